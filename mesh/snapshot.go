@@ -1,0 +1,192 @@
+package mesh
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Snapshot is everything the accepted resources say, compiled and immutable. It
+// holds settings only: no socket, no address that was looked up, no certificate.
+// Many goroutines may read one Snapshot.
+type Snapshot struct {
+	resources []*Resource
+	policy    OutboundPolicy
+	root      string
+}
+
+// Workload is who asks: the namespace and labels that decide which resources
+// apply (exportTo, Sidecar, workloadSelector, sourceLabels).
+type Workload struct {
+	Namespace string // default "default"
+	Labels    map[string]string
+}
+
+// OutboundPolicy says what happens to a destination no resource registers
+// (Sidecar.outboundTrafficPolicy.mode).
+type OutboundPolicy uint8
+
+const (
+	// RegistryOnly refuses what is not registered. It is sluice's default.
+	RegistryOnly OutboundPolicy = iota
+	// AllowAny sends it to where the application asked.
+	AllowAny
+)
+
+// Protocol is how the bytes of a declared port are read.
+type Protocol uint8
+
+const (
+	// Unset means that the first bytes decide.
+	Unset Protocol = iota
+	HTTP           // HTTP, HTTP_PROXY, GRPC-WEB
+	HTTP2          // HTTP2, GRPC
+	TLS            // TLS, HTTPS: opaque, routed by SNI
+	TCP            // TCP, MONGO, REDIS, MYSQL: opaque, routed by address
+)
+
+// Source is where a setting was written, for explanations and logs.
+type Source struct {
+	Kind, Namespace, Name string
+	File                  string // "" when the resource came from elsewhere
+	Line                  int    // 1-based, 0 unknown
+}
+
+// View is a Snapshot as one workload sees it.
+type View struct {
+	Policy    OutboundPolicy
+	listeners map[uint16]*Listener
+}
+
+// Listener returns what visible services declare on a port, nil when none does.
+func (v *View) Listener(port uint16) *Listener { return v.listeners[port] }
+
+// Listener is the set of services declared on one port number.
+type Listener struct {
+	Port uint16
+	// HTTP and TLS say whether any visible service declares such a protocol here.
+	HTTP, TLS bool
+	// (lookup tables, unexported)
+}
+
+// VirtualHost is one host name and its HTTP routes in order.
+type VirtualHost struct {
+	Host   string // as registered, lower case; may be a wildcard
+	Routes []*HTTPRoute
+}
+
+// HTTPRoute is one rule: the first whose Match accepts the request decides.
+type HTTPRoute struct {
+	Name         string // VirtualService's http[].name; "default" where none applies
+	Match        []HTTPMatch
+	Destinations []WeightedCluster // never empty
+	Timeout      time.Duration     // 0: none (http[].timeout)
+	Source       Source
+}
+
+// WeightedCluster is one destination of a route. Weights are relative; a single
+// destination takes everything whatever its weight.
+type WeightedCluster struct {
+	Cluster *Cluster // never nil; Cluster.Unknown for a host nobody registers
+	Weight  uint32
+}
+
+// TCPRoute is where an opaque connection (TCP, or TLS by its SNI) goes.
+type TCPRoute struct {
+	Name         string
+	Destinations []WeightedCluster
+	Source       Source
+}
+
+// Resolution is how a cluster's addresses are found (ServiceEntry.resolution).
+type Resolution uint8
+
+const (
+	ResolveNone          Resolution = iota // the original destination
+	ResolveStatic                          // Endpoints are addresses
+	ResolveDNS                             // every address of every endpoint
+	ResolveDNSRoundRobin                   // one address per new connection
+)
+
+// Cluster is a service on a port: what a connection pool is made for.
+type Cluster struct {
+	// Name is Envoy's form: outbound|PORT|SUBSET|HOST.
+	Name string
+	// Host is the ServiceEntry's host, lower case, perhaps a wildcard: then the
+	// host that the request names is the one to resolve.
+	Host string
+	Port uint16
+	// TargetPort is the port to dial where an endpoint names none (ports[].targetPort, default Port).
+	TargetPort uint16
+	Resolution Resolution
+	// Addresses are the entry's VIPs; with ResolveNone the original destination
+	// must be among them when there are any.
+	Addresses []netip.Prefix
+	// Endpoints is empty for ResolveNone, and for DNS without endpoints: then Host is the endpoint.
+	Endpoints []Endpoint
+	// TLS is how to originate TLS; nil sends bytes as they are.
+	TLS *TLSSettings
+	// ConnectTimeout defaults to 10 s (connectionPool.tcp.connectTimeout).
+	ConnectTimeout time.Duration
+	// External is false for MESH_INTERNAL.
+	External bool
+	// Unknown marks the destination of a route that no visible service
+	// registers: HTTP answers 503 with flag NC, TCP is reset.
+	Unknown bool
+	// Fingerprint changes whenever a setting does that connections depend on;
+	// pools are kept across snapshots while Name and Fingerprint stay.
+	Fingerprint uint64
+	Source      Source // the ServiceEntry
+	PolicySrc   Source // the DestinationRule, zero when none
+}
+
+// Endpoint is one place a cluster's connections go.
+type Endpoint struct {
+	Addr   netip.Addr // zero when Name is set
+	Name   string     // a DNS name, lower case, no trailing dot
+	Port   uint16
+	Weight uint32
+	Labels map[string]string
+}
+
+// TLSMode is DestinationRule tls.mode.
+type TLSMode uint8
+
+const (
+	// TLSSimple verifies the server and presents nothing.
+	TLSSimple TLSMode = iota + 1
+	// TLSMutual also presents a certificate.
+	TLSMutual
+)
+
+// TLSSettings is DestinationRule trafficPolicy.tls.
+type TLSSettings struct {
+	Mode TLSMode
+	// SNI defaults to the request's host (HTTP) or the cluster's host (TCP).
+	SNI string
+	// SubjectAltNames are the accepted names of the certificate; empty means the SNI.
+	SubjectAltNames    []string
+	CACertificates     string // file; "" means the system roots
+	ClientCertificate  string // file
+	PrivateKey         string // file
+	InsecureSkipVerify bool
+}
+
+// HTTPMatch is one alternative of a route's match list: all its conditions hold.
+type HTTPMatch struct {
+	URI, Scheme, Method, Authority *StringMatch
+	Headers, WithoutHeaders        map[string]*StringMatch // lower-case names
+	QueryParams                    map[string]*StringMatch
+	Port                           uint16 // 0: any
+	IgnoreURICase                  bool
+}
+
+// Request is what a match may ask of a request. Strings may be views into a
+// buffer that is reused: a match must not keep them.
+type Request interface {
+	Method() string
+	Path() string // as sent, with the query
+	Scheme() string
+	Authority() string
+	// Header gives a field's value by lower-case name; several are joined with a comma.
+	Header(name string) (string, bool)
+}
