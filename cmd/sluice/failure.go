@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// failure is an error with a line that says what to do about it.
+type failure struct {
+	err   error
+	hint  string
+	usage bool
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// hinted adds a hint to an error.
+func hinted(err error, hint string) error { return &failure{err: err, hint: hint} }
+
+// usage marks a command line that makes no sense: exit code 2.
+func usage(err error, hint string) error { return &failure{err: err, hint: hint, usage: true} }
+
+// exitCode ends the process with that code, silently: whoever returns it has
+// already said what there was to say.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// report prints err as `error:` and `hint:` lines and returns the exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return 0
+	}
+	if code := exitCode(0); errors.As(err, &code) {
+		return int(code)
+	}
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		fmt.Fprintln(w, "error:", line)
+	}
+	var f *failure
+	if !errors.As(err, &f) {
+		return 1
+	}
+	if f.hint != "" {
+		fmt.Fprintln(w, "hint:", f.hint)
+	}
+	if f.usage {
+		return 2
+	}
+	return 1
+}
+
+// arguments turns cobra's complaint about the number of arguments into a usage error.
+func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usage(err, "usage: "+c.UseLine())
+		}
+		return nil
+	}
+}

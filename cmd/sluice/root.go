@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// defaultConfigDir is where resources are kept unless --config or SLUICE_CONFIG
+// says otherwise.
+const defaultConfigDir = "/etc/sluice"
+
+// commands are the constructors of every subcommand.
+var commands = []func() *cobra.Command{
+	newVersionCommand,
+}
+
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run executes one command line and returns the exit code: 0 fine, 1 it failed,
+// 2 the command line makes no sense; a command may choose another (exitCode).
+func run(ctx context.Context, args []string, std streams) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetIn(std.in)
+	root.SetOut(std.out)
+	root.SetErr(std.err)
+	return report(std.err, root.ExecuteContext(ctx))
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sluice COMMAND",
+		Short: "Govern the traffic that leaves a workload",
+		Long: `sluice governs the traffic that leaves a workload, by Istio's own egress API:
+ServiceEntry, VirtualService, DestinationRule and Sidecar, kept as YAML files in
+a directory (--config) or written there by create, apply and delete.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              noSuchCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.PersistentFlags().String("config", "", `directory of resources (default $SLUICE_CONFIG, else "`+defaultConfigDir+`")`)
+	root.PersistentFlags().StringP("namespace", "n", "", `namespace of objects that name none (default "default")`)
+	root.SetGlobalNormalizationFunc(kebabFlags)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage(err, "see '"+c.CommandPath()+" --help'")
+	})
+	for _, construct := range commands {
+		root.AddCommand(construct())
+	}
+	return root
+}
+
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := "'" + c.CommandPath() + " --help' lists the commands"
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean '" + c.CommandPath() + " " + near[0] + "'?"
+	}
+	return usage(fmt.Errorf("command %q: there is none of that name", args[0]), hint)
+}
+
+// configDir is the directory that --config, the environment or the default names.
+func configDir(c *cobra.Command) string {
+	if dir, err := c.Flags().GetString("config"); err == nil && dir != "" {
+		return dir
+	}
+	if dir := os.Getenv("SLUICE_CONFIG"); dir != "" {
+		return dir
+	}
+	return defaultConfigDir
+}
+
+// namespace is what --namespace says, "default" without it.
+func namespace(c *cobra.Command) string {
+	if ns, err := c.Flags().GetString("namespace"); err == nil && ns != "" {
+		return ns
+	}
+	return "default"
+}
