@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"sync"
+)
+
+// buffer holds bytes that were read and not yet used. Readers of a connection
+// share one, so that what was peeked at is never lost.
+type buffer struct {
+	b    []byte
+	r, w int
+}
+
+// Sizes of a buffer: its first, enough for most heads, and its last, enough for
+// the largest head that is allowed.
+const (
+	bufferSize    = 4 << 10
+	maxBufferSize = 64 << 10
+)
+
+var bufferPool = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+
+var errBufferFull = errors.New("more bytes than a buffer holds")
+
+// bytes are the unused bytes, valid until the next fill.
+func (b *buffer) bytes() []byte { return b.b[b.r:b.w] }
+
+func (b *buffer) len() int { return b.w - b.r }
+
+// discard uses up n bytes.
+func (b *buffer) discard(n int) {
+	b.r += n
+	if b.r == b.w {
+		b.r, b.w = 0, 0
+	}
+}
+
+// fill reads once, making room first. It may move the bytes.
+func (b *buffer) fill(r io.Reader) error {
+	switch {
+	case b.b == nil:
+		b.b = *bufferPool.Get().(*[]byte)
+	case b.w == len(b.b) && b.r > 0:
+		b.w = copy(b.b, b.b[b.r:b.w])
+		b.r = 0
+	case b.w == len(b.b) && len(b.b) >= maxBufferSize:
+		return errBufferFull
+	case b.w == len(b.b):
+		b.grow()
+	}
+	n, err := r.Read(b.b[b.w:])
+	b.w += n
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+func (b *buffer) grow() {
+	bigger := make([]byte, len(b.b)*4)
+	b.w = copy(bigger, b.bytes())
+	b.r = 0
+	b.free()
+	b.b = bigger
+}
+
+// free gives the memory back; the buffer is empty and usable afterwards.
+func (b *buffer) free() {
+	if len(b.b) == bufferSize {
+		old := b.b
+		bufferPool.Put(&old)
+	}
+	b.b = nil
+}
+
+// release is free for a buffer whose bytes are all used.
+func (b *buffer) release() {
+	b.free()
+	b.r, b.w = 0, 0
+}

@@ -1,0 +1,142 @@
+package proxy
+
+import "errors"
+
+// TLS constants (RFC 8446 §4, §5).
+const (
+	recordHandshake      = 22
+	handshakeClientHello = 1
+	extensionServerName  = 0
+	maxClientHello       = 48 << 10 // post-quantum key shares need a few KiB
+)
+
+var errNotClientHello = errors.New("not a TLS ClientHello")
+
+// serverName reads the server name out of the start of a TLS connection,
+// however the ClientHello is cut into records. more asks for more bytes. An
+// empty name means that the client sent none.
+func serverName(b []byte) (name string, more bool, err error) {
+	hello, more, err := handshake(b)
+	if more || err != nil {
+		return "", more, err
+	}
+	p := parser{hello}
+	p.skip(2 + 32)       // legacy_version, random
+	p.vector(1)          // legacy_session_id
+	p.vector(2)          // cipher_suites
+	p.vector(1)          // legacy_compression_methods
+	if len(p.rest) == 0 { // extensions are optional before TLS 1.3
+		return "", false, nil
+	}
+	extensions := parser{p.vector(2)}
+	for len(extensions.rest) > 0 {
+		id := extensions.uint(2)
+		data := extensions.vector(2)
+		if extensions.rest == nil {
+			return "", false, errNotClientHello
+		}
+		if id == extensionServerName {
+			return hostName(data)
+		}
+	}
+	return "", false, nil
+}
+
+// handshake joins the record fragments of the first handshake message and
+// returns its body.
+func handshake(b []byte) (body []byte, more bool, err error) {
+	var joined []byte
+	for {
+		if len(b) < 5 {
+			return nil, true, nil
+		}
+		if b[0] != recordHandshake || b[1] != 3 {
+			return nil, false, errNotClientHello
+		}
+		n := int(b[3])<<8 | int(b[4])
+		if n == 0 || n > 1<<14 {
+			return nil, false, errNotClientHello
+		}
+		fragment := b[5:]
+		if len(fragment) > n {
+			fragment = fragment[:n]
+		}
+		if joined == nil {
+			joined = fragment[:len(fragment):len(fragment)]
+		} else {
+			joined = append(joined, fragment...)
+		}
+		if len(joined) > 0 && joined[0] != handshakeClientHello {
+			return nil, false, errNotClientHello
+		}
+		if len(joined) >= 4 {
+			size := int(joined[1])<<16 | int(joined[2])<<8 | int(joined[3])
+			if size > maxClientHello {
+				return nil, false, errNotClientHello
+			}
+			if len(joined) >= 4+size {
+				return joined[4 : 4+size], false, nil
+			}
+		}
+		if len(b) < 5+n {
+			return nil, true, nil
+		}
+		b = b[5+n:]
+	}
+}
+
+// hostName reads the server_name extension (RFC 6066 §3).
+func hostName(data []byte) (string, bool, error) {
+	p := parser{data}
+	list := parser{p.vector(2)}
+	if p.rest == nil {
+		return "", false, errNotClientHello
+	}
+	for len(list.rest) > 0 {
+		nameType := list.uint(1)
+		name := list.vector(2)
+		if list.rest == nil {
+			return "", false, errNotClientHello
+		}
+		if nameType == 0 {
+			return string(name), false, nil
+		}
+	}
+	return "", false, nil
+}
+
+// parser takes TLS's length-prefixed vectors apart. After the first thing that
+// does not fit, rest is nil and everything further is empty.
+type parser struct{ rest []byte }
+
+func (p *parser) skip(n int) {
+	if n > len(p.rest) {
+		p.rest = nil
+		return
+	}
+	p.rest = p.rest[n:]
+}
+
+func (p *parser) uint(size int) int {
+	if size > len(p.rest) {
+		p.rest = nil
+		return 0
+	}
+	v := 0
+	for _, c := range p.rest[:size] {
+		v = v<<8 | int(c)
+	}
+	p.rest = p.rest[size:]
+	return v
+}
+
+func (p *parser) vector(size int) []byte {
+	n := p.uint(size)
+	if p.rest == nil || n > len(p.rest) {
+		p.rest = nil
+		return nil
+	}
+	v := p.rest[:n]
+	p.rest = p.rest[n:]
+	return v
+}
