@@ -1,0 +1,3 @@
+package sandbox
+
+func capture(proxyPort, dnsPort uint16) error { return nil }
