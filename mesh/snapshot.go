@@ -1,7 +1,10 @@
 package mesh
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -12,7 +15,19 @@ type Snapshot struct {
 	resources []*Resource
 	policy    OutboundPolicy
 	root      string
+
+	services []*service        // oldest first, as all that follow
+	virtuals []*virtualService // those that name the mesh
+	rules    ruleIndex
+	sidecars []*sidecar
+
+	mu       sync.Mutex
+	views    map[viewKey]*View       // built at first use
+	clusters map[clusterKey]*Cluster // shared by the views
 }
+
+// Resources lists what the snapshot was built from, oldest first.
+func (s *Snapshot) Resources() []*Resource { return s.resources }
 
 // Workload is who asks: the namespace and labels that decide which resources
 // apply (exportTo, Sidecar, workloadSelector, sourceLabels).
@@ -60,12 +75,26 @@ type View struct {
 // Listener returns what visible services declare on a port, nil when none does.
 func (v *View) Listener(port uint16) *Listener { return v.listeners[port] }
 
+// Ports lists the ports that have a listener, in order.
+func (v *View) Ports() []uint16 { return slices.Sorted(maps.Keys(v.listeners)) }
+
 // Listener is the set of services declared on one port number.
 type Listener struct {
 	Port uint16
 	// HTTP and TLS say whether any visible service declares such a protocol here.
 	HTTP, TLS bool
-	// (lookup tables, unexported)
+	// Unset says whether one leaves it to the first bytes.
+	Unset bool
+
+	hosts     map[string]*VirtualHost // exact names, and VIPs as HTTP host names
+	wildcards map[string]*VirtualHost // by what follows the "*": ".example.com"
+	names     map[string][]nameRoute  // TLS by SNI: exact names
+	suffixes  map[string][]nameRoute  // TLS by SNI: what follows the "*"
+	helloByIP prefixTable             // TLS without SNI
+	tcpByIP   prefixTable             // declared TCP
+	anyByIP   prefixTable             // undeclared, once the first bytes said neither HTTP nor TLS
+	tcpByName []*TCPRoute             // no addresses: the oldest first
+	bareTCP   bool                    // one of tcpByName is declared TCP
 }
 
 // VirtualHost is one host name and its HTTP routes in order.
@@ -118,6 +147,8 @@ type Cluster struct {
 	// TargetPort is the port to dial where an endpoint names none (ports[].targetPort, default Port).
 	TargetPort uint16
 	Resolution Resolution
+	// Protocol is what the port declares, which is what the endpoints speak.
+	Protocol Protocol
 	// Addresses are the entry's VIPs; with ResolveNone the original destination
 	// must be among them when there are any.
 	Addresses []netip.Prefix

@@ -1,0 +1,140 @@
+package mesh
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"net/netip"
+	"slices"
+	"strconv"
+)
+
+// clusterKey is what decides a cluster; views that agree on it share the cluster.
+type clusterKey struct {
+	service *service
+	host    string
+	port    uint16
+	rule    *rule
+	opaque  bool
+}
+
+// cluster gives the cluster of a host on a port under a rule. opaque is for
+// connections that are TLS already: they are never wrapped a second time.
+func (s *Snapshot) cluster(key clusterKey, port servicePort) *Cluster {
+	if c, ok := s.clusters[key]; ok {
+		return c
+	}
+	c := newCluster(key, port)
+	s.clusters[key] = c
+	return c
+}
+
+func newCluster(key clusterKey, port servicePort) *Cluster {
+	p := key.rule.on(port.number)
+	c := &Cluster{
+		Name:           clusterName(key.host, port.number),
+		Host:           key.host,
+		Port:           port.number,
+		TargetPort:     port.target,
+		Protocol:       port.protocol,
+		Resolution:     key.service.resolution,
+		Addresses:      key.service.addresses,
+		ConnectTimeout: p.connectTimeout,
+		External:       key.service.external,
+		Source:         key.service.source,
+	}
+	if c.Resolution != ResolveNone {
+		c.Endpoints = key.service.endpointsOn(port)
+	}
+	if key.rule != nil {
+		c.PolicySrc = key.rule.source
+	}
+	if p.tls != nil && !key.opaque {
+		c.TLS = tlsFor(p.tls, key.service.sans)
+	}
+	c.Fingerprint = fingerprint(c)
+	return c
+}
+
+// tlsFor lets the rule's accepted names replace those of the ServiceEntry.
+func tlsFor(settings *TLSSettings, sans []string) *TLSSettings {
+	if len(settings.SubjectAltNames) > 0 || len(sans) == 0 {
+		return settings
+	}
+	own := *settings
+	own.SubjectAltNames = sans
+	return &own
+}
+
+func unknownCluster(host string, port uint16) *Cluster {
+	return &Cluster{
+		Name: clusterName(host, port), Host: host, Port: port, TargetPort: port,
+		ConnectTimeout: defaultConnectTimeout, External: true, Unknown: true,
+	}
+}
+
+func clusterName(host string, port uint16) string {
+	return "outbound|" + strconv.Itoa(int(port)) + "||" + host
+}
+
+// fingerprint hashes every setting that connections depend on.
+func fingerprint(c *Cluster) uint64 {
+	h := settingsHash{fnv.New64a()}
+	h.number(uint64(c.TargetPort), uint64(c.Protocol), uint64(c.Resolution), uint64(c.ConnectTimeout))
+	h.number(uint64(len(c.Addresses)))
+	for _, a := range c.Addresses {
+		h.prefix(a)
+	}
+	h.number(uint64(len(c.Endpoints)))
+	for _, e := range c.Endpoints {
+		h.prefix(netip.PrefixFrom(e.Addr, max(e.Addr.BitLen(), 0)))
+		h.text(e.Name)
+		h.number(uint64(e.Port), uint64(e.Weight))
+		h.labels(e.Labels)
+	}
+	if t := c.TLS; t != nil {
+		h.number(uint64(t.Mode))
+		h.text(t.SNI, t.CACertificates, t.ClientCertificate, t.PrivateKey, fmt.Sprint(t.InsecureSkipVerify))
+		h.number(uint64(len(t.SubjectAltNames)))
+		h.text(t.SubjectAltNames...)
+	}
+	return h.Sum64()
+}
+
+// settingsHash writes each value with its length, so that no two lists of
+// settings are the same bytes.
+type settingsHash struct{ hash.Hash64 }
+
+func (h settingsHash) number(values ...uint64) {
+	var b [8]byte
+	for _, v := range values {
+		binary.LittleEndian.PutUint64(b[:], v)
+		h.Write(b[:])
+	}
+}
+
+func (h settingsHash) text(values ...string) {
+	for _, v := range values {
+		h.number(uint64(len(v)))
+		h.Write([]byte(v))
+	}
+}
+
+func (h settingsHash) prefix(p netip.Prefix) {
+	b := p.Addr().As16()
+	h.Write(b[:])
+	h.number(uint64(p.Addr().BitLen()), uint64(p.Bits()))
+}
+
+func (h settingsHash) labels(labels map[string]string) {
+	names := make([]string, 0, len(labels))
+	for name := range labels {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	h.number(uint64(len(names)))
+	for _, name := range names {
+		h.text(name, labels[name])
+	}
+}

@@ -1,0 +1,3 @@
+package mesh
+
+func (s *Snapshot) conflicts(partial bool) Issues { return nil }

@@ -1,0 +1,232 @@
+package mesh
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// DecodeOptions says how to read what a file leaves open.
+type DecodeOptions struct {
+	// Namespace is that of objects which name none; default "default".
+	Namespace string
+}
+
+// Decode reads YAML or JSON: any number of documents, Lists included. It returns
+// the objects that can be used and everything there is to say about all of them,
+// sorted by place. name is how issues call the file.
+func Decode(name string, data []byte, opts DecodeOptions) ([]*Resource, Issues) {
+	if opts.Namespace == "" {
+		opts.Namespace = "default"
+	}
+	d := &decoder{file: name, namespace: opts.Namespace}
+	data = d.checkEncoding(data)
+	for _, doc := range splitDocuments(data) {
+		d.document(data, doc)
+	}
+	d.duplicates()
+	d.issues.Sort()
+	return d.resources, d.issues
+}
+
+// decoder reads one stream. Its first fields are the stream's, the others those
+// of the document and the object it is in.
+type decoder struct {
+	file, namespace string
+	resources       []*Resource
+	issues          Issues
+
+	line    int // lines before the document
+	aliased int // values that aliases brought in
+	depth   int // of merges
+	object  *Resource
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+func (d *decoder) checkEncoding(data []byte) []byte {
+	data = bytes.ReplaceAll(data, byteOrderMark, []byte("   ")) // keeps every offset
+	if utf8.Valid(data) && !bytes.ContainsRune(data, 0) {
+		return data
+	}
+	line := 1
+	for rest := data; len(rest) > 0; {
+		r, size := utf8.DecodeRune(rest)
+		if r == 0 || r == utf8.RuneError && size == 1 {
+			break
+		}
+		if r == '\n' {
+			line++
+		}
+		rest = rest[size:]
+	}
+	d.issues = append(d.issues, Issue{File: d.file, Line: line, Column: 1, Message: "not UTF-8 text; save the file as UTF-8"})
+	return nil
+}
+
+func (d *decoder) document(data []byte, doc document) {
+	d.line, d.aliased, d.object = doc.line-1, 0, nil
+	var root yaml.Node
+	if err := yaml.Unmarshal(data[doc.start:doc.end], &root); err != nil {
+		d.syntax(err, doc)
+		return
+	}
+	if root.Kind == 0 || len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
+		return // nothing but comments
+	}
+	extent := Extent{Start: doc.start, End: doc.end, Item: -1}
+	n := root.Content[0]
+	if n.Kind != yaml.MappingNode {
+		d.add(Error, n, "", "", "not an object; write apiVersion, kind, metadata and spec")
+		return
+	}
+	if items := d.listItems(n); items != nil {
+		for i, item := range items.Content {
+			extent.Item = i
+			d.one(item, extent)
+		}
+		return
+	}
+	d.one(n, extent)
+}
+
+var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
+
+// syntax reports what the YAML parser could not read; its line counts from the
+// document's first.
+func (d *decoder) syntax(err error, doc document) {
+	line, message := doc.line, err.Error()
+	if m := yamlErrorLine.FindStringSubmatch(message); m != nil {
+		message = message[len(m[0]):]
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = d.line + n
+		}
+	}
+	d.issues = append(d.issues, Issue{File: d.file, Line: line, Column: 1, Message: "not YAML: " + message})
+}
+
+// listItems gives the objects of a `kind: List`, nil when n is no List.
+func (d *decoder) listItems(n *yaml.Node) *yaml.Node {
+	var kind, items *yaml.Node
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		switch n.Content[i].Value {
+		case "kind":
+			kind = n.Content[i+1]
+		case "items":
+			items = n.Content[i+1]
+		}
+	}
+	if kind == nil || !isList(kind.Value) {
+		return nil
+	}
+	if items == nil || items.Tag == "!!null" {
+		return &yaml.Node{Kind: yaml.SequenceNode}
+	}
+	if items.Kind != yaml.SequenceNode {
+		d.wrongShape(items, items, "items", "a list (- value)")
+		return &yaml.Node{Kind: yaml.SequenceNode}
+	}
+	return items
+}
+
+func isList(kind string) bool {
+	single, ok := strings.CutSuffix(kind, "List")
+	return ok && (single == "" || slices.Contains(Kinds, single))
+}
+
+// one reads one object.
+func (d *decoder) one(n *yaml.Node, extent Extent) {
+	at := n
+	if n = d.follow(n); n == nil {
+		return
+	}
+	d.object = nil
+	if n.Kind != yaml.MappingNode {
+		d.add(Error, at, "", "", "not an object; write apiVersion, kind, metadata and spec")
+		return
+	}
+	before := len(d.issues)
+	r := d.header(n)
+	r.Extent = extent
+	if r.Spec == nil {
+		return
+	}
+	d.spec(r, n)
+	slices.SortFunc(r.fields, func(a, b fieldPosition) int { return strings.Compare(a.path, b.path) })
+	if !d.issues[before:].HasErrors() {
+		d.issues = append(d.issues, validate(r)...)
+	}
+	if !d.issues[before:].HasErrors() {
+		d.resources = append(d.resources, r)
+	}
+}
+
+func (d *decoder) spec(r *Resource, n *yaml.Node) {
+	spec := value(n, "spec")
+	if spec == nil || spec.Tag == "!!null" {
+		d.add(Error, n, "spec", "", "is missing; say what the "+r.Kind+" is about")
+		return
+	}
+	d.record("spec", spec)
+	d.message(r.Spec.ProtoReflect(), spec, "spec")
+}
+
+// value finds a key's value in a mapping.
+func value(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// duplicates reports objects that stand in the stream twice.
+func (d *decoder) duplicates() {
+	first := make(map[Identity]*Resource, len(d.resources))
+	d.resources = slices.DeleteFunc(d.resources, func(r *Resource) bool {
+		other := first[r.Identity()]
+		if other == nil {
+			first[r.Identity()] = r
+			return false
+		}
+		d.issues = append(d.issues, duplicate(r, other))
+		return true
+	})
+}
+
+// duplicate is the complaint about r, which is there already.
+func duplicate(r, other *Resource) Issue {
+	return r.issue(Error, "metadata.name", r.Name, fmt.Sprintf(
+		"is there already, in %s; remove one of them or give it another name", other.Source.Place()))
+}
+
+// record remembers where a field was written.
+func (d *decoder) record(path string, n *yaml.Node) {
+	d.object.fields = append(d.object.fields, fieldPosition{path, int32(d.lineOf(n)), int32(n.Column)})
+}
+
+func (d *decoder) lineOf(n *yaml.Node) int { return d.line + n.Line }
+
+// add reports an issue at a node.
+func (d *decoder) add(s Severity, n *yaml.Node, field, value, message string) {
+	i := Issue{Severity: s, File: d.file, Line: d.lineOf(n), Column: n.Column, Field: field, Value: shorten(value), Message: message}
+	if d.object != nil {
+		i.Kind, i.Namespace, i.Name = d.object.Kind, d.object.Namespace, d.object.Name
+	}
+	d.issues = append(d.issues, i)
+}
+
+// shorten keeps a value that is quoted in a message to a line.
+func shorten(value string) string {
+	if runes := []rune(value); len(runes) > 80 {
+		return string(runes[:77]) + "..."
+	}
+	return value
+}

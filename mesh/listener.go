@@ -1,0 +1,130 @@
+package mesh
+
+import "net/netip"
+
+// listener puts together all that is declared on one port.
+func (b *viewBuilder) listener(use *portInUse) *Listener {
+	l := &Listener{
+		Port:      use.number,
+		hosts:     make(map[string]*VirtualHost),
+		wildcards: make(map[string]*VirtualHost),
+		names:     make(map[string][]nameRoute),
+		suffixes:  make(map[string][]nameRoute),
+	}
+	for _, h := range use.hosts {
+		l.HTTP = l.HTTP || h.protocol == HTTP || h.protocol == HTTP2
+		l.TLS = l.TLS || h.protocol == TLS
+		l.Unset = l.Unset || h.protocol == Unset
+	}
+	b.addHTTP(l, use)
+	b.addTLS(l, use)
+	b.addTCP(l, use)
+	return l
+}
+
+// addHTTP makes a virtual host of every host that may be asked for in HTTP.
+func (b *viewBuilder) addHTTP(l *Listener, use *portInUse) {
+	if !l.HTTP && !l.Unset {
+		return
+	}
+	for _, h := range use.hosts {
+		if h.protocol == TLS || h.protocol == TCP {
+			continue
+		}
+		vh := b.virtualHost(h.host, h, use.number)
+		l.addVirtualHost(h.host, vh)
+		for _, prefix := range h.service.addresses {
+			if prefix.IsSingleIP() {
+				l.addVirtualHost(prefix.Addr().String(), vh)
+				l.addVirtualHost("["+prefix.Addr().String()+"]", vh)
+			}
+		}
+	}
+	for _, host := range b.inexact {
+		b.addUnregistered(l, use, host)
+	}
+}
+
+// addUnregistered makes a virtual host of a VirtualService's host that no service
+// has by that very name: one below a registered wildcard, on the wildcard's ports;
+// one that nobody registers, wherever HTTP is spoken, as Istio does.
+func (b *viewBuilder) addUnregistered(l *Listener, use *portInUse, host string) {
+	entry, below := b.visible.hosts.find(host)
+	if !below {
+		if !b.visible.knows(host) {
+			l.addVirtualHost(host, b.virtualHost(host, hostOnPort{}, use.number))
+		}
+		return
+	}
+	p, ok := entry.on(use.number)
+	if ok && p.protocol != TLS && p.protocol != TCP {
+		l.addVirtualHost(host, b.virtualHost(host, hostOnPort{host, p}, use.number))
+	}
+}
+
+func (l *Listener) addVirtualHost(host string, vh *VirtualHost) {
+	table := l.hosts
+	if isWildcard(host) {
+		table, host = l.wildcards, host[1:]
+	}
+	if table[host] == nil {
+		table[host] = vh
+	}
+}
+
+// virtualHost lists the routes of a host in order: those of the VirtualService
+// that names it most exactly, else one to the host itself.
+func (b *viewBuilder) virtualHost(host string, h hostOnPort, port uint16) *VirtualHost {
+	vh := &VirtualHost{Host: host}
+	v, ok := b.byHost.find(host)
+	if !ok {
+		vh.Routes = []*HTTPRoute{{
+			Name:         "default",
+			Destinations: []WeightedCluster{{b.cluster(host, h.registeredPort, false), 1}},
+			Source:       h.service.source,
+		}}
+		return vh
+	}
+	for i := range v.http {
+		rule := &v.http[i]
+		matches, ok := matchesOn(rule.matches, port)
+		if !ok {
+			continue
+		}
+		vh.Routes = append(vh.Routes, &HTTPRoute{
+			Name:         rule.name,
+			Match:        matches,
+			Destinations: b.destinations(rule.destinations, v.namespace, host, port, false),
+			Timeout:      rule.timeout,
+			Source:       rule.source,
+		})
+	}
+	return vh
+}
+
+// matchesOn leaves out the alternatives of other ports; false when none is left.
+func matchesOn(all []HTTPMatch, port uint16) ([]HTTPMatch, bool) {
+	fits := func(m *HTTPMatch) bool { return m.Port == 0 || m.Port == port }
+	n := 0
+	for i := range all {
+		if fits(&all[i]) {
+			n++
+		}
+	}
+	if n == len(all) {
+		return all, true
+	}
+	out := make([]HTTPMatch, 0, n)
+	for i := range all {
+		if fits(&all[i]) {
+			out = append(out, all[i])
+		}
+	}
+	return out, n > 0
+}
+
+// prefixTable finds the longest range that holds an address.
+type prefixTable struct {
+	routes  map[netip.Prefix]*TCPRoute
+	lengths []uint8 // those in use, IPv4 and IPv6 together, the longest first
+}

@@ -1,0 +1,178 @@
+package mesh
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// maxHostLength is that of a DNS name in presentation form. Nothing longer is
+// registered, and not looking spares a walk over a hostile name's dots.
+const maxHostLength = 253
+
+// MatchHTTP finds the virtual host that a request names: exactly, else by the
+// longest wildcard. host comes in lower case, without port and trailing dot; an
+// address is a name like any other. nil means that nobody registers it here. It
+// allocates nothing.
+func (l *Listener) MatchHTTP(host []byte) *VirtualHost {
+	if len(host) > maxHostLength {
+		return nil
+	}
+	if vh := l.hosts[string(host)]; vh != nil {
+		return vh
+	}
+	if len(l.wildcards) == 0 {
+		return nil
+	}
+	for i := 1; i < len(host); i++ {
+		if host[i] != '.' {
+			continue
+		}
+		if vh := l.wildcards[string(host[i:])]; vh != nil {
+			return vh
+		}
+	}
+	return nil
+}
+
+// MatchTLS finds the route of a connection that opened with a ClientHello: by its
+// name, in lower case and without trailing dot, or without one by its destination.
+// nil means that nobody registers it here. Clusters it leads to carry no TLS
+// settings: what is TLS already goes through as it is. It allocates nothing.
+func (l *Listener) MatchTLS(sni string, dst netip.Addr) *TCPRoute {
+	if sni == "" {
+		return l.helloByIP.find(dst)
+	}
+	if len(sni) > maxHostLength {
+		return nil
+	}
+	if routes, ok := l.names[sni]; ok {
+		return routeTo(routes, dst)
+	}
+	if len(l.suffixes) == 0 {
+		return nil
+	}
+	for i := 1; i < len(sni); i++ {
+		if sni[i] != '.' {
+			continue
+		}
+		if routes, ok := l.suffixes[sni[i:]]; ok {
+			return routeTo(routes, dst)
+		}
+	}
+	return nil
+}
+
+func routeTo(routes []nameRoute, dst netip.Addr) *TCPRoute {
+	for i := range routes {
+		if len(routes[i].subnets) == 0 {
+			return routes[i].route
+		}
+		for _, subnet := range routes[i].subnets {
+			if subnet.Contains(dst.Unmap()) {
+				return routes[i].route
+			}
+		}
+	}
+	return nil
+}
+
+// MatchTCP finds the route of opaque bytes: by the longest range around their
+// destination, else the oldest service that declares the port without addresses.
+// For the latter CandidatesTCP has all there are. It allocates nothing.
+func (l *Listener) MatchTCP(dst netip.Addr) *TCPRoute {
+	if route := l.AddressedTCP(dst); route != nil {
+		return route
+	}
+	if len(l.tcpByName) > 0 {
+		return l.tcpByName[0]
+	}
+	return nil
+}
+
+// AddressedTCP finds the route of opaque bytes by their destination alone.
+func (l *Listener) AddressedTCP(dst netip.Addr) *TCPRoute {
+	if route := l.tcpByIP.find(dst); route != nil {
+		return route
+	}
+	return l.anyByIP.find(dst)
+}
+
+// CandidatesTCP lists the routes of services that declare the port without
+// addresses, the oldest first. Several of them can be told apart by what their
+// hosts resolve to. The caller must not change the list.
+func (l *Listener) CandidatesTCP() []*TCPRoute { return l.tcpByName }
+
+// DeclaredTCP says that a destination is opaque by declaration, so that nobody
+// waits for the client's first bytes: in many protocols the server speaks first.
+func (l *Listener) DeclaredTCP(dst netip.Addr) bool {
+	if l.tcpByIP.find(dst) != nil {
+		return true
+	}
+	return l.bareTCP && !l.HTTP && !l.TLS && !l.Unset
+}
+
+// Match finds the first route that takes a request; nil means 404.
+func (vh *VirtualHost) Match(r Request) *HTTPRoute {
+	for _, route := range vh.Routes {
+		if len(route.Match) == 0 {
+			return route
+		}
+		for i := range route.Match {
+			if route.Match[i].accepts(r) {
+				return route
+			}
+		}
+	}
+	return nil
+}
+
+// accepts says whether all conditions hold. The port was judged when the view was
+// built.
+func (m *HTTPMatch) accepts(r Request) bool {
+	if m.URI == nil && m.QueryParams == nil {
+		return m.acceptsRest(r)
+	}
+	path, _, _ := strings.Cut(r.Path(), "#")
+	path, query, _ := strings.Cut(path, "?")
+	if m.URI != nil && !m.URI.Matches(path) {
+		return false
+	}
+	for name, want := range m.QueryParams {
+		if value, ok := queryParam(query, name); !ok || !want.Matches(value) {
+			return false
+		}
+	}
+	return m.acceptsRest(r)
+}
+
+func (m *HTTPMatch) acceptsRest(r Request) bool {
+	if m.Method != nil && !m.Method.Matches(r.Method()) ||
+		m.Scheme != nil && !m.Scheme.Matches(r.Scheme()) ||
+		m.Authority != nil && !m.Authority.Matches(r.Authority()) {
+		return false
+	}
+	for name, want := range m.Headers {
+		if value, ok := r.Header(name); !ok || !want.Matches(value) {
+			return false
+		}
+	}
+	for name, want := range m.WithoutHeaders {
+		if value, ok := r.Header(name); ok && want.Matches(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// queryParam gives the first value of a parameter, as it was sent.
+func queryParam(query, name string) (string, bool) {
+	for query != "" {
+		var one string
+		one, query, _ = strings.Cut(query, "&")
+		key, value, _ := strings.Cut(one, "=")
+		if key == name {
+			return value, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,191 @@
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var (
+	dnsLabel     = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
+	dnsSubdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+)
+
+// serverMetadata is what `kubectl get -o yaml` adds; it is accepted and unused.
+var serverMetadata = []string{
+	"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "ownerReferences",
+	"finalizers", "selfLink", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "clusterName",
+}
+
+// header reads apiVersion, kind and metadata. The Spec of what it returns is nil
+// when the object is none of ours.
+func (d *decoder) header(n *yaml.Node) *Resource {
+	r := &Resource{Namespace: d.namespace, Source: Source{File: d.file, Line: d.lineOf(n)}}
+	d.object = r
+	fields := d.pairs(n, "")
+	r.Kind, r.APIVersion = d.word(fields, "kind"), d.word(fields, "apiVersion")
+	if i := find(fields, "metadata"); i >= 0 {
+		d.nameFirst(d.follow(fields[i].value))
+	}
+	d.checkType(n, fields)
+	if r.Spec == nil && r.Kind != "" {
+		return r // another product's object: its fields are not ours to judge
+	}
+	for _, f := range fields {
+		switch f.key.Value {
+		case "apiVersion", "kind", "spec", "status":
+		case "metadata":
+			d.metadata(f.value)
+		default:
+			d.add(Error, f.key, f.key.Value, "", "unknown field; "+suggest(f.key.Value, []string{"apiVersion", "kind", "metadata", "spec"}))
+		}
+	}
+	d.checkNames(n)
+	r.Source.Kind, r.Source.Namespace, r.Source.Name = r.Kind, r.Namespace, r.Name
+	return r
+}
+
+// word is the plain value of a field, "" when there is none.
+func (d *decoder) word(fields []pair, key string) string {
+	if i := find(fields, key); i >= 0 {
+		if v := d.follow(fields[i].value); v != nil && v.Kind == yaml.ScalarNode && v.Tag != "!!null" {
+			return v.Value
+		}
+	}
+	return ""
+}
+
+// nameFirst reads the object's name before anything is complained about, so that
+// every complaint can carry it.
+func (d *decoder) nameFirst(metadata *yaml.Node) {
+	if metadata == nil || metadata.Kind != yaml.MappingNode {
+		return
+	}
+	if v := value(metadata, "name"); v != nil && v.Kind == yaml.ScalarNode && v.Tag != "!!null" {
+		d.object.Name = v.Value
+	}
+	if v := value(metadata, "namespace"); v != nil && v.Kind == yaml.ScalarNode && v.Tag != "!!null" && v.Value != "" {
+		d.object.Namespace = v.Value
+	}
+}
+
+func (d *decoder) checkType(n *yaml.Node, fields []pair) {
+	r := d.object
+	at := func(key string) *yaml.Node {
+		if i := find(fields, key); i >= 0 {
+			return fields[i].value
+		}
+		return n
+	}
+	construct, ours := emptySpecs[r.Kind]
+	switch {
+	case r.Kind == "":
+		d.add(Error, at("kind"), "kind", "", "is missing; use one of "+strings.Join(Kinds, ", "))
+	case !ours:
+		d.add(Error, at("kind"), "kind", r.Kind, "not a kind that sluice follows; use one of "+strings.Join(Kinds, ", "))
+	default:
+		r.Spec = construct()
+	}
+	switch {
+	case r.APIVersion == "":
+		d.add(Error, at("apiVersion"), "apiVersion", "", "is missing; use "+apiVersions[0])
+	case ours && !slices.Contains(apiVersions, r.APIVersion):
+		d.add(Error, at("apiVersion"), "apiVersion", r.APIVersion, "not known for "+r.Kind+"; use one of "+strings.Join(apiVersions, ", "))
+	}
+}
+
+func (d *decoder) metadata(n *yaml.Node) {
+	at := n
+	if n = d.follow(n); n == nil {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrongShape(at, n, "metadata", "a mapping with a name")
+		return
+	}
+	d.record("metadata", at)
+	for _, p := range d.pairs(n, "metadata") {
+		path := join("metadata", p.key.Value)
+		d.record(path, p.value)
+		switch key := p.key.Value; {
+		case key == "name" || key == "namespace":
+			d.plainText(p.value, path)
+		case key == "labels":
+			d.object.Labels = d.textMap(p.value, path)
+		case key == "annotations":
+			d.object.Annotations = d.textMap(p.value, path)
+		case !slices.Contains(serverMetadata, key):
+			d.add(Error, p.key, path, "", "unknown field; "+suggest(key, []string{"name", "namespace", "labels", "annotations"}))
+		}
+	}
+}
+
+// plainText reads a string outside the spec.
+func (d *decoder) plainText(n *yaml.Node, path string) (string, bool) {
+	at := n
+	if n = d.follow(n); n == nil || n.Tag == "!!null" {
+		return "", n != nil
+	}
+	if n.Kind != yaml.ScalarNode {
+		d.wrongShape(at, n, path, "text")
+		return "", false
+	}
+	v, complaint := d.text(n, path)
+	if complaint != "" {
+		d.add(Error, at, path, n.Value, complaint)
+		return "", false
+	}
+	return v.String(), true
+}
+
+func (d *decoder) textMap(n *yaml.Node, path string) map[string]string {
+	at := n
+	if n = d.follow(n); n == nil || n.Tag == "!!null" {
+		return nil
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrongShape(at, n, path, "a mapping (name: value)")
+		return nil
+	}
+	out := make(map[string]string, len(n.Content)/2)
+	for _, p := range d.pairs(n, path) {
+		if v, ok := d.plainText(p.value, path+"["+p.key.Value+"]"); ok {
+			out[p.key.Value] = v
+		}
+	}
+	return out
+}
+
+func (d *decoder) checkNames(n *yaml.Node) {
+	r := d.object
+	name, namespace := n, n
+	if metadata := value(n, "metadata"); metadata != nil {
+		if metadata = d.follow(metadata); metadata != nil && metadata.Kind == yaml.MappingNode {
+			name, namespace = cmp.Or(value(metadata, "name"), n), cmp.Or(value(metadata, "namespace"), n)
+		}
+	}
+	switch {
+	case r.Name == "":
+		d.add(Error, name, "metadata.name", "", "is missing; give the object a name")
+	case len(r.Name) > 253 || !dnsSubdomain.MatchString(r.Name):
+		d.add(Error, name, "metadata.name", r.Name, "not a name; use at most 253 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit")
+	}
+	if len(r.Namespace) > 63 || !dnsLabel.MatchString(r.Namespace) {
+		d.add(Error, namespace, "metadata.namespace", r.Namespace, "not a namespace; use at most 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")
+	}
+}
+
+// Place is file:line of a setting, for messages about two of them.
+func (s Source) Place() string {
+	switch {
+	case s.File == "":
+		return s.Kind + " " + s.Namespace + "/" + s.Name
+	case s.Line == 0:
+		return s.File
+	}
+	return fmt.Sprintf("%s:%d", s.File, s.Line)
+}

@@ -1,0 +1,121 @@
+package mesh
+
+import (
+	"time"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+const defaultConnectTimeout = 10 * time.Second
+
+// rule is a compiled DestinationRule.
+type rule struct {
+	source Source
+	scope  scope
+	host   string
+	policy policy
+	// ports replace the whole policy on a port; nothing is inherited.
+	ports map[uint16]policy
+}
+
+// policy is what a DestinationRule says about connections.
+type policy struct {
+	tls            *TLSSettings
+	connectTimeout time.Duration
+}
+
+func compileRule(r *Resource, spec *networking.DestinationRule) *rule {
+	traffic := spec.GetTrafficPolicy()
+	out := &rule{
+		source: r.Source,
+		scope:  newScope(r.Namespace, spec.ExportTo),
+		host:   canonicalHost(spec.Host),
+		policy: compilePolicy(traffic.GetTls(), traffic.GetConnectionPool()),
+	}
+	for _, p := range traffic.GetPortLevelSettings() {
+		if out.ports == nil {
+			out.ports = make(map[uint16]policy)
+		}
+		out.ports[uint16(p.GetPort().GetNumber())] = compilePolicy(p.Tls, p.ConnectionPool)
+	}
+	return out
+}
+
+func compilePolicy(tls *networking.ClientTLSSettings, pool *networking.ConnectionPoolSettings) policy {
+	p := policy{connectTimeout: defaultConnectTimeout}
+	if timeout := pool.GetTcp().GetConnectTimeout(); timeout != nil {
+		p.connectTimeout = timeout.AsDuration()
+	}
+	modes := map[networking.ClientTLSSettings_TLSmode]TLSMode{
+		networking.ClientTLSSettings_SIMPLE: TLSSimple,
+		networking.ClientTLSSettings_MUTUAL: TLSMutual,
+	}
+	mode, originate := modes[tls.GetMode()]
+	if !originate {
+		return p
+	}
+	p.tls = &TLSSettings{
+		Mode:               mode,
+		SNI:                tls.Sni,
+		SubjectAltNames:    tls.SubjectAltNames,
+		CACertificates:     tls.CaCertificates,
+		ClientCertificate:  tls.ClientCertificate,
+		PrivateKey:         tls.PrivateKey,
+		InsecureSkipVerify: tls.GetInsecureSkipVerify().GetValue(),
+	}
+	if p.tls.CACertificates == "system" { // Istio's word for the default
+		p.tls.CACertificates = ""
+	}
+	return p
+}
+
+// on is the policy for a port; a nil rule has the defaults.
+func (r *rule) on(port uint16) policy {
+	if r == nil {
+		return policy{connectTimeout: defaultConnectTimeout}
+	}
+	if p, ok := r.ports[port]; ok {
+		return p
+	}
+	return r.policy
+}
+
+// ruleIndex finds the rules of each namespace by host, the oldest first.
+type ruleIndex map[string]hostIndex[[]*rule]
+
+func (x ruleIndex) add(namespace string, r *rule) {
+	if x[namespace] == nil {
+		x[namespace] = make(hostIndex[[]*rule])
+	}
+	x[namespace][r.host] = append(x[namespace][r.host], r)
+}
+
+// find picks the rule for a host that a client in one namespace calls and another
+// namespace registers: the client's own namespace decides before the service's,
+// and that before the root; within a namespace the most specific host does.
+func (x ruleIndex) find(host, client, service, root string) *rule {
+	for _, namespace := range []string{client, service, root} {
+		byHost := x[namespace]
+		if byHost == nil {
+			continue
+		}
+		if r := visibleRule(byHost[host], client); r != nil {
+			return r
+		}
+		for wildcard := range wildcardsOver(host) {
+			if r := visibleRule(byHost[wildcard], client); r != nil {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+func visibleRule(rules []*rule, client string) *rule {
+	for _, r := range rules {
+		if r.scope.includes(client) {
+			return r
+		}
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+package mesh
+
+func validate(r *Resource) Issues { return nil }

@@ -1,0 +1,186 @@
+package mesh
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// message fills m from a mapping, field by field of its descriptor, so that
+// every complaint has the line where it was written.
+func (d *decoder) message(m protoreflect.Message, n *yaml.Node, path string) {
+	at := n
+	if n = d.follow(n); n == nil {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrongShape(at, n, path, "a mapping (name: value)")
+		return
+	}
+	for _, p := range d.pairs(n, path) {
+		fd := d.fieldNamed(m.Descriptor(), p.key, path)
+		if fd == nil {
+			continue
+		}
+		d.field(m, fd, p, join(path, fd.JSONName()))
+	}
+}
+
+func (d *decoder) fieldNamed(md protoreflect.MessageDescriptor, key *yaml.Node, path string) protoreflect.FieldDescriptor {
+	fields := md.Fields()
+	if fd := fields.ByJSONName(key.Value); fd != nil {
+		return fd
+	}
+	if fd := fields.ByTextName(key.Value); fd != nil { // target_port, as protobuf spells it
+		return fd
+	}
+	if fd := d.formerField(md, key, path); fd != nil {
+		return fd
+	}
+	names := make([]string, fields.Len())
+	for i := range names {
+		names[i] = fields.Get(i).JSONName()
+	}
+	d.add(Error, key, join(path, key.Value), "", "unknown field; "+suggest(key.Value, names))
+	return nil
+}
+
+func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor, p pair, path string) {
+	value := d.follow(p.value)
+	if value == nil || value.Tag == "!!null" {
+		return
+	}
+	if m.Has(fd) {
+		d.add(Error, p.key, path, "", "is there already under another spelling; keep one of them")
+		return
+	}
+	if one := fd.ContainingOneof(); one != nil {
+		if other := m.WhichOneof(one); other != nil {
+			d.add(Error, p.key, path, "", fmt.Sprintf("cannot be together with %s; keep one of them", other.JSONName()))
+			return
+		}
+	}
+	switch {
+	case fd.IsMap():
+		d.record(path, p.key)
+		d.mapping(m.Mutable(fd).Map(), fd, p.value, path)
+	case fd.IsList():
+		d.record(path, p.key)
+		d.list(m.Mutable(fd).List(), fd, p.value, path)
+	case fd.Message() != nil && !isScalarMessage(fd):
+		d.record(path, p.key)
+		d.message(m.Mutable(fd).Message(), p.value, path)
+	default:
+		d.record(path, p.value)
+		if v, ok := d.scalar(fd, p.value, path); ok {
+			m.Set(fd, v)
+		}
+	}
+}
+
+func (d *decoder) list(l protoreflect.List, fd protoreflect.FieldDescriptor, n *yaml.Node, path string) {
+	at := n
+	if n = d.follow(n); n == nil {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		d.wrongShape(at, n, path, "a list (- value)")
+		return
+	}
+	for i, item := range n.Content {
+		itemPath := path + "[" + strconv.Itoa(i) + "]"
+		d.record(itemPath, item)
+		value := d.follow(item)
+		switch {
+		case value == nil:
+		case value.Tag == "!!null":
+			d.add(Error, item, itemPath, "", "is empty; give it a value or remove it")
+		case fd.Message() != nil && !isScalarMessage(fd):
+			d.message(l.AppendMutable().Message(), item, itemPath)
+		default:
+			if v, ok := d.scalar(fd, item, itemPath); ok {
+				l.Append(v)
+			}
+		}
+	}
+}
+
+func (d *decoder) mapping(m protoreflect.Map, fd protoreflect.FieldDescriptor, n *yaml.Node, path string) {
+	at := n
+	if n = d.follow(n); n == nil {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrongShape(at, n, path, "a mapping (name: value)")
+		return
+	}
+	for _, p := range d.pairs(n, path) {
+		itemPath := path + "[" + p.key.Value + "]"
+		d.record(itemPath, p.key)
+		key := protoreflect.ValueOfString(p.key.Value).MapKey()
+		value := d.follow(p.value)
+		switch {
+		case value == nil:
+		case value.Tag == "!!null":
+			d.add(Error, p.key, itemPath, "", "is empty; give it a value or remove it")
+		case fd.MapValue().Message() != nil:
+			d.message(m.Mutable(key).Message(), p.value, itemPath)
+		default:
+			if v, ok := d.scalar(fd.MapValue(), p.value, itemPath); ok {
+				m.Set(key, v)
+			}
+		}
+	}
+}
+
+// wrongShape complains about a value of the wrong kind.
+func (d *decoder) wrongShape(at, n *yaml.Node, path, wanted string) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		d.add(Error, at, path, "", "is a mapping; write "+wanted)
+	case yaml.SequenceNode:
+		d.add(Error, at, path, "", "is a list; write "+wanted)
+	default:
+		d.add(Error, at, path, n.Value, "is a single value; write "+wanted)
+	}
+}
+
+// suggest names the field that was probably meant, or all there are.
+func suggest(written string, names []string) string {
+	bare := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
+	best, distance := "", 3
+	for _, name := range names {
+		if n := editDistance(bare(written), bare(name)); n < distance {
+			best, distance = name, n
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "there are " + strings.Join(names, ", ")
+}
+
+func editDistance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := diagonal
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			diagonal, row[j] = row[j], min(change, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}
