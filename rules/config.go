@@ -1,0 +1,72 @@
+// Package rules says which traffic of a network namespace goes to the proxy.
+// Config is what an operator writes, Decide is what it means for one flow, Plan
+// is the same meaning as a firewall's chains and sets, which a backend such as
+// rules/nft puts into the kernel. Nothing here opens a socket or knows Kubernetes.
+//
+//	c := rules.Default()
+//	warnings, err := c.Set("includeIPRanges", "10.0.0.0/8")
+//	verdict, reason := rules.Decide(c, rules.Flow{Protocol: rules.TCP, Dst: addr, DstPort: 443})
+//	plan, err := rules.NewPlan(c)
+package rules
+
+import "github.com/sluice-cni/sluice/cidr"
+
+// Config is what to intercept, whatever brought it: CNI JSON, annotations or
+// flags. Start from Default; the fields are documented by Fields.
+type Config struct {
+	IncludeIPRanges      cidr.List
+	ExcludeIPRanges      cidr.List
+	IncludeOutboundPorts Ports
+	ExcludeOutboundPorts Ports
+	ExemptUIDs           IDs
+	ExemptGIDs           IDs
+	ExcludeInterfaces    Interfaces
+	OutboundPort         uint16
+	DNSPort              uint16
+	DNSCapture           bool
+	DNSServers           cidr.List
+	NonTCP               NonTCP
+	Exemption            Exemption
+	ExemptMark           uint32
+}
+
+// NonTCP says what happens to traffic other than TCP and DNS inside the included
+// ranges, which the proxy cannot carry.
+type NonTCP string
+
+const (
+	// NonTCPReject refuses it at once, so that QUIC falls back to TCP.
+	NonTCPReject NonTCP = "reject"
+	// NonTCPAllow lets it go direct, past the proxy.
+	NonTCPAllow NonTCP = "allow"
+)
+
+// Exemption says how the proxy's own connections are told from the workload's.
+type Exemption string
+
+const (
+	// ExemptByUID exempts the processes of ExemptUIDs and ExemptGIDs.
+	ExemptByUID Exemption = "uid"
+	// ExemptByMark exempts packets whose mark is ExemptMark.
+	ExemptByMark Exemption = "mark"
+)
+
+// Ports of the proxy, the same as Istio's.
+const (
+	DefaultOutboundPort = 15001
+	DefaultDNSPort      = 15053
+)
+
+// Default captures TCP to every address, refuses what the proxy cannot carry,
+// leaves DNS alone and exempts nobody: a proxy that dials from inside the
+// namespace needs its uid, gid or mark named.
+func Default() Config {
+	return Config{
+		IncludeIPRanges: cidr.Everything(),
+		OutboundPort:    DefaultOutboundPort,
+		DNSPort:         DefaultDNSPort,
+		DNSServers:      cidr.Everything(),
+		NonTCP:          NonTCPReject,
+		Exemption:       ExemptByUID,
+	}
+}

@@ -1,0 +1,120 @@
+package rules
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/sluice-cni/sluice/cidr"
+)
+
+// Protocol is an IP protocol number.
+type Protocol uint8
+
+const (
+	ICMP   Protocol = 1
+	IGMP   Protocol = 2
+	TCP    Protocol = 6
+	UDP    Protocol = 17
+	ICMPv6 Protocol = 58
+	SCTP   Protocol = 132
+)
+
+// Ports and ICMP types that the rules treat alike in every namespace.
+const (
+	portDNS          = 53
+	portDHCPClient   = 68
+	portDHCPServer   = 67
+	portDHCPv6Client = 546
+	portDHCPv6Server = 547
+	icmpEchoRequest  = 8
+	icmp6EchoRequest = 128
+)
+
+// Flow is the first packet of something a process of the namespace sends. Replies
+// and later packets follow the first one's verdict.
+type Flow struct {
+	Protocol         Protocol
+	Dst              netip.Addr
+	DstPort, SrcPort uint16 // TCP and UDP
+	ICMPType         uint8  // ICMP and ICMPv6
+	UID, GID         uint32 // of whoever made the socket
+	Mark             uint32
+	OutInterface     string // "lo" for loopback and the namespace's own addresses
+}
+
+// Decide says what happens to a flow, and by which line of Precedence. It is the
+// meaning of a Config: backends are tested to give the same verdicts.
+func Decide(c Config, f Flow) (Verdict, Reason) {
+	f.Dst = f.Dst.Unmap()
+	for _, line := range Precedence() {
+		if matches(c, f, line.Reason) {
+			return line.Verdict, line.Reason
+		}
+	}
+	return Direct, ReasonOther
+}
+
+func matches(c Config, f Flow, line Reason) bool {
+	hasPort := f.Protocol == TCP || f.Protocol == UDP
+	switch line {
+	case ReasonExempt:
+		return exempt(c, f)
+	case ReasonExcludedInterface:
+		return slices.Contains(c.ExcludeInterfaces, f.OutInterface)
+	case ReasonExcludedPort:
+		return hasPort && c.ExcludeOutboundPorts.Contains(f.DstPort)
+	case ReasonExcludedRange:
+		return c.ExcludeIPRanges.Contains(f.Dst)
+	case ReasonDNS:
+		return c.DNSCapture && hasPort && f.DstPort == portDNS && c.DNSServers.Contains(f.Dst)
+	case ReasonLocal:
+		return f.OutInterface == "lo" && !namedAddresses(c).Contains(f.Dst)
+	case ReasonIncludedPort:
+		return f.Protocol == TCP && c.IncludeOutboundPorts.Contains(f.DstPort)
+	case ReasonIncludedRange:
+		return f.Protocol == TCP && c.IncludeIPRanges.Contains(f.Dst)
+	case ReasonHousekeeping:
+		return housekeeping(f)
+	case ReasonNonTCP:
+		return c.NonTCP == NonTCPReject && c.IncludeIPRanges.Contains(f.Dst)
+	}
+	return true
+}
+
+func exempt(c Config, f Flow) bool {
+	if c.Exemption == ExemptByMark {
+		return f.Mark == c.ExemptMark
+	}
+	return slices.Contains(c.ExemptUIDs, f.UID) || slices.Contains(c.ExemptGIDs, f.GID)
+}
+
+func housekeeping(f Flow) bool {
+	switch f.Protocol {
+	case TCP, IGMP:
+		return true
+	case UDP:
+		dhcp4 := f.SrcPort == portDHCPClient && f.DstPort == portDHCPServer && f.Dst.Is4()
+		dhcp6 := f.SrcPort == portDHCPv6Client && f.DstPort == portDHCPv6Server && f.Dst.Is6()
+		return f.DstPort == portDNS || dhcp4 || dhcp6
+	case ICMP:
+		return f.ICMPType != icmpEchoRequest
+	case ICMPv6:
+		return f.ICMPType != icmp6EchoRequest
+	}
+	return false
+}
+
+var loopback = cidr.Of(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+
+// namedAddresses are the included ranges that name what leaves by lo: those that
+// lie inside loopback, and single addresses. A wide range such as 0.0.0.0/0 or
+// 10.0.0.0/8 happens to hold loopback or the pod's own address and names neither.
+func namedAddresses(c Config) cidr.List {
+	var named []netip.Prefix
+	for _, p := range c.IncludeIPRanges.Prefixes {
+		if p.IsSingleIP() || cidr.Subtract(cidr.Of(p), loopback).None() {
+			named = append(named, p)
+		}
+	}
+	return cidr.Of(named...)
+}

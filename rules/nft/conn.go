@@ -1,0 +1,76 @@
+package nft
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+var (
+	// ErrUnsupported reports a kernel without nf_tables, or without a part of it
+	// that the rules need.
+	ErrUnsupported = errors.New("the kernel cannot do this")
+	// ErrNotPermitted reports a caller without CAP_NET_ADMIN over the namespace.
+	ErrNotPermitted = errors.New("needs root (CAP_NET_ADMIN over the network namespace)")
+)
+
+const (
+	// bufferBytes lets one transaction with more than 100 000 ranges through;
+	// only real root gets it, others stay at net.core.wmem_max.
+	bufferBytes = 16 << 20
+	// answerTime bounds the wait for the kernel, which answers while it works.
+	answerTime = 30 * time.Second
+)
+
+// open connects to the namespace behind a descriptor. The caller must close the
+// connection.
+func open(netnsFD int) (*nftables.Conn, error) {
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(netnsFD), nftables.WithSockOptions(prepareSocket))
+	if err != nil {
+		return nil, explain("open a netlink socket", err)
+	}
+	return c, nil
+}
+
+func prepareSocket(c *netlink.Conn) error {
+	return errors.Join(
+		c.SetWriteBuffer(bufferBytes),
+		c.SetReadBuffer(bufferBytes),
+		c.SetDeadline(time.Now().Add(answerTime)),
+	)
+}
+
+// installed returns the table of the namespace, nil when there is none. It is the
+// first thing asked of the kernel, so it also meets a kernel without nf_tables.
+func installed(c *nftables.Conn) (*nftables.Table, error) {
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return nil, explain("list the nftables tables", err)
+	}
+	for _, t := range tables {
+		if t.Name == tableName && t.Family == nftables.TableFamilyINet {
+			return t, nil
+		}
+	}
+	return nil, nil
+}
+
+// explain says what an errno means here. The listing of tables fails with EINVAL
+// or EOPNOTSUPP where nf_tables is not built or its module cannot be loaded.
+func explain(doing string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%s: %w", doing, ErrNotPermitted)
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EINVAL):
+		return fmt.Errorf("%s: %w: it has no nf_tables; load the module nf_tables, or use a kernel built with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET (%w)", doing, ErrUnsupported, err)
+	case errors.Is(err, unix.EMSGSIZE), errors.Is(err, unix.ENOBUFS):
+		return fmt.Errorf("%s: too many ranges for one transaction of this user (net.core.wmem_max); merge ranges or run as root (%w)", doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
