@@ -33,11 +33,14 @@ func findCommand(name string) (string, error) {
 			dir = "."
 		}
 		path := dir + "/" + name
+		if _, err := os.Stat(path); err != nil {
+			continue // not there, or in a folder that this user may not search
+		}
 		err := executable(path)
 		if err == nil {
 			return path, nil
 		}
-		if errors.Is(err, errNotExecutable) && errors.Is(result, errNotFound) {
+		if errors.Is(result, errNotFound) {
 			result = err
 		}
 	}

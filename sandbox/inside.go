@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/rules/nft"
 )
 
 // channelFD is where the inside finds its end of the channel.
@@ -27,7 +29,7 @@ func inside() int {
 	ownUsers := os.Args[1] == "own-users"
 	outside, _ := strconv.Atoi(os.Args[2])
 	if err := prepare(c); err != nil {
-		denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+		denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, nft.ErrNotPermitted)
 		c.send(reply{Error: err.Error(), ExitCode: 1, Denied: denied})
 		return 1
 	}

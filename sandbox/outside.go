@@ -79,14 +79,11 @@ func (b *box) start(path string, argv []string) error {
 // namespaces decides what the command needs of its own: a process without the
 // privileges gets a user namespace too, in which it stays the user it is.
 func namespaces() (users string, sys *syscall.SysProcAttr) {
-	sys = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWNET,
-		Pdeathsig:   syscall.SIGKILL,
-		AmbientCaps: setupCapabilities,
-	}
-	if privileged() {
+	sys = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if privileged() && os.Geteuid() == 0 {
 		return "shared-users", sys
 	}
+	sys.AmbientCaps = setupCapabilities // others than root lose them at execve
 	sys.Cloneflags |= syscall.CLONE_NEWUSER
 	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}

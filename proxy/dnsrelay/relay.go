@@ -76,15 +76,15 @@ func (r *Relay) ask(ctx context.Context, network string, query message, exchange
 type exchanger func(conn net.Conn, query message) (message, error)
 
 func (r *Relay) askOne(ctx context.Context, network string, server netip.AddrPort, query message, exchange exchanger) (message, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
-	defer cancel()
-	var d net.Dialer
+	deadline := time.Now().Add(r.cfg.Timeout)
+	d := net.Dialer{Deadline: deadline}
 	conn, err := d.DialContext(ctx, network, server.String())
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	// Closing on cancellation also ends a read that is under way.
+	conn.SetDeadline(deadline)
+	// Closing on cancellation ends a read that is under way.
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	return exchange(conn, query)
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
-// idleStream is how long a client's connection may stay without a query.
-const idleStream = 30 * time.Second
+const (
+	idleStream   = 30 * time.Second // how long a client's connection may stay without a query
+	idleTransfer = 10 * time.Second // how long a zone transfer may pause
+)
 
 // ServeStream answers the queries on connections to l until ctx ends, closes l
 // and waits for its connections.
@@ -84,6 +86,9 @@ func (r *Relay) transfer(ctx context.Context, client net.Conn, query message) {
 			if writeFramed(client, next) != nil {
 				break
 			}
+			later := time.Now().Add(idleTransfer)
+			server.SetDeadline(later)
+			client.SetDeadline(later)
 		}
 		if first != nil { // the client has something: no other server may follow
 			return nil, nil

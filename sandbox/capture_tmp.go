@@ -1,3 +1,0 @@
-package sandbox
-
-func capture(proxyPort, dnsPort uint16) error { return nil }
