@@ -21,11 +21,14 @@ func serverName(b []byte) (name string, more bool, err error) {
 		return "", more, err
 	}
 	p := parser{hello}
-	p.skip(2 + 32)       // legacy_version, random
-	p.vector(1)          // legacy_session_id
-	p.vector(2)          // cipher_suites
-	p.vector(1)          // legacy_compression_methods
-	if len(p.rest) == 0 { // extensions are optional before TLS 1.3
+	p.skip(2 + 32) // legacy_version, random
+	p.vector(1)    // legacy_session_id
+	p.vector(2)    // cipher_suites
+	p.vector(1)    // legacy_compression_methods
+	switch {
+	case p.rest == nil:
+		return "", false, errNotClientHello
+	case len(p.rest) == 0: // extensions are optional before TLS 1.3
 		return "", false, nil
 	}
 	extensions := parser{p.vector(2)}

@@ -1,4 +1,11 @@
-// Package proxy carries redirected connections to where a mesh.Snapshot sends them.
+// Package proxy carries redirected connections to where a mesh.Snapshot sends
+// them: HTTP by Host, TLS by server name, everything else by address.
+//
+// A connection's way through the files: server.go (accept) ▸ original_dst.go ▸
+// connection.go (sniff, match) ▸ http.go | tls.go | tcp.go ▸ endpoint.go ▸
+// upstream.go (pool, dial) ▸ tls_origination.go ▸ bytes.
+//
+// It parses no YAML and programs no rules. Every byte from either side is hostile.
 package proxy
 
 import (
@@ -8,9 +15,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/dns"
 )
 
 // Config is what a Server needs. Only Listeners is required.
@@ -24,27 +34,203 @@ type Config struct {
 	Governed func(netip.AddrPort) bool
 	// Dial opens upstream connections; default a net.Dialer in this process's namespace.
 	Dial func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error)
-	// ResolvConf is the resolver configuration file; default /etc/resolv.conf.
-	ResolvConf string
+	// OriginalDst says where a redirected connection was going; default SO_ORIGINAL_DST.
+	OriginalDst func(*net.TCPConn) (netip.AddrPort, error)
+	// Resolver looks names up; default the machine's own configuration.
+	Resolver *dns.Resolver
 	// AccessLog receives a JSON line per request or connection; nil: none.
 	AccessLog io.Writer
 	// Log receives what an operator should read; nil: slog.Default().
 	Log *slog.Logger
 	// DrainTimeout bounds how long Serve waits for requests under way after its
-	// context ends; default 45 s.
+	// context ends; default 45 s, Envoy's.
 	DrainTimeout time.Duration
 }
 
+// Limits that no setting changes yet.
+const (
+	defaultConnectTimeout = 10 * time.Second       // connectionPool.tcp.connectTimeout
+	idleTimeout           = time.Hour              // a connection between two requests
+	streamIdleTimeout     = 5 * time.Minute        // no byte either way within a request
+	headTimeout           = time.Minute            // from a head's first byte to its last
+	sniffTimeout          = 100 * time.Millisecond // a silent client may be waiting for a server that speaks first
+	patientSniffTimeout   = 5 * time.Second        // the same where HTTP or TLS is declared but other bytes may pass
+	helloTimeout          = 10 * time.Second       // from a ClientHello's first byte to its last
+)
+
 // Server serves one workload's outbound connections.
-type Server struct{ cfg Config }
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	access  *accessLog
+	state   atomic.Pointer[state]
+	pools   *pools
+	ownConn localPorts
+
+	life context.Context // ends when what is left is cut
+	kill context.CancelFunc
+
+	mu       sync.Mutex
+	conns    map[*connection]struct{}
+	draining atomic.Bool
+	handlers sync.WaitGroup
+}
 
 // New checks cfg. The server refuses everything until the first Update.
-func New(cfg Config) (*Server, error) { return &Server{cfg: cfg}, nil }
+func New(cfg Config) (*Server, error) {
+	if len(cfg.Listeners) == 0 {
+		return nil, errors.New("proxy: no listener given; open one on the proxy's port")
+	}
+	if cfg.Workload.Namespace == "" {
+		cfg.Workload.Namespace = "default"
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = dialPlain
+	}
+	if cfg.OriginalDst == nil {
+		cfg.OriginalDst = originalDst
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = dns.New(dns.Config{})
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = 45 * time.Second
+	}
+	s := &Server{cfg: cfg, log: cfg.Log, conns: map[*connection]struct{}{}}
+	s.life, s.kill = context.WithCancel(context.Background())
+	s.pools = newPools(s)
+	if cfg.AccessLog != nil {
+		s.access = newAccessLog(cfg.AccessLog)
+	}
+	return s, nil
+}
 
 // Update puts a snapshot in force: requests that start from now on follow it,
-// those under way finish on the one they began with.
-func (s *Server) Update(snapshot *mesh.Snapshot) {}
+// those under way finish on the one they began with. Connections to services
+// whose settings did not change stay pooled.
+func (s *Server) Update(snapshot *mesh.Snapshot) {
+	s.state.Store(&state{view: snapshot.View(s.cfg.Workload), pools: s.pools})
+	s.pools.nextGeneration()
+}
 
 // Serve accepts connections until ctx ends, then stops accepting, lets requests
-// under way finish within DrainTimeout, and returns nil.
-func (s *Server) Serve(ctx context.Context) error { return errors.New("not built yet") }
+// under way finish within DrainTimeout, cuts what is left, and returns nil. It
+// returns an error when a listener fails.
+func (s *Server) Serve(ctx context.Context) error {
+	var accepting, background sync.WaitGroup
+	failed := make(chan error, len(s.cfg.Listeners))
+	for _, l := range s.cfg.Listeners {
+		accepting.Go(func() {
+			if err := s.accept(l); err != nil {
+				failed <- err
+			}
+		})
+	}
+	housekeeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	background.Go(func() { s.pools.sweep(housekeeping) })
+	if s.access != nil {
+		background.Go(func() { s.access.flush(housekeeping) })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	for _, l := range s.cfg.Listeners {
+		l.Close()
+	}
+	accepting.Wait()
+	s.drain()
+	stop()
+	background.Wait()
+	s.pools.close()
+	return err
+}
+
+// accept hands each connection to a goroutine of its own until the listener closes.
+func (s *Server) accept(l *net.TCPListener) error {
+	pause := 5 * time.Millisecond
+	for {
+		tcp, err := l.AcceptTCP()
+		switch {
+		case err == nil:
+			pause = 5 * time.Millisecond
+			s.start(tcp)
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case isTemporary(err):
+			s.log.Warn("cannot accept a connection; trying again", "error", err, "in", pause)
+			time.Sleep(pause) // descriptors or memory ran out: let some be freed
+			pause = min(2*pause, time.Second)
+		default:
+			return err
+		}
+	}
+}
+
+func (s *Server) start(tcp *net.TCPConn) {
+	c := &connection{server: s, tcp: tcp}
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	s.handlers.Go(func() {
+		defer s.end(c)
+		c.serve()
+	})
+}
+
+// end closes a connection whatever happened on it: a fault in one must not take
+// the others down.
+func (s *Server) end(c *connection) {
+	if r := recover(); r != nil {
+		s.log.Error("a connection failed inside the proxy; it was closed, others go on",
+			"source", c.src, "destination", c.dst, "fault", r, "stack", stack())
+	}
+	c.tcp.Close()
+	c.in.release()
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+// drain wakes the connections that are between two requests, waits for the
+// others, and cuts those that are left at the end of DrainTimeout.
+func (s *Server) drain() {
+	s.draining.Store(true)
+	s.each(func(c *connection) {
+		if c.idle.Load() {
+			c.tcp.SetReadDeadline(longAgo)
+		}
+	})
+	late := time.AfterFunc(s.cfg.DrainTimeout, func() {
+		s.kill()
+		s.each(func(c *connection) {
+			if up := c.upstream.Load(); up != nil {
+				cut(up)
+			}
+			c.abort()
+		})
+	})
+	defer late.Stop()
+	s.handlers.Wait()
+	s.kill()
+}
+
+func (s *Server) each(f func(*connection)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		f(c)
+	}
+}
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+func dialPlain(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
+	var d net.Dialer
+	return d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst)
+}

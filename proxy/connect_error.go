@@ -1,0 +1,41 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// connectError is a connection that could not be made.
+type connectError struct {
+	err error
+	tls bool // TCP stood, TLS failed
+}
+
+func (e *connectError) Error() string { return e.err.Error() }
+func (e *connectError) Unwrap() error { return e.err }
+
+// reason is Envoy's wording of the failure.
+func (e *connectError) reason() string {
+	if e.tls {
+		return "remote connection failure, transport failure reason: " + tlsReason(e.err)
+	}
+	if errors.Is(e.err, context.DeadlineExceeded) || errors.Is(e.err, unix.ETIMEDOUT) || isTimeout(e.err) {
+		return "connection timeout"
+	}
+	text := e.err.Error()
+	var errno unix.Errno
+	if errors.As(e.err, &errno) {
+		text = errno.Error()
+	}
+	return "remote connection failure, transport failure reason: delayed connect error: " + upperFirst(text)
+}
+
+func upperFirst(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}

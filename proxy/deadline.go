@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+)
+
+// deadline sets a connection's deadline only when it has to move by more than a
+// little: on the path of every request the timer would cost more than the read.
+// It may be capped by one goroutine while another reads under it.
+type deadline struct {
+	set func(time.Time) error
+
+	mu      sync.Mutex
+	current time.Time
+	limit   time.Time // no deadline is later than this, unless zero
+}
+
+// at sets the deadline; the zero time removes it.
+func (d *deadline) at(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.move(t)
+}
+
+// within keeps the deadline between limit and 1/8 more than limit from now.
+func (d *deadline) within(now time.Time, limit time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	left := d.current.Sub(now)
+	capped := !d.limit.IsZero()
+	if capped || d.current.IsZero() || left < limit || left > limit+limit/8 {
+		d.move(now.Add(limit + limit/8))
+	}
+}
+
+// cap bounds the deadline in force and all later ones; the zero time lifts the bound.
+func (d *deadline) cap(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.limit = t
+	if !t.IsZero() {
+		d.move(t)
+	}
+}
+
+// capped reports whether a time-out at now is due to the cap.
+func (d *deadline) capped(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.limit.IsZero() && !now.Before(d.limit)
+}
+
+func (d *deadline) move(t time.Time) {
+	if !d.limit.IsZero() && (t.IsZero() || d.limit.Before(t)) {
+		t = d.limit
+	}
+	if !d.current.Equal(t) {
+		d.current = t
+		d.set(t)
+	}
+}

@@ -1,0 +1,44 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"runtime/debug"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// isTemporary reports an accept error that passes by itself (accept(2)).
+func isTemporary(err error) bool {
+	for _, errno := range []error{unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EINTR, unix.EPROTO} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+func isReset(err error) bool { return errors.Is(err, unix.ECONNRESET) }
+
+func stack() string { return string(debug.Stack()) }
+
+// peek looks at the next byte of a socket without taking it or waiting for it.
+func peek(fd uintptr) (n int, errno unix.Errno) {
+	var b [1]byte
+	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return int(r), errno
+}
+
+// ended says that the peer of a socket has closed or reset it.
+func ended(fd uintptr) bool {
+	n, errno := peek(fd)
+	return errno == 0 && n == 0 || errno != 0 && errno != unix.EAGAIN
+}
+
+func isNotConnected(err error) bool { return errors.Is(err, unix.ENOTCONN) }

@@ -1,0 +1,267 @@
+package proxy
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/http1"
+)
+
+// httpConn serves the HTTP/1.x requests of one connection, one after another.
+// Everything it holds is reused from request to request.
+type httpConn struct {
+	c    *connection
+	req  http1.Request
+	resp http1.Response
+
+	head  []byte // the request as it goes upstream; kept until it cannot be sent again
+	back  []byte // bytes on their way to the application
+	host  []byte // the request's host: lower case, no port, no trailing dot
+	entry entry  // the access log's line for this request
+
+	isHead    bool // HEAD: the answer has no body
+	upgrading bool // the request asks for a WebSocket
+	body      requestBody
+	write     deadline // on writes to the application
+}
+
+var httpConnPool = sync.Pool{New: func() any { return new(httpConn) }}
+
+// serveHTTP answers requests until one side wants the connection closed.
+func (c *connection) serveHTTP() {
+	h := httpConnPool.Get().(*httpConn)
+	h.c = c
+	h.write.set = c.tcp.SetWriteDeadline
+	for h.serveOne() {
+	}
+	h.forget()
+	httpConnPool.Put(h)
+}
+
+// forget drops what must not outlive the connection; the memory stays.
+func (h *httpConn) forget() {
+	h.c = nil
+	h.write.set, h.write.current = nil, time.Time{}
+	h.entry = entry{}
+	h.body.up = nil
+	if cap(h.head) > maxBufferSize || cap(h.back) > maxBufferSize {
+		h.head, h.back = nil, nil
+	}
+}
+
+// serveOne reads a request, answers it, and says whether another may follow.
+func (h *httpConn) serveOne() bool {
+	if !h.readHead() {
+		return false
+	}
+	start := time.Now()
+	st := h.c.server.state.Load()
+	h.begin(start)
+	d := h.route(st)
+	if d.status != 0 {
+		return h.reply(d.localReply)
+	}
+	return h.forward(st, d, start)
+}
+
+// readHead waits for a whole request head. Between requests it waits for long
+// and may be woken to end; within a head it does not wait long.
+func (h *httpConn) readHead() bool {
+	c := h.c
+	for {
+		if c.in.len() > 0 {
+			n, err := h.req.Parse(c.in.bytes())
+			if err != nil {
+				h.malformed(err)
+				return false
+			}
+			if n > 0 {
+				c.in.discard(n)
+				return true
+			}
+			c.deadline.at(time.Now().Add(headTimeout))
+			err2 := c.in.fill(c.tcp)
+			if err2 == errBufferFull {
+				h.malformed(tooLarge)
+				return false
+			}
+			if err2 != nil {
+				return false
+			}
+			continue
+		}
+		if !h.awaitRequest() {
+			return false
+		}
+	}
+}
+
+// awaitRequest waits for the first byte of the next request.
+func (h *httpConn) awaitRequest() bool {
+	c := h.c
+	c.idle.Store(true)
+	defer c.idle.Store(false)
+	if c.server.draining.Load() {
+		return false
+	}
+	c.deadline.within(time.Now(), idleTimeout)
+	return c.in.fill(c.tcp) == nil
+}
+
+var tooLarge = &http1.Error{Status: 431, Detail: "http1.headers_too_large"}
+
+// malformed answers bytes that are no acceptable request and ends the connection.
+func (h *httpConn) malformed(err *http1.Error) {
+	h.entry = *h.c.entry("http")
+	h.entry.flags, h.entry.details = "DPE", err.Detail
+	r := localReply{status: err.Status, close: true, flags: "DPE", details: err.Detail}
+	switch {
+	case err == http1.ErrMissingHost:
+		r.flags = "-"
+	case err.Status == 431:
+		r.body = "Request Header Fields Too Large"
+	default:
+		r.body = reasonPhrase(err.Status)
+	}
+	h.reply(r)
+}
+
+// refuseGarbage answers what is not HTTP where only HTTP may be.
+func (c *connection) refuseGarbage() {
+	h := httpConnPool.Get().(*httpConn)
+	h.c = c
+	h.write.set = c.tcp.SetWriteDeadline
+	h.malformed(&http1.Error{Status: 400, Detail: "http1.not_http"})
+	h.forget()
+	httpConnPool.Put(h)
+}
+
+// begin notes what is needed of the request after its buffer has moved on.
+func (h *httpConn) begin(start time.Time) {
+	r := &h.req
+	h.isHead = string(r.Method) == "HEAD"
+	h.upgrading = http1.EqualFold(r.UpgradeTo, "websocket")
+	h.host = appendHost(h.host[:0], r.Authority)
+	e := &h.entry
+	e.reset("http", start, h.c)
+	e.method = append(e.method[:0], r.Method...)
+	e.path = append(e.path[:0], r.Target...)
+	e.authority = append(e.authority[:0], r.Authority...)
+	h.body.begin(h.c, r)
+}
+
+// appendHost writes an authority's host the way names are compared: lower case,
+// without port and trailing dot, IPv6 without brackets.
+func appendHost(dst, authority []byte) []byte {
+	a := authority
+	if len(a) > 0 && a[0] == '[' {
+		a = a[1:]
+		for i, c := range a {
+			if c == ']' {
+				a = a[:i]
+				break
+			}
+		}
+	} else {
+		for i := len(a) - 1; i >= 0; i-- {
+			if a[i] == ':' {
+				a = a[:i]
+				break
+			}
+			if a[i] < '0' || a[i] > '9' {
+				break
+			}
+		}
+	}
+	if len(a) > 1 && a[len(a)-1] == '.' {
+		a = a[:len(a)-1]
+	}
+	for _, c := range a {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
+
+// decision is what the snapshot says about a request: a cluster to send it to,
+// or a reply when its status is not zero.
+type decision struct {
+	localReply
+	cluster *mesh.Cluster
+	timeout time.Duration
+}
+
+// route decides about the request under way.
+func (h *httpConn) route(st *state) decision {
+	r := &h.req
+	switch r.Form {
+	case http1.AuthorityForm:
+		return refusal(404, "NR", "route_not_found")
+	case http1.Asterisk:
+		return refusal(404, "-", "absolute_path_rejected")
+	}
+	var vh *mesh.VirtualHost
+	if l := st.view.Listener(h.c.dst.Port()); l != nil && len(h.host) > 0 {
+		vh = l.MatchHTTP(h.host)
+	}
+	if vh == nil {
+		return h.unregistered(st)
+	}
+	route := vh.Match(requestView{h})
+	if route == nil {
+		return refusal(404, "NR", "route_not_found")
+	}
+	h.entry.route = route.Name
+	cluster := pickCluster(route.Destinations, h.c.server.random())
+	h.entry.cluster = cluster.Name
+	switch {
+	case cluster.Unknown:
+		return refusal(503, "NC", "cluster_not_found")
+	case len(r.UpgradeTo) > 0 && !h.upgrading && !http1.EqualFold(r.UpgradeTo, "h2c"):
+		d := refusal(403, "-", "upgrade_failed")
+		d.close = true
+		return d
+	}
+	return decision{cluster: cluster, timeout: route.Timeout}
+}
+
+// unregistered decides about a host that nobody registers on this port.
+func (h *httpConn) unregistered(st *state) decision {
+	if st.view.Policy == mesh.AllowAny {
+		h.entry.route, h.entry.cluster = "allow_any", passthrough.Name
+		return decision{cluster: passthrough}
+	}
+	h.entry.route, h.entry.cluster = "block_all", blackHole
+	return refusal(502, "-", "direct_response")
+}
+
+func refusal(status int, flags, details string) decision {
+	return decision{localReply: localReply{status: status, flags: flags, details: details}}
+}
+
+// asked is what this request wants of an endpoint.
+func (h *httpConn) asked(c *mesh.Cluster) asked {
+	a := asked{dst: h.c.dst}
+	switch {
+	case c.Resolution == mesh.ResolveNone && c != passthrough && isAddress(h.host, c):
+		// An entry's address as Host: there is no name to resolve.
+	case len(c.Host) > 0 && c.Host[0] == '*':
+		a.name = string(h.host)
+	default:
+		a.name = c.Host
+	}
+	return a
+}
+
+// isAddress reports a Host that is one of the cluster's addresses, not a name.
+func isAddress(host []byte, c *mesh.Cluster) bool {
+	if len(c.Addresses) == 0 || len(host) == 0 || !('0' <= host[len(host)-1] && host[len(host)-1] <= '9') {
+		return false
+	}
+	_, err := netip.ParseAddr(string(host))
+	return err == nil
+}

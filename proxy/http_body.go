@@ -1,0 +1,208 @@
+package proxy
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-cni/sluice/proxy/http1"
+)
+
+// requestBody moves a request's body upstream. A body that is here with its head
+// goes out with it; a longer one is sent by a goroutine of its own, since the
+// answer may begin before the body ends.
+type requestBody struct {
+	c         *connection
+	framing   http1.Framing
+	remaining int64 // of a body with a length
+	chunks    http1.ChunkReader
+	out       []byte
+
+	complete bool          // the whole body went out with the head
+	done     chan struct{} // closed when the goroutine has ended; nil without one
+	up       *upstreamConn
+	allSent  atomic.Bool
+	lost     atomic.Bool // the application's side failed
+	bad      error       // its framing was wrong; read after done
+	bytes    atomic.Int64
+}
+
+func (b *requestBody) begin(c *connection, r *http1.Request) {
+	b.c, b.framing, b.remaining = c, r.Body(), max(r.ContentLength, 0)
+	b.complete, b.done, b.up, b.bad = b.framing == http1.NoBody, nil, nil, nil
+	b.chunks.Reset()
+	b.allSent.Store(false)
+	b.lost.Store(false)
+	b.bytes.Store(0)
+}
+
+// inline appends the body to the head when all of it has been read already.
+func (b *requestBody) inline(head []byte) []byte {
+	if b.framing == http1.Length && int64(b.c.in.len()) >= b.remaining {
+		head = append(head, b.c.in.bytes()[:b.remaining]...)
+		b.c.in.discard(int(b.remaining))
+		b.bytes.Store(b.remaining)
+		b.remaining, b.complete = 0, true
+	}
+	return head
+}
+
+// discardBuffered drops the body of a request that is not forwarded, if all of
+// it is here, and says whether it was.
+func (b *requestBody) discardBuffered() bool {
+	if b.complete || b.sent() {
+		return true
+	}
+	if b.framing == http1.Length && b.done == nil && int64(b.c.in.len()) >= b.remaining {
+		b.c.in.discard(int(b.remaining))
+		b.remaining, b.complete = 0, true
+	}
+	return b.complete
+}
+
+// start sends what is left. When it has, the route timeout begins: it bounds the
+// wait for the answer, not the application's upload.
+func (b *requestBody) start(up *upstreamConn, timeout time.Duration) {
+	if b.complete {
+		return
+	}
+	b.up = up
+	b.done = make(chan struct{})
+	go func() {
+		defer close(b.done)
+		err := b.send()
+		switch {
+		case err == nil:
+			if timeout > 0 {
+				up.read.cap(time.Now().Add(timeout))
+			}
+			b.allSent.Store(true)
+		case b.lost.Load() || b.c.gone():
+			// Whatever arrived is not the whole: the upstream must not take it so.
+			b.lost.Store(true)
+			cut(up.tcp)
+		}
+	}()
+}
+
+// stop ends the goroutine, whatever it waits for, waits until it has, and says
+// whether the whole body went out.
+func (b *requestBody) stop() bool {
+	if b.done != nil {
+		if !b.allSent.Load() {
+			b.c.tcp.SetReadDeadline(longAgo)
+			b.up.tcp.SetWriteDeadline(longAgo)
+		}
+		<-b.done
+	}
+	return b.sent()
+}
+
+// sent says that the whole body has gone out.
+func (b *requestBody) sent() bool { return b.complete || b.allSent.Load() }
+
+// failed says that the body could not be read from the application.
+func (b *requestBody) failed() bool { return b.lost.Load() }
+
+func (b *requestBody) send() error {
+	if b.framing == http1.Chunked {
+		return b.sendChunks()
+	}
+	return b.sendLength()
+}
+
+// spliceFrom is the length from which the kernel moves a body by itself.
+const spliceFrom = 64 << 10
+
+func (b *requestBody) sendLength() error {
+	for b.remaining > 0 {
+		if b.c.in.len() == 0 {
+			if b.remaining >= spliceFrom {
+				return b.sendRest()
+			}
+			if err := b.fill(); err != nil {
+				return err
+			}
+		}
+		data := b.c.in.bytes()
+		data = data[:min(int64(len(data)), b.remaining)]
+		if err := b.emit(data); err != nil {
+			return err
+		}
+		b.c.in.discard(len(data))
+		b.remaining -= int64(len(data))
+	}
+	return nil
+}
+
+func (b *requestBody) sendRest() error {
+	n, err := moveLarge(b.up.Conn, &b.up.write, b.c.tcp, &b.c.deadline, b.remaining)
+	b.bytes.Add(n)
+	b.remaining -= n
+	return err
+}
+
+// sendChunks takes the chunks apart and writes them anew: what goes upstream has
+// one reading only.
+func (b *requestBody) sendChunks() error {
+	for {
+		data, n, done, bad := b.chunks.Next(b.c.in.bytes())
+		if bad != nil {
+			b.bad = bad
+			b.lost.Store(true)
+			return bad
+		}
+		if done {
+			b.out = http1.AppendLastChunk(b.out, b.chunks.Trailers)
+			b.c.in.discard(n)
+			return b.flush()
+		}
+		if len(data) > 0 {
+			b.out = http1.AppendChunkHead(b.out, len(data))
+			b.out = append(append(b.out, data...), "\r\n"...)
+			b.bytes.Add(int64(len(data)))
+		}
+		b.c.in.discard(n)
+		if n > 0 && len(b.out) < flushAt {
+			continue
+		}
+		if err := b.flush(); err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := b.fill(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// flushAt is when collected output is written out.
+const flushAt = 32 << 10
+
+func (b *requestBody) flush() error {
+	if len(b.out) == 0 {
+		return nil
+	}
+	b.up.write.within(time.Now(), streamIdleTimeout)
+	_, err := b.up.Conn.Write(b.out)
+	b.out = b.out[:0]
+	return err
+}
+
+func (b *requestBody) emit(data []byte) error {
+	b.up.write.within(time.Now(), streamIdleTimeout)
+	n, err := b.up.Conn.Write(data)
+	b.bytes.Add(int64(n))
+	return err
+}
+
+// fill reads more of the body. An end before the body's end is a lost body.
+func (b *requestBody) fill() error {
+	b.c.deadline.within(time.Now(), streamIdleTimeout)
+	err := b.c.in.fill(b.c.tcp)
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

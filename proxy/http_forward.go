@@ -1,0 +1,275 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/http1"
+)
+
+var alpnHTTP1 = []string{"http/1.1"}
+
+// forward sends the request to its cluster and the answer back, and says whether
+// the connection may carry another request.
+func (h *httpConn) forward(st *state, d decision, start time.Time) bool {
+	var deadline time.Time
+	if d.timeout > 0 {
+		deadline = start.Add(d.timeout)
+	}
+	u := st.upstream(d.cluster)
+	h.encode(d.cluster)
+	for try := 0; ; {
+		up, failure := h.acquire(u, d.cluster, deadline, &try)
+		if failure != nil {
+			return h.reply(*failure)
+		}
+		keep, again := h.exchange(up, d.timeout)
+		if !again {
+			return keep
+		}
+	}
+}
+
+// acquire gets a connection: an idle one where there is one, else a new one,
+// with Envoy's default retries. try counts over the whole request.
+func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try *int) (*upstreamConn, *localReply) {
+	ctx := h.c.server.life
+	if !deadline.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	a := h.asked(c)
+	key := poolKey{sni: sniFor(c, a)}
+	for {
+		var err error
+		key.addr, err = h.c.server.endpoint(ctx, c, a, u.turn.Add(1)-1)
+		if err != nil {
+			return nil, h.connectFailure(err, ctx, *try)
+		}
+		if up := u.take(key); up != nil {
+			return up, nil
+		}
+		up, err := u.connect(ctx, key, alpnHTTP1)
+		if err == nil {
+			return up, nil
+		}
+		h.entry.upstreamHost = key.addr
+		if *try++; *try >= connectTries || ctx.Err() != nil {
+			return nil, h.connectFailure(err, ctx, *try)
+		}
+		h.c.server.backOff(*try)
+	}
+}
+
+// connectFailure is the reply to a request that reached no endpoint.
+func (h *httpConn) connectFailure(err error, ctx context.Context, tries int) *localReply {
+	h.entry.failure = err
+	var ce *connectError
+	switch {
+	case ctx.Err() != nil:
+		return routeTimeout()
+	case errors.As(err, &ce):
+		r := &localReply{status: 503, flags: "UF", details: "upstream_reset_before_response_started{connection_failure}"}
+		if tries > 1 {
+			r.flags = "UF,URX"
+			r.body = resetBody + "retried and the latest reset reason: " + ce.reason()
+		} else {
+			r.body = resetBody + "reset reason: " + ce.reason()
+		}
+		h.entry.transportFailure = ce.reason()
+		return r
+	case errors.Is(err, errNotItsName):
+		return &localReply{status: 502, flags: "-", details: "destination_not_of_name"}
+	}
+	return &localReply{status: 503, body: "no healthy upstream", flags: "UH", details: "no_healthy_upstream"}
+}
+
+const resetBody = "upstream connect error or disconnect/reset before headers. "
+
+func routeTimeout() *localReply {
+	return &localReply{status: 504, body: "upstream request timeout", flags: "UT", details: "upstream_response_timeout"}
+}
+
+func upstreamClosed() *localReply {
+	return &localReply{status: 503, body: resetBody + "reset reason: connection termination", flags: "UC",
+		details: "upstream_reset_before_response_started{connection_termination}"}
+}
+
+// encode writes the head as it goes upstream, with what is already here of the
+// body when that is all of it.
+func (h *httpConn) encode(c *mesh.Cluster) {
+	r := &h.req
+	b := http1.AppendRequestLine(h.head[:0], r.Method, r.Path)
+	authority := r.Authority
+	if len(authority) == 0 { // HTTP/1.0 without Host
+		authority = []byte(h.c.dst.String())
+	}
+	b = http1.AppendField(b, "host", authority)
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		switch {
+		case f.ID == http1.Host, f.Hop && f.ID != http1.TE:
+		case f.ID == http1.TE:
+			if http1.EqualFold(f.Value, "trailers") {
+				b = append(b, "te: trailers\r\n"...)
+			}
+		default:
+			b = f.Append(b)
+		}
+	}
+	switch {
+	case h.upgrading:
+		b = append(b, "connection: upgrade\r\nupgrade: websocket\r\n"...)
+	case r.Body() == http1.Chunked:
+		b = append(b, "transfer-encoding: chunked\r\n"...)
+	}
+	b = append(b, "\r\n"...)
+	h.head = h.body.inline(b)
+}
+
+// exchange sends the request on up and its answer back. again says that nothing
+// was lost and another connection may be tried: an idle connection can be closed
+// by the peer at the very moment it is used.
+func (h *httpConn) exchange(up *upstreamConn, timeout time.Duration) (keep, again bool) {
+	e := &h.entry
+	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
+	up.write.within(time.Now(), streamIdleTimeout)
+	if timeout > 0 && h.body.complete {
+		up.read.cap(e.start.Add(timeout))
+	}
+	h.c.upstream.Store(up.tcp)
+	defer h.c.upstream.Store(nil)
+	_, err := up.Conn.Write(h.head)
+	unsent := err != nil
+	if err == nil {
+		h.body.start(up, timeout)
+		err = h.readResponse(up)
+	}
+	if err != nil {
+		again, r := h.exchangeFailed(up, err, unsent || h.idempotent())
+		if again {
+			return false, true
+		}
+		return h.reply(*r), false
+	}
+	if h.resp.Status == 101 {
+		h.upgraded(up)
+		return false, false
+	}
+	return h.sendResponse(up), false
+}
+
+// exchangeFailed ends an exchange whose answer never began.
+func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) (again bool, r *localReply) {
+	timedOut, capped := isTimeout(err), up.read.capped(time.Now())
+	untouched := up.in.len() == 0
+	up.close()
+	h.body.stop()
+	var bad *http1.Error
+	switch {
+	case h.body.bad != nil:
+		return false, &localReply{status: 400, body: "Bad Request", close: true, flags: "DPE", details: h.body.bad.Error()}
+	case h.body.failed(): // the application left in the middle of its body
+		return false, &localReply{status: 400, close: true, flags: "DC", details: "downstream_remote_disconnect"}
+	case errors.As(err, &bad):
+		return false, &localReply{status: 502, body: resetBody + "reset reason: protocol error", flags: "UPE",
+			details: "upstream_reset_before_response_started{protocol_error:" + bad.Detail + "}"}
+	case timedOut && capped:
+		return false, routeTimeout()
+	case timedOut && !h.body.complete && !h.body.sent():
+		return false, &localReply{status: 408, body: "stream timeout", flags: "SI", details: "stream_idle_timeout", close: true}
+	case timedOut:
+		return false, &localReply{status: 504, body: "stream timeout", flags: "SI", details: "stream_idle_timeout"}
+	case safe && up.reused && untouched && h.body.complete:
+		return true, nil
+	}
+	return false, upstreamClosed()
+}
+
+// idempotent methods may be sent twice (RFC 9110 §9.2.2).
+func (h *httpConn) idempotent() bool {
+	switch string(h.entry.method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
+// readResponse waits for the final response head; interim ones are passed on.
+func (h *httpConn) readResponse(up *upstreamConn) error {
+	for {
+		if up.in.len() > 0 {
+			n, err := h.resp.Parse(up.in.bytes())
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				up.in.discard(n)
+				if h.resp.Status >= 200 || h.resp.Status == 101 {
+					return h.checkSwitch()
+				}
+				if err := h.interim(); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		up.read.within(time.Now(), streamIdleTimeout)
+		if err := up.in.fill(up.Conn); err != nil {
+			if err == errBufferFull {
+				return tooLarge
+			}
+			return err
+		}
+	}
+}
+
+// checkSwitch refuses a 101 that nobody asked for.
+func (h *httpConn) checkSwitch() error {
+	if h.resp.Status == 101 && !h.upgrading {
+		return &http1.Error{Status: 502, Detail: "http1.unexpected_switch"}
+	}
+	return nil
+}
+
+// interim passes on a 1xx response; HTTP/1.0 knows none (RFC 9110 §15.2).
+func (h *httpConn) interim() error {
+	if h.req.Minor == 0 {
+		return nil
+	}
+	b := http1.AppendStatusLine(h.back[:0], h.resp.Status, h.resp.Reason)
+	for i := range h.resp.Fields {
+		if f := &h.resp.Fields[i]; !f.Hop {
+			b = f.Append(b)
+		}
+	}
+	h.back = append(b, "\r\n"...)
+	_, err := h.c.tcp.Write(h.back)
+	return err
+}
+
+// upgraded turns the connection into a tunnel after 101 (Switching Protocols).
+func (h *httpConn) upgraded(up *upstreamConn) {
+	b := http1.AppendStatusLine(h.back[:0], 101, h.resp.Reason)
+	for i := range h.resp.Fields {
+		if f := &h.resp.Fields[i]; !f.Hop {
+			b = f.Append(b)
+		}
+	}
+	b = http1.AppendField(b, "upgrade", h.resp.UpgradeTo)
+	h.back = append(b, "connection: upgrade\r\n\r\n"...)
+	h.entry.status = 101
+	up.read.cap(time.Time{})
+	up.read.at(time.Time{})
+	up.write.at(time.Time{})
+	h.write.at(time.Time{})
+	h.c.deadline.at(time.Time{})
+	if _, err := h.c.tcp.Write(h.back); err != nil {
+		up.close()
+		return
+	}
+	h.c.relay(up, &h.entry)
+}

@@ -1,0 +1,247 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/sluice-cni/sluice/proxy/http1"
+)
+
+// sendResponse passes the answer on and says whether the application's
+// connection may carry another request. The upstream connection is pooled again
+// when both messages ended where they said they would.
+func (h *httpConn) sendResponse(up *upstreamConn) bool {
+	r := &h.resp
+	framing := r.Body(h.entry.method)
+	rechunk := (framing == http1.Chunked || framing == http1.UntilClose) && h.req.Minor == 1
+	untilClose := framing >= http1.Chunked && !rechunk
+	keep := h.req.KeepAlive && !untilClose && !h.c.server.draining.Load()
+	h.entry.status = r.Status
+	h.appendHead(framing, rechunk, keep)
+	err := h.sendBody(up, framing, rechunk)
+	ended := h.body.stop() && err == nil
+	if ended && r.KeepAlive && framing != http1.UntilClose && up.in.len() == 0 {
+		up.up.put(up)
+	} else {
+		up.close()
+	}
+	h.finish(err)
+	if err != nil {
+		h.c.abortAnswer(untilClose)
+		return false
+	}
+	if !ended || !keep {
+		h.c.closeGently()
+		return false
+	}
+	return true
+}
+
+// finish writes the request's line in the access log.
+func (h *httpConn) finish(err error) {
+	e := &h.entry
+	e.received = h.body.bytes.Load()
+	var wrote *writeError
+	switch {
+	case err == nil:
+		e.details = "via_upstream"
+	case errors.As(err, &wrote):
+		e.flags, e.details = "DC", "downstream_remote_disconnect"
+	case isTimeout(err):
+		e.flags, e.details = "UT", "response_timeout"
+	default:
+		e.flags, e.details = "UC", "upstream_reset_after_response_started{connection_termination}"
+	}
+	h.c.server.record(e)
+}
+
+// abortAnswer ends the connection in the middle of an answer. Where only the end
+// of the connection ends the body, nothing but a reset tells half from whole.
+func (c *connection) abortAnswer(untilClose bool) {
+	if untilClose {
+		c.abort()
+		return
+	}
+	c.tcp.Close()
+}
+
+// appendHead writes the response head into h.back.
+func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
+	r := &h.resp
+	b := http1.AppendStatusLine(h.back[:0], r.Status, r.Reason)
+	dated := false
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		switch {
+		case f.Hop, f.ID == http1.Server:
+		case f.ID == http1.ContentLength && (rechunk || framing == http1.UntilClose):
+		case f.ID == http1.Date:
+			dated = true
+			b = f.Append(b)
+		default:
+			b = f.Append(b)
+		}
+	}
+	if !dated {
+		b = appendDate(b)
+	}
+	b = append(b, "server: envoy\r\nx-envoy-upstream-service-time: "...)
+	h.entry.serviceTime = time.Since(h.entry.start)
+	b = strconv.AppendInt(b, h.entry.serviceTime.Milliseconds(), 10)
+	b = append(b, "\r\n"...)
+	if rechunk {
+		b = append(b, "transfer-encoding: chunked\r\n"...)
+	}
+	b = h.appendConnection(b, keep)
+	h.back = append(b, "\r\n"...)
+}
+
+// writeError is a failure of the application's side.
+type writeError struct{ error }
+
+func (e *writeError) Unwrap() error { return e.error }
+
+func (h *httpConn) flush() error {
+	if len(h.back) == 0 {
+		return nil
+	}
+	h.write.within(time.Now(), streamIdleTimeout)
+	_, err := h.c.tcp.Write(h.back)
+	h.back = h.back[:0]
+	if err != nil {
+		return &writeError{err}
+	}
+	return nil
+}
+
+// sendBody sends the head in h.back and the body after it, as few writes as can be.
+func (h *httpConn) sendBody(up *upstreamConn, framing http1.Framing, rechunk bool) error {
+	switch framing {
+	case http1.NoBody:
+		return h.flush()
+	case http1.Length:
+		return h.sendLength(up, h.resp.ContentLength)
+	case http1.Chunked:
+		return h.sendChunked(up, rechunk)
+	}
+	return h.sendUntilClose(up, rechunk)
+}
+
+func (h *httpConn) sendLength(up *upstreamConn, remaining int64) error {
+	for {
+		data := up.in.bytes()
+		data = data[:min(int64(len(data)), remaining)]
+		h.back = append(h.back, data...)
+		up.in.discard(len(data))
+		remaining -= int64(len(data))
+		h.entry.sent += int64(len(data))
+		if err := h.flush(); err != nil || remaining == 0 {
+			return err
+		}
+		if remaining >= spliceFrom {
+			n, err := moveLarge(h.c.tcp, &h.write, up.Conn, &up.read, remaining)
+			h.entry.sent += n
+			return err
+		}
+		if err := h.fillFrom(up); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *httpConn) sendChunked(up *upstreamConn, rechunk bool) error {
+	var chunks http1.ChunkReader
+	for {
+		data, n, done, bad := chunks.Next(up.in.bytes())
+		if bad != nil {
+			return bad
+		}
+		if done {
+			if rechunk {
+				h.back = http1.AppendLastChunk(h.back, chunks.Trailers)
+			}
+			up.in.discard(n)
+			return h.flush()
+		}
+		h.appendData(data, rechunk)
+		up.in.discard(n)
+		if n > 0 && len(h.back) < flushAt {
+			continue
+		}
+		if err := h.flush(); err != nil {
+			return err
+		}
+		if n == 0 {
+			if err := h.fillFrom(up); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (h *httpConn) sendUntilClose(up *upstreamConn, rechunk bool) error {
+	for {
+		h.appendData(up.in.bytes(), rechunk)
+		up.in.discard(up.in.len())
+		if err := h.flush(); err != nil {
+			return err
+		}
+		err := h.fillFrom(up)
+		if err == io.ErrUnexpectedEOF {
+			if rechunk {
+				h.back = http1.AppendLastChunk(h.back, nil)
+			}
+			return h.flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (h *httpConn) appendData(data []byte, rechunk bool) {
+	if len(data) == 0 {
+		return
+	}
+	h.entry.sent += int64(len(data))
+	if !rechunk {
+		h.back = append(h.back, data...)
+		return
+	}
+	h.back = http1.AppendChunkHead(h.back, len(data))
+	h.back = append(append(h.back, data...), "\r\n"...)
+}
+
+func (h *httpConn) fillFrom(up *upstreamConn) error {
+	up.read.within(time.Now(), streamIdleTimeout)
+	err := up.in.fill(up.Conn)
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// moveLarge copies n bytes, inside the kernel where both ends are TCP. The read
+// deadline falls only when nothing at all has moved for its whole length.
+func moveLarge(dst net.Conn, write *deadline, src net.Conn, read *deadline, n int64) (int64, error) {
+	moved := int64(0)
+	for moved < n {
+		now := time.Now()
+		read.within(now, streamIdleTimeout)
+		write.at(now.Add(2 * streamIdleTimeout))
+		m, err := io.CopyN(dst, src, n-moved)
+		moved += m
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			return moved, io.ErrUnexpectedEOF
+		case isTimeout(err) && m > 0 && !read.capped(time.Now()) && time.Since(now) < 2*streamIdleTimeout:
+		default:
+			return moved, err
+		}
+	}
+	return moved, nil
+}

@@ -1,0 +1,117 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-cni/sluice/proxy/http1"
+)
+
+// localReply is an answer the proxy gives itself, in Envoy's words.
+type localReply struct {
+	status  int
+	body    string
+	flags   string
+	details string
+	close   bool // the connection ends after it
+	extra   string
+}
+
+// reply sends a local reply and says whether the connection goes on. It cannot
+// where the rest of the request's body has not been read.
+func (h *httpConn) reply(r localReply) bool {
+	keep := !r.close && h.req.KeepAlive && h.body.discardBuffered() && !h.c.server.draining.Load()
+	b := http1.AppendStatusLine(h.back[:0], r.status, reasonBytes(r.status))
+	if r.body != "" && !h.isHead {
+		b = append(b, "content-type: text/plain\r\n"...)
+	}
+	b = append(b, "content-length: "...)
+	b = strconv.AppendInt(b, int64(len(r.body)), 10)
+	b = append(b, "\r\n"...)
+	b = append(b, r.extra...)
+	b = appendDate(b)
+	b = append(b, "server: envoy\r\n"...)
+	b = h.appendConnection(b, keep)
+	b = append(b, "\r\n"...)
+	if !h.isHead {
+		b = append(b, r.body...)
+		h.entry.sent = int64(len(r.body))
+	}
+	h.back = b
+	h.entry.status, h.entry.flags, h.entry.details = r.status, r.flags, r.details
+	h.write.within(time.Now(), streamIdleTimeout)
+	_, err := h.c.tcp.Write(b)
+	h.c.server.record(&h.entry)
+	if err != nil {
+		return false
+	}
+	if !keep {
+		h.c.closeGently()
+	}
+	return keep
+}
+
+// appendConnection says what becomes of the connection, where the version does
+// not say it by itself.
+func (h *httpConn) appendConnection(b []byte, keep bool) []byte {
+	switch {
+	case !keep:
+		b = append(b, "connection: close\r\n"...)
+	case h.req.Minor == 0:
+		b = append(b, "connection: keep-alive\r\n"...)
+	}
+	return b
+}
+
+// Bounds of what closeGently reads and waits.
+const (
+	lingerBytes = 1 << 20
+	lingerTime  = 2 * time.Second
+)
+
+// closeGently ends a connection on which the application may still be sending: a
+// plain close would answer those bytes with a reset, which can destroy the reply
+// before it is read (RFC 9112 §9.6).
+func (c *connection) closeGently() {
+	c.tcp.CloseWrite()
+	c.deadline.at(time.Now().Add(lingerTime))
+	io.CopyN(io.Discard, c.tcp, lingerBytes)
+}
+
+// date is the Date field's line, made once a second.
+var date atomic.Pointer[dateLine]
+
+type dateLine struct {
+	second int64
+	line   []byte
+}
+
+func appendDate(b []byte) []byte {
+	now := time.Now()
+	d := date.Load()
+	if d == nil || d.second != now.Unix() {
+		d = &dateLine{now.Unix(), []byte("date: " + now.UTC().Format(http.TimeFormat) + "\r\n")}
+		date.Store(d)
+	}
+	return append(b, d.line...)
+}
+
+// reasonPhrases are made ready as bytes; http.StatusText has the words.
+var reasonPhrases = func() (all [600][]byte) {
+	for code := range all {
+		all[code] = []byte(http.StatusText(code))
+	}
+	return all
+}()
+
+func reasonBytes(status int) []byte {
+	if status < 0 || status >= len(reasonPhrases) {
+		return nil
+	}
+	return reasonPhrases[status]
+}
+
+func reasonPhrase(status int) string { return string(reasonBytes(status)) }

@@ -1,0 +1,133 @@
+package proxy
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// pools finds the live side of clusters across snapshots.
+type pools struct {
+	server *Server
+
+	mu         sync.Mutex
+	generation uint64
+	byKey      map[clusterKey]*upstream
+}
+
+// clusterKey is what makes a cluster of one snapshot the same as one of another.
+type clusterKey struct {
+	name        string
+	fingerprint uint64
+}
+
+// A sweep looks for idle connections past their time, and for clusters that no
+// request has used since the configuration changed.
+const (
+	sweepEvery = 10 * time.Second
+	leftFor    = 30 * time.Second
+)
+
+func newPools(s *Server) *pools {
+	return &pools{server: s, byKey: map[clusterKey]*upstream{}}
+}
+
+// get returns the upstream of a cluster, the one of earlier snapshots where the
+// settings are the same.
+func (p *pools) get(c *mesh.Cluster) *upstream {
+	key := clusterKey{c.Name, c.Fingerprint}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u := p.byKey[key]
+	if u == nil {
+		u = &upstream{server: p.server, cluster: c}
+		u.tls.settings = c.TLS
+		p.byKey[key] = u
+	}
+	u.generation = p.generation
+	return u
+}
+
+func (p *pools) nextGeneration() {
+	p.mu.Lock()
+	p.generation++
+	p.mu.Unlock()
+}
+
+// sweep runs until ctx ends.
+func (p *pools) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			p.sweepOnce(now)
+		}
+	}
+}
+
+func (p *pools) sweepOnce(now time.Time) {
+	var retired, kept []*upstream
+	p.mu.Lock()
+	for key, u := range p.byKey {
+		switch {
+		case u.generation == p.generation:
+			u.leftAt = time.Time{}
+			kept = append(kept, u)
+		case u.leftAt.IsZero():
+			u.leftAt = now
+		case now.Sub(u.leftAt) > leftFor:
+			delete(p.byKey, key)
+			retired = append(retired, u)
+		}
+	}
+	p.mu.Unlock()
+	for _, u := range retired {
+		u.retire()
+	}
+	for _, u := range kept {
+		u.expire(now)
+	}
+}
+
+// expire closes the connections that were idle for too long or that the peer
+// has closed.
+func (u *upstream) expire(now time.Time) {
+	var old []*upstreamConn
+	u.mu.Lock()
+	for key, conns := range u.idle {
+		live := conns[:0]
+		for _, c := range conns {
+			if now.Sub(c.since) > idleTimeout || !c.open() {
+				old = append(old, c)
+			} else {
+				live = append(live, c)
+			}
+		}
+		clear(conns[len(live):])
+		if len(live) == 0 {
+			delete(u.idle, key)
+		} else {
+			u.idle[key] = live
+		}
+	}
+	u.mu.Unlock()
+	for _, c := range old {
+		c.close()
+	}
+}
+
+// close retires everything.
+func (p *pools) close() {
+	p.mu.Lock()
+	all := p.byKey
+	p.byKey = map[clusterKey]*upstream{}
+	p.mu.Unlock()
+	for _, u := range all {
+		u.retire()
+	}
+}

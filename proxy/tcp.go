@@ -1,0 +1,278 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// serveTCP carries an opaque connection by its destination address.
+func (c *connection) serveTCP(st *state, l *mesh.Listener) {
+	var route *mesh.TCPRoute
+	if l != nil {
+		route = c.routeTCP(l)
+	}
+	c.carry(st, route, asked{dst: c.dst}, c.entry("tcp"))
+}
+
+// routeTCP finds the service that a destination address belongs to. Services
+// without addresses are told apart by what their names resolve to; where none
+// has the address, one with endpoints of its own takes the connection there.
+func (c *connection) routeTCP(l *mesh.Listener) *mesh.TCPRoute {
+	if route := l.AddressedTCP(c.dst.Addr()); route != nil {
+		return route
+	}
+	candidates := l.CandidatesTCP()
+	if len(candidates) > 1 {
+		for _, route := range candidates {
+			if c.server.hasAddress(route.Destinations[0].Cluster, c.dst) {
+				return route
+			}
+		}
+	}
+	for _, route := range candidates {
+		if route.Destinations[0].Cluster.Resolution != mesh.ResolveNone {
+			return route
+		}
+	}
+	if len(candidates) > 0 {
+		return candidates[0]
+	}
+	return nil
+}
+
+// hasAddress says whether a cluster's name or one of its endpoints is at dst.
+func (s *Server) hasAddress(c *mesh.Cluster, dst netip.AddrPort) bool {
+	names := []string{c.Host}
+	for i := range c.Endpoints {
+		if c.Endpoints[i].Addr == dst.Addr() {
+			return true
+		}
+		names = append(names, c.Endpoints[i].Name)
+	}
+	for _, name := range names {
+		if name == "" || name[0] == '*' {
+			continue
+		}
+		addrs, err := s.cfg.Resolver.Lookup(s.life, name)
+		if err == nil && slices.Contains(addrs, dst.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// serveTLS carries a TLS connection by the server name in its ClientHello,
+// without opening it.
+func (c *connection) serveTLS(st *state, l *mesh.Listener) {
+	e := c.entry("tls")
+	name, err := c.serverName()
+	if err != nil {
+		e.details = err.Error()
+		c.refuse(e)
+		return
+	}
+	e.serverName = name
+	var route *mesh.TCPRoute
+	if l != nil {
+		if route = l.MatchTLS(name, c.dst.Addr()); route == nil {
+			route = c.routeTCP(l)
+		}
+	}
+	c.carry(st, route, asked{name: name, dst: c.dst}, e)
+}
+
+// serverName waits for the whole ClientHello and returns the name in it.
+func (c *connection) serverName() (string, error) {
+	c.deadline.at(time.Now().Add(helloTimeout))
+	defer c.deadline.at(time.Time{})
+	for {
+		name, more, err := serverName(c.in.bytes())
+		if !more || err != nil {
+			return strings.TrimSuffix(strings.ToLower(name), "."), err
+		}
+		if err := c.in.fill(c.tcp); err != nil {
+			return "", errNotClientHello
+		}
+	}
+}
+
+// carry opens the upstream connection of a route and moves bytes until both
+// sides have ended.
+func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
+	var cluster *mesh.Cluster
+	switch {
+	case route != nil:
+		cluster = pickCluster(route.Destinations, c.server.random())
+		e.route = route.Name
+	case st.view.Policy == mesh.AllowAny:
+		cluster = passthrough
+	default:
+		e.cluster, e.details = blackHole, "not registered"
+		c.refuse(e)
+		return
+	}
+	e.cluster = cluster.Name
+	if cluster.Unknown {
+		e.flags, e.details = "NC", "cluster_not_found"
+		c.abort()
+		c.server.record(e)
+		return
+	}
+	up, err := c.server.open(st.upstream(cluster), a)
+	if err != nil {
+		e.fail(err)
+		c.abort()
+		c.server.record(e)
+		return
+	}
+	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
+	c.relay(up, e)
+}
+
+// open makes a connection for opaque bytes: up to three tries, on another
+// endpoint where there is one.
+func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
+	ctx := s.life
+	var last error
+	for try := range connectTries {
+		if try > 0 {
+			s.backOff(try)
+		}
+		addr, err := s.endpoint(ctx, u.cluster, a, u.turn.Add(1)-1)
+		if err != nil {
+			return nil, err
+		}
+		up, err := u.connect(ctx, poolKey{addr, sniFor(u.cluster, a)}, nil)
+		if err == nil {
+			return up, nil
+		}
+		last = err
+	}
+	return nil, last
+}
+
+// relayUngoverned carries a connection that no policy applies to.
+func (c *connection) relayUngoverned() {
+	e := c.entry("tcp")
+	e.cluster = "ungoverned"
+	tcp, err := c.server.cfg.Dial(c.server.life, c.dst)
+	if err != nil {
+		e.fail(&connectError{err: err})
+		c.abort()
+		c.server.record(e)
+		return
+	}
+	up := &upstreamConn{Conn: tcp, tcp: tcp, up: &upstream{server: c.server}, local: addrPort(tcp.LocalAddr())}
+	c.server.ownConn.add(up.local)
+	e.upstreamHost, e.upstreamLocal = c.dst, up.local
+	c.relay(up, e)
+}
+
+// relay moves bytes both ways. The end of one direction is passed on as such
+// (half-close), a reset as a reset.
+func (c *connection) relay(up *upstreamConn, e *entry) {
+	defer up.close()
+	c.upstream.Store(up.tcp)
+	defer c.upstream.Store(nil)
+	var there, back error
+	var both sync.WaitGroup
+	both.Go(func() {
+		if e.received, there = pump(up.Conn, c.tcp, &c.in); there != nil {
+			cut(up.tcp, c.tcp)
+		}
+	})
+	if e.sent, back = pump(c.tcp, up.Conn, &up.in); back != nil {
+		cut(up.tcp, c.tcp)
+	}
+	both.Wait()
+	switch {
+	case isReset(there):
+		e.flags = "DC"
+	case there != nil || back != nil:
+		e.flags = "UC"
+	}
+	c.server.record(e)
+}
+
+// pump copies one direction and closes its write side at the end. What was read
+// ahead goes first; the rest moves inside the kernel when both ends are TCP.
+func pump(dst, src net.Conn, ahead *buffer) (int64, error) {
+	first := int64(0)
+	if ahead.len() > 0 {
+		n, err := dst.Write(ahead.bytes())
+		first = int64(n)
+		if err != nil {
+			return first, err
+		}
+	}
+	ahead.release()
+	n, err := io.Copy(dst, src)
+	if err == nil {
+		err = closeWrite(dst)
+	}
+	return first + n, err
+}
+
+func closeWrite(c net.Conn) error {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		if err := w.CloseWrite(); err != nil && !errors.Is(err, net.ErrClosed) && !isNotConnected(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// cut resets both connections: bytes were lost, and neither side may take what
+// it has for the whole.
+func cut(conns ...*net.TCPConn) {
+	for _, t := range conns {
+		t.SetLinger(0)
+		t.Close()
+	}
+}
+
+// pickCluster chooses among weighted destinations; draw is random.
+func pickCluster(all []mesh.WeightedCluster, draw uint32) *mesh.Cluster {
+	if len(all) == 1 {
+		return all[0].Cluster
+	}
+	total := uint64(0)
+	for i := range all {
+		total += uint64(all[i].Weight)
+	}
+	if total == 0 {
+		return all[uint64(draw)%uint64(len(all))].Cluster
+	}
+	n := uint64(draw) % total
+	for i := range all {
+		w := uint64(all[i].Weight)
+		if n < w {
+			return all[i].Cluster
+		}
+		n -= w
+	}
+	return all[0].Cluster
+}
+
+// sniFor is the server name to ask for when TLS is originated: the configured
+// one, else the registered host, else (under a wildcard) the one asked for.
+func sniFor(c *mesh.Cluster, a asked) string {
+	switch {
+	case c.TLS == nil:
+		return ""
+	case c.TLS.SNI != "":
+		return c.TLS.SNI
+	}
+	return nameOf(c, a)
+}
+
+// blackHole is Envoy's name for where refused connections go.
+const blackHole = "BlackHoleCluster"

@@ -1,0 +1,170 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"golang.org/x/sys/unix"
+)
+
+// passthrough is the cluster of what nobody registered, under ALLOW_ANY.
+var passthrough = &mesh.Cluster{Name: "PassthroughCluster"}
+
+// upstream is the live side of a cluster: its idle connections and its TLS
+// settings made ready. It outlives snapshots that leave the cluster as it is.
+type upstream struct {
+	server  *Server
+	cluster *mesh.Cluster
+	turn    atomic.Uint32
+	tls     origination
+
+	mu         sync.Mutex
+	idle       map[poolKey][]*upstreamConn
+	retired    bool
+	generation uint64    // of the last snapshot that used it
+	leftAt     time.Time // when a sweep first found a newer generation
+}
+
+// poolKey tells connections apart that must not be mixed up: another address, or
+// another name that was verified.
+type poolKey struct {
+	addr netip.AddrPort
+	sni  string
+}
+
+// upstreamConn is one connection to an endpoint.
+type upstreamConn struct {
+	net.Conn // the TCP connection, or TLS over it
+	tcp      *net.TCPConn
+	up       *upstream
+	key      poolKey
+	local    netip.AddrPort
+	in       buffer
+	read     deadline
+	write    deadline
+	reused   bool
+	since    time.Time // idle since
+	raw      syscall.RawConn
+	alive    bool
+	probe    func(uintptr)
+}
+
+// take returns an idle connection that is still open, nil when there is none.
+func (u *upstream) take(key poolKey) *upstreamConn {
+	for {
+		u.mu.Lock()
+		idle := u.idle[key]
+		if len(idle) == 0 {
+			u.mu.Unlock()
+			return nil
+		}
+		c := idle[len(idle)-1]
+		idle[len(idle)-1] = nil
+		u.idle[key] = idle[:len(idle)-1]
+		u.mu.Unlock()
+		if c.open() {
+			c.reused = true
+			return c
+		}
+		c.close()
+	}
+}
+
+// put keeps a connection for another request.
+func (u *upstream) put(c *upstreamConn) {
+	c.read.cap(time.Time{})
+	c.in.release()
+	c.since = time.Now()
+	if !u.keep(c) {
+		c.close()
+	}
+}
+
+func (u *upstream) keep(c *upstreamConn) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.retired {
+		return false
+	}
+	if u.idle == nil {
+		u.idle = map[poolKey][]*upstreamConn{}
+	}
+	u.idle[c.key] = append(u.idle[c.key], c)
+	return true
+}
+
+// open asks the kernel whether the peer has closed an idle connection, or sent
+// something nobody asked for: either way it is of no use.
+func (c *upstreamConn) open() bool {
+	c.alive = false
+	if err := c.raw.Control(c.probe); err != nil {
+		return false
+	}
+	return c.alive
+}
+
+func (c *upstreamConn) peek(fd uintptr) {
+	_, errno := peek(fd)
+	c.alive = errno == unix.EAGAIN
+}
+
+// close ends the connection; TLS says goodbye first, without waiting.
+func (c *upstreamConn) close() {
+	if c.Conn != net.Conn(c.tcp) {
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+	}
+	c.Close()
+	c.in.release()
+	c.up.server.ownConn.remove(c.local)
+}
+
+// connect opens a connection and, where the cluster says so, TLS over it. Both
+// together have the cluster's connect timeout. alpn is offered in TLS.
+func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*upstreamConn, error) {
+	limit := u.cluster.ConnectTimeout
+	if limit == 0 {
+		limit = defaultConnectTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	s := u.server
+	tcp, err := s.cfg.Dial(ctx, key.addr)
+	if err != nil {
+		return nil, &connectError{err: err}
+	}
+	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
+	s.ownConn.add(c.local)
+	c.probe = c.peek
+	c.read.set, c.write.set = tcp.SetReadDeadline, tcp.SetWriteDeadline
+	if c.raw, err = tcp.SyscallConn(); err == nil && u.cluster.TLS != nil {
+		c.Conn, err = u.tls.handshake(ctx, tcp, key.sni, alpn)
+		if err != nil {
+			err = &connectError{err: err, tls: true}
+		}
+	}
+	if err != nil {
+		c.Conn = tcp
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// retire closes the idle connections; those in use are closed when they come back.
+func (u *upstream) retire() {
+	u.mu.Lock()
+	idle := u.idle
+	u.idle, u.retired = nil, true
+	u.mu.Unlock()
+	for _, conns := range idle {
+		for _, c := range conns {
+			c.close()
+		}
+	}
+}
