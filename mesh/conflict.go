@@ -1,3 +1,209 @@
 package mesh
 
-func (s *Snapshot) conflicts(partial bool) Issues { return nil }
+import (
+	"fmt"
+	"slices"
+)
+
+// conflicts says what resources mean together that none of them means alone:
+// claims to the same thing, where the older has it, and names that nobody
+// registers. partial leaves out what a resource elsewhere might answer.
+func (s *Snapshot) conflicts(partial bool) Issues {
+	c := &crossCheck{snapshot: s, partial: partial, all: newRegistry()}
+	for _, service := range s.services {
+		for _, host := range service.hosts {
+			c.all.add(service, host)
+		}
+	}
+	c.servicePorts()
+	c.barePorts()
+	c.virtualHosts()
+	c.destinations()
+	c.rules()
+	c.sidecars()
+	return c.issues
+}
+
+type crossCheck struct {
+	snapshot *Snapshot
+	partial  bool
+	all      *registry // every host, whoever sees it
+	issues   Issues
+}
+
+func (c *crossCheck) warn(r *Resource, field, value, format string, args ...any) {
+	c.issues = append(c.issues, r.issue(Warning, field, value, fmt.Sprintf(format, args...)))
+}
+
+// servicePorts finds hosts that several ServiceEntries register on one port.
+func (c *crossCheck) servicePorts() {
+	type hostPort struct {
+		host string
+		port uint16
+	}
+	first := make(map[hostPort][]*service)
+	for _, s := range c.snapshot.services {
+		for i, host := range s.hosts {
+			for _, p := range s.ports {
+				key := hostPort{host, p.number}
+				if other := seenWith(first[key], s); other != nil {
+					c.warn(s.resource, at("spec.hosts", i), host, "port %d of it is registered already by %s (%s), which has it; remove one of them",
+						p.number, other.resource.Identity(), other.source.Place())
+					continue
+				}
+				first[key] = append(first[key], s)
+			}
+		}
+	}
+}
+
+// seenWith finds an older service that some namespace sees together with s.
+func seenWith(older []*service, s *service) *service {
+	for _, other := range older {
+		if other != s && other.scope.overlaps(s.scope) {
+			return other
+		}
+	}
+	return nil
+}
+
+// barePorts finds TCP services without addresses on one port: a connection says
+// nothing that tells them apart.
+func (c *crossCheck) barePorts() {
+	first := make(map[uint16][]*service)
+	for _, s := range c.snapshot.services {
+		if len(s.addresses) > 0 {
+			continue
+		}
+		for _, p := range s.ports {
+			if p.protocol != TCP {
+				continue
+			}
+			if other := seenWith(first[p.number], s); other != nil {
+				c.warn(s.resource, "spec.ports", "", "TCP port %d without spec.addresses is there already, in %s (%s); only what the hosts resolve to tells them apart: write spec.addresses",
+					p.number, other.resource.Identity(), other.source.Place())
+				continue
+			}
+			first[p.number] = append(first[p.number], s)
+		}
+	}
+}
+
+// virtualHosts finds hosts that several VirtualServices route in the same way.
+func (c *crossCheck) virtualHosts() {
+	type claim struct{ host, protocol string }
+	first := make(map[claim][]*virtualService)
+	for _, v := range c.snapshot.virtuals {
+		for i, host := range v.hosts {
+			told := false
+			for _, protocol := range v.protocols() {
+				key := claim{host, protocol}
+				older := slices.IndexFunc(first[key], func(o *virtualService) bool { return o != v && o.scope.overlaps(v.scope) })
+				if older >= 0 && !told {
+					other := first[key][older]
+					told = true
+					c.warn(v.resource, at("spec.hosts", i), host, "is routed already by %s (%s), which has it; put the routes into one VirtualService",
+						other.resource.Identity(), other.source.Place())
+				}
+				first[key] = append(first[key], v)
+			}
+		}
+	}
+}
+
+// protocols lists what kinds of routes there are.
+func (v *virtualService) protocols() []string {
+	var out []string
+	for name, n := range map[string]int{"http": len(v.http), "tls": len(v.tls), "tcp": len(v.tcp)} {
+		if n > 0 {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// destinations finds routes that lead to hosts or ports which nobody registers.
+func (c *crossCheck) destinations() {
+	for _, v := range c.snapshot.virtuals {
+		for _, r := range v.http {
+			c.routes(v, r.path, r.destinations)
+			if len(r.destinations) == 0 {
+				c.ownHosts(v, r.path)
+			}
+		}
+		for _, r := range v.tls {
+			c.routes(v, r.path, r.destinations)
+		}
+		for _, r := range v.tcp {
+			c.routes(v, r.path, r.destinations)
+		}
+	}
+}
+
+func (c *crossCheck) routes(v *virtualService, path string, list []destination) {
+	for _, d := range list {
+		field := at(path+".route", d.index) + ".destination"
+		_, entry := c.all.resolve(d.host, v.namespace)
+		switch {
+		case entry == nil:
+			c.warn(v.resource, field+".host", d.host, "no ServiceEntry registers it, so requests are answered 503; register it or correct the name")
+		case d.port != 0 && !entry.has(d.port):
+			c.warn(v.resource, field+".port.number", fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
+		}
+	}
+}
+
+func (r *registered) has(port uint16) bool {
+	_, ok := r.on(port)
+	return ok
+}
+
+// ownHosts looks at a route without destination, which goes to the VirtualService's
+// own hosts.
+func (c *crossCheck) ownHosts(v *virtualService, path string) {
+	if c.partial {
+		return
+	}
+	for _, host := range v.hosts {
+		if full, entry := c.all.resolve(host, v.namespace); entry == nil && !c.all.knows(full) {
+			c.warn(v.resource, path, "", "goes to %q, which no ServiceEntry registers, so requests are answered 503; register it", host)
+		}
+	}
+}
+
+// rules finds DestinationRules for the same host, and for hosts that nobody
+// registers.
+func (c *crossCheck) rules() {
+	for namespace, byHost := range c.snapshot.rules {
+		for host, rules := range byHost {
+			for i, r := range rules[1:] {
+				if j := slices.IndexFunc(rules[:i+1], func(o *rule) bool { return o.scope.overlaps(r.scope) }); j >= 0 {
+					c.warn(r.resource, "spec.host", host, "has a rule already, %s (%s), which is followed; put both into one",
+						rules[j].resource.Identity(), rules[j].source.Place())
+				}
+			}
+			if full, entry := c.all.resolve(host, namespace); !c.partial && entry == nil && !c.all.knows(full) {
+				for _, r := range rules {
+					c.warn(r.resource, "spec.host", host, "no ServiceEntry registers it, so the rule has no effect; register it or correct the name")
+				}
+			}
+		}
+	}
+}
+
+// sidecars finds namespaces with several Sidecars for every workload.
+func (c *crossCheck) sidecars() {
+	first := make(map[string]*sidecar)
+	for _, s := range c.snapshot.sidecars {
+		switch other := first[s.namespace]; {
+		case len(s.labels) > 0 && s.namespace == c.snapshot.root:
+			c.warn(s.resource, "spec.workloadSelector", "", "the root namespace's Sidecar is for every namespace and has no selector; put it into the workloads' namespace")
+		case len(s.labels) > 0:
+		case other != nil:
+			c.warn(s.resource, "metadata.name", s.resource.Name, "namespace %s has a Sidecar for all its workloads already, %s (%s), which is followed; remove one of them",
+				s.namespace, other.resource.Identity(), other.resource.Source.Place())
+		default:
+			first[s.namespace] = s
+		}
+	}
+}

@@ -159,12 +159,19 @@ func (d *decoder) one(n *yaml.Node, extent Extent) {
 	}
 	d.spec(r, n)
 	slices.SortFunc(r.fields, func(a, b fieldPosition) int { return strings.Compare(a.path, b.path) })
-	if !d.issues[before:].HasErrors() {
-		d.issues = append(d.issues, validate(r)...)
-	}
+	d.issues = append(d.issues, news(validate(r), d.issues[before:])...)
 	if !d.issues[before:].HasErrors() {
 		d.resources = append(d.resources, r)
 	}
+}
+
+// news leaves out what validation says about fields that could not even be read.
+func news(found, told Issues) Issues {
+	return slices.DeleteFunc(found, func(i Issue) bool {
+		return slices.ContainsFunc(told, func(t Issue) bool {
+			return t.Severity == Error && (i.Field == t.Field || inside(i.Field, t.Field) || inside(t.Field, i.Field))
+		})
+	})
 }
 
 func (d *decoder) spec(r *Resource, n *yaml.Node) {

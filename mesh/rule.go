@@ -10,10 +10,11 @@ const defaultConnectTimeout = 10 * time.Second
 
 // rule is a compiled DestinationRule.
 type rule struct {
-	source Source
-	scope  scope
-	host   string
-	policy policy
+	resource *Resource
+	source   Source
+	scope    scope
+	host     string
+	policy   policy
 	// ports replace the whole policy on a port; nothing is inherited.
 	ports map[uint16]policy
 }
@@ -27,10 +28,11 @@ type policy struct {
 func compileRule(r *Resource, spec *networking.DestinationRule) *rule {
 	traffic := spec.GetTrafficPolicy()
 	out := &rule{
-		source: r.Source,
-		scope:  newScope(r.Namespace, spec.ExportTo),
-		host:   canonicalHost(spec.Host),
-		policy: compilePolicy(traffic.GetTls(), traffic.GetConnectionPool()),
+		resource: r,
+		source:   r.Source,
+		scope:    newScope(r.Namespace, spec.ExportTo),
+		host:     canonicalHost(spec.Host),
+		policy:   compilePolicy(traffic.GetTls(), traffic.GetConnectionPool()),
 	}
 	for _, p := range traffic.GetPortLevelSettings() {
 		if out.ports == nil {

@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 // virtualService is a compiled VirtualService. Hosts of destinations stand as
 // written; a view looks them up.
 type virtualService struct {
+	resource  *Resource
 	source    Source
 	namespace string
 	scope     scope
@@ -29,12 +29,14 @@ type httpRule struct {
 	destinations []destination // empty: the host that was asked for
 	timeout      time.Duration
 	source       Source
+	path         string
 }
 
 type tlsRule struct {
 	matches      []tlsMatch
 	destinations []destination
 	source       Source
+	path         string
 }
 
 type tlsMatch struct {
@@ -47,6 +49,7 @@ type tcpRule struct {
 	matches      []tcpMatch // empty: everything
 	destinations []destination
 	source       Source
+	path         string
 }
 
 type tcpMatch struct {
@@ -58,11 +61,12 @@ type destination struct {
 	host   string
 	port   uint16 // 0: the service's only one, else the request's
 	weight uint32
+	index  int // in the route, as written
 }
 
 // compileVirtualService leaves out what is meant for gateways only.
 func compileVirtualService(r *Resource, spec *networking.VirtualService) *virtualService {
-	v := &virtualService{source: r.Source, namespace: r.Namespace, scope: newScope(r.Namespace, spec.ExportTo)}
+	v := &virtualService{resource: r, source: r.Source, namespace: r.Namespace, scope: newScope(r.Namespace, spec.ExportTo)}
 	if !forMesh(spec.Gateways) {
 		return v
 	}
@@ -71,19 +75,22 @@ func compileVirtualService(r *Resource, spec *networking.VirtualService) *virtua
 	}
 	for i, route := range spec.Http {
 		if compiled, ok := compileHTTP(route); ok {
-			compiled.source = r.sourceAt(fmt.Sprintf("spec.http[%d]", i))
+			compiled.path = at("spec.http", i)
+			compiled.source = r.sourceAt(compiled.path)
 			v.http = append(v.http, compiled)
 		}
 	}
 	for i, route := range spec.Tls {
 		if compiled, ok := compileTLS(route); ok {
-			compiled.source = r.sourceAt(fmt.Sprintf("spec.tls[%d]", i))
+			compiled.path = at("spec.tls", i)
+			compiled.source = r.sourceAt(compiled.path)
 			v.tls = append(v.tls, compiled)
 		}
 	}
 	for i, route := range spec.Tcp {
 		if compiled, ok := compileTCP(route); ok {
-			compiled.source = r.sourceAt(fmt.Sprintf("spec.tcp[%d]", i))
+			compiled.path = at("spec.tcp", i)
+			compiled.source = r.sourceAt(compiled.path)
 			v.tcp = append(v.tcp, compiled)
 		}
 	}
@@ -109,8 +116,8 @@ func compileHTTP(route *networking.HTTPRoute) (httpRule, bool) {
 			out.matches = append(out.matches, compileMatch(m))
 		}
 	}
-	for _, d := range route.Route {
-		out.destinations = append(out.destinations, compileDestination(d.Destination, d.Weight))
+	for i, d := range route.Route {
+		out.destinations = append(out.destinations, compileDestination(i, d.Destination, d.Weight))
 	}
 	out.destinations = withoutZeroWeights(out.destinations)
 	return out, len(route.Match) == 0 || len(out.matches) > 0
@@ -199,14 +206,14 @@ func prefixes(texts []string) []netip.Prefix {
 
 func compileDestinations(routes []*networking.RouteDestination) []destination {
 	var out []destination
-	for _, d := range routes {
-		out = append(out, compileDestination(d.Destination, d.Weight))
+	for i, d := range routes {
+		out = append(out, compileDestination(i, d.Destination, d.Weight))
 	}
 	return withoutZeroWeights(out)
 }
 
-func compileDestination(d *networking.Destination, weight int32) destination {
-	return destination{canonicalHost(d.GetHost()), uint16(d.GetPort().GetNumber()), uint32(max(weight, 0))}
+func compileDestination(index int, d *networking.Destination, weight int32) destination {
+	return destination{canonicalHost(d.GetHost()), uint16(d.GetPort().GetNumber()), uint32(max(weight, 0)), index}
 }
 
 // withoutZeroWeights drops the destinations that get nothing. A single one takes

@@ -1,0 +1,128 @@
+package mesh
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+func (c *checker) httpRoutes(routes []*networking.HTTPRoute) {
+	catchAll := -1
+	seen := make(map[string]string) // match, to its path
+	for i, route := range routes {
+		path := at("spec.http", i)
+		if catchAll >= 0 {
+			c.warn(path, "", "is never reached: spec.http[%d] takes every request; put it before that one", catchAll)
+		} else if takesAll(route) {
+			catchAll = i
+		}
+		c.duration(path+".timeout", route.Timeout, true)
+		for j, m := range route.Match {
+			c.httpMatch(at(path+".match", j), m)
+			c.sameMatch(seen, at(path+".match", j), m)
+		}
+		c.httpRoute(path, route)
+	}
+}
+
+func takesAll(route *networking.HTTPRoute) bool {
+	empty := func(m *networking.HTTPMatchRequest) bool {
+		bare := proto.Clone(m).(*networking.HTTPMatchRequest)
+		bare.Name, bare.StatPrefix, bare.IgnoreUriCase = "", "", false
+		return proto.Size(bare) == 0 || proto.Equal(bare, &networking.HTTPMatchRequest{Uri: everyPath})
+	}
+	return len(route.Match) == 0 || slices.ContainsFunc(route.Match, empty)
+}
+
+var everyPath = &networking.StringMatch{MatchType: &networking.StringMatch_Prefix{Prefix: "/"}}
+
+// sameMatch warns of a condition that an earlier rule has already.
+func (c *checker) sameMatch(seen map[string]string, path string, m *networking.HTTPMatchRequest) {
+	key, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil || len(key) == 0 {
+		return
+	}
+	if earlier, ok := seen[string(key)]; ok {
+		c.warn(path, "", "is never reached: %s is the same; remove one", earlier)
+		return
+	}
+	seen[string(key)] = path
+}
+
+func (c *checker) httpRoute(path string, route *networking.HTTPRoute) {
+	if len(route.Route) == 0 && route.Redirect == nil && route.DirectResponse == nil && route.Delegate == nil {
+		c.add(Notice, path+".route", "", "deprecated to leave out; the requests go to the VirtualService's own host; write a route with a destination")
+	}
+	weights := make([]int32, len(route.Route))
+	for i, d := range route.Route {
+		c.destination(at(path+".route", i), d.Destination)
+		weights[i] = d.Weight
+	}
+	c.weights(path+".route", weights)
+}
+
+func (c *checker) httpMatch(path string, m *networking.HTTPMatchRequest) {
+	c.stringMatch(path+".uri", m.Uri)
+	c.stringMatch(path+".scheme", m.Scheme)
+	c.stringMatch(path+".method", m.Method)
+	c.stringMatch(path+".authority", m.Authority)
+	c.headerMatches(path+".headers", m.Headers)
+	c.headerMatches(path+".withoutHeaders", m.WithoutHeaders)
+	for name, match := range m.QueryParams {
+		field := path + ".queryParams[" + name + "]"
+		if name == "" {
+			c.error(field, "", "a parameter without a name; give it one")
+		}
+		c.presence(field, match)
+	}
+	c.optionalPort(path+".port", m.Port)
+}
+
+var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
+
+func (c *checker) headerMatches(path string, matches map[string]*networking.StringMatch) {
+	for name, match := range matches {
+		field := path + "[" + name + "]"
+		if !headerName.MatchString(name) {
+			c.error(field, "", "not a header name; write it without colon and spaces")
+		}
+		c.presence(field, match)
+	}
+}
+
+// presence checks a match that may be empty: the field need only be there.
+func (c *checker) presence(path string, m *networking.StringMatch) {
+	if m.GetMatchType() != nil {
+		c.stringMatch(path, m)
+	}
+}
+
+func (c *checker) stringMatch(path string, m *networking.StringMatch) {
+	if m == nil {
+		return
+	}
+	switch match := m.MatchType.(type) {
+	case nil:
+		c.error(path, "", "is empty; write exact, prefix or regex")
+	case *networking.StringMatch_Prefix:
+		if match.Prefix == "" && !strings.HasSuffix(path, ".uri") {
+			c.error(path+".prefix", "", "is empty; write the beginning of what should match")
+		}
+	case *networking.StringMatch_Regex:
+		c.regex(path+".regex", match.Regex)
+	}
+}
+
+func (c *checker) regex(path, expression string) {
+	switch _, err := regexp.Compile(expression); {
+	case expression == "":
+		c.error(path, "", "is empty; write an RE2 expression")
+	case len(expression) > 1024:
+		c.error(path, expression, "longer than 1024 bytes; split it into several matches")
+	case err != nil:
+		c.error(path, expression, "not an RE2 expression (%s); see https://github.com/google/re2/wiki/Syntax", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	}
+}

@@ -1,0 +1,127 @@
+package mesh
+
+import (
+	"fmt"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+func (c *checker) destinationRule(spec *networking.DestinationRule) {
+	if spec.Host == "" {
+		c.error("spec.host", "", "is missing; name the host that the rule is about")
+	} else {
+		c.hostName("spec.host", spec.Host)
+	}
+	c.exportTo(spec.ExportTo, false)
+	if spec.TrafficPolicy == nil {
+		return
+	}
+	const path = "spec.trafficPolicy"
+	policy := spec.TrafficPolicy
+	if c.empty(path) {
+		c.error(path, "", "is empty; write tls or connectionPool, or leave it out")
+	}
+	c.clientTLS(path+".tls", policy.Tls)
+	c.connectionPool(path+".connectionPool", policy.ConnectionPool)
+	c.loadBalancer(path+".loadBalancer", policy.LoadBalancer)
+	c.portLevelSettings(path+".portLevelSettings", policy.PortLevelSettings)
+}
+
+// empty says that nothing was written inside a field.
+func (c *checker) empty(path string) bool {
+	for _, f := range c.r.fields {
+		if inside(f.path, path) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *checker) portLevelSettings(path string, settings []*networking.TrafficPolicy_PortTrafficPolicy) {
+	first := make(map[uint32]int)
+	for i, p := range settings {
+		item := at(path, i)
+		number := p.GetPort().GetNumber()
+		c.port(item+".port.number", number)
+		if earlier, twice := first[number]; twice && number != 0 {
+			c.error(item+".port.number", fmt.Sprint(number), "is there already, at %s[%d]; remove one", path, earlier)
+		}
+		first[number] = i
+		if p.Tls == nil && p.ConnectionPool == nil && p.LoadBalancer == nil && p.OutlierDetection == nil {
+			c.error(item, "", "says nothing about its port; write tls or connectionPool, or remove it")
+		}
+		c.clientTLS(item+".tls", p.Tls)
+		c.connectionPool(item+".connectionPool", p.ConnectionPool)
+		c.loadBalancer(item+".loadBalancer", p.LoadBalancer)
+	}
+}
+
+func (c *checker) clientTLS(path string, tls *networking.ClientTLSSettings) {
+	if tls == nil {
+		return
+	}
+	switch tls.Mode {
+	case networking.ClientTLSSettings_ISTIO_MUTUAL:
+		c.error(path+".mode", "ISTIO_MUTUAL", "needs a mesh's own certificates, which sluice has none of; use SIMPLE, or MUTUAL with files")
+	case networking.ClientTLSSettings_MUTUAL:
+		c.needed(path+".clientCertificate", tls.ClientCertificate)
+		c.needed(path+".privateKey", tls.PrivateKey)
+	default:
+		c.unusedCertificate(path+".clientCertificate", tls.ClientCertificate, tls.Mode)
+		c.unusedCertificate(path+".privateKey", tls.PrivateKey, tls.Mode)
+	}
+	if tls.GetInsecureSkipVerify().GetValue() {
+		if tls.CaCertificates != "" {
+			c.error(path+".insecureSkipVerify", "true", "cannot be together with caCertificates; remove one of them")
+		}
+		if len(tls.SubjectAltNames) > 0 {
+			c.error(path+".insecureSkipVerify", "true", "cannot be together with subjectAltNames; remove one of them")
+		}
+	}
+	if tls.Sni != "" {
+		c.serverName(path+".sni", tls.Sni)
+	}
+}
+
+func (c *checker) needed(path, file string) {
+	if file == "" && !c.r.has(parentPath(path)+".credentialName") {
+		c.error(path, "", "is missing; mode MUTUAL presents a certificate: name its file")
+	}
+}
+
+func (c *checker) unusedCertificate(path, file string, mode networking.ClientTLSSettings_TLSmode) {
+	if file != "" {
+		c.warn(path, file, "mode %s presents no certificate, so it has no effect; use mode MUTUAL", mode)
+	}
+}
+
+func (c *checker) serverName(path, name string) {
+	switch {
+	case isAddress(name):
+		c.error(path, name, "an address is never sent as SNI; write a name")
+	case strings.Contains(name, "*"):
+		c.error(path, name, "a wildcard cannot be sent as SNI; write a name")
+	default:
+		c.hostName(path, name)
+	}
+}
+
+func (c *checker) connectionPool(path string, pool *networking.ConnectionPoolSettings) {
+	if pool == nil {
+		return
+	}
+	if c.empty(path) {
+		c.error(path, "", "is empty; write tcp, or leave it out")
+	}
+	c.duration(path+".tcp.connectTimeout", pool.GetTcp().GetConnectTimeout(), false)
+	if n := pool.GetTcp().GetMaxConnections(); n < 0 {
+		c.error(path+".tcp.maxConnections", fmt.Sprint(n), "is negative; use 0 or more")
+	}
+}
+
+func (c *checker) loadBalancer(path string, lb *networking.LoadBalancerSettings) {
+	if lb.GetSimple() == networking.LoadBalancerSettings_PASSTHROUGH {
+		c.error(path+".simple", "PASSTHROUGH", "is not supported by this version of sluice; use resolution NONE in the ServiceEntry")
+	}
+}

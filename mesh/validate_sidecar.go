@@ -1,0 +1,55 @@
+package mesh
+
+import (
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+func (c *checker) sidecar(spec *networking.Sidecar) {
+	if c.r.has("spec.workloadSelector") {
+		c.labels("spec.workloadSelector.labels", spec.GetWorkloadSelector().GetLabels())
+	}
+	if len(spec.Egress)+len(spec.Ingress) == 0 && spec.OutboundTrafficPolicy == nil && spec.InboundConnectionPool == nil {
+		c.error("spec", "", "says nothing; write egress or outboundTrafficPolicy")
+	}
+	if len(spec.Egress) > 1 {
+		c.error("spec.egress[1]", "", "only one egress listener can do without a port, and ports are not supported by this version of sluice; put all hosts into spec.egress[0]")
+	}
+	seen := make(map[string]string)
+	for i, egress := range spec.Egress {
+		path := at("spec.egress", i)
+		if len(egress.Hosts) == 0 {
+			c.error(path+".hosts", "", "is empty; write namespace/host, or ~/* for none")
+		}
+		for j, text := range egress.Hosts {
+			c.egressHost(seen, at(path+".hosts", j), text, len(egress.Hosts))
+		}
+		if egress.CaptureMode == networking.CaptureMode_NONE {
+			c.error(path+".captureMode", "NONE", "is not supported by this version of sluice; remove it")
+		}
+	}
+}
+
+func (c *checker) egressHost(seen map[string]string, path, text string, count int) {
+	namespace, host, ok := strings.Cut(text, "/")
+	switch {
+	case !ok:
+		c.error(path, text, "has no namespace; write */%s, ./%s or namespace/%s", text, text, text)
+		return
+	case namespace != "*" && namespace != "." && namespace != "~" && !isNamespace(namespace):
+		c.error(path, text, "not a namespace before the slash; use *, ., ~ or the name of one")
+		return
+	case host != "*":
+		if complaint := hostComplaint(host); complaint != "" {
+			c.error(path, text, "%s", complaint)
+			return
+		}
+	}
+	if earlier, twice := seen[text]; twice {
+		c.warn(path, text, "is there already, at %s; remove one", earlier)
+	} else if text == "*/*" && count > 1 {
+		c.warn(path, text, "takes in all the others; remove them or this one")
+	}
+	seen[text] = path
+}
