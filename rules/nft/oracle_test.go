@@ -1,0 +1,13 @@
+package nft_test
+
+import (
+	"testing"
+
+	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules/rulestest"
+)
+
+func TestTheKernelDecidesAsDecideDoes(t *testing.T) {
+	t.Parallel()
+	rulestest.Run(t, nft.Apply)
+}
