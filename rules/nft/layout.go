@@ -63,8 +63,8 @@ func wholePlan(p rules.Plan) []rules.Chain {
 func program(c *nftables.Conn, p rules.Plan) error {
 	t := c.AddTable(table())
 	sets := map[string]*nftables.Set{}
-	for _, s := range p.Sets {
-		set, err := addSet(c, t, s)
+	for i, s := range p.Sets {
+		set, err := addSet(c, t, s, uint32(i+1))
 		if err != nil {
 			return fmt.Errorf("set %s: %w", s.Name, err)
 		}

@@ -170,7 +170,7 @@ func TestCheckNamesWhatWasTamperedWith(t *testing.T) {
 			return nil
 		}},
 		{"set added", `set mine: not sluice's`, func(c *nftables.Conn) error {
-			return c.AddSet(&nftables.Set{Table: table, Name: "mine", KeyType: nftables.TypeMark}, nil)
+			return c.AddSet(&nftables.Set{ID: 1, Table: table, Name: "mine", KeyType: nftables.TypeMark}, nil)
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func features() []feature {
 	port := &expr.Immediate{Register: reg, Data: binary.BigEndian.AppendUint16(nil, 1)}
 	return []feature{
 		{module: "inet tables (CONFIG_NF_TABLES_INET)", hook: filter},
-		{module: "interval sets (nf_tables_set)", hook: filter, set: &nftables.Set{Name: "s", KeyType: nftables.TypeIPAddr, Interval: true}},
+		{module: "interval sets (nf_tables_set)", hook: filter, set: &nftables.Set{ID: 1, Name: "s", KeyType: nftables.TypeIPAddr, Interval: true}},
 		{module: "NAT chains (nft_chain_nat; in inet tables since Linux 5.2)", hook: nat},
 		{module: "redirect (nft_redir)", hook: nat, exprs: append(protocol(unix.IPPROTO_TCP), port, &expr.Redir{RegisterProtoMin: reg})},
 		{module: "connection tracking matches (nft_ct)", hook: filter, exprs: load(rules.KeyOngoing)},

@@ -23,8 +23,10 @@ var keyTypes = map[rules.SetType]nftables.SetDatatype{
 	rules.SetInterface: nftables.TypeIFName,
 }
 
-func addSet(c *nftables.Conn, t *nftables.Table, s rules.Set) (*nftables.Set, error) {
-	set := &nftables.Set{Table: t, Name: s.Name, KeyType: keyTypes[s.Type], Interval: s.Interval()}
+// addSet queues a set. Its id, by which rules of the same transaction refer to it,
+// is ours: the library's own counter is shared by all connections and not locked.
+func addSet(c *nftables.Conn, t *nftables.Table, s rules.Set, id uint32) (*nftables.Set, error) {
+	set := &nftables.Set{ID: id, Table: t, Name: s.Name, KeyType: keyTypes[s.Type], Interval: s.Interval()}
 	if !set.Interval {
 		set.KeyByteOrder = binaryutil.NativeEndian
 	}
