@@ -34,7 +34,7 @@ func (h *httpConn) sendResponse(up *upstreamConn) bool {
 		return false
 	}
 	if !ended || !keep {
-		h.c.closeGently()
+		h.end()
 		return false
 	}
 	return true

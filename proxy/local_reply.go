@@ -49,7 +49,7 @@ func (h *httpConn) reply(r localReply) bool {
 		return false
 	}
 	if !keep {
-		h.c.closeGently()
+		h.end()
 	}
 	return keep
 }
@@ -64,6 +64,14 @@ func (h *httpConn) appendConnection(b []byte, keep bool) []byte {
 		b = append(b, "connection: keep-alive\r\n"...)
 	}
 	return b
+}
+
+// end closes the connection after an answer: at once when the application has
+// sent nothing more, else gently.
+func (h *httpConn) end() {
+	if !h.body.sent() || h.c.in.len() > 0 {
+		h.c.closeGently()
+	}
 }
 
 // Bounds of what closeGently reads and waits.
