@@ -114,6 +114,7 @@ var tooLarge = &http1.Error{Status: 431, Detail: "http1.headers_too_large"}
 
 // malformed answers bytes that are no acceptable request and ends the connection.
 func (h *httpConn) malformed(err *http1.Error) {
+	h.isHead, h.body.complete = false, false // of an earlier request
 	h.entry = *h.c.entry("http")
 	h.entry.flags, h.entry.details = "DPE", err.Detail
 	r := localReply{status: err.Status, close: true, flags: "DPE", details: err.Detail}

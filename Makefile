@@ -1,0 +1,43 @@
+SHELL := /bin/bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+CNI_PLUGINS := ptp bridge loopback
+CNI_MODULE := github.com/containernetworking/plugins/plugins
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## static bin/sluice and bin/sluice-cni, and the reference CNI plugins in bin/cni
+	@echo "building bin/sluice and bin/sluice-cni"
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sluice ./cmd/sluice-cni
+	@echo "building bin/cni: $(CNI_PLUGINS) host-local cnitool"
+	@CGO_ENABLED=0 go build -C tools/cni -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/cni/ \
+		$(addprefix $(CNI_MODULE)/main/,$(CNI_PLUGINS)) $(CNI_MODULE)/ipam/host-local \
+		github.com/containernetworking/cni/cnitool
+
+demo: build ## walk through the whole story in namespaces of its own (no root needed)
+	@bin/sluice demo
+
+test: ## every test; as root it installs what they need
+	@scripts/test.sh
+
+lint: ## gofmt, go vet and staticcheck
+	@scripts/lint.sh
+
+bench: ## benchmarks of the rules, the resources and the data path
+	go test -run '^$$' -bench . -benchmem ./rules/... ./mesh/... ./proxy/...
+
+FUZZTIME ?= 1m
+fuzz: ## every fuzz target for FUZZTIME (1m) each
+	@scripts/fuzz.sh $(FUZZTIME)
+
+PAIRS ?= 20000
+oracle: ## the long run of the rules' property test: PAIRS (20000) configs and flows
+	SLUICE_PAIRS=$(PAIRS) go test -count=1 -timeout 60m -run Property -v ./rules/...
+
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help build demo test lint bench fuzz oracle clean
