@@ -158,11 +158,12 @@ func (r Random) Flow() rules.Flow {
 			f.Protocol, f.ICMPType = rules.ICMPv6, pick(r, []uint8{128, 128, 129, 132})
 		}
 	case rules.UDP:
-		// A DHCP client, now and then one that only looks like it.
-		if f.DstPort == 67 && r.oneIn(2) {
+		// A DHCP client's port is fixed, so its flows continue each other; they pass
+		// whatever the configuration. Others to these ports are not DHCP.
+		switch {
+		case f.DstPort == 67 && f.Dst.Is4() && r.oneIn(2):
 			f.SrcPort = 68
-		}
-		if f.DstPort == 547 && r.oneIn(2) {
+		case f.DstPort == 547 && f.Dst.Is6() && r.oneIn(2):
 			f.SrcPort = 546
 		}
 	}
