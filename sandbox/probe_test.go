@@ -1,0 +1,123 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/rules/nft"
+)
+
+// probe is a command that runs inside the sandbox: it tries one thing and prints
+// a line for each that went wrong. The exit code is the number of lines.
+func probe(name string) int {
+	var complaints []string
+	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
+	switch name {
+	case "tcp":
+		for _, address := range []string{"192.0.2.1:80", "10.0.0.1:443", "[2001:db8::1]:5432", "203.0.113.9:25"} {
+			probeStream(address, "tcp", complain)
+		}
+	case "dns":
+		for _, address := range []string{"127.0.0.53:53", "192.0.2.53:53", "[2001:db8::53]:53", "[::1]:53"} {
+			probeStream(address, "dns", complain)
+			probePacket(address, complain)
+		}
+	case "udp":
+		for _, address := range []string{"192.0.2.1:443", "[2001:db8::1]:443", "192.0.2.1:123"} {
+			probeRefusal(address, complain)
+		}
+	case "escape":
+		probeEscape(complain)
+	default:
+		complain("no such probe")
+	}
+	for _, c := range complaints {
+		fmt.Println(c)
+	}
+	return len(complaints)
+}
+
+const quick = time.Second
+
+func probeStream(address, want string, complain func(string, ...any)) {
+	began := time.Now()
+	c, err := net.DialTimeout("tcp", address, 5*time.Second)
+	if err != nil {
+		complain("%s: %v", address, err)
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if got, _ := io.ReadAll(c); string(got) != want {
+		complain("%s: answered by %q, want %q", address, got, want)
+	}
+	if took := time.Since(began); took > quick {
+		complain("%s: took %v", address, took)
+	}
+}
+
+func probePacket(address string, complain func(string, ...any)) {
+	c, err := net.Dial("udp", address)
+	if err != nil {
+		complain("%s: %v", address, err)
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	io.WriteString(c, "question")
+	buf := make([]byte, 100)
+	if n, err := c.Read(buf); err != nil || string(buf[:n]) != "dns question" {
+		complain("%s: got %q, %v", address, buf[:n], err)
+	}
+}
+
+func probeRefusal(address string, complain func(string, ...any)) {
+	began := time.Now()
+	c, err := net.Dial("udp", address)
+	if err == nil {
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err = io.WriteString(c, "x"); err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+	}
+	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) > quick {
+		complain("udp %s: %v after %v, want a refusal at once", address, err, time.Since(began))
+	}
+}
+
+// probeEscape tries what a command might do to get around the rules.
+func probeEscape(complain func(string, ...any)) {
+	here, err := lab.Current()
+	if err != nil {
+		complain("%v", err)
+		return
+	}
+	if err := nft.Remove(here.FD()); err == nil {
+		complain("the rules could be removed")
+	}
+	if outside, err := lab.Open("/proc/1/ns/net"); err == nil {
+		if outside.Do(func() error { return nil }) == nil {
+			complain("the machine's namespace could be entered")
+		}
+	}
+	for _, protocol := range []int{unix.SOCK_RAW, unix.SOCK_DGRAM} {
+		if fd, err := unix.Socket(unix.AF_PACKET, protocol, 0); err == nil {
+			unix.Close(fd)
+			complain("a packet socket could be made")
+		}
+	}
+	if fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0); err == nil {
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, 1) == nil {
+			complain("a mark could be set")
+		}
+		unix.Close(fd)
+	}
+}
