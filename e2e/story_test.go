@@ -1,0 +1,268 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+const httpbinExt = `apiVersion: networking.istio.io/v1alpha3
+kind: ServiceEntry
+metadata:
+  name: httpbin-ext
+spec:
+  hosts:
+  - httpbin.org
+  ports:
+  - number: 80
+    name: http
+    protocol: http
+`
+
+func (p *pod) get(family, url string) (int, string) {
+	p.t.Helper()
+	resp, err := p.client(family).Get(url)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(p.t, err)
+	return resp.StatusCode, string(body)
+}
+
+func (p *pod) status(url string) int {
+	p.t.Helper()
+	code, _ := p.get("IPv4", url)
+	return code
+}
+
+func TestTheStoryOfThePage(t *testing.T) {
+	t.Parallel()
+	for _, family := range []string{"IPv4", "IPv6"} {
+		t.Run(family, func(t *testing.T) {
+			t.Parallel()
+			p := newPod(t, mesh.RegistryOnly, nil)
+			if code, body := p.get(family, "http://httpbin.org/headers"); code != 502 || body != "" {
+				t.Errorf("before anything is registered: %d %q", code, body)
+			}
+			p.write("httpbin.yaml", httpbinExt)
+			eventually(t, "httpbin-ext is in force", func() bool { code, _ := p.get(family, "http://httpbin.org/headers"); return code == 200 })
+			_, body := p.get(family, "http://httpbin.org/headers")
+			if !strings.Contains(body, "host=httpbin.org sni=plain from=") {
+				t.Errorf("got %q", body)
+			}
+			p.write("google.yaml", fmt.Sprintf(`apiVersion: networking.istio.io/v1alpha3
+kind: ServiceEntry
+metadata:
+  name: google-ext
+spec:
+  hosts:
+  - www.google.com
+  ports:
+  - number: 443
+    name: https
+    protocol: http
+---
+apiVersion: networking.istio.io/v1alpha3
+kind: DestinationRule
+metadata:
+  name: google-ext
+spec:
+  name: www.google.com
+  trafficPolicy:
+    tls:
+      mode: SIMPLE # initiates HTTPS when talking to www.google.com
+      caCertificates: %s
+`, p.net.ca))
+			eventually(t, "google-ext is in force", func() bool { code, _ := p.get(family, "http://www.google.com:443/"); return code == 200 })
+			if _, body := p.get(family, "http://www.google.com:443/"); !strings.Contains(body, "host=www.google.com:443 sni=www.google.com") {
+				t.Errorf("got %q", body)
+			}
+			if code, _ := p.get(family, "http://httpbin.org/delay/1.5"); code != 200 {
+				t.Errorf("without a timeout: %d", code)
+			}
+			p.write("timeout.yaml", `apiVersion: networking.istio.io/v1alpha3
+kind: VirtualService
+metadata:
+  name: httpbin-ext
+spec:
+  hosts:
+    - httpbin.org
+  http:
+  - timeout: 500ms
+`)
+			eventually(t, "the timeout is in force", func() bool {
+				code, body := p.get(family, "http://httpbin.org/delay/1.5")
+				return code == 504 && body == "upstream request timeout"
+			})
+		})
+	}
+}
+
+func TestConnectionsLeaveFromThePodsOwnAddress(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.RegistryOnly, nil)
+	p.write("a.yaml", httpbinExt)
+	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	if _, body := p.get("IPv4", "http://httpbin.org/"); !strings.Contains(body, "from=10.1.1.2:") {
+		t.Errorf("got %q", body)
+	}
+}
+
+func TestUnregisteredTLSAndTCPAreReset(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.RegistryOnly, nil)
+	for _, family := range []string{"IPv4", "IPv6"} {
+		c, err := p.ns.Dial(context.Background(), "tcp", net.JoinHostPort(p.net.lookup("www.google.com", family), "443"))
+		must(t, err)
+		err = tls.Client(c, &tls.Config{ServerName: "www.google.com", InsecureSkipVerify: true}).Handshake()
+		if !isRefused(err) {
+			t.Errorf("%s TLS: %v", family, err)
+		}
+		c, err = p.ns.Dial(context.Background(), "tcp", net.JoinHostPort(p.net.lookup("db.example.com", family), "5432"))
+		must(t, err)
+		if _, err := c.Read(make([]byte, 1)); !isRefused(err) {
+			t.Errorf("%s TCP: %v", family, err)
+		}
+	}
+}
+
+func TestAllowAnyLetsEverythingThrough(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.AllowAny, nil)
+	if code := p.status("http://elsewhere.net/"); code != 200 {
+		t.Errorf("HTTP: %d", code)
+	}
+	c, err := p.ns.Dial(context.Background(), "tcp", p.net.lookup("db.example.com", "IPv4")+":5432")
+	must(t, err)
+	if got, err := io.ReadAll(c); !strings.HasPrefix(string(got), "welcome") || err != nil {
+		t.Errorf("a server that speaks first: %q %v", got, err)
+	}
+}
+
+func TestTCPGoesOnlyToTheRegisteredNamesAddresses(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.RegistryOnly, nil)
+	p.write("db.yaml", `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db}
+spec:
+  hosts: [db.example.com]
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+`)
+	read := func(name string) (string, error) {
+		c, err := p.ns.Dial(context.Background(), "tcp", p.net.lookup(name, "IPv4")+":5432")
+		must(t, err)
+		defer c.Close()
+		got, err := io.ReadAll(c)
+		return string(got), err
+	}
+	eventually(t, "db is in force", func() bool { got, _ := read("db.example.com"); return got != "" })
+	if got, err := read("elsewhere.net"); !isRefused(err) {
+		t.Errorf("an address nobody registered: %q %v", got, err)
+	}
+}
+
+func TestALyingHostHeaderReachesTheNamesOwnServer(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.RegistryOnly, nil)
+	p.write("a.yaml", httpbinExt)
+	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	own := 0
+	p.net.serveHTTP(t, net.JoinHostPort(names["db.example.com"][0], "80"), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { own++ }))
+	c, err := p.ns.Dial(context.Background(), "tcp", p.net.lookup("db.example.com", "IPv4")+":80")
+	must(t, err)
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: httpbin.org\r\nConnection: close\r\n\r\n")
+	got, err := io.ReadAll(c)
+	if err != nil || !strings.Contains(string(got), "host=httpbin.org") || own != 0 {
+		t.Errorf("%q %v; the stranger was reached %d times", got, err, own)
+	}
+}
+
+func TestWithTheProxyGoneRedirectedConnectionsAreRefusedAndExcludedOnesPass(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.RegistryOnly, map[string]string{"excludeIPRanges": "203.0.113.40/32, 2001:db8::40"})
+	for _, family := range []string{"IPv4", "IPv6"} {
+		if code, _ := p.get(family, "http://elsewhere.net/"); code != 200 {
+			t.Errorf("%s, an excluded range with the proxy up: %d", family, code)
+		}
+	}
+	p.stop()
+	for _, family := range []string{"IPv4", "IPv6"} {
+		if _, err := p.client(family).Get("http://httpbin.org/"); !isRefused(err) {
+			t.Errorf("%s, captured with the proxy gone: %v", family, err)
+		}
+		if code, _ := p.get(family, "http://elsewhere.net/"); code != 200 {
+			t.Errorf("%s, an excluded range with the proxy gone: %d", family, code)
+		}
+	}
+}
+
+func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.RegistryOnly, nil)
+	p.write("a.yaml", httpbinExt)
+	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	client := p.client("IPv4")
+	stop := make(chan struct{})
+	var done atomic.Int64
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				resp, err := client.Get("http://httpbin.org/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != 200 || err != nil || !strings.HasPrefix(string(body), "host=httpbin.org") {
+					t.Errorf("%d %q %v", resp.StatusCode, body, err)
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	for i := range 10 {
+		before := done.Load()
+		resolution := []string{"DNS", "NONE"}[i%2]
+		p.write("a.yaml", httpbinExt+"  resolution: "+resolution+"\n")
+		p.write("other.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "other"), "httpbin.org", fmt.Sprintf("other%d.example.com", i)))
+		eventually(t, "requests pass between two changes", func() bool { return done.Load() > before+300 || t.Failed() })
+		time.Sleep(150 * time.Millisecond) // let the watcher see each change by itself
+	}
+	close(stop)
+	all.Wait()
+	t.Logf("%d requests", done.Load())
+}
+
+func TestABadFileKeepsItsLastGoodContentAndOthersGoOn(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, mesh.RegistryOnly, nil)
+	p.write("a.yaml", httpbinExt)
+	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	p.write("a.yaml", strings.Replace(httpbinExt, "hosts:", "hots:", 1))
+	p.write("b.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "elsewhere"), "httpbin.org", "elsewhere.net"))
+	eventually(t, "the other file is in force", func() bool { return p.status("http://elsewhere.net/") == 200 })
+	if code := p.status("http://httpbin.org/"); code != 200 {
+		t.Errorf("the bad file's last good content: %d", code)
+	}
+}
