@@ -44,7 +44,7 @@ func unique(resources []*Resource) ([]*Resource, Issues) {
 	first := make(map[Identity]*Resource, len(resources))
 	for _, r := range resources {
 		if other := first[r.Identity()]; other != nil {
-			issues = append(issues, duplicate(r, other))
+			issues = append(issues, DuplicateIssue(r, other))
 			continue
 		}
 		first[r.Identity()] = r

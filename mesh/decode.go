@@ -41,6 +41,7 @@ type decoder struct {
 	file, namespace string
 	resources       []*Resource
 	issues          Issues
+	headersOnly     bool
 
 	line    int // lines before the document
 	aliased int // values that aliases brought in
@@ -48,10 +49,7 @@ type decoder struct {
 	object  *Resource
 }
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
-
 func (d *decoder) checkEncoding(data []byte) []byte {
-	data = bytes.ReplaceAll(data, byteOrderMark, []byte("   ")) // keeps every offset
 	if utf8.Valid(data) && !bytes.ContainsRune(data, 0) {
 		return data
 	}
@@ -157,6 +155,10 @@ func (d *decoder) one(n *yaml.Node, extent Extent) {
 	if r.Spec == nil {
 		return
 	}
+	if d.headersOnly {
+		d.resources = append(d.resources, r)
+		return
+	}
 	d.spec(r, n)
 	slices.SortFunc(r.fields, func(a, b fieldPosition) int { return strings.Compare(a.path, b.path) })
 	d.issues = append(d.issues, news(validate(r), d.issues[before:])...)
@@ -203,13 +205,13 @@ func (d *decoder) duplicates() {
 			first[r.Identity()] = r
 			return false
 		}
-		d.issues = append(d.issues, duplicate(r, other))
+		d.issues = append(d.issues, DuplicateIssue(r, other))
 		return true
 	})
 }
 
-// duplicate is the complaint about r, which is there already.
-func duplicate(r, other *Resource) Issue {
+// DuplicateIssue is the complaint about r, which is there already as other.
+func DuplicateIssue(r, other *Resource) Issue {
 	return r.issue(Error, "metadata.name", r.Name, fmt.Sprintf(
 		"is there already, in %s; remove one of them or give it another name", other.Source.Place()))
 }

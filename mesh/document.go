@@ -14,8 +14,11 @@ type document struct {
 func splitDocuments(data []byte) []document {
 	var docs []document
 	cur := document{line: 1}
+	if bytes.HasPrefix(data, byteOrderMark) {
+		cur.start = len(byteOrderMark)
+	}
 	line, directives := 1, false
-	for pos := 0; pos < len(data); line++ {
+	for pos := cur.start; pos < len(data); line++ {
 		next := pos + lineLength(data[pos:])
 		text := data[pos:next]
 		switch {
@@ -37,6 +40,9 @@ func splitDocuments(data []byte) []document {
 	}
 	return docs
 }
+
+// byteOrderMark opens what some editors on Windows save.
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
 func lineLength(data []byte) int {
 	if i := bytes.IndexByte(data, '\n'); i >= 0 {

@@ -1,0 +1,229 @@
+package file
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// cut takes objects out of a file's text and leaves every other byte as it is.
+func cut(path string, data []byte, gone map[mesh.Identity]bool) ([]byte, error) {
+	objects := mesh.Locate(path, data, mesh.DecodeOptions{})
+	out := slices.Clone(data)
+	for _, group := range slices.Backward(byDocument(objects)) {
+		var items []int
+		stay := false
+		for _, o := range group {
+			if gone[o.Identity] {
+				items = append(items, o.Extent.Item)
+			} else {
+				stay = true
+			}
+		}
+		extent := group[0].Extent
+		switch {
+		case len(items) == 0:
+		case !stay:
+			out = slices.Delete(out, extent.Start, endOfContent(data, extent))
+		default:
+			list, err := cutItems(data[extent.Start:extent.End], items)
+			if err != nil {
+				return nil, cannotCut(path, group, gone)
+			}
+			out = slices.Replace(out, extent.Start, extent.End, list...)
+		}
+	}
+	if !onlyTheseGone(path, data, out, gone) {
+		return nil, cannotCut(path, objects, gone)
+	}
+	return out, nil
+}
+
+func cannotCut(path string, objects []mesh.Located, gone map[mesh.Identity]bool) error {
+	i := slices.IndexFunc(objects, func(o mesh.Located) bool { return gone[o.Identity] })
+	return fmt.Errorf("%s: cannot be cut out of %s without touching the others; take it out by hand", objects[i].Identity, objects[i].Source.Place())
+}
+
+// byDocument groups the objects of each document.
+func byDocument(objects []mesh.Located) [][]mesh.Located {
+	var out [][]mesh.Located
+	for _, o := range objects {
+		if n := len(out); n > 0 && out[n-1][0].Extent.Start == o.Extent.Start {
+			out[n-1] = append(out[n-1], o)
+			continue
+		}
+		out = append(out, []mesh.Located{o})
+	}
+	return out
+}
+
+// endOfContent leaves the comments at the end of a document alone: they usually
+// speak about the next one.
+func endOfContent(data []byte, extent mesh.Extent) int {
+	if extent.End == len(data) {
+		return extent.End
+	}
+	end, pos := extent.Start, extent.Start
+	for line := range bytes.Lines(data[extent.Start:extent.End]) {
+		pos += len(line)
+		if text := bytes.TrimSpace(line); len(text) > 0 && line[0] != '#' {
+			end = pos
+		}
+	}
+	return end
+}
+
+// cutItems takes items out of a List's text.
+func cutItems(text []byte, items []int) ([]byte, error) {
+	var root yaml.Node
+	if err := yaml.Unmarshal(text, &root); err != nil {
+		return nil, err
+	}
+	sequence := itemsOf(&root)
+	if sequence == nil {
+		return nil, fmt.Errorf("no items")
+	}
+	out := slices.Clone(text)
+	for _, i := range slices.Backward(items) {
+		var start, end int
+		if sequence.Style&yaml.FlowStyle != 0 {
+			start, end = flowItem(out, sequence, i)
+		} else {
+			start, end = blockItem(text, sequence, i)
+		}
+		if start < 0 || end < start {
+			return nil, fmt.Errorf("item %d has no clear bounds", i)
+		}
+		out = slices.Delete(out, start, end)
+	}
+	return out, nil
+}
+
+func itemsOf(root *yaml.Node) *yaml.Node {
+	if len(root.Content) == 0 {
+		return nil
+	}
+	top := root.Content[0]
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		if top.Content[i].Value == "items" && top.Content[i+1].Kind == yaml.SequenceNode {
+			return top.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// blockItem finds the lines of an item of a block sequence, from its dash to the
+// next one or to the end of the sequence; comments above the next item are its own.
+func blockItem(text []byte, sequence *yaml.Node, i int) (start, end int) {
+	dash := sequence.Column - 1
+	start = offset(text, sequence.Content[i].Line, 1)
+	if dash < 0 || start+dash >= len(text) || text[start+dash] != '-' {
+		return -1, -1 // the dash stands on a line of its own, or elsewhere
+	}
+	pos := start
+	for n, line := range lines(text[start:]) {
+		indent := len(line) - len(bytes.TrimLeft(line, " "))
+		content := bytes.TrimSpace(line)
+		switch {
+		case n == 0:
+		case len(content) == 0, content[0] == '#' && indent <= dash:
+			pos += len(line)
+			continue
+		case indent <= dash:
+			return start, end
+		}
+		pos += len(line)
+		end = pos
+	}
+	return start, end
+}
+
+func lines(text []byte) [][]byte { return bytes.SplitAfter(text, []byte("\n")) }
+
+// flowItem finds an item of a flow sequence, as in JSON, with the comma that goes
+// with it.
+func flowItem(text []byte, sequence *yaml.Node, i int) (start, end int) {
+	item := sequence.Content[i]
+	start = offset(text, item.Line, item.Column)
+	end = endOfFlow(text, start)
+	if end < 0 {
+		return -1, -1
+	}
+	rest := bytes.TrimLeft(text[end:], " \t\r\n")
+	if len(rest) > 0 && rest[0] == ',' {
+		end = len(text) - len(rest) + 1
+		return start, end + len(text[end:]) - len(bytes.TrimLeft(text[end:], " \t\r\n"))
+	}
+	before := bytes.TrimRight(text[:start], " \t\r\n")
+	if len(before) > 0 && before[len(before)-1] == ',' {
+		start = len(before) - 1
+	}
+	return start, end
+}
+
+// endOfFlow finds the end of the mapping that opens at start.
+func endOfFlow(text []byte, start int) int {
+	depth := 0
+	var quote byte
+	for i := start; i < len(text); i++ {
+		switch b := text[i]; {
+		case quote != 0 && b == '\\' && quote == '"':
+			i++
+		case quote != 0:
+			if b == quote {
+				quote = 0
+			}
+		case b == '"' || b == '\'' && !isWordByte(text[i-1]):
+			quote = b
+		case b == '{' || b == '[':
+			depth++
+		case b == '}' || b == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return -1
+}
+
+// isWordByte tells the apostrophe in a plain word from an opening quote.
+func isWordByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9'
+}
+
+// offset turns a line and a column, counted in letters from 1, into bytes.
+func offset(text []byte, line, column int) int {
+	pos := 0
+	for ; line > 1; line-- {
+		next := bytes.IndexByte(text[pos:], '\n')
+		if next < 0 {
+			return len(text)
+		}
+		pos += next + 1
+	}
+	for i := range string(text[pos:]) {
+		if column == 1 {
+			return pos + i
+		}
+		column--
+	}
+	return len(text)
+}
+
+// onlyTheseGone makes sure of a cut: what stays means what it meant.
+func onlyTheseGone(path string, before, after []byte, gone map[mesh.Identity]bool) bool {
+	was, _ := mesh.Decode(path, before, mesh.DecodeOptions{})
+	is, _ := mesh.Decode(path, after, mesh.DecodeOptions{})
+	was = slices.DeleteFunc(was, func(r *mesh.Resource) bool { return gone[r.Identity()] })
+	same := func(a, b *mesh.Resource) bool { return a.Identity() == b.Identity() && proto.Equal(a.Spec, b.Spec) }
+	if !slices.EqualFunc(was, is, same) {
+		return false
+	}
+	left := mesh.Locate(path, after, mesh.DecodeOptions{})
+	return !slices.ContainsFunc(left, func(o mesh.Located) bool { return gone[o.Identity] })
+}

@@ -1,0 +1,196 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// Directory writes to, and reads from, a directory of resources. What one call
+// changes, readers see all of or nothing of, and calls of several processes come
+// one after the other. Files that people put there by hand count like any other.
+type Directory struct {
+	Path string
+	// Options are what the resources are checked under.
+	Options mesh.Options
+}
+
+// Change is what happened to one object.
+type Change struct {
+	mesh.Identity
+	Done string // created, configured, unchanged or deleted
+}
+
+// ExistsError names the objects that Create found there already.
+type ExistsError struct{ Objects []mesh.Located }
+
+func (e *ExistsError) Error() string {
+	lines := make([]string, len(e.Objects))
+	for i, o := range e.Objects {
+		lines[i] = fmt.Sprintf("%s: exists already, in %s", o.Identity, o.Source.Place())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// NotFoundError names the objects that were asked for and are not there.
+type NotFoundError struct{ Objects []mesh.Identity }
+
+func (e *NotFoundError) Error() string {
+	lines := make([]string, len(e.Objects))
+	for i, o := range e.Objects {
+		lines[i] = o.String() + ": not found"
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Stream is a text with objects to write. Name is how issues call it; Namespace
+// is that of objects which name none.
+type Stream struct {
+	Name, Namespace string
+	Data            []byte
+}
+
+// Create writes the objects of a stream, all or none of them. The issues are the
+// stream's; with an error among them nothing is written.
+func (d Directory) Create(in Stream) ([]Change, mesh.Issues, error) {
+	return d.write(in, func(t *transaction, resources []*mesh.Resource) ([]Change, error) {
+		exists := &ExistsError{}
+		var changes []Change
+		for _, r := range resources {
+			if at, ok := t.find(r.Identity()); ok {
+				exists.Objects = append(exists.Objects, at.Located)
+			}
+			changes = append(changes, Change{r.Identity(), "created"})
+		}
+		if len(exists.Objects) > 0 {
+			return nil, exists
+		}
+		return changes, t.add(in, resources)
+	})
+}
+
+// Apply writes the objects of a stream, all or none of them, over those that are
+// there: they go where they stand, the others into a file of their own.
+func (d Directory) Apply(in Stream) ([]Change, mesh.Issues, error) {
+	return d.write(in, func(t *transaction, resources []*mesh.Resource) ([]Change, error) {
+		var changes []Change
+		var replaced []mesh.Identity
+		same := true
+		for _, r := range resources {
+			done := "created"
+			if at, ok := t.find(r.Identity()); ok {
+				done = "configured"
+				if equal(t.resource(at), r) {
+					done = "unchanged"
+				}
+				replaced = append(replaced, r.Identity())
+			}
+			same = same && done == "unchanged"
+			changes = append(changes, Change{r.Identity(), done})
+		}
+		if same {
+			return changes, nil
+		}
+		if t.isWholeFile(replaced, len(resources)) {
+			return changes, t.replaceFile(replaced[0], in)
+		}
+		if err := t.remove(replaced); err != nil {
+			return nil, err
+		}
+		return changes, t.add(in, resources)
+	})
+}
+
+// write checks a stream together with what is there and lets change write it.
+func (d Directory) write(in Stream, change func(*transaction, []*mesh.Resource) ([]Change, error)) ([]Change, mesh.Issues, error) {
+	resources, issues := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
+	if issues.HasErrors() {
+		return nil, issues, nil
+	}
+	if len(resources) == 0 {
+		return nil, issues, errors.New(in.Name + ": holds no object; write at least one")
+	}
+	t, err := d.begin()
+	if err != nil {
+		return nil, issues, err
+	}
+	defer t.end()
+	issues = append(issues, t.together(resources, d.Options)...)
+	issues.Sort()
+	changes, err := change(t, resources)
+	if err == nil {
+		err = t.commit()
+	}
+	if err != nil {
+		return nil, issues, err
+	}
+	return changes, issues, nil
+}
+
+// Delete removes those of the objects that are there. The others are named in a
+// NotFoundError, next to what was done.
+func (d Directory) Delete(objects []mesh.Identity) ([]Change, error) {
+	t, err := d.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer t.end()
+	missing := &NotFoundError{}
+	var present []mesh.Identity
+	var changes []Change
+	seen := make(map[mesh.Identity]bool)
+	for _, id := range objects {
+		if _, ok := t.find(id); !ok {
+			missing.Objects = append(missing.Objects, id)
+		} else if !seen[id] {
+			seen[id] = true
+			present = append(present, id)
+			changes = append(changes, Change{id, "deleted"})
+		}
+	}
+	if err := t.remove(present); err != nil {
+		return nil, err
+	}
+	if err := t.commit(); err != nil {
+		return nil, err
+	}
+	if len(missing.Objects) > 0 {
+		return changes, missing
+	}
+	return changes, nil
+}
+
+// List gives every object that can be used, and what there is to say about the
+// files.
+func (d Directory) List() ([]*mesh.Resource, mesh.Issues, error) {
+	if err := checkDirectory(d.Path); err != nil {
+		return nil, nil, err
+	}
+	unlock, err := lockShared(d.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlock()
+	names, err := list(d.Path)
+	if err != nil {
+		return nil, nil, err
+	}
+	var resources []*mesh.Resource
+	var issues mesh.Issues
+	for _, name := range names {
+		path := filepath.Join(d.Path, name)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			issues = append(issues, mesh.Issue{File: path, Message: "cannot be read (" + reason(err) + "); correct or remove the file"})
+			continue
+		}
+		found, more := mesh.Decode(path, data, mesh.DecodeOptions{})
+		resources = append(resources, found...)
+		issues = append(issues, more...)
+	}
+	return resources, issues, nil
+}

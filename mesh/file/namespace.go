@@ -1,0 +1,71 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// withNamespace writes the stream's namespace into the objects that name none, so
+// that they mean in the directory what they mean now. Nothing else is touched.
+func withNamespace(in Stream) ([]byte, error) {
+	if in.Namespace == "" || in.Namespace == "default" {
+		return in.Data, nil
+	}
+	out := slices.Clone(in.Data)
+	objects := mesh.Locate(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
+	for _, o := range slices.Backward(objects) {
+		var root yaml.Node
+		if err := yaml.Unmarshal(in.Data[o.Extent.Start:o.Extent.End], &root); err != nil {
+			return nil, err
+		}
+		object := root.Content[0]
+		if o.Extent.Item >= 0 {
+			object = itemsOf(&root).Content[o.Extent.Item]
+		}
+		metadata := child(object, "metadata")
+		if metadata == nil || metadata.Kind != yaml.MappingNode || len(metadata.Content) == 0 {
+			return nil, fmt.Errorf("%s: its metadata has no place for a namespace; write metadata.namespace", o.Identity)
+		}
+		if child(metadata, "namespace") != nil {
+			continue
+		}
+		first := metadata.Content[0]
+		at := o.Extent.Start + offset(in.Data[o.Extent.Start:o.Extent.End], first.Line, first.Column)
+		out = slices.Insert(out, at, []byte(namespaceText(metadata, first.Column, in.Namespace))...)
+	}
+	if err := sameMeaning(in, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func namespaceText(metadata *yaml.Node, column int, namespace string) string {
+	if metadata.Style&yaml.FlowStyle != 0 {
+		return fmt.Sprintf("%q: %q, ", "namespace", namespace)
+	}
+	return fmt.Sprintf("namespace: %s\n%*s", namespace, column-1, "")
+}
+
+func child(n *yaml.Node, key string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// sameMeaning makes sure that every object is in its namespace now.
+func sameMeaning(in Stream, out []byte) error {
+	was := mesh.Locate(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
+	is := mesh.Locate(in.Name, out, mesh.DecodeOptions{})
+	if !slices.EqualFunc(was, is, func(a, b mesh.Located) bool { return a.Identity == b.Identity }) {
+		return errors.New(in.Name + ": the namespace cannot be written into it; write metadata.namespace")
+	}
+	return nil
+}
