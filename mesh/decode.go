@@ -182,7 +182,7 @@ func (d *decoder) spec(r *Resource, n *yaml.Node) {
 		d.add(Error, n, "spec", "", "is missing; say what the "+r.Kind+" is about")
 		return
 	}
-	d.record("spec", spec)
+	d.record("spec", key(n, "spec"))
 	d.message(r.Spec.ProtoReflect(), spec, "spec")
 }
 
@@ -194,6 +194,16 @@ func value(n *yaml.Node, key string) *yaml.Node {
 		}
 	}
 	return nil
+}
+
+// key finds the key itself.
+func key(n *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i]
+		}
+	}
+	return n
 }
 
 // duplicates reports objects that stand in the stream twice.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,4 +64,19 @@ func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// asType says whether an error of that type is in err's chain.
+func asType[E error](err error) bool {
+	var target E
+	return errors.As(err, &target)
+}
+
+// unreadable says which file could not be read, and why.
+func unreadable(name string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	return fmt.Errorf("file %q: cannot be read: %w", name, err)
 }

@@ -15,6 +15,11 @@ const defaultConfigDir = "/etc/sluice"
 
 // commands are the constructors of every subcommand.
 var commands = []func() *cobra.Command{
+	newCreateCommand,
+	newApplyCommand,
+	newGetCommand,
+	newDeleteCommand,
+	newValidateCommand,
 	newVersionCommand,
 }
 

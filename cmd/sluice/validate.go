@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+)
+
+func newValidateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "validate [FILE|DIR|-]...",
+		Short: "Check resources without putting them in force",
+		Long: `Checks files, directories and standard input (-) together, and without any the
+configuration directory. Every error, warning and notice is printed with its file,
+line, column and field. The exit code is 1 when there is an error; warnings and
+notices leave it 0.`,
+		Example: `  sluice validate egress.yaml
+  sluice validate -o json ./egress other.yaml
+  kubectl get serviceentries -A -o yaml | sluice validate -`,
+	}
+	files := filenameFlag(c)
+	output := c.Flags().StringP("output", "o", "text", "text or json")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if *output != "text" && *output != "json" {
+			return usage(fmt.Errorf("output %q: not known; use text or json", *output), "usage: "+c.UseLine())
+		}
+		issues, checked, err := check(c, append(*files, args...))
+		if err != nil {
+			return explainDirectory(err)
+		}
+		if *output == "json" {
+			return printJSON(c, issues)
+		}
+		return printVerdict(c, issues, checked)
+	}
+	return c
+}
+
+// check reads all that is named and builds it together. With a directory among it
+// the configuration is taken as complete, so that names nobody registers are
+// worth a warning.
+func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
+	opts := mesh.Options{Partial: len(names) > 0}
+	if len(names) == 0 {
+		names = []string{configDir(c)}
+	}
+	var resources []*mesh.Resource
+	var issues mesh.Issues
+	var problems []error
+	for _, name := range names {
+		info, err := os.Stat(name)
+		whole := name != "-" && (err == nil && info.IsDir() || name == configDir(c))
+		opts.Partial = opts.Partial && !whole
+		found, more, err := read(c, name, whole)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		resources, issues = append(resources, found...), append(issues, more...)
+	}
+	if len(problems) > 0 {
+		printIssues(c, issues)
+		return nil, 0, errors.Join(problems...)
+	}
+	_, more := mesh.Build(resources, opts)
+	issues = append(issues, more...)
+	issues.Sort()
+	return issues, len(resources), nil
+}
+
+func read(c *cobra.Command, name string, directory bool) ([]*mesh.Resource, mesh.Issues, error) {
+	if directory {
+		return file.Directory{Path: name}.List()
+	}
+	in, err := readStream(c, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	found, issues := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
+	return found, issues, nil
+}
+
+func printJSON(c *cobra.Command, issues mesh.Issues) error {
+	text, err := json.MarshalIndent(issues, "", "  ")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.OutOrStdout(), string(text))
+	if issues.HasErrors() {
+		return exitCode(1)
+	}
+	return nil
+}
+
+func printVerdict(c *cobra.Command, issues mesh.Issues, checked int) error {
+	for _, i := range issues {
+		fmt.Fprintln(c.OutOrStdout(), i)
+	}
+	errs, warnings, notices := len(issues.Of(mesh.Error)), len(issues.Of(mesh.Warning)), len(issues.Of(mesh.Notice))
+	if errs > 0 {
+		return fmt.Errorf("not valid: %s, %s, %s", count(errs, "error"), count(warnings, "warning"), count(notices, "notice"))
+	}
+	fmt.Fprintf(c.OutOrStdout(), "valid: %s, %s, %s\n", count(checked, "resource"), count(warnings, "warning"), count(notices, "notice"))
+	return nil
+}

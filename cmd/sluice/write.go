@@ -1,0 +1,129 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+)
+
+func newCreateCommand() *cobra.Command {
+	return newWriteCommand(&cobra.Command{
+		Use:   "create -f FILE",
+		Short: "Add resources to the configuration",
+		Long: `Adds the resources of a YAML or JSON file to the configuration directory: all of
+them, or with anything wrong about any of them none. A resource that is there
+already is an error; 'sluice apply' replaces it.`,
+		Example: `  # from standard input
+  cat <<EOF | sluice create -f -
+  apiVersion: networking.istio.io/v1
+  kind: ServiceEntry
+  metadata:
+    name: httpbin-ext
+  spec:
+    hosts: [httpbin.org]
+    ports:
+    - {number: 80, name: http, protocol: HTTP}
+    resolution: DNS
+  EOF
+
+  # from a file, into a directory of your own
+  sluice create --config ./egress -f httpbin.yaml`,
+	}, file.Directory.Create)
+}
+
+func newApplyCommand() *cobra.Command {
+	return newWriteCommand(&cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Add resources to the configuration, or replace them",
+		Long: `Adds the resources of a YAML or JSON file to the configuration directory, over
+those of the same kind, namespace and name: all of them, or with anything wrong
+about any of them none.`,
+		Example: `  sluice apply -f egress.yaml
+  sluice apply -f - < egress.yaml`,
+	}, file.Directory.Apply)
+}
+
+type writeOperation func(file.Directory, file.Stream) ([]file.Change, mesh.Issues, error)
+
+func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
+	files := filenameFlag(c)
+	c.Args = arguments(cobra.NoArgs)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if len(*files) == 0 {
+			return usage(errors.New("flag --filename: is missing; name a file, or - for standard input"), "usage: "+c.UseLine())
+		}
+		in, err := readStreams(c, *files)
+		if err != nil {
+			return err
+		}
+		return runWrite(c, in, write)
+	}
+	return c
+}
+
+func runWrite(c *cobra.Command, in file.Stream, write writeOperation) error {
+	changes, issues, err := write(directory(c), in)
+	printIssues(c, issues)
+	if n := len(issues.Of(mesh.Error)); n > 0 {
+		return hinted(fmt.Errorf("%s: nothing was written, for %s", in.Name, count(n, "error")), "correct what is listed above and try again")
+	}
+	if asType[*file.ExistsError](err) {
+		return hinted(err, "nothing was written; 'sluice apply' replaces what is there")
+	}
+	if err != nil {
+		return explainDirectory(err)
+	}
+	printChanges(c, changes)
+	return nil
+}
+
+func printChanges(c *cobra.Command, changes []file.Change) {
+	for _, change := range changes {
+		fmt.Fprintln(c.OutOrStdout(), change.Identity, change.Done)
+	}
+}
+
+// filenameFlag adds -f, which may be given several times.
+func filenameFlag(c *cobra.Command) *[]string {
+	files := c.Flags().StringArrayP("filename", "f", nil, "`FILE` with resources, - for standard input")
+	return files
+}
+
+// readStreams makes one stream of several files, so that all of it or nothing is
+// written.
+func readStreams(c *cobra.Command, names []string) (file.Stream, error) {
+	var all file.Stream
+	var problems []error
+	for i, name := range names {
+		in, err := readStream(c, name)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if i == 0 {
+			all = in
+			continue
+		}
+		all.Name += "+" + in.Name
+		all.Data = fmt.Appendf(all.Data, "%s---\n%s", lineEnd(all.Data), in.Data)
+	}
+	return all, errors.Join(problems...)
+}
+
+func lineEnd(data []byte) string {
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		return "\n"
+	}
+	return ""
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
