@@ -20,6 +20,9 @@ var commands = []func() *cobra.Command{
 	newGetCommand,
 	newDeleteCommand,
 	newValidateCommand,
+	newProxyCommand,
+	newExecCommand,
+	newDemoCommand,
 	newVersionCommand,
 }
 

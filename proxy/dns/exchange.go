@@ -15,16 +15,19 @@ import (
 // Exchange asks one server one question and returns its answer message.
 type Exchange func(ctx context.Context, question *dns.Msg, server string) (*dns.Msg, error)
 
-// exchange asks over UDP, and again over TCP when the answer was cut short.
-func exchange(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
-	udp := dns.Client{Net: "udp", UDPSize: 1232}
-	m, _, err := udp.ExchangeContext(ctx, q, server)
-	if err != nil || !m.Truncated {
+// Through asks over UDP, and again over TCP when the answer was cut short. The
+// dialer makes the sockets; nil is the default one.
+func Through(dialer *net.Dialer) Exchange {
+	return func(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
+		udp := dns.Client{Net: "udp", UDPSize: 1232, Dialer: dialer}
+		m, _, err := udp.ExchangeContext(ctx, q, server)
+		if err != nil || !m.Truncated {
+			return m, err
+		}
+		tcp := dns.Client{Net: "tcp", Dialer: dialer}
+		m, _, err = tcp.ExchangeContext(ctx, q, server)
 		return m, err
 	}
-	tcp := dns.Client{Net: "tcp"}
-	m, _, err = tcp.ExchangeContext(ctx, q, server)
-	return m, err
 }
 
 // answer is what a lookup found.

@@ -28,7 +28,8 @@ var ErrNotFound = errors.New("no such name or no address for it")
 type Config struct {
 	ResolvConf string // default /etc/resolv.conf
 	Hosts      string // default /etc/hosts
-	// Exchange replaces the network in tests; nil asks the servers of ResolvConf.
+	// Exchange replaces the network in tests, or names the sockets (Through); nil
+	// asks the servers of ResolvConf.
 	Exchange Exchange
 }
 
@@ -63,7 +64,7 @@ func New(cfg Config) *Resolver {
 		cfg.Hosts = "/etc/hosts"
 	}
 	if cfg.Exchange == nil {
-		cfg.Exchange = exchange
+		cfg.Exchange = Through(nil)
 	}
 	return &Resolver{
 		exchange: cfg.Exchange,

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/proxy"
+)
+
+// Values of --outbound-policy, Istio's own.
+var policies = map[string]mesh.OutboundPolicy{
+	"REGISTRY_ONLY": mesh.RegistryOnly,
+	"ALLOW_ANY":     mesh.AllowAny,
+}
+
+func addPolicyFlag(c *cobra.Command) {
+	c.Flags().String("outbound-policy", "REGISTRY_ONLY", "what happens to destinations that no ServiceEntry registers: REGISTRY_ONLY refuses them, ALLOW_ANY lets them pass; a Sidecar overrides it")
+}
+
+func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
+	text, err := c.Flags().GetString("outbound-policy")
+	if err != nil {
+		return 0, err
+	}
+	p, ok := policies[strings.ToUpper(text)]
+	if !ok {
+		return 0, fmt.Errorf("--outbound-policy %q: not a policy; use REGISTRY_ONLY or ALLOW_ANY", text)
+	}
+	return p, nil
+}
+
+// openStore reads the directory of resources. Any error in it is an error, and
+// all come at once: there is no earlier content to go on with.
+func openStore(c *cobra.Command, policy mesh.OutboundPolicy, log *slog.Logger) (*file.Store, error) {
+	dir := configDir(c)
+	store, err := file.Open(dir, file.Options{Options: mesh.Options{Policy: policy}, Log: log})
+	if missing := (*file.DirectoryError)(nil); errors.As(err, &missing) {
+		return nil, hinted(err, "mkdir -p "+dir+", or name another directory with --config")
+	}
+	if err != nil {
+		return nil, hinted(err, "'sluice validate "+dir+"' checks it again")
+	}
+	return store, nil
+}
+
+// serveEgress runs a proxy that follows store until ctx ends.
+func serveEgress(ctx context.Context, store *file.Store, cfg proxy.Config) error {
+	server, err := proxy.New(cfg)
+	if err != nil {
+		return err
+	}
+	store.Subscribe(func(s *mesh.Snapshot) {
+		server.Update(s)
+		cfg.Log.Info("configuration in force", "resources", len(s.Resources()))
+	})
+	return together(ctx, store.Run, server.Serve)
+}
+
+// together runs every task until ctx ends or one of them returns; it returns when
+// all have.
+func together(ctx context.Context, tasks ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(tasks))
+	for _, task := range tasks {
+		go func() { ended <- task(ctx) }()
+	}
+	var errs []error
+	for range tasks {
+		errs = append(errs, <-ended)
+		cancel()
+	}
+	return errors.Join(errs...)
+}
+
+// openOutput opens what a flag names for writing: "-" is standard output, "off"
+// and "" are nothing (nil), all else is a file that is appended to.
+func openOutput(flag, name string, stdout io.Writer) (io.Writer, func() error, error) {
+	nothing := func() error { return nil }
+	switch name {
+	case "", "off":
+		return nil, nothing, nil
+	case "-":
+		return stdout, nothing, nil
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return nil, nothing, fmt.Errorf("--%s %q: cannot be written: %w", flag, name, err)
+	}
+	return f, f.Close, nil
+}
+
+// dialWith dials upstreams from a dialer's sockets.
+func dialWith(d *net.Dialer) func(context.Context, netip.AddrPort) (*net.TCPConn, error) {
+	return func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
+		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst)
+	}
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dnsrelay"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/sandbox"
+)
+
+type execOptions struct {
+	include, exclude string
+	accessLog, log   string
+}
+
+func newExecCommand() *cobra.Command {
+	var o execOptions
+	c := &cobra.Command{
+		Use:   "exec [flags] -- COMMAND [ARG...]",
+		Short: "Run a command under governed egress",
+		Long: `exec runs a command in a network namespace of its own. All its TCP goes through
+a proxy that obeys the resources in the directory, its DNS goes to this machine's
+resolver, all else (QUIC, ping) is refused at once. No root is needed, and nothing
+on the machine changes.
+
+The command keeps its user, directory, environment, streams and terminal; signals
+reach it, and its exit code is exec's: 128 + n when signal n ended it, 127 when
+there is no such command, 126 when it cannot be executed. What it leaves running
+is ended with it. Loopback is the command's own: servers on this machine's
+127.0.0.1 are not there, except a resolver.
+
+An ordinary user's command has no capability over the namespace. Run by root, the
+command stays root and loses what could lead out: NET_ADMIN, NET_RAW, SYS_ADMIN,
+SYS_PTRACE, SYS_MODULE, SYS_RAWIO, BPF, PERFMON, CHECKPOINT_RESTORE. exec governs
+programs; it does not imprison one that asks another on the machine (a Docker
+socket, systemd) to act for it.`,
+		Example: `  sluice exec -- curl http://httpbin.org/headers
+  sluice exec --include-ip-ranges 10.0.0.0/8 --outbound-policy ALLOW_ANY -- make test`,
+		Args: arguments(cobra.MinimumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error { return runExec(c, o, args) },
+	}
+	addPolicyFlag(c)
+	f := c.Flags()
+	f.SetInterspersed(false) // flags after the command are the command's
+	f.StringVar(&o.include, "include-ip-ranges", "*", "destinations that are governed; others are relayed untouched")
+	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "destinations that are relayed untouched although included")
+	f.StringVar(&o.accessLog, "access-log", "off", "where a JSON line per request goes: a file, - for standard output, or off")
+	f.StringVar(&o.log, "log", "off", "where the proxy's own messages go: a file, - for standard error, or off; errors are always on standard error")
+	return c
+}
+
+func runExec(c *cobra.Command, o execOptions, argv []string) error {
+	governed, rangesErr := o.governed(c.ErrOrStderr())
+	policy, policyErr := outboundPolicy(c)
+	if err := errors.Join(rangesErr, policyErr); err != nil {
+		return usage(err, "see 'sluice exec --help'")
+	}
+	messages, closeLog, err := openOutput("log", o.log, c.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	access, closeAccess, err := openOutput("access-log", o.accessLog, c.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	defer closeAccess()
+	log := execLog(messages, c.ErrOrStderr())
+	store, err := openStore(c, policy, log)
+	if err != nil {
+		return err
+	}
+	code, err := sandbox.Run(sandbox.Command{Argv: argv, Serve: func(ctx context.Context, s sandbox.Sockets) error {
+		return serveSandbox(ctx, store, s, proxy.Config{
+			Listeners:    s.TCP,
+			Workload:     mesh.Workload{Namespace: "default"},
+			Governed:     governed,
+			Dial:         dialWith(&net.Dialer{}),
+			AccessLog:    access,
+			Log:          log,
+			DrainTimeout: execDrain,
+		})
+	}})
+	if errors.Is(err, sandbox.ErrForbidden) {
+		err = hinted(err, "as root it works without: sudo sluice exec -- sudo -u $USER COMMAND")
+	}
+	if err != nil {
+		report(c.ErrOrStderr(), err)
+	}
+	return exitCode(code)
+}
+
+// execDrain is how long what the command sent last may take to arrive after its end.
+const execDrain = 2 * time.Second
+
+// serveSandbox carries the command's connections and its DNS.
+func serveSandbox(ctx context.Context, store *file.Store, s sandbox.Sockets, cfg proxy.Config) error {
+	conf := &dnsrelay.ResolvConf{Path: "/etc/resolv.conf"}
+	relay := dnsrelay.New(dnsrelay.Config{Servers: conf.Servers, Log: cfg.Log})
+	tasks := []func(context.Context) error{
+		func(ctx context.Context) error { return serveEgress(ctx, store, cfg) },
+	}
+	for _, c := range s.DNSPackets {
+		tasks = append(tasks, func(ctx context.Context) error { return relay.ServePacket(ctx, c) })
+	}
+	for _, l := range s.DNSStreams {
+		tasks = append(tasks, func(ctx context.Context) error { return relay.ServeStream(ctx, l) })
+	}
+	return together(ctx, tasks...)
+}
+
+// governed says to which destinations policy applies, by the rules that a pod
+// with these ranges would have. nil governs everything.
+func (o execOptions) governed(warnings io.Writer) (func(netip.AddrPort) bool, error) {
+	c := rules.Default()
+	var errs []error
+	for _, f := range []struct{ field, flag, text string }{
+		{"includeIPRanges", "--include-ip-ranges", o.include},
+		{"excludeIPRanges", "--exclude-ip-ranges", o.exclude},
+	} {
+		notes, err := c.Set(f.field, f.text)
+		errs = append(errs, err)
+		for _, n := range notes {
+			fmt.Fprintf(warnings, "warning: %s: %s\n", f.flag, n.Text)
+		}
+	}
+	if err := errors.Join(append(errs, c.Validate())...); err != nil {
+		return nil, err
+	}
+	if o.include == "*" && o.exclude == "" {
+		return nil, nil
+	}
+	return func(dst netip.AddrPort) bool {
+		verdict, _ := rules.Decide(c, rules.Flow{Protocol: rules.TCP, Dst: dst.Addr(), DstPort: dst.Port()})
+		return verdict == rules.ToProxy
+	}, nil
+}
+
+// execLog keeps the proxy's messages away from the command's standard error,
+// but for errors.
+func execLog(messages, stderr io.Writer) *slog.Logger {
+	if messages == nil {
+		return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	}
+	return slog.New(slog.NewTextHandler(messages, nil))
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dns"
+)
+
+type proxyOptions struct {
+	listen    string
+	namespace string
+	mark      string
+	accessLog string
+	drain     time.Duration
+}
+
+func newProxyCommand() *cobra.Command {
+	var o proxyOptions
+	c := &cobra.Command{
+		Use:   "proxy",
+		Short: "Run the proxy that redirected connections go to",
+		Long: `proxy receives the connections that rules redirect to its port and sends them
+where the resources in the directory say. It programs no rules and needs no root.
+
+A change in the directory is in force within a second; a file with an error keeps
+its last good content. The first SIGTERM or SIGINT stops it gracefully, the second
+at once.`,
+		Example: "  sluice proxy --config /etc/sluice --access-log /var/log/sluice/access.log",
+		Args:    arguments(cobra.NoArgs),
+		RunE:    func(c *cobra.Command, _ []string) error { return runProxy(c, o) },
+	}
+	addPolicyFlag(c)
+	f := c.Flags()
+	f.StringVar(&o.listen, "listen", "15001", "TCP port to listen on, IPv4 and IPv6; 0 is any free one")
+	f.StringVarP(&o.namespace, "namespace", "n", "default", "namespace of the workload that the connections come from")
+	f.StringVar(&o.mark, "mark", "", "packet mark of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
+	f.StringVar(&o.accessLog, "access-log", "-", "where a JSON line per request goes: a file, - for standard output, or off")
+	f.DurationVar(&o.drain, "drain-timeout", 45*time.Second, "how long requests under way may take after the first SIGTERM")
+	return c
+}
+
+func runProxy(c *cobra.Command, o proxyOptions) error {
+	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+	dialer, flagErr := o.dialer()
+	port, portErr := parseListen(o.listen)
+	policy, policyErr := outboundPolicy(c)
+	if err := errors.Join(portErr, flagErr, policyErr); err != nil {
+		return usage(err, "see 'sluice proxy --help'")
+	}
+	store, err := openStore(c, policy, log)
+	if err != nil {
+		return err
+	}
+	for _, issue := range store.Issues() {
+		log.Warn(issue.String())
+	}
+	access, closeAccess, err := openOutput("access-log", o.accessLog, c.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	defer closeAccess()
+	listeners, err := listenBoth(port, log)
+	if err != nil {
+		return err
+	}
+	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
+		return serveEgress(ctx, store, proxy.Config{
+			Listeners:    listeners,
+			Workload:     mesh.Workload{Namespace: o.namespace},
+			Dial:         dialWith(dialer),
+			Resolver:     dns.New(dns.Config{Exchange: dns.Through(dialer)}),
+			AccessLog:    access,
+			Log:          log,
+			DrainTimeout: o.drain,
+		})
+	})
+}
+
+// dialer makes the sockets that leave the proxy, marked if asked for.
+func (o proxyOptions) dialer() (*net.Dialer, error) {
+	if o.mark == "" {
+		return &net.Dialer{}, nil
+	}
+	mark, err := strconv.ParseUint(o.mark, 0, 32)
+	if err != nil || mark == 0 {
+		return nil, fmt.Errorf("--mark %q: not a packet mark; use 1 to 4294967295, or hexadecimal such as 0x539", o.mark)
+	}
+	if err := tryMark(int(mark)); err != nil {
+		return nil, fmt.Errorf("--mark %q: %w; give the proxy CAP_NET_ADMIN, or exempt it by uid instead", o.mark, err)
+	}
+	return &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		var set error
+		err := raw.Control(func(fd uintptr) { set = setMark(int(fd), int(mark)) })
+		return errors.Join(err, set)
+	}}, nil
+}
+
+func tryMark(mark int) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return setMark(fd, mark)
+}
+
+func setMark(fd, mark int) error {
+	return os.NewSyscallError("set the mark", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, mark))
+}
+
+func parseListen(text string) (int, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("--listen %q: not a port; use 1 to 65535", text)
+	}
+	return int(n), nil
+}
+
+// listenBoth listens on a port in both families. A family that the machine does
+// not have is left out, and said.
+func listenBoth(port int, log *slog.Logger) ([]*net.TCPListener, error) {
+	var listeners []*net.TCPListener
+	for _, network := range []string{"tcp4", "tcp6"} {
+		l, err := net.ListenTCP(network, &net.TCPAddr{Port: port})
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
+			log.Warn("this machine lacks an address family; listening on the other", "missing", network)
+			continue
+		}
+		if err != nil {
+			for _, other := range listeners {
+				other.Close()
+			}
+			return nil, hinted(fmt.Errorf("listen on port %d: %w", port, err), "--listen names another port; the rules must redirect to the same")
+		}
+		port = l.Addr().(*net.TCPAddr).Port
+		listeners = append(listeners, l)
+		log.Info("listening", "address", l.Addr())
+	}
+	if len(listeners) == 0 {
+		return nil, fmt.Errorf("listen on port %d: this machine has neither IPv4 nor IPv6", port)
+	}
+	return listeners, nil
+}
+
+// untilSecondSignal runs serve until ctx ends or a signal comes, which stops it
+// gracefully; a second signal stops it at once.
+func untilSecondSignal(ctx context.Context, log *slog.Logger, serve func(context.Context) error) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- serve(serving) }()
+	for stopping := false; ; {
+		select {
+		case err := <-ended:
+			return err
+		case s := <-signals:
+			if stopping {
+				return exitCode(128 + int(s.(syscall.Signal)))
+			}
+			stopping = true
+			log.Info("stopping: requests under way may finish; another signal stops at once")
+			stop()
+		}
+	}
+}
