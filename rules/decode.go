@@ -33,7 +33,7 @@ func (c *Config) Set(name, text string) ([]Warning, error) {
 // Parse reads a JSON object of Config's fields over Default, and validates it.
 // All errors come at once.
 func Parse(data []byte) (Config, []Warning, error) {
-	object, err := members(data)
+	object, err := Members(data)
 	if err != nil {
 		return Config{}, nil, err
 	}
@@ -124,9 +124,9 @@ func fieldNamed(name string) (Field, error) {
 	return Field{}, fmt.Errorf("%s: unknown field; remove it or correct its name%s", name, hint)
 }
 
-// members splits a JSON object, refusing a key that comes twice: which of the two
+// Members splits a JSON object, refusing a key that comes twice: which of the two
 // would count is a matter of luck.
-func members(data []byte) (map[string]json.RawMessage, error) {
+func Members(data []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(data))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {
 		return nil, errors.New("not a JSON object; write { \"includeIPRanges\": ... }")

@@ -23,17 +23,31 @@ const (
 	// only real root gets it, others stay at net.core.wmem_max.
 	bufferBytes = 16 << 20
 	// answerTime bounds the wait for the kernel, which answers while it works.
-	answerTime = 30 * time.Second
+	answerTime = 10 * time.Second
 )
 
 // open connects to the namespace behind a descriptor. The caller must close the
 // connection.
 func open(netnsFD int) (*nftables.Conn, error) {
+	if err := haveNetfilterSockets(); err != nil {
+		return nil, explain("open a netlink socket", err)
+	}
 	c, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(netnsFD), nftables.WithSockOptions(prepareSocket))
 	if err != nil {
 		return nil, explain("open a netlink socket", err)
 	}
 	return c, nil
+}
+
+// haveNetfilterSockets opens a socket for the sake of the error: the netlink
+// library loses it when it opens one in another namespace, and then panics
+// (github.com/mdlayher/socket v0.5.0, withNetNS).
+func haveNetfilterSockets() error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 func prepareSocket(c *netlink.Conn) error {
