@@ -15,7 +15,7 @@ import (
 
 // outcome is what a typed command did.
 type outcome struct {
-	output   string // standard output, then standard error
+	output   string // standard output, then standard error where it matters
 	exitCode int
 	took     time.Duration
 	arrived  []arrival // what reached a server meanwhile
@@ -40,15 +40,13 @@ func (w *world) typed(ctx context.Context, where place, line string) (outcome, e
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	before, began := w.upstream.count(), time.Now()
 	err := runIn(n, cmd)
-	o := outcome{
-		output:  out.String() + complaints.String(),
-		took:    time.Since(began),
-		arrived: w.upstream.since(before),
-	}
+	o := outcome{output: out.String(), took: time.Since(began), arrived: w.upstream.since(before)}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		o.exitCode = exit.ExitCode()
-		return o, nil
+		o.exitCode, err = exit.ExitCode(), nil
+	}
+	if where == onNode || o.exitCode != 0 { // a curl that succeeds writes its progress there
+		o.output += complaints.String()
 	}
 	return o, err
 }

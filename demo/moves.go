@@ -15,18 +15,23 @@ import (
 // attachStep is `kubectl apply` of a pod: DEL of the old one, ADD of the new.
 func (w *world) attachStep(section, title, ranges, note string) step {
 	conf, _ := json.Marshal(map[string]string{"type": "sluice-cni", "includeIPRanges": ranges})
+	flag := " --includeIPRanges=" + ranges
+	if ranges == everyRange {
+		flag = ""
+	}
 	s := step{
 		section: section, title: title,
 		notes: []string{
+			"page        kubectl apply -f <(istioctl kube-inject -f samples/sleep/sleep.yaml" + flag + ")",
 			fmt.Sprintf("annotation  traffic.sidecar.istio.io/includeOutboundIPRanges: %q", ranges),
 			"conf        " + string(conf),
-			"the runtime runs ADD: ptp ▸ host-local ▸ sluice-cni, then CHECK",
+			"runtime     ADD: ptp ▸ host-local ▸ sluice-cni, then CHECK",
 		},
 		expect: "the pod has an address, its rules and a proxy",
 		do:     func(ctx context.Context) happened { return w.replacePod(ctx, ranges) },
 	}
 	if note != "" {
-		s.notes = append(s.notes, note)
+		s.notes = append(s.notes, "note        "+note)
 	}
 	return s
 }
@@ -50,7 +55,7 @@ func (w *world) replacePod(ctx context.Context, ranges string) happened {
 func (w *world) removeStep() step {
 	return step{
 		title:  "shut the sleep service down",
-		notes:  []string{"the runtime runs DEL: sluice-cni ▸ ptp ▸ host-local"},
+		notes:  []string{"page        kubectl delete -f samples/sleep/sleep.yaml", "runtime     DEL: sluice-cni ▸ ptp ▸ host-local"},
 		expect: "no rule is left",
 		do: func(ctx context.Context) happened {
 			if err := w.detachPod(ctx); err != nil {
@@ -103,22 +108,25 @@ func (w *world) create(section, title, yaml string) step {
 	return step{
 		section: section, title: title, where: onNode, typed: line,
 		expect: "created, and in force in the proxy within 1 s",
-		do:     w.changes(line),
+		do:     w.changes(line, strings.Count(yaml, "kind: ")),
 	}
 }
 
-func (w *world) delete(title, line string) step {
+// delete types a removal: a kind, then names.
+func (w *world) delete(title, objects string) step {
+	line := "sluice delete " + objects
 	return step{
 		title: title, where: onNode, typed: line,
 		expect: "deleted, and no longer in force in the proxy within 1 s",
-		do:     w.changes(line),
+		do:     w.changes(line, 1-len(strings.Fields(objects))),
 	}
 }
 
 // inForceWithin is how soon a change must be in force.
 const inForceWithin = time.Second
 
-func (w *world) changes(line string) func(context.Context) happened {
+// changes types a line that adds so many objects, or removes them.
+func (w *world) changes(line string, objects int) func(context.Context) happened {
 	return func(ctx context.Context) happened {
 		before := w.pod.proxy.mark()
 		o, err := w.typed(ctx, onNode, line)
@@ -129,7 +137,8 @@ func (w *world) changes(line string) func(context.Context) happened {
 			return as(false, o.lines()...)
 		}
 		written := time.Now()
-		if err := w.pod.proxy.waitFor(ctx, saysInForce, before); err != nil {
+		w.objects += objects
+		if err := w.pod.proxy.waitFor(ctx, fmt.Sprintf(saysInForce, w.objects), before); err != nil {
 			return as(false, append(o.lines(), err.Error())...)
 		}
 		took := time.Since(written)

@@ -35,8 +35,8 @@ func (p printer) paint(i ink, s string) string {
 func (p printer) introduction(w *world) {
 	fmt.Fprintln(p.out, p.paint(bold, "sluice demo: control egress traffic"))
 	fmt.Fprint(p.out, `
-   pod `+string(podSubnet)+`  ──  node  ──┬──  internet: `+hostHTTPBin+`, `+hostGoogle+`, `+hostDatabase+`, DNS
-   curl ▸ redirect ▸ sluice proxy    └──  cluster:  `+strings.Join(serviceNames(), ", ")+`
+   pod sleep ─────────────────── node ─┬─ internet: `+hostHTTPBin+`, `+hostGoogle+`, `+hostDatabase+`, DNS
+   curl ▸ redirect ▸ sluice proxy      └─ cluster:  `+strings.Join(serviceNames(), ", ")+`
 
 Namespaces of this process stand for all of these; nothing reaches your network.
 The commands are run by `+w.clientName()+`.
@@ -47,18 +47,12 @@ func (p printer) before(n int, s step) {
 	if s.section != "" {
 		fmt.Fprintf(p.out, "\n%s\n", p.paint(bold, "── "+s.section+" ──"))
 	}
-	fmt.Fprintf(p.out, "\n%s %s\n", p.paint(bold, fmt.Sprintf("%2d.", n)), s.title)
+	fmt.Fprintf(p.out, "\n%s %s\n", p.paint(bold, fmt.Sprintf("%2d.", n)), p.paint(bold, s.title))
 	for _, note := range s.notes {
 		p.field(faint, "", note)
 	}
-	for i, line := range strings.Split(strings.TrimRight(s.typed, "\n"), "\n") {
-		switch {
-		case s.typed == "":
-		case i == 0:
-			p.field(cyan, string(s.where), line)
-		default:
-			p.field(cyan, "", line)
-		}
+	if s.typed != "" {
+		p.fields(cyan, string(s.where), strings.Split(strings.TrimRight(s.typed, "\n"), "\n"))
 	}
 	p.field(faint, "expected", s.expect)
 }
@@ -68,23 +62,27 @@ func (p printer) after(s step, h happened) {
 	if !h.asExpected {
 		mark, i = "✗", red
 	}
-	for n, line := range h.lines {
-		label := ""
-		if n == 0 {
-			label = "happened"
-		}
-		p.field(i, label, line)
-	}
-	fmt.Fprintf(p.out, "  %s\n", p.paint(i, mark))
+	p.fields(i, mark+" happened", h.lines)
 }
 
+// fields prints several lines behind one label.
+func (p printer) fields(i ink, label string, lines []string) {
+	for _, line := range lines {
+		p.field(i, label, line)
+		label = ""
+	}
+}
+
+// labelWidth fits the longest label.
+const labelWidth = len("x happened")
+
 func (p printer) field(i ink, label, text string) {
-	fmt.Fprintf(p.out, "%11s  %s\n", label, p.paint(i, text))
+	fmt.Fprintf(p.out, "  %*s  %s\n", labelWidth, label, p.paint(i, text))
 }
 
 // pause waits for the Enter key, or for the end of the input or of ctx.
 func (p printer) pause(ctx context.Context, keys *bufio.Reader) {
-	fmt.Fprintf(p.out, "%11s  %s", "", p.paint(yellow, "[Enter] "))
+	fmt.Fprintf(p.out, "  %*s  %s", labelWidth, "", p.paint(yellow, "[Enter] "))
 	pressed := make(chan struct{})
 	go func() { // ends with the input, at the latest with the process
 		defer close(pressed)

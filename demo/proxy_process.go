@@ -29,8 +29,8 @@ const readyTimeout = 10 * time.Second
 
 // The log lines that tell what the proxy has done.
 const (
-	saysListening = `msg=listening`
-	saysInForce   = `msg="configuration in force"`
+	saysReady   = `msg=ready`
+	saysInForce = `msg="configuration in force" resources=%d` // ends the line
 )
 
 func (w *world) startProxy(ctx context.Context, n *lab.Namespace, mark uint32) (*proxyProcess, error) {
@@ -58,7 +58,7 @@ func (w *world) startProxy(ctx context.Context, n *lab.Namespace, mark uint32) (
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start the proxy: %w", err)
 	}
-	if err := p.waitFor(ctx, saysListening, 0); err != nil {
+	if err := p.waitFor(ctx, saysReady, 0); err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
 	return p, nil
@@ -81,8 +81,8 @@ func (p *proxyProcess) mark() int {
 	return len(p.lines)
 }
 
-// waitFor waits until the proxy writes a line that contains text, after the
-// first skip lines.
+// waitFor waits until the proxy writes a line that ends with text, after the first
+// skip lines.
 func (p *proxyProcess) waitFor(ctx context.Context, text string, skip int) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -91,7 +91,7 @@ func (p *proxyProcess) waitFor(ctx context.Context, text string, skip int) error
 		lines, changed := p.lines[min(skip, len(p.lines)):], p.changed
 		p.mu.Unlock()
 		for _, line := range lines {
-			if strings.Contains(line, text) {
+			if strings.HasSuffix(line, text) {
 				return nil
 			}
 		}

@@ -62,7 +62,7 @@ func (w *world) configureServices() []step {
 }
 
 func (w *world) makeRequests() []step {
-	headers, google := "curl -s http://httpbin.org/headers", "curl -s http://www.google.com:443"
+	headers, google := "curl http://httpbin.org/headers", "curl http://www.google.com:443"
 	return []step{
 		{
 			section: "Make requests to the external services",
@@ -124,12 +124,12 @@ func (w *world) cleanUp() []step {
 		"virtualservice httpbin-ext",
 		"serviceentry in-cluster",
 	} {
-		steps = append(steps, w.delete("remove: "+names, "sluice delete "+names))
+		steps = append(steps, w.delete("remove "+names, names))
 	}
 	for _, url := range []string{"http://httpbin.org/headers", "http://www.google.com:443", "http://" + serviceHosts[0] + "/"} {
 		line := statusOf(url)
 		steps = append(steps, step{
-			title: "nothing is reachable any more", where: inPod, typed: line,
+			title: "it is not reachable any more", where: inPod, typed: line,
 			expect: "502, and nothing reaches a server",
 			do:     w.expectRefusal(line, "502"),
 		})

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/sluice-cni/sluice/internal/lab"
 )
@@ -24,10 +23,8 @@ const (
 	hostGoogle   = "www.google.com"
 	hostDatabase = "db.example.com"
 
-	podSubnet textPrefix = "198.51.100.0/24"
+	podSubnet = "198.51.100.0/24"
 )
-
-type textPrefix string
 
 var (
 	addrHTTPBin  = netip.MustParseAddr("203.0.113.10")
@@ -52,6 +49,7 @@ type world struct {
 	upstream *upstream
 	pod      *pod // nil while none is attached
 	podCount int
+	objects  int    // in the watched directory
 	curl     string // the real one, "" when there is none
 	undo     []func() error
 	broken   []error
@@ -140,13 +138,13 @@ func (w *world) attach(name string, near, far netip.Prefix, addresses []netip.Ad
 		return nil, err
 	}
 	w.later(n.Close)
-	far32 := []netip.Prefix{far}
+	all := []netip.Prefix{far}
 	for _, a := range addresses {
-		far32 = append(far32, netip.PrefixFrom(a, a.BitLen()))
+		all = append(all, netip.PrefixFrom(a, a.BitLen()))
 	}
 	err = lab.Connect(
 		lab.End{In: w.node, Name: name, Addresses: []netip.Prefix{near}},
-		lab.End{In: n, Name: "node", Addresses: far32},
+		lab.End{In: n, Name: "node", Addresses: all},
 	)
 	if err != nil {
 		return nil, err
@@ -181,5 +179,3 @@ func (w *world) environment(extra ...string) []string {
 }
 
 func configDir() string { return filepath.Join(root, "config") }
-
-func indent(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") }

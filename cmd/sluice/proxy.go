@@ -77,6 +77,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	if err != nil {
 		return err
 	}
+	log.Info("ready")
 	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
 		return serveEgress(ctx, store, proxy.Config{
 			Listeners:    listeners,
