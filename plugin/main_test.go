@@ -2,6 +2,7 @@ package plugin_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,11 +49,12 @@ type call struct {
 	verb, netns, stdin string
 	env                []string
 	prepare            func(*exec.Cmd)
+	limit              time.Duration // then it is killed; default 20 s
 }
 
 func (c call) run(t testing.TB) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(c.limit, 20*time.Second))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary())
 	cmd.Env = append([]string{"CNI_COMMAND=" + c.verb, "CNI_CONTAINERID=pod1", "CNI_IFNAME=eth0",
@@ -65,6 +67,9 @@ func (c call) run(t testing.TB) outcome {
 	}
 	err := cmd.Run()
 	if cmd.ProcessState == nil {
+		if c.limit > 0 { // killed before it began
+			return outcome{code: -1}
+		}
 		t.Fatal(err)
 	}
 	return outcome{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}

@@ -356,15 +356,8 @@ func TestAddAfterAKilledAddConverges(t *testing.T) {
 	stdin := conf(`"includeIPRanges":"10.0.0.0/8,2001:db8::/32","dnsCapture":true`)
 	ns := pod(t)
 	for range 25 {
-		add := call{verb: "ADD", netns: ns.Path(), stdin: stdin}
-		add.prepare = func(cmd *exec.Cmd) {
-			time.AfterFunc(time.Duration(rand.IntN(12000))*time.Microsecond, func() {
-				if cmd.Process != nil {
-					cmd.Process.Kill()
-				}
-			})
-		}
-		add.run(t)
+		limit := time.Duration(1+rand.IntN(12000)) * time.Microsecond
+		call{verb: "ADD", netns: ns.Path(), stdin: stdin, limit: limit}.run(t)
 		// All or nothing: what is there is right, or is not there.
 		if len(tables(t, ns)) > 0 {
 			if err := nft.Check(ns.FD(), plan); err != nil {
