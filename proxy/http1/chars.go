@@ -23,20 +23,6 @@ var badValue = func() (t [256]bool) {
 	return t
 }()
 
-// hostChar marks what a host and port may be made of, IPv6 brackets included.
-var hostChar = func() (t [256]bool) {
-	for c := '0'; c <= '9'; c++ {
-		t[c] = true
-	}
-	for c := 'a'; c <= 'z'; c++ {
-		t[c], t[c-'a'+'A'] = true, true
-	}
-	for _, c := range "-._~:[]!$&'()*+,;=%" {
-		t[c] = true
-	}
-	return t
-}()
-
 // IsToken reports whether b is a non-empty RFC 9110 token.
 func IsToken(b []byte) bool {
 	if len(b) == 0 {
@@ -57,15 +43,6 @@ func goodValue(b []byte) bool {
 		}
 	}
 	return true
-}
-
-func goodHost(b []byte) bool {
-	for _, c := range b {
-		if !hostChar[c] {
-			return false
-		}
-	}
-	return len(b) > 0
 }
 
 // trim removes the optional white space around a value (RFC 9110 §5.6.3).

@@ -106,9 +106,10 @@ func (c *ChunkReader) size(b []byte) (int, *Error) {
 	return i + 1, nil
 }
 
-// extension accepts nothing, or what begins with a semicolon and holds no control.
+// extension accepts nothing, or a semicolon and no control after it. White space
+// before the semicolon, which RFC 9112 tolerates, some parsers refuse.
 func extension(b []byte) bool {
-	return len(b) == 0 || trim(b) != nil && len(trim(b)) > 0 && trim(b)[0] == ';' && goodValue(b)
+	return len(b) == 0 || b[0] == ';' && goodValue(b)
 }
 
 // trailers reads the trailer section, which must be in b as a whole.

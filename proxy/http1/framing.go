@@ -26,6 +26,7 @@ type message struct {
 	UpgradeTo []byte
 
 	chunked, close, keep, upgrade bool
+	options                       int // names in all Connection fields
 }
 
 func (m *message) reset() {
@@ -62,7 +63,7 @@ func (m *message) digest() *Error {
 		}
 	}
 	m.KeepAlive = !m.close && (m.Minor == 1 || m.keep)
-	if m.upgrade {
+	if m.upgrade && m.Minor == 1 { // RFC 9110 §7.8: 1.0 has no upgrades
 		m.findUpgrade()
 	}
 	return nil
@@ -88,12 +89,13 @@ func (m *message) length(v []byte) *Error {
 // connection reads the options of a Connection field and marks the fields they
 // name as hop-by-hop. Framing and Host cannot be named away.
 func (m *message) connection(v []byte) *Error {
-	for n := 0; len(v) > 0; n++ {
+	for len(v) > 0 {
 		var option []byte
 		option, v, _ = bytes.Cut(v, comma)
 		option = trim(option)
+		m.options++
 		switch {
-		case n >= maxConnTokens:
+		case m.options > maxConnTokens:
 			return errConnection
 		case EqualFold(option, "close"):
 			m.close = true

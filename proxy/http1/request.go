@@ -130,7 +130,7 @@ func (r *Request) resolve() *Error {
 	switch {
 	case string(r.Method) == "CONNECT":
 		r.Form, r.Authority, r.Path = AuthorityForm, r.Target, nil
-		if !goodHost(r.Target) {
+		if !goodAuthority(r.Target) {
 			return errTarget
 		}
 	case r.Target[0] == '/':
@@ -162,7 +162,7 @@ func (r *Request) host() ([]byte, *Error) {
 	switch {
 	case len(host) == 0 && r.Minor == 1:
 		return nil, ErrMissingHost
-	case len(host) > 0 && !goodHost(host):
+	case len(host) > 0 && !goodAuthority(host):
 		return nil, errHost
 	}
 	return host, nil
@@ -186,7 +186,7 @@ func (r *Request) absolute() *Error {
 	}
 	r.Form, r.Authority, r.Path = Absolute, rest[:end], rest[end:]
 	switch {
-	case !goodHost(r.Authority):
+	case !goodAuthority(r.Authority):
 		return errHost
 	case len(r.Path) == 0:
 		r.Path = slash
