@@ -49,6 +49,9 @@ func (d *decoder) convert(fd protoreflect.FieldDescriptor, n *yaml.Node, path st
 		return protoreflect.ValueOfInt32(int32(i)), complaint
 	case protoreflect.Uint32Kind:
 		i, complaint := integer(n, 0, math.MaxUint32)
+		if complaint != "" && isPort(fd) && !strings.Contains(complaint, "octal") {
+			complaint = "not a port; use 1 to 65535"
+		}
 		return protoreflect.ValueOfUint32(uint32(i)), complaint
 	case protoreflect.Uint64Kind:
 		i, complaint := integer(n, 0, math.MaxInt64)
@@ -146,6 +149,15 @@ func integer(n *yaml.Node, low, high int64) (int64, string) {
 		return within(int64(f), low, high)
 	}
 	return 0, fmt.Sprintf("not a decimal whole number; write one from %d to %d", low, high)
+}
+
+// isPort knows the fields that hold a port.
+func isPort(fd protoreflect.FieldDescriptor) bool {
+	switch fd.Name() {
+	case "port", "number", "target_port":
+		return true
+	}
+	return fd.Parent().Name() == "PortsEntry"
 }
 
 func within(i, low, high int64) (int64, string) {

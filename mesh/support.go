@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -134,6 +135,9 @@ func (c *checker) support() {
 		}
 		told = f.path
 		if reason, ok := harmless[c.r.Kind][general]; ok {
+			if c.refused(f.path) {
+				continue
+			}
 			c.warn(f.path, "", "is not supported by this version of sluice, so it has no effect: %s", reason)
 			continue
 		}
@@ -143,6 +147,11 @@ func (c *checker) support() {
 		}
 		c.error(f.path, "", "is not supported by this version of sluice; %s", advice)
 	}
+}
+
+// refused says whether there is an error about a field.
+func (c *checker) refused(path string) bool {
+	return slices.ContainsFunc(c.issues, func(i Issue) bool { return i.Severity == Error && i.Field == path })
 }
 
 // leaf is false for a field that only holds others which are judged one by one.

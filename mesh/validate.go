@@ -13,7 +13,6 @@ import (
 // resources is found by Build.
 func validate(r *Resource) Issues {
 	c := &checker{r: r}
-	c.support()
 	switch spec := r.Spec.(type) {
 	case *networking.ServiceEntry:
 		c.serviceEntry(spec)
@@ -24,6 +23,7 @@ func validate(r *Resource) Issues {
 	case *networking.Sidecar:
 		c.sidecar(spec)
 	}
+	c.support()
 	return c.issues
 }
 

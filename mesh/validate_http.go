@@ -123,6 +123,6 @@ func (c *checker) regex(path, expression string) {
 	case len(expression) > 1024:
 		c.error(path, expression, "longer than 1024 bytes; split it into several matches")
 	case err != nil:
-		c.error(path, expression, "not an RE2 expression (%s); see https://github.com/google/re2/wiki/Syntax", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		c.error(path, expression, "not an RE2 expression (%s); correct it", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 	}
 }

@@ -1,0 +1,151 @@
+package mesh
+
+import (
+	"strings"
+	"testing"
+)
+
+const apiHeader = "apiVersion: networking.istio.io/v1\n"
+
+// build decodes documents without an apiVersion and builds them; nothing may be
+// an error.
+func build(t testing.TB, documents string, opts Options) (*Snapshot, Issues) {
+	t.Helper()
+	var b strings.Builder
+	for doc := range strings.SplitSeq(documents, "\n---\n") {
+		b.WriteString("---\n" + apiHeader + strings.TrimLeft(doc, "\n") + "\n")
+	}
+	resources, issues := Decode("test.yaml", []byte(b.String()), DecodeOptions{})
+	if issues.HasErrors() {
+		t.Fatalf("%s\nin\n%s", issues, b.String())
+	}
+	s, more := Build(resources, opts)
+	return s, append(issues, more...)
+}
+
+// view is what a workload of namespace default sees.
+func view(t testing.TB, documents string) *View {
+	t.Helper()
+	s, _ := build(t, documents, Options{})
+	return s.View(Workload{})
+}
+
+// entry writes a ServiceEntry in a line.
+func entry(name, spec string) string {
+	return "kind: ServiceEntry\nmetadata: {name: " + name + "}\nspec: {" + spec + "}"
+}
+
+func join3(documents ...string) string { return strings.Join(documents, "\n---\n") }
+
+// httpCluster names the cluster that a request for / of a host gets, "" for none.
+func httpCluster(v *View, port uint16, host string) string {
+	l := v.Listener(port)
+	if l == nil {
+		return ""
+	}
+	vh := l.MatchHTTP([]byte(host))
+	if vh == nil {
+		return ""
+	}
+	route := vh.Match(request{})
+	if route == nil {
+		return "404"
+	}
+	return route.Destinations[0].Cluster.Name
+}
+
+const onlyHTTP = "ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS"
+
+func TestConflictsAreWarnedOfNamingBoth(t *testing.T) {
+	t.Parallel()
+	vs := func(name, host, to string) string {
+		return "kind: VirtualService\nmetadata: {name: " + name + "}\nspec: {hosts: [" + host + "], http: [{route: [{destination: {host: " + to + "}}]}]}"
+	}
+	dr := func(name, host string) string {
+		return "kind: DestinationRule\nmetadata: {name: " + name + "}\nspec: {host: " + host + "}"
+	}
+	tests := map[string]struct{ documents, want string }{
+		"host and port twice":  {join3(entry("a", "hosts: [x.com], "+onlyHTTP), entry("b", "hosts: [X.com], "+onlyHTTP)), "ServiceEntry default/a"},
+		"another port is fine": {join3(entry("a", "hosts: [x.com], "+onlyHTTP), entry("b", "hosts: [x.com], ports: [{number: 81, name: http, protocol: HTTP}], resolution: DNS")), ""},
+		"virtual host twice":   {join3(entry("s", "hosts: [x.com], "+onlyHTTP), vs("a", "x.com", "x.com"), vs("b", "x.com", "x.com")), "VirtualService default/a"},
+		"unknown destination":  {join3(entry("s", "hosts: [x.com], "+onlyHTTP), vs("a", "x.com", "y.com")), "y.com"},
+		"rule twice":           {join3(entry("s", "hosts: [x.com], "+onlyHTTP), dr("a", "x.com"), dr("b", "x.com")), "DestinationRule default/a"},
+		"rule for nobody":      {dr("a", "x.com"), "x.com"},
+		"rule for a wildcard":  {join3(entry("s", "hosts: [a.x.com], "+onlyHTTP), dr("a", "\"*.x.com\"")), ""},
+		"bare TCP port twice": {join3(entry("a", "hosts: [x.com], ports: [{number: 25, name: smtp, protocol: TCP}], resolution: DNS"),
+			entry("b", "hosts: [y.com], ports: [{number: 25, name: smtp, protocol: TCP}], resolution: DNS")), "ServiceEntry default/a"},
+		"sidecar twice": {join3("kind: Sidecar\nmetadata: {name: a}\nspec: {outboundTrafficPolicy: {mode: ALLOW_ANY}}",
+			"kind: Sidecar\nmetadata: {name: b}\nspec: {outboundTrafficPolicy: {mode: ALLOW_ANY}}"), "Sidecar default/a"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, issues := build(t, tt.documents, Options{})
+			switch {
+			case tt.want == "" && len(issues) == 0:
+			case tt.want == "" || len(issues) != 1:
+				t.Errorf("want one warning about %q, got\n%s", tt.want, issues)
+			case issues[0].Severity != Warning || !strings.Contains(issues[0].String(), tt.want):
+				t.Errorf("want a warning that names %q, got %s", tt.want, issues[0])
+			}
+		})
+	}
+}
+
+func TestTheOlderResourceHasWhatTwoClaim(t *testing.T) {
+	t.Parallel()
+	v := view(t, join3(
+		entry("a", "hosts: [x.com], ports: [{number: 80, name: http, protocol: HTTP, targetPort: 1}], resolution: DNS"),
+		entry("b", "hosts: [x.com], ports: [{number: 80, name: http, protocol: HTTP, targetPort: 2}], resolution: DNS"),
+	))
+	c := v.Listener(80).MatchHTTP([]byte("x.com")).Routes[0].Destinations[0].Cluster
+	if c.TargetPort != 1 || c.Source.Name != "a" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestTheSameObjectTwiceIsAnErrorThatNamesBothPlaces(t *testing.T) {
+	t.Parallel()
+	one, _ := Decode("a.yaml", readSeed(t, "google-ext.yaml"), DecodeOptions{})
+	two, _ := Decode("b.yaml", readSeed(t, "google-ext.yaml"), DecodeOptions{})
+	s, issues := Build(append(one, two...), Options{})
+	errs := issues.Of(Error)
+	if len(errs) != 2 || len(s.Resources()) != 2 {
+		t.Fatalf("want two errors, got\n%s", issues)
+	}
+	if text := errs[0].String(); !strings.Contains(text, "a.yaml:1") || !strings.HasPrefix(text, "b.yaml:4:") {
+		t.Errorf("got %s", text)
+	}
+}
+
+func TestFingerprintFollowsTheSettings(t *testing.T) {
+	t.Parallel()
+	cluster := func(spec, rule string) *Cluster {
+		documents := entry("a", "hosts: [x.com], "+spec)
+		if rule != "" {
+			documents = join3(documents, "kind: DestinationRule\nmetadata: {name: r}\nspec: {host: x.com, trafficPolicy: {"+rule+"}}")
+		}
+		return view(t, documents).Listener(80).MatchHTTP([]byte("x.com")).Routes[0].Destinations[0].Cluster
+	}
+	base := cluster(onlyHTTP, "").Fingerprint
+	if again := cluster(onlyHTTP, "").Fingerprint; again != base {
+		t.Errorf("the same settings have %x and %x", base, again)
+	}
+	changes := map[string]*Cluster{
+		"target port": cluster("ports: [{number: 80, name: http, protocol: HTTP, targetPort: 8080}], resolution: DNS", ""),
+		"resolution":  cluster("ports: [{number: 80, name: http, protocol: HTTP}], resolution: NONE", ""),
+		"protocol":    cluster("ports: [{number: 80, name: http, protocol: HTTP2}], resolution: DNS", ""),
+		"endpoint":    cluster(onlyHTTP+", endpoints: [{address: y.com}]", ""),
+		"address":     cluster(onlyHTTP+", addresses: [192.0.2.1]", ""),
+		"tls":         cluster(onlyHTTP, "tls: {mode: SIMPLE}"),
+		"sni":         cluster(onlyHTTP, "tls: {mode: SIMPLE, sni: y.com}"),
+		"timeout":     cluster(onlyHTTP, "connectionPool: {tcp: {connectTimeout: 1s}}"),
+	}
+	seen := map[uint64]string{base: "nothing"}
+	for what, c := range changes {
+		if other, twice := seen[c.Fingerprint]; twice {
+			t.Errorf("%s has the fingerprint of %s", what, other)
+		}
+		seen[c.Fingerprint] = what
+	}
+}
