@@ -14,6 +14,7 @@ type deadline struct {
 	mu      sync.Mutex
 	current time.Time
 	limit   time.Time // no deadline is later than this, unless zero
+	woken   bool      // the deadline stays in the past
 }
 
 // at sets the deadline; the zero time removes it.
@@ -51,7 +52,27 @@ func (d *deadline) capped(now time.Time) bool {
 	return !d.limit.IsZero() && !now.Before(d.limit)
 }
 
+// wake ends whatever waits under the deadline and all that would wait from now
+// on, until resume: a goroutine that is just about to set a deadline of its own
+// cannot undo it.
+func (d *deadline) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.move(longAgo)
+	d.woken = true
+}
+
+// resume lifts wake; the next deadline is set anew.
+func (d *deadline) resume() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.woken = false
+}
+
 func (d *deadline) move(t time.Time) {
+	if d.woken {
+		return
+	}
 	if !d.limit.IsZero() && (t.IsZero() || d.limit.Before(t)) {
 		t = d.limit
 	}

@@ -45,7 +45,10 @@ func (h *httpConn) forget() {
 	h.c = nil
 	h.write.set, h.write.current = nil, time.Time{}
 	h.entry = entry{}
-	h.body.up = nil
+	h.body.up, h.body.c = nil, nil
+	if cap(h.body.out) > maxBufferSize {
+		h.body.out = nil
+	}
 	if cap(h.head) > maxBufferSize || cap(h.back) > maxBufferSize {
 		h.head, h.back = nil, nil
 	}
@@ -70,6 +73,7 @@ func (h *httpConn) serveOne() bool {
 // and may be woken to end; within a head it does not wait long.
 func (h *httpConn) readHead() bool {
 	c := h.c
+	begun := false
 	for {
 		if c.in.len() > 0 {
 			n, err := h.req.Parse(c.in.bytes())
@@ -81,7 +85,10 @@ func (h *httpConn) readHead() bool {
 				c.in.discard(n)
 				return true
 			}
-			c.deadline.at(time.Now().Add(headTimeout))
+			if !begun { // once: a head that comes byte by byte gets no more time
+				begun = true
+				c.deadline.at(time.Now().Add(headTimeout))
+			}
 			err2 := c.in.fill(c.tcp)
 			if err2 == errBufferFull {
 				h.malformed(tooLarge)
@@ -116,6 +123,7 @@ var tooLarge = &http1.Error{Status: 431, Detail: "http1.headers_too_large"}
 func (h *httpConn) malformed(err *http1.Error) {
 	h.isHead, h.body.complete = false, false // of an earlier request
 	h.entry = *h.c.entry("http")
+	h.isHead = false // of the request before
 	h.entry.flags, h.entry.details = "DPE", err.Detail
 	r := localReply{status: err.Status, close: true, flags: "DPE", details: err.Detail}
 	switch {

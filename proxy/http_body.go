@@ -90,8 +90,12 @@ func (b *requestBody) start(up *upstreamConn, timeout time.Duration) {
 func (b *requestBody) stop() bool {
 	if b.done != nil {
 		if !b.allSent.Load() {
-			b.c.tcp.SetReadDeadline(longAgo)
-			b.up.tcp.SetWriteDeadline(longAgo)
+			b.c.deadline.wake()
+			b.up.write.wake()
+			<-b.done
+			b.c.deadline.resume() // it may have ended by itself meanwhile, and both
+			b.up.write.resume()   // connections live on
+			return b.sent()
 		}
 		<-b.done
 	}

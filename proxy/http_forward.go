@@ -229,7 +229,7 @@ func (h *httpConn) readResponse(up *upstreamConn) error {
 
 // checkSwitch refuses a 101 that nobody asked for.
 func (h *httpConn) checkSwitch() error {
-	if h.resp.Status == 101 && !h.upgrading {
+	if h.resp.Status == 101 && !(h.upgrading && http1.EqualFold(h.resp.UpgradeTo, "websocket")) {
 		return &http1.Error{Status: 502, Detail: "http1.unexpected_switch"}
 	}
 	return nil
@@ -247,12 +247,19 @@ func (h *httpConn) interim() error {
 		}
 	}
 	h.back = append(b, "\r\n"...)
+	h.write.within(time.Now(), streamIdleTimeout)
 	_, err := h.c.tcp.Write(h.back)
 	return err
 }
 
 // upgraded turns the connection into a tunnel after 101 (Switching Protocols).
 func (h *httpConn) upgraded(up *upstreamConn) {
+	if !h.body.stop() { // its rest would be taken for the new protocol's bytes
+		up.close()
+		h.reply(localReply{status: 502, body: resetBody + "reset reason: protocol error", flags: "UPE", close: true,
+			details: "upstream_reset_before_response_started{protocol_error:http1.switch_within_body}"})
+		return
+	}
 	b := http1.AppendStatusLine(h.back[:0], 101, h.resp.Reason)
 	for i := range h.resp.Fields {
 		if f := &h.resp.Fields[i]; !f.Hop {

@@ -77,7 +77,7 @@ func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
 		f := &r.Fields[i]
 		switch {
 		case f.Hop, f.ID == http1.Server:
-		case f.ID == http1.ContentLength && (rechunk || framing == http1.UntilClose):
+		case f.ID == http1.ContentLength && (rechunk || framing == http1.UntilClose || r.Status == 204): // RFC 9110 §8.6
 		case f.ID == http1.Date:
 			dated = true
 			b = f.Append(b)
@@ -189,8 +189,9 @@ func (h *httpConn) sendUntilClose(up *upstreamConn, rechunk bool) error {
 		if err := h.flush(); err != nil {
 			return err
 		}
-		err := h.fillFrom(up)
-		if err == io.ErrUnexpectedEOF {
+		up.read.within(time.Now(), streamIdleTimeout)
+		err := up.in.fill(up.Conn)
+		if err == io.EOF { // not io.ErrUnexpectedEOF: TLS that ends without a goodbye may have been cut (RFC 9112 §9.8)
 			if rechunk {
 				h.back = http1.AppendLastChunk(h.back, nil)
 			}

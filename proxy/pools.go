@@ -36,7 +36,7 @@ func newPools(s *Server) *pools {
 
 // get returns the upstream of a cluster, the one of earlier snapshots where the
 // settings are the same.
-func (p *pools) get(c *mesh.Cluster) *upstream {
+func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
 	key := clusterKey{c.Name, c.Fingerprint}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -46,14 +46,15 @@ func (p *pools) get(c *mesh.Cluster) *upstream {
 		u.tls.settings = c.TLS
 		p.byKey[key] = u
 	}
-	u.generation = p.generation
+	u.generation = max(u.generation, generation)
 	return u
 }
 
-func (p *pools) nextGeneration() {
+func (p *pools) nextGeneration() uint64 {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.generation++
-	p.mu.Unlock()
+	return p.generation
 }
 
 // sweep runs until ctx ends.

@@ -112,8 +112,7 @@ func New(cfg Config) (*Server, error) {
 // those under way finish on the one they began with. Connections to services
 // whose settings did not change stay pooled.
 func (s *Server) Update(snapshot *mesh.Snapshot) {
-	s.state.Store(&state{view: snapshot.View(s.cfg.Workload), pools: s.pools})
-	s.pools.nextGeneration()
+	s.state.Store(&state{view: snapshot.View(s.cfg.Workload), pools: s.pools, generation: s.pools.nextGeneration()})
 }
 
 // Serve accepts connections until ctx ends, then stops accepting, lets requests
@@ -202,7 +201,7 @@ func (s *Server) drain() {
 	s.draining.Store(true)
 	s.each(func(c *connection) {
 		if c.idle.Load() {
-			c.tcp.SetReadDeadline(longAgo)
+			c.deadline.wake()
 		}
 	})
 	late := time.AfterFunc(s.cfg.DrainTimeout, func() {

@@ -9,9 +9,11 @@ import (
 
 // state is a snapshot in force, and the way from its clusters to their pools.
 type state struct {
-	view     *mesh.View
-	pools    *pools
-	clusters sync.Map // *mesh.Cluster ▸ *upstream
+	view  *mesh.View
+	pools *pools
+	// generation counts the snapshots; a pool knows the last one that used it.
+	generation uint64
+	clusters   sync.Map // *mesh.Cluster ▸ *upstream
 }
 
 // upstream returns the live side of a cluster; it is made at first use.
@@ -19,7 +21,7 @@ func (st *state) upstream(c *mesh.Cluster) *upstream {
 	if u, ok := st.clusters.Load(c); ok {
 		return u.(*upstream)
 	}
-	u := st.pools.get(c)
+	u := st.pools.get(c, st.generation)
 	st.clusters.Store(c, u)
 	return u
 }
