@@ -43,6 +43,7 @@ func NewPlan(c Config) (Plan, error) {
 	if err := c.Validate(); err != nil {
 		return Plan{}, fmt.Errorf("the configuration cannot be applied: %w", err)
 	}
+	c = c.canonical()
 	p := Plan{Hash: c.Hash(), Sets: sets(c), Chains: []Chain{directChain()}}
 	if c.DNSCapture {
 		p.Chains = append(p.Chains, zoneChain(c))

@@ -182,14 +182,27 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// Hash names the meaning of the configuration: configs that print alike hash
+// Hash names the meaning of the configuration: configs that mean the same hash
 // alike, whatever form they were written in.
 func (c Config) Hash() string {
-	c.IncludeIPRanges, c.ExcludeIPRanges, c.DNSServers = c.IncludeIPRanges.Merged(), c.ExcludeIPRanges.Merged(), c.DNSServers.Merged()
+	c = c.canonical()
+	named := namedAddresses(c).Merged()
+	c.IncludeIPRanges = c.IncludeIPRanges.Merged()
 	data, err := c.MarshalJSON()
 	if err != nil {
 		panic("rules: a string that is no JSON: " + err.Error())
 	}
-	sum := sha256.Sum256(data)
+	sum := sha256.Sum256(fmt.Appendf(data, "%s", named))
 	return hex.EncodeToString(sum[:])
+}
+
+// canonical sorts and merges the lists of a Config that was built in code. The
+// include ranges stay as written: a single address in them means more than its
+// being part of a wider range (see namedAddresses).
+func (c Config) canonical() Config {
+	c.ExcludeIPRanges, c.DNSServers = c.ExcludeIPRanges.Merged(), c.DNSServers.Merged()
+	c.IncludeOutboundPorts, c.ExcludeOutboundPorts = mergePorts(c.IncludeOutboundPorts), mergePorts(c.ExcludeOutboundPorts)
+	c.ExemptUIDs, c.ExemptGIDs = IDs(sortedSet(c.ExemptUIDs)), IDs(sortedSet(c.ExemptGIDs))
+	c.ExcludeInterfaces = Interfaces(sortedSet(c.ExcludeInterfaces))
+	return c
 }

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -93,6 +94,7 @@ func ParsePort(s string) (uint16, error) {
 }
 
 func mergePorts(ports Ports) Ports {
+	ports = slices.Clone(ports)
 	slices.SortFunc(ports, func(a, b PortRange) int { return int(a.First) - int(b.First) })
 	var out Ports
 	for _, r := range ports {
@@ -125,8 +127,7 @@ func parseIDs(elements []string) (IDs, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	return sortedSet(out), nil
 }
 
 // Interfaces is a sorted set of network interface names.
@@ -154,8 +155,7 @@ func parseInterfaces(elements []string) (Interfaces, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	return sortedSet(out), nil
 }
 
 // eachElement calls f with each trimmed element and its 1-based position, and
@@ -173,6 +173,11 @@ func eachElement(elements []string, f func(position int, s string) error) error 
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sortedSet copies, sorts and drops duplicates.
+func sortedSet[T cmp.Ordered](items []T) []T {
+	return slices.Compact(slices.Sorted(slices.Values(items)))
 }
 
 func join[T any](items []T, text func(T) string) string {
