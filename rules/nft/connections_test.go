@@ -274,9 +274,12 @@ func query(t *testing.T, ns *lab.Namespace, network, from, to string, mark int) 
 		return err.Error()
 	}
 	buf := make([]byte, 64)
-	n, _, err := c.ReadFrom(buf)
+	n, answered, err := c.ReadFrom(buf)
 	if err != nil {
 		return err.Error()
+	}
+	if answered.String() != to {
+		return "another address: " + answered.String()
 	}
 	return string(buf[:n])
 }
