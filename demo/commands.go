@@ -35,7 +35,9 @@ func (w *world) typed(ctx context.Context, where place, line string) (outcome, e
 	}
 	cmd := exec.CommandContext(ctx, "sh", "-c", strings.TrimPrefix(line, "time "))
 	cmd.Dir, cmd.Env = root, w.environment()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A group of its own, so that what the shell started ends with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	before, began := w.upstream.count(), time.Now()

@@ -13,21 +13,23 @@ import (
 	"github.com/sluice-cni/sluice/rules/nft"
 )
 
-// channelFD is where the inside finds its end of the channel.
-const channelFD = 3
-
 // inside runs in the new namespace, with every capability over it: it builds the
 // network, hands its sockets out, waits until they are served, gives up its
 // privileges and becomes the command. Its arguments are whether a user namespace
-// is its own, the pid of the outside, the command's path and the command.
+// is its own, the pid of the outside, its end of the channel, the command's path
+// and the command.
 func inside() int {
-	unix.CloseOnExec(channelFD)
-	c := channel{channelFD}
-	if len(os.Args) < 5 {
+	if len(os.Args) < 6 {
 		return 1 // somebody else gave this name
 	}
 	ownUsers := os.Args[1] == "own-users"
-	outside, _ := strconv.Atoi(os.Args[2])
+	outside, err1 := strconv.Atoi(os.Args[2])
+	fd, err2 := strconv.Atoi(os.Args[3])
+	if err1 != nil || err2 != nil {
+		return 1
+	}
+	unix.CloseOnExec(fd)
+	c := channel{fd}
 	if err := prepare(c); err != nil {
 		denied := errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, nft.ErrNotPermitted)
 		c.send(reply{Error: err.Error(), ExitCode: 1, Denied: denied})
@@ -37,7 +39,7 @@ func inside() int {
 	if _, err := c.receive(&p); err != nil || !p.Go {
 		return 1
 	}
-	if err := become(ownUsers, outside, os.Args[3], os.Args[4:]); err != nil {
+	if err := become(ownUsers, outside, os.Args[4], os.Args[5:]); err != nil {
 		c.send(reply{Error: err.Error(), ExitCode: exitCodeOf(err)})
 	}
 	return 1

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
 
@@ -36,6 +37,10 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	case os.Getenv(probeEnv) != "":
 		os.Exit(probe(os.Getenv(probeEnv)))
+	}
+	if _, err := sluicetest.Build(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
 	}
 	labtest.Main(m)
 }

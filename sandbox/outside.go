@@ -59,10 +59,16 @@ func (b *box) start(path string, argv []string) error {
 	defer theirs.Close()
 	b.channel = ours
 	users, sys := namespaces()
-	args := append([]string{insideArg, users, strconv.Itoa(os.Getpid()), path}, argv...)
+	// The channel keeps its number: whatever else this process was given (a make's
+	// job server, a shell's <(…)) is the command's, under the numbers it has.
+	fd := int(theirs.Fd())
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+		return err
+	}
+	args := append([]string{insideArg, users, strconv.Itoa(os.Getpid()), strconv.Itoa(fd), path}, argv...)
 	b.pid, err = syscall.ForkExec(self, args, &syscall.ProcAttr{
 		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2, theirs.Fd()},
+		Files: []uintptr{0, 1, 2},
 		Sys:   sys,
 	})
 	if err != nil {

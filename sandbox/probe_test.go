@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,6 +37,12 @@ func probe(name string) int {
 		}
 	case "escape":
 		probeEscape(complain)
+	case "get":
+		fmt.Println(fetch(os.Args[1], os.Args[2:]...))
+	case "change":
+		probeChange(complain)
+	case "shout":
+		probeShout(complain)
 	default:
 		complain("no such probe")
 	}
@@ -120,4 +128,60 @@ func probeEscape(complain func(string, ...any)) {
 		}
 		unix.Close(fd)
 	}
+}
+
+// fetch gets a URL, perhaps under another host, and returns status and body.
+func fetch(url string, host ...string) string {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	if len(host) > 0 {
+		request.Host = host[0]
+	}
+	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	if err != nil {
+		return err.Error()
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d %s", response.StatusCode, body)
+}
+
+// probeChange tells that it runs by a request that is not governed, upon which
+// the test registers a name; then it asks for that name until it is reached.
+func probeChange(complain func(string, ...any)) {
+	if before := fetch("http://192.0.2.77/", "web.example"); !strings.HasPrefix(before, "502 ") {
+		complain("before the change: %s", before)
+	}
+	fetch("http://198.51.100.10/")
+	began := time.Now()
+	for {
+		got := fetch("http://192.0.2.77/", "web.example")
+		took := time.Since(began)
+		switch {
+		case strings.HasPrefix(got, "200 ") && took <= time.Second:
+			return
+		case took > 5*time.Second || strings.HasPrefix(got, "200 "):
+			complain("after %v: %s", took, got)
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+var shout = strings.Repeat("the last words ", 10_000)
+
+func probeShout(complain func(string, ...any)) {
+	c, err := net.Dial("tcp", "203.0.113.10:9")
+	if err == nil {
+		_, err = io.WriteString(c, shout)
+	}
+	if err != nil {
+		complain("%v", err)
+	}
+	// The end of the process closes the connection.
 }
