@@ -33,7 +33,7 @@ type metadata struct {
 func printObjects(w io.Writer, resources []*mesh.Resource, output string, single bool) error {
 	objects := make([]object, len(resources))
 	for i, r := range resources {
-		spec, err := protojson.Marshal(r.Spec)
+		spec, err := specJSON(r)
 		if err != nil {
 			return err
 		}
@@ -59,6 +59,17 @@ func printObjects(w io.Writer, resources []*mesh.Resource, output string, single
 		return err
 	}
 	return writeYAML(w, text)
+}
+
+// specJSON leaves out what has its default, but not a ServiceEntry's resolution,
+// which is deprecated to leave out.
+func specJSON(r *mesh.Resource) ([]byte, error) {
+	text, err := protojson.Marshal(r.Spec)
+	spec, ok := r.Spec.(*networking.ServiceEntry)
+	if err != nil || !ok || spec.Resolution != networking.ServiceEntry_NONE {
+		return text, err
+	}
+	return append(bytes.TrimSuffix(text, []byte("}")), `,"resolution":"NONE"}`...), nil
 }
 
 // writeYAML writes JSON as YAML, its fields in the same order.

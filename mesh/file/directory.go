@@ -3,8 +3,10 @@ package file
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -74,35 +76,53 @@ func (d Directory) Create(in Stream) ([]Change, mesh.Issues, error) {
 }
 
 // Apply writes the objects of a stream, all or none of them, over those that are
-// there: they go where they stand, the others into a file of their own.
+// there. What does not change stays where it is. The others move into a file of
+// the stream's own, unless they are all that one file holds: then they stay in it.
 func (d Directory) Apply(in Stream) ([]Change, mesh.Issues, error) {
 	return d.write(in, func(t *transaction, resources []*mesh.Resource) ([]Change, error) {
 		var changes []Change
 		var replaced []mesh.Identity
-		same := true
+		unchanged := make(map[mesh.Identity]bool)
 		for _, r := range resources {
-			done := "created"
-			if at, ok := t.find(r.Identity()); ok {
-				done = "configured"
-				if equal(t.resource(at), r) {
-					done = "unchanged"
-				}
+			at, there := t.find(r.Identity())
+			switch {
+			case !there:
+				changes = append(changes, Change{r.Identity(), "created"})
+			case equal(t.resource(at), r):
+				changes = append(changes, Change{r.Identity(), "unchanged"})
+				unchanged[r.Identity()] = true
+			default:
+				changes = append(changes, Change{r.Identity(), "configured"})
 				replaced = append(replaced, r.Identity())
 			}
-			same = same && done == "unchanged"
-			changes = append(changes, Change{r.Identity(), done})
 		}
-		if same {
-			return changes, nil
-		}
-		if t.isWholeFile(replaced, len(resources)) {
-			return changes, t.replaceFile(replaced[0], in)
-		}
-		if err := t.remove(replaced); err != nil {
-			return nil, err
-		}
-		return changes, t.add(in, resources)
+		return changes, t.apply(in, resources, replaced, unchanged)
 	})
+}
+
+// apply puts a stream in the place of what it replaces.
+func (t *transaction) apply(in Stream, resources []*mesh.Resource, replaced []mesh.Identity, unchanged map[mesh.Identity]bool) error {
+	all := append(slices.Collect(maps.Keys(unchanged)), replaced...)
+	switch {
+	case len(unchanged) == len(resources):
+		return nil
+	case t.isWholeFile(all, len(resources)):
+		return t.replaceFile(all[0], in)
+	}
+	if err := t.remove(replaced); err != nil {
+		return err
+	}
+	data, err := withNamespace(in)
+	if err != nil {
+		return err
+	}
+	rest, err := cut(in.Name, data, unchanged)
+	if err != nil {
+		return err
+	}
+	resources = slices.DeleteFunc(resources, func(r *mesh.Resource) bool { return unchanged[r.Identity()] })
+	t.after[t.freeName(resources[0].Identity())] = rest
+	return nil
 }
 
 // write checks a stream together with what is there and lets change write it.

@@ -107,23 +107,29 @@ func equalMaps(a, b map[string]string) bool {
 	return true
 }
 
-// together gives what Build says about new resources among those that are there.
+// together gives what Build says once new resources are among those that are
+// there, in the order in which a Store will read them, and does not say already.
 func (t *transaction) together(resources []*mesh.Resource, opts mesh.Options) mesh.Issues {
 	replaced := make(map[mesh.Identity]bool)
 	for _, r := range resources {
 		replaced[r.Identity()] = true
 	}
-	var all []*mesh.Resource
-	for _, name := range t.names {
-		there, _ := mesh.Decode(filepath.Join(t.dir, name), t.before[name], mesh.DecodeOptions{})
-		for _, r := range there {
-			if !replaced[r.Identity()] {
-				all = append(all, r)
-			}
+	own := t.freeName(resources[0].Identity())
+	names := append(slices.Clone(t.names), own)
+	slices.Sort(names)
+	var all, there []*mesh.Resource
+	for _, name := range names {
+		if name == own {
+			all = append(all, resources...)
+			continue
 		}
+		found, _ := mesh.Decode(filepath.Join(t.dir, name), t.before[name], mesh.DecodeOptions{})
+		there = append(there, found...)
+		all = append(all, slices.DeleteFunc(found, func(r *mesh.Resource) bool { return replaced[r.Identity()] })...)
 	}
-	_, issues := mesh.Build(append(all, resources...), opts)
-	return slices.DeleteFunc(issues, func(i mesh.Issue) bool { return i.File != resources[0].Source.File })
+	_, issues := mesh.Build(all, opts)
+	_, before := mesh.Build(there, opts)
+	return slices.DeleteFunc(issues, func(i mesh.Issue) bool { return slices.Contains(before, i) })
 }
 
 // isWholeFile says whether the objects are all that one file holds.
