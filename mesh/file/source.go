@@ -92,6 +92,9 @@ func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome 
 	if err != nil {
 		return f.unreadable(err)
 	}
+	if after, err := os.Stat(f.path); err != nil || stampOf(after) != now {
+		return touched // written to meanwhile: data may be half of it
+	}
 	sum := sha256.Sum256(data)
 	f.stamp, f.seen = now, now
 	if f.read && sum == f.sum {

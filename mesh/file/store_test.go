@@ -178,6 +178,36 @@ func TestAFileWithAnErrorKeepsItsLastGoodContentAndTheOthersGoOn(t *testing.T) {
 	f.wait(t, "c")
 }
 
+func TestAFileThatIsWrittenInStepsIsReadWhenItIsWhole(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "x.yaml", entryYAML("a"))
+	f := follow(t, dir)
+	bad := make(chan string, 1000)
+	f.Subscribe(func(s *mesh.Snapshot) {
+		if got := names(s); got != "a" && got != "b" {
+			bad <- got
+		}
+	})
+	for range 10 {
+		for _, name := range []string{"b", "a"} {
+			text := entryYAML(name)
+			file, err := os.Create(filepath.Join(dir, "x.yaml")) // truncates
+			if err != nil {
+				t.Fatal(err)
+			}
+			for part := range slices.Chunk([]byte(text), 40) {
+				file.Write(part)
+			}
+			file.Close()
+			f.wait(t, name)
+		}
+	}
+	for len(bad) > 0 {
+		t.Errorf("in force meanwhile: %q", <-bad)
+	}
+}
+
 func TestOpenListsTheErrorsOfEveryFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -28,10 +28,10 @@ func (s *Store) Run(ctx context.Context) error {
 	w := newWatch(s)
 	defer w.close()
 	w.attach()
-	s.look(look{}) // what changed since Open
-	poll := time.NewTimer(s.pollTime())
+	poll := time.NewTimer(0) // what changed since Open
 	defer poll.Stop()
 	for {
+		var how look
 		select {
 		case <-ctx.Done():
 			return nil
@@ -40,18 +40,19 @@ func (s *Store) Run(ctx context.Context) error {
 				w.lost()
 				continue
 			}
-			s.look(look{dirty: w.gather(ctx, event)})
+			how.dirty = w.gather(ctx, event)
 		case err := <-w.errors():
 			s.log.Warn("watching the configuration", "dir", s.dir, "error", err)
-			s.look(look{cautious: true}) // an overflow: look at everything
+			how.cautious = true // events were lost: look at everything
 		case <-poll.C:
 			w.attach()
-			next := s.pollTime()
-			if s.look(look{cautious: true}) {
-				next = settleTime
-			}
-			poll.Reset(next)
+			how.cautious = true
 		}
+		next := s.pollTime()
+		if s.look(how) {
+			next = settleTime
+		}
+		poll.Reset(next)
 	}
 }
 
