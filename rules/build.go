@@ -38,7 +38,8 @@ const (
 //	direct         the lines that let a flow pass before anything is captured
 //	output_zone    puts captured DNS in its conntrack zone (dnsCapture)
 //	output_nat     redirects: DNS, then local stays, then included ports and ranges
-//	output_filter  refuses what the proxy cannot carry (nonTCP reject)
+//	output_filter  refuses what was not redirected and should have been
+//	               (failurePolicy block), and what cannot be (nonTCP reject)
 func NewPlan(c Config) (Plan, error) {
 	if err := c.Validate(); err != nil {
 		return Plan{}, fmt.Errorf("the configuration cannot be applied: %w", err)
@@ -49,8 +50,8 @@ func NewPlan(c Config) (Plan, error) {
 		p.Chains = append(p.Chains, zoneChain(c))
 	}
 	p.Chains = append(p.Chains, natChain(c))
-	if c.NonTCP == NonTCPReject {
-		p.Chains = append(p.Chains, filterChain())
+	if c.NonTCP == NonTCPReject || c.FailurePolicy == FailureBlock {
+		p.Chains = append(p.Chains, filterChain(c))
 	}
 	return p, nil
 }
@@ -138,25 +139,63 @@ func natChain(c Config) Chain {
 
 // filterChain stands after the redirects, whose packets it knows by conntrack:
 // the outgoing interface it sees is still the one before the redirect.
-func filterChain() Chain {
-	accept, reject := Action{Kind: ActionAccept}, Action{Kind: ActionReject}
-	rules := []Rule{
+func filterChain(c Config) Chain {
+	accept := Action{Kind: ActionAccept}
+	out := []Rule{
 		{"ongoing", ReasonHousekeeping, []Match{{Key: KeyOngoing}}, accept},
 		{"redirected", ReasonDNS, []Match{{Key: KeyRewritten}}, accept},
-		{"TCP", ReasonHousekeeping, []Match{{Key: KeyTCP}}, accept},
 		jumpDirect(),
 	}
-	rules = append(rules, localRules()...)
-	return Chain{Name: chainFilter, Hook: &Hook{"filter", priorityFilter}, Rules: append(rules,
-		Rule{"DNS", ReasonHousekeeping, []Match{{Key: KeyUDPPort, Port: portDNS}}, accept},
-		Rule{"DHCP", ReasonHousekeeping, []Match{{Key: KeyIPv4Dst}, {Key: KeyUDPSrcPort, Port: portDHCPClient}, {Key: KeyUDPPort, Port: portDHCPServer}}, accept},
-		Rule{"DHCPv6", ReasonHousekeeping, []Match{{Key: KeyIPv6Dst}, {Key: KeyUDPSrcPort, Port: portDHCPv6Client}, {Key: KeyUDPPort, Port: portDHCPv6Server}}, accept},
-		Rule{"IGMP", ReasonHousekeeping, []Match{{Key: KeyIGMP}}, accept},
-		Rule{"ICMP other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPOther}}, accept},
-		Rule{"ICMPv6 other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPv6Other}}, accept},
-		Rule{"non-TCP to an IPv4 range", ReasonNonTCP, []Match{{Key: KeyIPv4Dst, Set: setInclude4}}, reject},
-		Rule{"non-TCP to an IPv6 range", ReasonNonTCP, []Match{{Key: KeyIPv6Dst, Set: setInclude6}}, reject},
-	)}
+	if c.FailurePolicy == FailureBlock && c.DNSCapture {
+		out = append(out, dnsGuard()...)
+	}
+	out = append(out, localRules()...)
+	if c.FailurePolicy == FailureBlock {
+		out = append(out, guard()...)
+	}
+	if c.NonTCP == NonTCPReject {
+		out = append(out, nonTCPRules()...)
+	}
+	return Chain{Name: chainFilter, Hook: &Hook{"filter", priorityFilter}, Rules: out}
+}
+
+// guard is the second layer: the redirects once more, as refusals. What reaches
+// it has lost its redirect. Like them it looks at SYNs only, so connections older
+// than the rules live on.
+func guard() []Rule {
+	syn, reset := Match{Key: KeySYN}, Action{Kind: ActionReset}
+	return []Rule{
+		{"guard of included ports", ReasonIncludedPort, []Match{syn, {Key: KeyTCPPort, Set: setIncludePorts}}, reset},
+		{"guard of included IPv4 ranges", ReasonIncludedRange, []Match{syn, {Key: KeyIPv4Dst, Set: setInclude4}}, reset},
+		{"guard of included IPv6 ranges", ReasonIncludedRange, []Match{syn, {Key: KeyIPv6Dst, Set: setInclude6}}, reset},
+	}
+}
+
+func dnsGuard() []Rule {
+	syn, reset, reject := Match{Key: KeySYN}, Action{Kind: ActionReset}, Action{Kind: ActionReject}
+	return []Rule{
+		{"guard of UDP DNS over IPv4", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, reject},
+		{"guard of UDP DNS over IPv6", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, reject},
+		{"guard of TCP DNS over IPv4", ReasonDNS, []Match{syn, {Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, reset},
+		{"guard of TCP DNS over IPv6", ReasonDNS, []Match{syn, {Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, reset},
+	}
+}
+
+// nonTCPRules refuse what the proxy cannot carry, save what a network needs to
+// work at all.
+func nonTCPRules() []Rule {
+	accept, reject := Action{Kind: ActionAccept}, Action{Kind: ActionReject}
+	return []Rule{
+		{"TCP", ReasonHousekeeping, []Match{{Key: KeyTCP}}, accept},
+		{"DNS", ReasonHousekeeping, []Match{{Key: KeyUDPPort, Port: portDNS}}, accept},
+		{"DHCP", ReasonHousekeeping, []Match{{Key: KeyIPv4Dst}, {Key: KeyUDPSrcPort, Port: portDHCPClient}, {Key: KeyUDPPort, Port: portDHCPServer}}, accept},
+		{"DHCPv6", ReasonHousekeeping, []Match{{Key: KeyIPv6Dst}, {Key: KeyUDPSrcPort, Port: portDHCPv6Client}, {Key: KeyUDPPort, Port: portDHCPv6Server}}, accept},
+		{"IGMP", ReasonHousekeeping, []Match{{Key: KeyIGMP}}, accept},
+		{"ICMP other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPOther}}, accept},
+		{"ICMPv6 other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPv6Other}}, accept},
+		{"non-TCP to an IPv4 range", ReasonNonTCP, []Match{{Key: KeyIPv4Dst, Set: setInclude4}}, reject},
+		{"non-TCP to an IPv6 range", ReasonNonTCP, []Match{{Key: KeyIPv6Dst, Set: setInclude6}}, reject},
+	}
 }
 
 func localRules() []Rule {

@@ -26,6 +26,7 @@ type Config struct {
 	DNSCapture           bool
 	DNSServers           cidr.List
 	NonTCP               NonTCP
+	FailurePolicy        FailurePolicy
 	Exemption            Exemption
 	ExemptMark           uint32
 }
@@ -39,6 +40,17 @@ const (
 	NonTCPReject NonTCP = "reject"
 	// NonTCPAllow lets it go direct, past the proxy.
 	NonTCPAllow NonTCP = "allow"
+)
+
+// FailurePolicy says what becomes of traffic that should have been redirected and
+// was not, because somebody removed the rule that does it.
+type FailurePolicy string
+
+const (
+	// FailureBlock refuses it, in a filter chain beneath the redirects.
+	FailureBlock FailurePolicy = "block"
+	// FailureBypass lets it go direct.
+	FailureBypass FailurePolicy = "bypass"
 )
 
 // Exemption says how the proxy's own connections are told from the workload's.
@@ -67,6 +79,7 @@ func Default() Config {
 		DNSPort:         DefaultDNSPort,
 		DNSServers:      cidr.Everything(),
 		NonTCP:          NonTCPReject,
+		FailurePolicy:   FailureBlock,
 		Exemption:       ExemptByUID,
 	}
 }

@@ -74,6 +74,8 @@ func proxyFields() []Field {
 			ranges(func(c *Config) *cidr.List { return &c.DNSServers })),
 		scalarField("nonTCP", "What happens to UDP other than DNS, SCTP, ICMP echo and the like in the included ranges: reject or allow.", "allow",
 			oneOf(func(c *Config) *NonTCP { return &c.NonTCP }, NonTCPReject, NonTCPAllow)),
+		scalarField("failurePolicy", "What becomes of a new connection that should have been redirected and was not, since the rule is gone: block refuses it, bypass lets it go direct.", "bypass",
+			oneOf(func(c *Config) *FailurePolicy { return &c.FailurePolicy }, FailureBlock, FailureBypass)),
 	}
 }
 

@@ -111,6 +111,7 @@ const (
 	ActionJump                       // walks Chain, then comes back
 	ActionRedirect                   // to Port of the loopback address
 	ActionReject                     // answers with port unreachable
+	ActionReset                      // answers with a TCP reset
 	ActionZone                       // puts the packet in the DNS conntrack zone
 )
 

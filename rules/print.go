@@ -135,6 +135,8 @@ func (a Action) String() string {
 		return fmt.Sprintf("redirect to :%d", a.Port)
 	case ActionReject:
 		return "reject"
+	case ActionReset:
+		return "reject with tcp reset"
 	case ActionZone:
 		return fmt.Sprintf("ct zone set %d", DNSZone)
 	}

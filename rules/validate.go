@@ -27,6 +27,9 @@ func (c Config) Validate() error {
 	if c.NonTCP != NonTCPReject && c.NonTCP != NonTCPAllow {
 		complain(`nonTCP %q: not a known value; use reject or allow`, string(c.NonTCP))
 	}
+	if c.FailurePolicy != FailureBlock && c.FailurePolicy != FailureBypass {
+		complain(`failurePolicy %q: not a known value; use block or bypass`, string(c.FailurePolicy))
+	}
 	errs = append(errs, c.validateExemption()...)
 	for i, r := range slices.Concat(c.IncludeOutboundPorts, c.ExcludeOutboundPorts) {
 		if r.First > r.Last {
@@ -71,6 +74,9 @@ func (c Config) Doubts() []Warning {
 		out = append(out, Warning{"includeIPRanges", "holds no IPv4 range: IPv4 goes direct"})
 	case c.IncludeIPRanges.None() && len(c.IncludeOutboundPorts) == 0 && !c.DNSCapture:
 		out = append(out, Warning{"includeIPRanges", "is empty, and so are includeOutboundPorts: nothing is captured"})
+	}
+	if c.ExcludeIPRanges.All {
+		out = append(out, Warning{"excludeIPRanges", "is *: nothing is captured"})
 	}
 	if !c.DNSCapture && !c.DNSServers.All {
 		out = append(out, Warning{"dnsServers", "has no effect: dnsCapture is off"})

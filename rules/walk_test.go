@@ -26,7 +26,7 @@ func walk(p rules.Plan, c rules.Config, f rules.Flow) rules.Verdict {
 			verdict = rules.ToDNS
 		case action.Kind == rules.ActionRedirect:
 			verdict = rules.ToProxy
-		case action.Kind == rules.ActionReject:
+		case action.Kind == rules.ActionReject || action.Kind == rules.ActionReset:
 			return rules.Refused
 		}
 		if ended && action.Kind == rules.ActionRedirect {

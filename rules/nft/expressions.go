@@ -16,6 +16,7 @@ const reg = 1
 // Kernel constants that golang.org/x/sys does not have.
 const (
 	rejectICMPX            = 2      // NFT_REJECT_ICMPX_UNREACH
+	rejectTCPReset         = 1      // NFT_REJECT_TCP_RST
 	icmpxPortUnreachable   = 1      // NFT_REJECT_ICMPX_PORT_UNREACH
 	natRangeProtoSpecified = 2      // NF_NAT_RANGE_PROTO_SPECIFIED
 	statusDstNAT           = 1 << 5 // IPS_DST_NAT
@@ -116,6 +117,8 @@ func action(a rules.Action) []expr.Any {
 		}
 	case rules.ActionReject:
 		return []expr.Any{&expr.Reject{Type: rejectICMPX, Code: icmpxPortUnreachable}}
+	case rules.ActionReset:
+		return []expr.Any{&expr.Reject{Type: rejectTCPReset}}
 	case rules.ActionZone:
 		return []expr.Any{
 			&expr.Immediate{Register: reg, Data: binaryutil.NativeEndian.PutUint16(rules.DNSZone)},

@@ -30,7 +30,8 @@ import (
 //		chain direct         no hook: the lines of rules.Precedence that let a packet pass
 //		chain output_zone    output, raw:     captured DNS into a conntrack zone of its own (dnsCapture)
 //		chain output_nat     output, dstnat:  jump direct; redirects
-//		chain output_filter  output, filter:  replies and redirected pass; jump direct; rejects (nonTCP reject)
+//		chain output_filter  output, filter:  replies and redirected pass; jump direct; refuses what should
+//		                     have been redirected (failurePolicy block) and what cannot be (nonTCP reject)
 //	}
 //
 // Every set exists for both families and even when it is empty, so the number of

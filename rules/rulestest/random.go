@@ -85,6 +85,9 @@ func (r Random) Config() rules.Config {
 	if r.oneIn(3) {
 		c.NonTCP = rules.NonTCPAllow
 	}
+	if r.oneIn(2) {
+		c.FailurePolicy = rules.FailureBypass
+	}
 	c.OutboundPort, c.DNSPort = pick(r, outboundPorts), pick(r, dnsPorts)
 	r.exemption(&c)
 	return c
