@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -314,5 +315,32 @@ func TestWhatWasSentLastArrives(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("nothing arrived")
+	}
+}
+
+func TestForbiddenNamespacesAreExplained(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	program, err := os.Open(sluicetest.File())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	// The limit belongs to a user namespace of the test's own.
+	cmd := exec.Command("sh", "-c", "echo 0 > /proc/sys/user/max_net_namespaces; exec /proc/self/fd/3 exec --config "+m.config+" -- true")
+	cmd.ExtraFiles = []*os.File{program}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, complaints, code := result(t, cmd)
+	if code != 1 || out != "" {
+		t.Errorf("exit code %d, want 1; %q", code, out)
+	}
+	for _, want := range []string{"may not make", "user.max_net_namespaces", "hint: ", "sudo"} {
+		if !strings.Contains(complaints, want) {
+			t.Errorf("%q is not in:\n%s", want, complaints)
+		}
 	}
 }

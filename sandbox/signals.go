@@ -74,11 +74,8 @@ func (s *signals) handle(sig syscall.Signal) {
 	if !(fromTerminal(sig) && inForeground()) {
 		s.send(sig)
 	}
-	switch sig {
-	case syscall.SIGTSTP:
-		stopSelf()
-	case syscall.SIGCONT:
-		signal.Notify(s.caught, syscall.SIGTSTP)
+	if sig == syscall.SIGTSTP && watched() {
+		unix.Kill(unix.Getpid(), syscall.SIGSTOP) // until somebody's SIGCONT
 	}
 }
 
@@ -111,9 +108,32 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// stopSelf does what an uncaught SIGTSTP would have done. The SIGCONT that ends
-// it makes SIGTSTP caught again.
-func stopSelf() {
-	signal.Reset(syscall.SIGTSTP)
-	unix.Kill(unix.Getpid(), syscall.SIGTSTP)
+// watched reports whether a shell watches this process's group and will let it
+// go on. The kernel ignores Ctrl-Z in a group that is not ("orphaned"); stopping
+// there would be for ever.
+func watched() bool {
+	group, session := unix.Getpgrp(), of(unix.Getsid, 0)
+	for pid := unix.Getppid(); pid > 1; {
+		if of(unix.Getsid, pid) != session {
+			return false
+		}
+		if of(unix.Getpgid, pid) != group {
+			return true
+		}
+		parent, ok := parentOf(pid)
+		if !ok {
+			return false
+		}
+		pid = parent
+	}
+	return false
+}
+
+// of is get without its error: a process that is gone is in no group.
+func of(get func(int) (int, error), pid int) int {
+	id, err := get(pid)
+	if err != nil {
+		return -1
+	}
+	return id
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,4 +61,45 @@ func TestCtrlCReachesTheCommandExactlyOnce(t *testing.T) {
 	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 4 {
 		t.Errorf("ended with %v", err)
 	}
+}
+
+func TestCtrlZStopsBothAndFgGoesOn(t *testing.T) {
+	t.Parallel()
+	keys, tty := terminal(t)
+	shell := exec.Command("sh", "-i")
+	shell.Env = append(os.Environ(), runEnv+"=1", "GORACE=atexit_sleep_ms=0", "PS1=", "ENV=")
+	shell.Stdin, shell.Stdout, shell.Stderr = tty, tty, tty
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { shell.Process.Kill(); shell.Wait() })
+	tty.Close()
+	screen := bufio.NewReader(keys)
+	for _, turn := range []struct{ typed, shows string }{
+		{testBinary() + ` sh -c 'trap "echo I go on" CONT; echo I am; while :; do sleep 0.05; done'` + "\n", "\nI am"},
+		{"\x1a", "topped"}, // Ctrl-Z: the shell says Stopped
+		{"fg\n", "\nI go on"},
+		{"\x03", ""},
+		{"echo code $?\n", "\ncode 130"},
+	} {
+		keys.WriteString(turn.typed)
+		if seen, ok := readUntil(screen, turn.shows); !ok {
+			t.Fatalf("after %q the terminal shows %q, want %q", turn.typed, seen, turn.shows)
+		}
+	}
+}
+
+// readUntil reads a terminal until a text shows; the test's own time limit bounds it.
+func readUntil(r *bufio.Reader, text string) (seen string, ok bool) {
+	for !strings.Contains(seen, text) {
+		b, err := r.ReadByte()
+		if err != nil {
+			return seen, false
+		}
+		if b != '\r' {
+			seen += string(b)
+		}
+	}
+	return seen, true
 }
