@@ -39,6 +39,7 @@ var followed = map[string]map[string]bool{
 const (
 	noLimit    = "no such limit is kept"
 	ownBalance = "endpoints are balanced in sluice's own way"
+	ownRetries = "Istio's default applies: two more tries where no connection could be made"
 	inbound    = "sluice governs what leaves a workload, not what comes in"
 )
 
@@ -51,7 +52,7 @@ var harmless = map[string]map[string]string{
 	},
 	VirtualService: {
 		"spec.http[].match[].statPrefix": "there are no such statistics",
-		"spec.http[].retries":            "a request is tried once",
+		"spec.http[].retries":            ownRetries,
 	},
 	DestinationRule: perPolicy(map[string]string{
 		"outlierDetection":                         "no endpoint is ejected",

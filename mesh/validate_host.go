@@ -19,6 +19,9 @@ func (c *checker) hostName(path, host string) bool {
 
 // hostComplaint says what is wrong with a host, "" when nothing is.
 func hostComplaint(host string) string {
+	if isAddress(host) {
+		return "" // the caller knows whether an address will do
+	}
 	name := strings.TrimSuffix(host, ".")
 	if complaint := notAName(host, name); complaint != "" {
 		return complaint
@@ -51,8 +54,6 @@ func notAName(host, name string) string {
 		return "a URL where a DNS name is wanted; write " + rest
 	case strings.Contains(host, "/"):
 		return "not a DNS name; write it without the path"
-	case isAddress(host):
-		return "" // the caller knows whether an address will do
 	case strings.Contains(host, ":"):
 		return "a name with a port; write the name alone, the port stands in its own field"
 	case len(name) > maxHostLength:

@@ -169,7 +169,7 @@ func (s *Store) logNew(issues mesh.Issues) {
 	}
 	levels := map[mesh.Severity]slog.Level{mesh.Error: slog.LevelError, mesh.Warning: slog.LevelWarn, mesh.Notice: slog.LevelInfo}
 	for _, i := range issues {
-		if !told[i] && s.snapshot != nil { // at start the caller has them all
+		if first := s.snapshot == nil; !told[i] && !(first && i.Severity == mesh.Error) { // which Open returns
 			s.log.Log(context.Background(), levels[i.Severity], i.String())
 		}
 	}
