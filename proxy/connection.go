@@ -78,7 +78,7 @@ func (c *connection) dispatch(st *state) {
 // speaksHTTP says whether bytes that look like HTTP are to be read as HTTP: not
 // where only an opaque protocol is declared.
 func (c *connection) speaksHTTP(st *state, l *mesh.Listener) bool {
-	return l == nil || l.HTTP || l.MatchTCP(c.dst.Addr()) == nil
+	return l == nil || l.HTTP || l.Unset || l.MatchTCP(c.dst.Addr()) == nil
 }
 
 // sniff waits for enough bytes to tell the protocol. A client that stays silent
