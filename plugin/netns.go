@@ -9,6 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	"github.com/sluice-cni/sluice/rules/nft"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,6 +21,8 @@ func openNetns(args *skel.CmdArgs) (*os.File, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, badNetns("network namespace %q: does not exist; it may have been removed meanwhile", args.Netns)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, types.NewError(codeNotPermitted, fmt.Sprintf("network namespace %q: may not be opened", args.Netns), nft.ErrNotPermitted.Error())
 	case err != nil:
 		return nil, badNetns("network namespace %q: cannot be opened: %v", args.Netns, errors.Unwrap(err))
 	}

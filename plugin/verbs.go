@@ -84,7 +84,8 @@ func (v verbs) del(args *skel.CmdArgs) error {
 	}
 	netns, err := openNetns(args)
 	if err != nil {
-		return nil // gone, or never ours
+		v.logf("nothing to remove: %v", err) // gone, or never ours
+		return nil
 	}
 	defer netns.Close()
 	if err := nft.Remove(int(netns.Fd())); err != nil {

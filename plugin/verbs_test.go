@@ -4,17 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/internal/lab"
-	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
@@ -66,147 +62,6 @@ func TestAddProgramsCheckAgreesDelRemoves(t *testing.T) {
 	with("CHECK").succeeded(t)
 }
 
-func TestAddPassesPrevResultOnUnchanged(t *testing.T) {
-	t.Parallel()
-	for _, version := range []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
-		for name, body := range map[string]string{
-			"everything":      `"interfaces":[{"name":"veth0","mac":"00:00:00:00:00:01"},{"name":"eth0","mtu":1400,"sandbox":"/s","socketPath":"/p","pciID":"1"}],"ips":[{"address":"10.1.0.2/24","gateway":"10.1.0.1","interface":1},{"address":"fd00::2/64"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.0.1","mtu":1300,"table":100,"scope":0}],"dns":{"nameservers":["10.96.0.10"],"search":["a"]},"new":{"field":[1.5]}`,
-			"no address":      `"dns":{}`,
-			"dangling index":  `"ips":[{"address":"10.1.0.2/24","interface":7}],"dns":{}`,
-			"IPv6 only":       `"ips":[{"address":"fd00::2/64"}],"dns":{}`,
-			"empty":           `"ips":[]`,
-			"markup in a DNS": `"dns":{"domain":"<a&b>"}`,
-		} {
-			if strings.HasPrefix(version, "0.") {
-				body = strings.ReplaceAll(body, `{"address":"1`, `{"version":"4","address":"1`)
-				body = strings.ReplaceAll(body, `{"address":"f`, `{"version":"6","address":"f`)
-			}
-			prev := fmt.Sprintf(`{"cniVersion":%q,%s}`, version, body)
-			stdin := fmt.Sprintf(`{"cniVersion":%q,"name":"net","type":"sluice-cni","prevResult":%s}`, version, prev)
-			out := call{verb: "ADD", netns: pod(t).Path(), stdin: stdin}.run(t)
-			out.succeeded(t)
-			if !sameJSON(t, out.stdout, prev) {
-				t.Errorf("%s, %s: in %s out %s", version, name, prev, out.stdout)
-			}
-		}
-	}
-}
-
-func TestAddConvertsPrevResultToTheListsVersion(t *testing.T) {
-	t.Parallel()
-	versions := []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"}
-	for _, from := range versions {
-		for _, to := range versions {
-			ips := `{"version":"4","address":"10.1.0.2/24"}`
-			stdin := fmt.Sprintf(`{"cniVersion":%q,"name":"net","type":"sluice-cni","prevResult":{"cniVersion":%q,"ips":[%s]}}`, to, from, ips)
-			out := call{verb: "ADD", netns: pod(t).Path(), stdin: stdin}.run(t)
-			out.succeeded(t)
-			var result struct {
-				CNIVersion string
-				IPs        []struct{ Address string }
-			}
-			if err := json.Unmarshal([]byte(out.stdout), &result); err != nil || result.CNIVersion != to || len(result.IPs) != 1 || result.IPs[0].Address != "10.1.0.2/24" {
-				t.Errorf("%s to %s: %s", from, to, out.stdout)
-			}
-		}
-	}
-}
-
-func TestBadInputIsOneClearErrorAndLeavesNothing(t *testing.T) {
-	t.Parallel()
-	plain := `"name":"net","type":"sluice-cni"`
-	for _, tc := range []struct {
-		name, stdin string
-		code        int
-		want        []string
-	}{
-		{"garbage", `{"cniVersion":`, 6, nil},
-		{"no prevResult", `{"cniVersion":"1.0.0",` + plain + `}`, 7, []string{"prevResult is missing", "chained plugin"}},
-		{"null prevResult", `{"cniVersion":"1.0.0",` + plain + `,"prevResult":null}`, 7, []string{"prevResult is missing"}},
-		{"odd prevResult", `{"cniVersion":"1.0.0",` + plain + `,"prevResult":{"cniVersion":"1.0.0","ips":"none"}}`, 7, []string{"prevResult cannot be read"}},
-		{"prevResult no object", `{"cniVersion":"1.0.0",` + plain + `,"prevResult":[]}`, 7, []string{"prevResult cannot be read"}},
-		{"prevResult of no version", `{"cniVersion":"1.0.0",` + plain + `,"prevResult":{"cniVersion":"9.9.9"}}`, 7, []string{"prevResult cannot be read"}},
-		{"unknown fields", conf(`"includeIPRange":"*","excludeports":[1]`), 7, []string{"excludeports: unknown field", "includeIPRange: unknown field"}},
-		{"wrong case", conf(`"includeIpRanges":"*"`), 7, []string{"did you mean includeIPRanges"}},
-		{"several bad values", conf(`"includeIPRanges":"10.0.0.0/33,nope","excludeOutboundPorts":["70000"],"exemptUIDs":"root"`), 7,
-			[]string{`includeIPRanges element 1 "10.0.0.0/33"`, `includeIPRanges element 2 "nope"`, `excludeOutboundPorts element 1 "70000"`, `exemptUIDs element 1 "root"`}},
-		{"impossible combination", conf(`"exemption":"mark","exemptUIDs":"1337"`), 7, []string{"exemptMark", "exemptUIDs"}},
-		{"given twice", conf(`"outboundPort":1,"outboundPort":2`), 7, []string{"outboundPort: given twice"}},
-		{"old version", `{"cniVersion":"0.2.0",` + plain + `,"prevResult":` + previous + `}`, 1, []string{"incompatible CNI versions"}},
-		{"no name", `{"cniVersion":"1.0.0","type":"sluice-cni","prevResult":` + previous + `}`, 7, []string{"name"}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			ns := pod(t)
-			f := call{verb: "ADD", netns: ns.Path(), stdin: tc.stdin}.run(t).failed(t)
-			if f.Code != tc.code {
-				t.Errorf("code %d, want %d: %+v", f.Code, tc.code, f)
-			}
-			for _, want := range tc.want {
-				if !strings.Contains(f.Msg+" "+f.Details, want) {
-					t.Errorf("%+v does not say %q", f, want)
-				}
-			}
-			if left := tables(t, ns); len(left) > 0 {
-				t.Errorf("left: %v", left)
-			}
-		})
-	}
-}
-
-func TestErrorsCarryTheListsVersion(t *testing.T) {
-	t.Parallel()
-	for _, version := range []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
-		f := call{verb: "ADD", netns: pod(t).Path(), stdin: fmt.Sprintf(`{"cniVersion":%q,"name":"net","type":"sluice-cni"}`, version)}.run(t).failed(t)
-		if f.CNIVersion != version {
-			t.Errorf("error in version %s, want %s", f.CNIVersion, version)
-		}
-	}
-}
-
-func TestStandardKeysOfAnyPluginAreAccepted(t *testing.T) {
-	t.Parallel()
-	stdin := conf(`"cniVersions":["0.4.0","1.0.0"],"capabilities":{"portMappings":true},"runtimeConfig":{"a":1},"args":{"cni":{"b":2}},"ipam":{"type":"x"},"dns":{},"ipMasq":true,"disableCheck":false,"disableGC":false,"loadOnlyInlinedPlugins":true,"cni.dev/valid-attachments":[],"cni.dev/other":1`)
-	call{verb: "ADD", netns: pod(t).Path(), stdin: stdin}.run(t).succeeded(t)
-}
-
-func TestOnlyANetworkNamespaceOfAPodIsProgrammed(t *testing.T) {
-	t.Parallel()
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for netns, want := range map[string]string{
-		"/run/netns/none":        "does not exist",
-		file:                     "is no network namespace",
-		"/proc/self/ns/mnt":      "is no network namespace",
-		"/proc/self/ns/net":      "host's own",
-		"/proc/thread-self/ns/x": "does not exist",
-	} {
-		for _, verb := range []string{"ADD", "CHECK"} {
-			f := call{verb: verb, netns: netns, stdin: conf("")}.run(t).failed(t)
-			if f.Code != 8 || !strings.Contains(f.Msg, want) {
-				t.Errorf("%s in %s: %+v; want %q", verb, netns, f, want)
-			}
-		}
-		del := call{verb: "DEL", netns: netns, stdin: conf("")}.run(t)
-		if del.code != 0 || del.stdout != "" {
-			t.Errorf("DEL in %s: %+v", netns, del)
-		}
-	}
-	if f := (call{verb: "ADD", stdin: conf("")}).run(t).failed(t); f.Code != 4 {
-		t.Errorf("ADD without CNI_NETNS: %+v", f)
-	}
-	here, err := lab.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer here.Close()
-	if left := tables(t, here); len(left) > 0 {
-		t.Errorf("left on the host: %v", left)
-	}
-}
-
 func TestDelForgivesEverything(t *testing.T) {
 	t.Parallel()
 	gone := pod(t)
@@ -228,58 +83,6 @@ func TestDelForgivesEverything(t *testing.T) {
 		if out := c.run(t); out.code != 0 || out.stdout != "" {
 			t.Errorf("%s: %+v", name, out)
 		}
-	}
-}
-
-// wrap runs the plugin as on a kernel without nf_tables.
-func wrap(cmd *exec.Cmd) {
-	self, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
-	cmd.Args = append([]string{self, withoutNFTables}, cmd.Args...)
-	cmd.Path = self
-}
-
-func TestAKernelWithoutNFTablesIsNamed(t *testing.T) {
-	t.Parallel()
-	for _, verb := range []string{"ADD", "CHECK"} {
-		f := call{verb: verb, netns: pod(t).Path(), stdin: conf(""), prepare: wrap}.run(t).failed(t)
-		if f.Code != 101 || !strings.Contains(f.Details, "nf_tables") {
-			t.Errorf("%s: %+v", verb, f)
-		}
-	}
-	status := `{"cniVersion":"1.1.0","name":"net","type":"sluice-cni"}`
-	if f := (call{verb: "STATUS", stdin: status, prepare: wrap}).run(t).failed(t); f.Code != 50 || !strings.Contains(f.Details, "nf_tables") {
-		t.Errorf("STATUS: %+v", f)
-	}
-}
-
-func TestAnOrdinaryUserIsToldToBeRoot(t *testing.T) {
-	t.Parallel()
-	labtest.NeedsOtherUsers(t)
-	ns := pod(t)
-	nobody := func(cmd *exec.Cmd) {
-		copied := filepath.Join("/run", fmt.Sprintf("sluice-cni-%d", time.Now().UnixNano())) // the cache may be root's alone
-		data, err := os.ReadFile(binary())
-		if err == nil {
-			err = os.WriteFile(copied, data, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.Remove(copied) })
-		cmd.Path = copied
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}
-	for _, verb := range []string{"ADD", "CHECK"} {
-		f := call{verb: verb, netns: ns.Path(), stdin: conf(""), prepare: nobody}.run(t).failed(t)
-		if f.Code != 100 || !strings.Contains(f.Details, "needs root") {
-			t.Errorf("%s: %+v", verb, f)
-		}
-	}
-	if left := tables(t, ns); len(left) > 0 {
-		t.Errorf("left: %v", left)
 	}
 }
 
@@ -368,16 +171,4 @@ func TestAddAfterAKilledAddConverges(t *testing.T) {
 		call{verb: "CHECK", netns: ns.Path(), stdin: stdin}.run(t).succeeded(t)
 		call{verb: "DEL", netns: ns.Path(), stdin: stdin}.run(t).succeeded(t)
 	}
-}
-
-func sameJSON(t testing.TB, a, b string) bool {
-	t.Helper()
-	var x, y any
-	if err := json.Unmarshal([]byte(a), &x); err != nil {
-		t.Fatalf("%v in %s", err, a)
-	}
-	if err := json.Unmarshal([]byte(b), &y); err != nil {
-		t.Fatalf("%v in %s", err, b)
-	}
-	return fmt.Sprint(x) == fmt.Sprint(y)
 }

@@ -20,11 +20,24 @@ func Apply(netnsFD int, plan rules.Plan) error {
 		return err
 	}
 	defer c.CloseLasting()
+	// Somebody who made the table between our look and our transaction has won;
+	// their table is looked at in turn.
+	for range 3 {
+		if err = apply(c, plan); !errors.Is(err, os.ErrExist) {
+			break
+		}
+	}
+	return err
+}
+
+func apply(c *nftables.Conn, plan rules.Plan) error {
 	old, err := installed(c)
 	if err != nil {
 		return err
 	}
-	if old != nil {
+	if old == nil {
+		c.CreateTable(table()) // fails where there is one by now: rules would come twice
+	} else {
 		if found, err := differences(c, old, plan); err == nil && len(found) == 0 {
 			return nil
 		}

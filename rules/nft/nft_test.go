@@ -230,3 +230,23 @@ func ruleCount(p rules.Plan) int {
 	}
 	return n
 }
+
+func TestConcurrentAppliesLeaveOneTable(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		ns := labtest.New(t)
+		p := full(t)
+		errs := make(chan error, 4)
+		for range cap(errs) {
+			go func() { errs <- nft.Apply(ns.FD(), p) }()
+		}
+		for range cap(errs) {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := nft.Check(ns.FD(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

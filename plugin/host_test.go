@@ -1,0 +1,66 @@
+package plugin_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
+)
+
+// wrap runs the plugin as on a kernel without nf_tables.
+func wrap(cmd *exec.Cmd) {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	cmd.Args = append([]string{self, withoutNFTables}, cmd.Args...)
+	cmd.Path = self
+}
+
+func TestAKernelWithoutNFTablesIsNamed(t *testing.T) {
+	t.Parallel()
+	for _, verb := range []string{"ADD", "CHECK"} {
+		f := call{verb: verb, netns: pod(t).Path(), stdin: conf(""), prepare: wrap}.run(t).failed(t)
+		if f.Code != 101 || !strings.Contains(f.Details, "nf_tables") {
+			t.Errorf("%s: %+v", verb, f)
+		}
+	}
+	status := `{"cniVersion":"1.1.0","name":"net","type":"sluice-cni"}`
+	if f := (call{verb: "STATUS", stdin: status, prepare: wrap}).run(t).failed(t); f.Code != 50 || !strings.Contains(f.Details, "nf_tables") {
+		t.Errorf("STATUS: %+v", f)
+	}
+}
+
+func TestAnOrdinaryUserIsToldToBeRoot(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t)
+	ns := pod(t)
+	nobody := func(cmd *exec.Cmd) {
+		copied := filepath.Join("/run", fmt.Sprintf("sluice-cni-%d", time.Now().UnixNano())) // the cache may be root's alone
+		data, err := os.ReadFile(binary())
+		if err == nil {
+			err = os.WriteFile(copied, data, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove(copied) })
+		cmd.Path = copied
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	for _, verb := range []string{"ADD", "CHECK"} {
+		f := call{verb: verb, netns: ns.Path(), stdin: conf(""), prepare: nobody}.run(t).failed(t)
+		if f.Code != 100 || !strings.Contains(f.Details, "needs root") {
+			t.Errorf("%s: %+v", verb, f)
+		}
+	}
+	if left := tables(t, ns); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}

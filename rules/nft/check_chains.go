@@ -1,0 +1,128 @@
+package nft
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+func chainDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Chain) ([]string, error) {
+	all, err := c.ListChainsOfTableFamily(t.Family)
+	if err != nil {
+		return nil, err
+	}
+	have := map[string]*nftables.Chain{}
+	for _, chain := range all {
+		if chain.Table != nil && chain.Table.Name == tableName {
+			have[chain.Name] = chain
+		}
+	}
+	var found []string
+	for _, w := range want {
+		h := have[w.Name]
+		delete(have, w.Name)
+		if h == nil {
+			found = append(found, "chain "+w.Name+": missing")
+			continue
+		}
+		if !sameHook(h, kernelChain(t, w)) {
+			found = append(found, "chain "+w.Name+": its hook, priority or policy was changed")
+		}
+		inRules, err := ruleDifferences(c, t, w)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, inRules...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		found = append(found, "chain "+name+": not sluice's")
+	}
+	return found, nil
+}
+
+func sameHook(have, want *nftables.Chain) bool {
+	if want.Hooknum == nil {
+		return have.Hooknum == nil
+	}
+	return have.Hooknum != nil && *have.Hooknum == *want.Hooknum &&
+		have.Priority != nil && *have.Priority == *want.Priority &&
+		have.Policy != nil && *have.Policy == *want.Policy && have.Type == want.Type
+}
+
+func ruleDifferences(c *nftables.Conn, t *nftables.Table, want rules.Chain) ([]string, error) {
+	have, err := c.GetRules(t, &nftables.Chain{Name: want.Name})
+	if err != nil {
+		return nil, err
+	}
+	var haveText, wantText []string
+	for _, r := range have {
+		haveText = append(haveText, describe(commentOf(r.UserData), r.Exprs))
+	}
+	for _, r := range want.Rules {
+		wantText = append(wantText, describe(r.Name, expressions(r, nil)))
+	}
+	if slices.Equal(haveText, wantText) {
+		return nil, nil
+	}
+	return compareRules(want, have, haveText, wantText), nil
+}
+
+// compareRules finds for each rule of the plan whether it is there, there with
+// another content, or gone; then what is there and belongs to nobody.
+func compareRules(want rules.Chain, have []*nftables.Rule, haveText, wantText []string) []string {
+	var found []string
+	left := map[string]int{}
+	names := map[string]int{}
+	for i, text := range haveText {
+		left[text]++
+		names[commentOf(have[i].UserData)]++
+	}
+	for i, r := range want.Rules {
+		switch {
+		case left[wantText[i]] > 0:
+			left[wantText[i]]--
+		case names[r.Name] > 0:
+			found = append(found, fmt.Sprintf("chain %s: rule %q was changed", want.Name, r.Name))
+			names[r.Name]--
+			continue
+		default:
+			found = append(found, fmt.Sprintf("chain %s: rule %q is missing", want.Name, r.Name))
+		}
+		names[r.Name]--
+	}
+	for _, r := range have {
+		name := commentOf(r.UserData)
+		if n, ok := names[name]; ok && n > 0 {
+			found = append(found, fmt.Sprintf("chain %s: rule %q (handle %d) is not sluice's", want.Name, name, r.Handle))
+			names[name]--
+		}
+	}
+	if len(found) == 0 {
+		found = append(found, "chain "+want.Name+": the order of its rules was changed")
+	}
+	return found
+}
+
+// describe writes a rule in a form that is the same for what was sent and what
+// the kernel gives back: it drops the set ids of a transaction, and the register
+// that the library does not read back from "ct zone set".
+func describe(name string, exprs []expr.Any) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q", name)
+	for _, e := range exprs {
+		switch e := e.(type) {
+		case *expr.Lookup:
+			fmt.Fprintf(&b, " lookup %d %s %t", e.SourceRegister, e.SetName, e.Invert)
+		case *expr.Ct:
+			fmt.Fprintf(&b, " ct %d", e.Key)
+		default:
+			fmt.Fprintf(&b, " %T%+v", e, e)
+		}
+	}
+	return b.String()
+}
