@@ -1,7 +1,5 @@
 package mesh
 
-import "net/netip"
-
 // listener puts together all that is declared on one port.
 func (b *viewBuilder) listener(use *portInUse) *Listener {
 	l := &Listener{
@@ -121,10 +119,4 @@ func matchesOn(all []HTTPMatch, port uint16) ([]HTTPMatch, bool) {
 		}
 	}
 	return out, n > 0
-}
-
-// prefixTable finds the longest range that holds an address.
-type prefixTable struct {
-	routes  map[netip.Prefix]*TCPRoute
-	lengths []uint8 // those in use, IPv4 and IPv6 together, the longest first
 }

@@ -1,0 +1,88 @@
+package file
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// commit writes every new content beside its file first, so that what can fail
+// has failed before anything changes, and then puts them in place.
+func (t *transaction) commit() error {
+	temporary := make(map[string]string)
+	defer func() {
+		for _, path := range temporary {
+			os.Remove(path)
+		}
+	}()
+	for name, data := range t.after {
+		if data == nil {
+			continue
+		}
+		path, err := writeBeside(t.target(name), data)
+		if err != nil {
+			return fmt.Errorf("%q: cannot be written (%s); nothing was changed", filepath.Join(t.dir, name), reason(err))
+		}
+		temporary[name] = path
+	}
+	// New content first: whoever dies in between leaves an object twice, never none.
+	for name, path := range temporary {
+		if err := os.Rename(path, t.target(name)); err != nil {
+			return err
+		}
+		delete(temporary, name)
+	}
+	for name, data := range t.after {
+		if data == nil {
+			if err := os.Remove(filepath.Join(t.dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	return syncDirectory(t.dir)
+}
+
+// target is the file behind a name, so that a link stays a link.
+func (t *transaction) target(name string) string {
+	path := filepath.Join(t.dir, name)
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
+}
+
+// writeBeside writes data to the disk, under a hidden name in path's directory.
+func writeBeside(path string, data []byte) (temporary string, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".sluice-*.tmp")
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if closing := f.Close(); err == nil {
+			err = closing
+		}
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	mode := os.FileMode(0o644)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	if _, err := f.Write(data); err != nil {
+		return "", err
+	}
+	if err := f.Chmod(mode); err != nil {
+		return "", err
+	}
+	return f.Name(), f.Sync()
+}
+
+func syncDirectory(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
