@@ -65,9 +65,6 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, issue := range store.Issues() {
-		log.Warn(issue.String())
-	}
 	access, closeAccess, err := openOutput("access-log", o.accessLog, c.OutOrStdout())
 	if err != nil {
 		return err
