@@ -242,7 +242,7 @@ func (h *httpConn) interim() error {
 	}
 	b := http1.AppendStatusLine(h.back[:0], h.resp.Status, h.resp.Reason)
 	for i := range h.resp.Fields {
-		if f := &h.resp.Fields[i]; !f.Hop {
+		if f := &h.resp.Fields[i]; !f.Hop && f.ID != http1.ContentLength { // RFC 9110 §8.6
 			b = f.Append(b)
 		}
 	}

@@ -191,7 +191,7 @@ func (h *httpConn) sendUntilClose(up *upstreamConn, rechunk bool) error {
 		}
 		up.read.within(time.Now(), streamIdleTimeout)
 		err := up.in.fill(up.Conn)
-		if err == io.EOF { // not io.ErrUnexpectedEOF: TLS that ends without a goodbye may have been cut (RFC 9112 §9.8)
+		if err == io.EOF { // not errNoGoodbye, which may be a cut (RFC 9112 §9.8)
 			if rechunk {
 				h.back = http1.AppendLastChunk(h.back, nil)
 			}

@@ -215,7 +215,7 @@ func pump(dst, src net.Conn, ahead *buffer) (int64, error) {
 	}
 	ahead.release()
 	n, err := io.Copy(dst, src)
-	if err == nil {
+	if err == nil || errors.Is(err, errNoGoodbye) { // as Envoy: the protocol inside knows its own end
 		err = closeWrite(dst)
 	}
 	return first + n, err

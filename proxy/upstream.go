@@ -81,7 +81,7 @@ func (u *upstream) put(c *upstreamConn) {
 	c.read.cap(time.Time{})
 	c.in.release()
 	c.since = time.Now()
-	if !u.keep(c) {
+	if !c.quiet() || !u.keep(c) {
 		c.close()
 	}
 }
@@ -143,7 +143,7 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	c.probe = c.peek
 	c.read.set, c.write.set = tcp.SetReadDeadline, tcp.SetWriteDeadline
 	if c.raw, err = tcp.SyscallConn(); err == nil && u.cluster.TLS != nil {
-		c.Conn, err = u.tls.handshake(ctx, tcp, key.sni, alpn)
+		c.Conn, err = u.tls.handshake(ctx, underTLS{tcp}, key.sni, alpn)
 		if err != nil {
 			err = &connectError{err: err, tls: true}
 		}
