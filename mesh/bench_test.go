@@ -85,6 +85,19 @@ func BenchmarkBuild30000(b *testing.B) {
 	}
 }
 
+// BenchmarkRebuildAfterOneChange is Build and one view after one resource of
+// 30 000 was replaced.
+func BenchmarkRebuildAfterOneChange(b *testing.B) {
+	resources := decodeAll(b, crowd(10_000))
+	one := decodeAll(b, crowd(1))[1]
+	Build(resources, Options{})
+	for b.Loop() {
+		resources[1] = &Resource{APIVersion: one.APIVersion, Kind: one.Kind, Namespace: one.Namespace, Name: one.Name, Spec: one.Spec, Source: one.Source}
+		s, _ := Build(resources, Options{})
+		s.View(Workload{})
+	}
+}
+
 func BenchmarkView30000(b *testing.B) {
 	resources := decodeAll(b, crowd(10_000))
 	for b.Loop() {

@@ -30,7 +30,7 @@ func Build(resources []*Resource, opts Options) (*Snapshot, Issues) {
 	var issues Issues
 	s.resources, issues = unique(resources)
 	for _, r := range s.resources {
-		s.compile(r)
+		s.add(r)
 	}
 	issues = append(issues, s.conflicts(opts.Partial)...)
 	issues.Sort()
@@ -53,15 +53,34 @@ func unique(resources []*Resource) ([]*Resource, Issues) {
 	return out, issues
 }
 
-func (s *Snapshot) compile(r *Resource) {
-	switch spec := r.Spec.(type) {
-	case *networking.ServiceEntry:
-		s.services = append(s.services, compileService(r, spec))
-	case *networking.VirtualService:
-		s.virtuals = append(s.virtuals, compileVirtualService(r, spec))
-	case *networking.DestinationRule:
-		s.rules.add(r.Namespace, compileRule(r, spec))
-	case *networking.Sidecar:
-		s.sidecars = append(s.sidecars, compileSidecar(r, spec))
+// add puts a resource's compiled form where it belongs.
+func (s *Snapshot) add(r *Resource) {
+	switch c := r.compile().(type) {
+	case *service:
+		s.services = append(s.services, c)
+	case *virtualService:
+		s.virtuals = append(s.virtuals, c)
+	case *rule:
+		s.rules.add(r.Namespace, c)
+	case *sidecar:
+		s.sidecars = append(s.sidecars, c)
 	}
+}
+
+// compile does its work once, whatever number of snapshots the resource is part
+// of: building after a change compiles what changed.
+func (r *Resource) compile() any {
+	r.once.Do(func() {
+		switch spec := r.Spec.(type) {
+		case *networking.ServiceEntry:
+			r.compiled = compileService(r, spec)
+		case *networking.VirtualService:
+			r.compiled = compileVirtualService(r, spec)
+		case *networking.DestinationRule:
+			r.compiled = compileRule(r, spec)
+		case *networking.Sidecar:
+			r.compiled = compileSidecar(r, spec)
+		}
+	})
+	return r.compiled
 }

@@ -142,13 +142,13 @@ func (c *crossCheck) destinations() {
 
 func (c *crossCheck) routes(v *virtualService, path string, list []destination) {
 	for _, d := range list {
-		field := at(path+".route", d.index) + ".destination"
+		field := func(name string) string { return at(path+".route", d.index) + ".destination." + name }
 		_, entry := c.all.resolve(d.host, v.namespace)
 		switch {
 		case entry == nil:
-			c.warn(v.resource, field+".host", d.host, "no ServiceEntry registers it, so requests are answered 503; register it or correct the name")
+			c.warn(v.resource, field("host"), d.host, "no ServiceEntry registers it, so requests are answered 503; register it or correct the name")
 		case d.port != 0 && !entry.has(d.port):
-			c.warn(v.resource, field+".port.number", fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
+			c.warn(v.resource, field("port.number"), fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
 		}
 	}
 }

@@ -15,6 +15,7 @@ package mesh
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -29,6 +30,9 @@ type Resource struct {
 	Extent                            Extent
 
 	fields []fieldPosition
+
+	once     sync.Once
+	compiled any // *service, *virtualService, *rule or *sidecar
 }
 
 // Extent is where an object stands in the bytes it was decoded from.

@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -122,6 +124,23 @@ func TestPortLevelSettingsReplaceTheWholePolicy(t *testing.T) {
 	if secure.TLS == nil || secure.ConnectTimeout != defaultConnectTimeout {
 		t.Errorf("port 443 inherits: %+v", secure)
 	}
+}
+
+func TestViewsAndSnapshotsOfTheSameResourcesMayBeBuiltAtOnce(t *testing.T) {
+	t.Parallel()
+	s, _ := build(t, entry("s", "hosts: [x.com], "+onlyHTTP), Options{})
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			other, _ := Build(s.Resources(), Options{})
+			for _, snapshot := range []*Snapshot{s, other} {
+				if httpCluster(snapshot.View(Workload{Namespace: fmt.Sprintf("n%d", i%3)}), 80, "x.com") == "" {
+					t.Error("not found")
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestWorkloadsThatSeeTheSameShareAView(t *testing.T) {
