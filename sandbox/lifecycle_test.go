@@ -117,7 +117,7 @@ func TestNothingIsLeftWhenTheProgramIsKilled(t *testing.T) {
 func TestSignalsReachTheCommand(t *testing.T) {
 	t.Parallel()
 	eachUser(t, func(t *testing.T, u user) {
-		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
+		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGWINCH} {
 			s := start(t, u, `trap "echo caught; exit 7" `+strconv.Itoa(int(sig))+`; echo ready; while :; do sleep 0.05; done`)
 			s.line(t)
 			s.cmd.Process.Signal(sig)
@@ -141,19 +141,4 @@ func TestUncaughtSignalIsTheExitCode(t *testing.T) {
 			t.Errorf("%v: ended with %v", sig, s.cmd.ProcessState)
 		}
 	}
-}
-
-func TestStoppingTheProgramStopsTheCommand(t *testing.T) {
-	t.Parallel()
-	s := start(t, user{}, "echo ready; while :; do sleep 0.05; done")
-	s.line(t)
-	state := func(pid int) string {
-		data, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		_, rest, _ := cutLast(string(data), ") ")
-		return rest[:min(1, len(rest))]
-	}
-	s.cmd.Process.Signal(syscall.SIGTSTP)
-	eventually(t, "the command stops", func() bool { return state(s.command) == "T" })
-	s.cmd.Process.Signal(syscall.SIGCONT)
-	eventually(t, "the command goes on", func() bool { return state(s.command) != "T" })
 }
