@@ -58,16 +58,19 @@ func objectsToDelete(c *cobra.Command, files, args []string) ([]mesh.Identity, e
 }
 
 func objectsIn(c *cobra.Command, files []string) ([]mesh.Identity, error) {
-	in, err := readStreams(c, files)
+	streams, err := readStreams(c, files)
 	if err != nil {
 		return nil, err
 	}
 	var objects []mesh.Identity
-	for _, o := range mesh.Locate(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace}) {
-		objects = append(objects, o.Identity)
-	}
-	if len(objects) == 0 {
-		return nil, fmt.Errorf("%s: holds no object; name at least one", in.Name)
+	for _, in := range streams {
+		found := mesh.Locate(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
+		if len(found) == 0 {
+			return nil, fmt.Errorf("%s: holds no object; name at least one", in.Name)
+		}
+		for _, o := range found {
+			objects = append(objects, o.Identity)
+		}
 	}
 	return objects, nil
 }

@@ -47,7 +47,7 @@ about any of them none.`,
 	}, file.Directory.Apply)
 }
 
-type writeOperation func(file.Directory, file.Stream) ([]file.Change, mesh.Issues, error)
+type writeOperation func(file.Directory, ...file.Stream) ([]file.Change, mesh.Issues, error)
 
 func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
 	files := filenameFlag(c)
@@ -65,11 +65,11 @@ func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
 	return c
 }
 
-func runWrite(c *cobra.Command, in file.Stream, write writeOperation) error {
-	changes, issues, err := write(directory(c), in)
+func runWrite(c *cobra.Command, in []file.Stream, write writeOperation) error {
+	changes, issues, err := write(directory(c), in...)
 	printIssues(c, issues)
 	if n := len(issues.Of(mesh.Error)); n > 0 {
-		return hinted(fmt.Errorf("%s: nothing was written, for %s", in.Name, count(n, "error")), "correct what is listed above and try again")
+		return hinted(fmt.Errorf("nothing was written, for %s", count(n, "error")), "correct what is listed above and try again")
 	}
 	if asType[*file.ExistsError](err) {
 		return hinted(err, "nothing was written; 'sluice apply' replaces what is there")
@@ -93,32 +93,19 @@ func filenameFlag(c *cobra.Command) *[]string {
 	return files
 }
 
-// readStreams makes one stream of several files, so that all of it or nothing is
-// written.
-func readStreams(c *cobra.Command, names []string) (file.Stream, error) {
-	var all file.Stream
+// readStreams reads everything that is named, or says what cannot be read.
+func readStreams(c *cobra.Command, names []string) ([]file.Stream, error) {
+	var all []file.Stream
 	var problems []error
-	for i, name := range names {
+	for _, name := range names {
 		in, err := readStream(c, name)
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		if i == 0 {
-			all = in
-			continue
-		}
-		all.Name += "+" + in.Name
-		all.Data = fmt.Appendf(all.Data, "%s---\n%s", lineEnd(all.Data), in.Data)
+		all = append(all, in)
 	}
 	return all, errors.Join(problems...)
-}
-
-func lineEnd(data []byte) string {
-	if len(data) > 0 && data[len(data)-1] != '\n' {
-		return "\n"
-	}
-	return ""
 }
 
 func count(n int, noun string) string {

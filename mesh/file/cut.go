@@ -14,30 +14,34 @@ import (
 // cut takes objects out of a file's text and leaves every other byte as it is.
 func cut(path string, data []byte, gone map[mesh.Identity]bool) ([]byte, error) {
 	objects := mesh.Locate(path, data, mesh.DecodeOptions{})
-	out := slices.Clone(data)
-	for _, group := range slices.Backward(byDocument(objects)) {
+	if !slices.ContainsFunc(objects, func(o mesh.Located) bool { return gone[o.Identity] }) {
+		return data, nil
+	}
+	var out []byte
+	done := 0 // of data
+	for _, group := range byDocument(objects) {
+		extent := group[0].Extent
 		var items []int
-		stay := false
 		for _, o := range group {
 			if gone[o.Identity] {
 				items = append(items, o.Extent.Item)
-			} else {
-				stay = true
 			}
 		}
-		extent := group[0].Extent
 		switch {
 		case len(items) == 0:
-		case !stay:
-			out = slices.Delete(out, extent.Start, endOfContent(data, extent))
+		case len(items) == len(group):
+			out = append(out, data[done:extent.Start]...)
+			done = endOfContent(data, extent)
 		default:
-			list, err := cutItems(data[extent.Start:extent.End], items)
+			rest, err := cutItems(data[extent.Start:extent.End], items)
 			if err != nil {
 				return nil, cannotCut(path, group, gone)
 			}
-			out = slices.Replace(out, extent.Start, extent.End, list...)
+			out = append(append(out, data[done:extent.Start]...), rest...)
+			done = extent.End
 		}
 	}
+	out = append(out, data[done:]...)
 	if !onlyTheseGone(path, data, out, gone) {
 		return nil, cannotCut(path, objects, gone)
 	}

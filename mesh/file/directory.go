@@ -3,10 +3,8 @@ package file
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -56,92 +54,79 @@ type Stream struct {
 	Data            []byte
 }
 
-// Create writes the objects of a stream, all or none of them. The issues are the
-// stream's; with an error among them nothing is written.
-func (d Directory) Create(in Stream) ([]Change, mesh.Issues, error) {
-	return d.write(in, func(t *transaction, resources []*mesh.Resource) ([]Change, error) {
+// Create writes the objects of streams, all or none of them, each stream as it was
+// typed into a file of its own. The issues are the streams'; with an error among
+// them nothing is written.
+func (d Directory) Create(streams ...Stream) ([]Change, mesh.Issues, error) {
+	return d.write(streams, func(t *transaction, parts []part) ([]Change, error) {
 		exists := &ExistsError{}
 		var changes []Change
-		for _, r := range resources {
-			if at, ok := t.find(r.Identity()); ok {
-				exists.Objects = append(exists.Objects, at.Located)
+		for _, p := range parts {
+			for _, r := range p.resources {
+				if at, ok := t.find(r.Identity()); ok {
+					exists.Objects = append(exists.Objects, at.Located)
+				}
+				changes = append(changes, Change{r.Identity(), "created"})
 			}
-			changes = append(changes, Change{r.Identity(), "created"})
 		}
 		if len(exists.Objects) > 0 {
 			return nil, exists
 		}
-		return changes, t.add(in, resources)
+		return changes, t.add(parts, nil)
 	})
 }
 
-// Apply writes the objects of a stream, all or none of them, over those that are
+// Apply writes the objects of streams, all or none of them, over those that are
 // there. What does not change stays where it is. The others move into a file of
-// the stream's own, unless they are all that one file holds: then they stay in it.
-func (d Directory) Apply(in Stream) ([]Change, mesh.Issues, error) {
-	return d.write(in, func(t *transaction, resources []*mesh.Resource) ([]Change, error) {
+// their stream's own, unless they are all that one file holds: then they stay in it.
+func (d Directory) Apply(streams ...Stream) ([]Change, mesh.Issues, error) {
+	return d.write(streams, func(t *transaction, parts []part) ([]Change, error) {
 		var changes []Change
 		var replaced []mesh.Identity
 		unchanged := make(map[mesh.Identity]bool)
-		for _, r := range resources {
-			at, there := t.find(r.Identity())
-			switch {
-			case !there:
-				changes = append(changes, Change{r.Identity(), "created"})
-			case equal(t.resource(at), r):
-				changes = append(changes, Change{r.Identity(), "unchanged"})
-				unchanged[r.Identity()] = true
-			default:
-				changes = append(changes, Change{r.Identity(), "configured"})
-				replaced = append(replaced, r.Identity())
+		for _, p := range parts {
+			for _, r := range p.resources {
+				at, there := t.find(r.Identity())
+				done := "configured"
+				switch {
+				case !there:
+					done = "created"
+				case equal(t.resource(at), r):
+					done = "unchanged"
+					unchanged[r.Identity()] = true
+				default:
+					replaced = append(replaced, r.Identity())
+				}
+				changes = append(changes, Change{r.Identity(), done})
 			}
 		}
-		return changes, t.apply(in, resources, replaced, unchanged)
+		return changes, t.apply(parts, replaced, unchanged)
 	})
 }
 
-// apply puts a stream in the place of what it replaces.
-func (t *transaction) apply(in Stream, resources []*mesh.Resource, replaced []mesh.Identity, unchanged map[mesh.Identity]bool) error {
-	all := append(slices.Collect(maps.Keys(unchanged)), replaced...)
-	switch {
-	case len(unchanged) == len(resources):
-		return nil
-	case t.isWholeFile(all, len(resources)):
-		return t.replaceFile(all[0], in)
-	}
-	if err := t.remove(replaced); err != nil {
-		return err
-	}
-	data, err := withNamespace(in)
-	if err != nil {
-		return err
-	}
-	rest, err := cut(in.Name, data, unchanged)
-	if err != nil {
-		return err
-	}
-	resources = slices.DeleteFunc(resources, func(r *mesh.Resource) bool { return unchanged[r.Identity()] })
-	t.after[t.freeName(resources[0].Identity())] = rest
-	return nil
+// part is a stream and what it holds.
+type part struct {
+	Stream
+	resources []*mesh.Resource
 }
 
-// write checks a stream together with what is there and lets change write it.
-func (d Directory) write(in Stream, change func(*transaction, []*mesh.Resource) ([]Change, error)) ([]Change, mesh.Issues, error) {
-	resources, issues := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
-	if issues.HasErrors() {
-		return nil, issues, nil
-	}
-	if len(resources) == 0 {
-		return nil, issues, errors.New(in.Name + ": holds no object; write at least one")
+// write checks streams together with what is there and lets change write them.
+func (d Directory) write(streams []Stream, change func(*transaction, []part) ([]Change, error)) ([]Change, mesh.Issues, error) {
+	parts, issues, err := decode(streams)
+	if err != nil || issues.HasErrors() {
+		return nil, issues, err
 	}
 	t, err := d.begin()
 	if err != nil {
 		return nil, issues, err
 	}
 	defer t.end()
-	issues = append(issues, t.together(resources, d.Options)...)
+	issues = append(issues, t.together(parts, d.Options)...)
 	issues.Sort()
-	changes, err := change(t, resources)
+	if issues.HasErrors() { // an object in two streams
+		return nil, issues, nil
+	}
+	changes, err := change(t, parts)
 	if err == nil {
 		err = t.commit()
 	}
@@ -149,6 +134,22 @@ func (d Directory) write(in Stream, change func(*transaction, []*mesh.Resource) 
 		return nil, issues, err
 	}
 	return changes, issues, nil
+}
+
+func decode(streams []Stream) ([]part, mesh.Issues, error) {
+	var parts []part
+	var issues mesh.Issues
+	var empty []error
+	for _, in := range streams {
+		resources, more := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
+		issues = append(issues, more...)
+		if len(resources) == 0 && !more.HasErrors() {
+			empty = append(empty, errors.New(in.Name+": holds no object; write at least one"))
+		}
+		parts = append(parts, part{in, resources})
+	}
+	issues.Sort()
+	return parts, issues, errors.Join(empty...)
 }
 
 // Delete removes those of the objects that are there. The others are named in a

@@ -184,12 +184,14 @@ func holds(f *source, id mesh.Identity) bool {
 
 // clashesWith lists all that one file has in common with another.
 func clashesWith(loser, winner *source, candidate map[*source][]*mesh.Resource) mesh.Issues {
+	has := make(map[mesh.Identity]*mesh.Resource)
+	for _, r := range candidate[winner] {
+		has[r.Identity()] = r
+	}
 	var out mesh.Issues
 	for _, r := range candidate[loser] {
-		for _, other := range candidate[winner] {
-			if r.Identity() == other.Identity() {
-				out = append(out, mesh.DuplicateIssue(r, other))
-			}
+		if other := has[r.Identity()]; other != nil {
+			out = append(out, mesh.DuplicateIssue(r, other))
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package file
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,9 @@ type transaction struct {
 	before  map[string][]byte
 	after   map[string][]byte // by name; nil: the file goes
 	objects map[mesh.Identity]place
+
+	decoded map[string][]*mesh.Resource // files, as far as they were looked into
+	usable  map[mesh.Identity]*mesh.Resource
 }
 
 // place is where an object stands.
@@ -41,6 +45,7 @@ func (d Directory) begin() (*transaction, error) {
 	t := &transaction{
 		dir: d.Path, unlock: unlock,
 		before: make(map[string][]byte), after: make(map[string][]byte), objects: make(map[mesh.Identity]place),
+		decoded: make(map[string][]*mesh.Resource), usable: make(map[mesh.Identity]*mesh.Resource),
 	}
 	if t.names, err = list(d.Path); err != nil {
 		t.end()
@@ -80,14 +85,23 @@ func (t *transaction) find(id mesh.Identity) (place, bool) {
 	return p, ok
 }
 
-// resource decodes the object at a place, nil when it cannot be used.
-func (t *transaction) resource(at place) *mesh.Resource {
-	resources, _ := mesh.Decode(at.file, t.before[at.file], mesh.DecodeOptions{})
-	i := slices.IndexFunc(resources, func(r *mesh.Resource) bool { return r.Identity() == at.Identity })
-	if i < 0 {
-		return nil
+// resources decodes a file, once.
+func (t *transaction) resources(name string) []*mesh.Resource {
+	if _, done := t.decoded[name]; !done {
+		t.decoded[name], _ = mesh.Decode(filepath.Join(t.dir, name), t.before[name], mesh.DecodeOptions{})
+		for _, r := range t.decoded[name] {
+			if at := t.objects[r.Identity()]; at.file == name {
+				t.usable[r.Identity()] = r
+			}
+		}
 	}
-	return resources[i]
+	return t.decoded[name]
+}
+
+// resource is the object at a place, nil when it cannot be used.
+func (t *transaction) resource(at place) *mesh.Resource {
+	t.resources(at.file)
+	return t.usable[at.Identity]
 }
 
 func equal(a, b *mesh.Resource) bool {
@@ -109,60 +123,86 @@ func equalMaps(a, b map[string]string) bool {
 
 // together gives what Build says once new resources are among those that are
 // there, in the order in which a Store will read them, and does not say already.
-func (t *transaction) together(resources []*mesh.Resource, opts mesh.Options) mesh.Issues {
+func (t *transaction) together(parts []part, opts mesh.Options) mesh.Issues {
 	replaced := make(map[mesh.Identity]bool)
-	for _, r := range resources {
-		replaced[r.Identity()] = true
+	byName := make(map[string][]*mesh.Resource)
+	for _, p := range parts {
+		name := t.freeName(p.resources[0].Identity())
+		byName[name] = append(byName[name], p.resources...)
+		for _, r := range p.resources {
+			replaced[r.Identity()] = true
+		}
 	}
-	own := t.freeName(resources[0].Identity())
-	names := append(slices.Clone(t.names), own)
+	names := append(slices.Collect(maps.Keys(byName)), t.names...)
 	slices.Sort(names)
 	var all, there []*mesh.Resource
 	for _, name := range names {
-		if name == own {
-			all = append(all, resources...)
-			continue
+		all = append(all, byName[name]...)
+		for _, r := range t.resources(name) {
+			there = append(there, r)
+			if !replaced[r.Identity()] {
+				all = append(all, r)
+			}
 		}
-		found, _ := mesh.Decode(filepath.Join(t.dir, name), t.before[name], mesh.DecodeOptions{})
-		there = append(there, found...)
-		all = append(all, slices.DeleteFunc(found, func(r *mesh.Resource) bool { return replaced[r.Identity()] })...)
 	}
 	_, issues := mesh.Build(all, opts)
 	_, before := mesh.Build(there, opts)
-	return slices.DeleteFunc(issues, func(i mesh.Issue) bool { return slices.Contains(before, i) })
+	said := make(map[mesh.Issue]bool, len(before))
+	for _, i := range before {
+		said[i] = true
+	}
+	return slices.DeleteFunc(issues, func(i mesh.Issue) bool { return said[i] })
 }
 
-// isWholeFile says whether the objects are all that one file holds.
-func (t *transaction) isWholeFile(objects []mesh.Identity, count int) bool {
-	if len(objects) == 0 || len(objects) != count {
-		return false
-	}
-	file := t.objects[objects[0]].file
-	for _, id := range objects {
-		if t.objects[id].file != file {
-			return false
+// apply puts streams in the place of what they replace.
+func (t *transaction) apply(parts []part, replaced []mesh.Identity, unchanged map[mesh.Identity]bool) error {
+	if file, ok := t.sameObjects(parts); ok {
+		if len(replaced) == 0 {
+			return nil
 		}
-	}
-	return len(mesh.Locate(file, t.before[file], mesh.DecodeOptions{})) == len(objects)
-}
-
-// replaceFile gives the file of an object a new content.
-func (t *transaction) replaceFile(id mesh.Identity, in Stream) error {
-	data, err := withNamespace(in)
-	if err != nil {
+		data, err := withNamespace(parts[0].Stream)
+		t.after[file] = data
 		return err
 	}
-	t.after[t.objects[id].file] = data
-	return nil
-}
-
-// add puts a stream into a file of its own, as it was written.
-func (t *transaction) add(in Stream, resources []*mesh.Resource) error {
-	data, err := withNamespace(in)
-	if err != nil {
+	if err := t.remove(replaced); err != nil {
 		return err
 	}
-	t.after[t.freeName(resources[0].Identity())] = data
+	return t.add(parts, unchanged)
+}
+
+// sameObjects finds the file that holds the objects of a single stream and no
+// others.
+func (t *transaction) sameObjects(parts []part) (file string, ok bool) {
+	if len(parts) != 1 {
+		return "", false
+	}
+	for i, r := range parts[0].resources {
+		at, there := t.objects[r.Identity()]
+		if !there || i > 0 && at.file != file {
+			return "", false
+		}
+		file = at.file
+	}
+	return file, len(mesh.Locate(file, t.before[file], mesh.DecodeOptions{})) == len(parts[0].resources)
+}
+
+// add puts each stream, without what is there unchanged, into a file of its own,
+// as it was written.
+func (t *transaction) add(parts []part, unchanged map[mesh.Identity]bool) error {
+	for _, p := range parts {
+		first := slices.IndexFunc(p.resources, func(r *mesh.Resource) bool { return !unchanged[r.Identity()] })
+		if first < 0 {
+			continue
+		}
+		data, err := withNamespace(p.Stream)
+		if err != nil {
+			return err
+		}
+		if data, err = cut(p.Name, data, unchanged); err != nil {
+			return err
+		}
+		t.after[t.freeName(p.resources[first].Identity())] = data
+	}
 	return nil
 }
 
