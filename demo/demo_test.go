@@ -111,6 +111,21 @@ func TestMissingPluginsAreNamed(t *testing.T) {
 	}
 }
 
+func TestForbiddenNamespacesAreExplained(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("sh", "-c", "echo 0 > /proc/sys/user/max_net_namespaces; exec "+filepath.Join(install(t), "sluice")+" demo")
+	// The limit belongs to a user namespace of the test's own.
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, code := play(t, cmd)
+	if code != 1 || !strings.Contains(out, "may not make") || !strings.Contains(out, "hint: as root") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
 func TestStoppedDemoLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := install(t)

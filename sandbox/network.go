@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -57,9 +58,17 @@ func makeNetwork() error {
 	return nil
 }
 
+// hasIPv6 is false where the kernel has none or the administrator switched it
+// off for new namespaces (net.core.devconf_inherit_init_net): then IPv6 connects
+// fail at once, as they do outside.
 func hasIPv6() bool {
-	_, err := os.Stat("/proc/net/if_inet6")
-	return err == nil
+	for _, scope := range []string{"all", "default"} {
+		disabled, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + scope + "/disable_ipv6")
+		if err != nil || strings.TrimSpace(string(disabled)) != "0" {
+			return false
+		}
+	}
+	return true
 }
 
 // listenerSet holds the sockets while they are inside. Each is bound to a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -41,7 +42,8 @@ func runDemo(c *cobra.Command, step bool, plugins string) error {
 		return err
 	}
 	inside, code, err := lab.Isolate()
-	if errors.Is(err, lab.ErrNoNamespaces) {
+	// A security module may let the namespaces be made and then forbid all in them.
+	if errors.Is(err, lab.ErrNoNamespaces) || errors.Is(err, fs.ErrPermission) {
 		return hinted(err, "as root it works without: sudo "+self+" demo")
 	}
 	if err != nil {

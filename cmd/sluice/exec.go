@@ -41,11 +41,12 @@ there is no such command, 126 when it cannot be executed. What it leaves running
 is ended with it. Loopback is the command's own: servers on this machine's
 127.0.0.1 are not there, except a resolver.
 
-An ordinary user's command has no capability over the namespace. Run by root, the
-command stays root and loses what could lead out: NET_ADMIN, NET_RAW, SYS_ADMIN,
-SYS_PTRACE, SYS_MODULE, SYS_RAWIO, BPF, PERFMON, CHECKPOINT_RESTORE. exec governs
-programs; it does not imprison one that asks another on the machine (a Docker
-socket, systemd) to act for it.`,
+An ordinary user's command has no capability over the namespace, and sees no other
+user: sudo and the like do not work in it. Run by root, the command stays root and
+loses what could lead out: NET_ADMIN, NET_RAW, SYS_ADMIN, SYS_PTRACE, SYS_MODULE,
+SYS_RAWIO, BPF, PERFMON, CHECKPOINT_RESTORE. exec governs programs; it does not
+imprison one that asks another on the machine (a Docker socket, systemd) to act
+for it.`,
 		Example: `  sluice exec -- curl http://httpbin.org/headers
   sluice exec --include-ip-ranges 10.0.0.0/8 --outbound-policy ALLOW_ANY -- make test`,
 		Args: arguments(cobra.MinimumNArgs(1)),
