@@ -17,8 +17,11 @@ const (
 	isOpaque
 )
 
-// maxSniffed bounds how much of a first line is waited for.
-const maxSniffed = 8 << 10
+// Bounds of what is waited for: a first line, and the method that begins it.
+const (
+	maxSniffed = 8 << 10
+	maxMethod  = 64
+)
 
 var h2Preface = []byte("PRI * HTTP/2.0\r\n")
 
@@ -42,13 +45,10 @@ func sniff(b []byte) kind {
 		return isHTTP2
 	}
 	method, rest, spaced := bytes.Cut(b, []byte(" "))
-	if len(method) > 0 && !http1.IsToken(method) || spaced && len(method) == 0 {
+	switch {
+	case len(method) > 0 && !http1.IsToken(method), spaced && len(method) == 0, len(method) > maxMethod:
 		return isOpaque
-	}
-	if !spaced {
-		if len(method) > 64 {
-			return isOpaque
-		}
+	case !spaced:
 		return unknown
 	}
 	if bytes.HasPrefix(h2Preface, b) {
