@@ -19,7 +19,9 @@ func (s *Snapshot) conflicts(partial bool) Issues {
 	c.barePorts()
 	c.virtualHosts()
 	c.destinations()
+	c.unusedRoutes()
 	c.rules()
+	c.idleOrigination()
 	c.sidecars()
 	return c.issues
 }

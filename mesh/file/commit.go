@@ -51,9 +51,23 @@ func (t *transaction) target(name string) string {
 	return path
 }
 
+// temporaryName is hidden, so that no reader takes it for resources.
+const temporaryName = ".sluice-*.tmp"
+
+// removeLeftovers removes what a writer that was killed left behind. Whoever has
+// the lock is the only writer, so nobody is using them.
+func removeLeftovers(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if mine, _ := filepath.Match(temporaryName, e.Name()); mine {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
 // writeBeside writes data to the disk, under a hidden name in path's directory.
 func writeBeside(path string, data []byte) (temporary string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".sluice-*.tmp")
+	f, err := os.CreateTemp(filepath.Dir(path), temporaryName)
 	if err != nil {
 		return "", err
 	}

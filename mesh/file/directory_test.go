@@ -272,3 +272,16 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 		t.Errorf("left behind: %s", files(t, dir))
 	}
 }
+
+func TestAWriterRemovesWhatAKilledOneLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, ".sluice-123.tmp", "half")
+	write(t, dir, ".mine", "not ours")
+	if _, _, err := (Directory{Path: dir}).Create(Stream{Name: "in", Data: []byte(entryYAML("a"))}); err != nil {
+		t.Fatal(err)
+	}
+	if got := files(t, dir); got != ".mine serviceentry.default.a.yaml" {
+		t.Errorf("files: %s", got)
+	}
+}

@@ -47,6 +47,7 @@ func (d Directory) begin() (*transaction, error) {
 		before: make(map[string][]byte), after: make(map[string][]byte), objects: make(map[mesh.Identity]place),
 		decoded: make(map[string][]*mesh.Resource), usable: make(map[mesh.Identity]*mesh.Resource),
 	}
+	removeLeftovers(d.Path)
 	if t.names, err = list(d.Path); err != nil {
 		t.end()
 		return nil, err
