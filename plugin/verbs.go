@@ -39,11 +39,15 @@ func (v verbs) add(args *skel.CmdArgs) error {
 	for _, w := range c.warnings {
 		v.logf("warning: %s", w)
 	}
-	if err := nft.Apply(int(netns.Fd()), c.plan); err != nil {
+	fd := int(netns.Fd())
+	if err := nft.Apply(fd, c.plan); err != nil {
 		return kernelError("the rules could not be programmed", err)
 	}
+	if err := raiseLoopback(fd); err != nil {
+		return kernelError("the namespace could not be prepared", errors.Join(err, nft.Remove(fd)))
+	}
 	if _, err := v.out.Write(result); err != nil {
-		err = errors.Join(err, nft.Remove(int(netns.Fd())))
+		err = errors.Join(err, nft.Remove(fd))
 		return types.NewError(types.ErrIOFailure, "the result could not be written", oneLine(err))
 	}
 	return nil
@@ -64,6 +68,12 @@ func (v verbs) check(args *skel.CmdArgs) error {
 	}
 	defer netns.Close()
 	err = nft.Check(int(netns.Fd()), c.plan)
+	if err == nil {
+		err = checkLoopback(int(netns.Fd()))
+	}
+	if errors.Is(err, errLoopbackDown) {
+		return types.NewError(codeDrift, "redirected connections cannot arrive", err.Error())
+	}
 	var drift nft.Drift
 	if errors.As(err, &drift) {
 		return types.NewError(codeDrift, "the namespace's rules are not those of the configuration", drift.Error())

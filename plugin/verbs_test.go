@@ -1,13 +1,18 @@
 package plugin_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/internal/lab"
@@ -60,6 +65,36 @@ func TestAddProgramsCheckAgreesDelRemoves(t *testing.T) {
 	}
 	with("ADD").succeeded(t)
 	with("CHECK").succeeded(t)
+}
+
+// `ip netns add` leaves lo down, and redirected connections would hang.
+func TestAddRaisesLoopbackAndCheckSeesItDown(t *testing.T) {
+	t.Parallel()
+	ns := pod(t)
+	lower := func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetDown(lo)
+	}
+	if err := ns.Do(lower); err != nil {
+		t.Fatal(err)
+	}
+	call{verb: "ADD", netns: ns.Path(), stdin: conf("")}.run(t).succeeded(t)
+	call{verb: "CHECK", netns: ns.Path(), stdin: conf("")}.run(t).succeeded(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if _, err := ns.Dial(ctx, "tcp", "127.0.0.1:80"); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("loopback does not carry: %v", err)
+	}
+	if err := ns.Do(lower); err != nil {
+		t.Fatal(err)
+	}
+	if f := (call{verb: "CHECK", netns: ns.Path(), stdin: conf("")}).run(t).failed(t); f.Code != 103 || !strings.Contains(f.Details, "lo: is down") {
+		t.Errorf("%+v", f)
+	}
+	call{verb: "ADD", netns: ns.Path(), stdin: conf("")}.run(t).succeeded(t)
 }
 
 func TestDelForgivesEverything(t *testing.T) {
