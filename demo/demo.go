@@ -65,6 +65,7 @@ func Run(ctx context.Context, o Options) (Result, error) {
 		}
 		if !h.asExpected {
 			r.Different++
+			h.lines = append(h.lines, w.proxySays()...)
 		}
 		p.after(s, h)
 		if h.fatal {

@@ -2,6 +2,7 @@ package demo_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,9 @@ import (
 
 // The demo isolates itself, so these tests need no namespaces of their own.
 func TestMain(m *testing.M) {
+	if os.Getenv("CNI_COMMAND") != "" {
+		os.Exit(pluginThatDoesNothing())
+	}
 	_, err := sluicetest.Build()
 	if err == nil {
 		_, err = cnitest.Build()
@@ -109,6 +113,37 @@ func TestMissingPluginsAreNamed(t *testing.T) {
 	if code != 1 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+func TestDifferencesAreCountedAndFail(t *testing.T) {
+	t.Parallel()
+	dir := install(t)
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "sluice-cni"), self, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, code := play(t, demoIn(dir, nil))
+	m := regexp.MustCompile(`(\d+) steps, (\d+) as expected, (\d+) different`).FindStringSubmatch(lastLine(out))
+	if code != 1 || m == nil || m[3] == "0" || !strings.Contains(out, "✗ happened") {
+		t.Errorf("exit code %d without rules\n%s", code, out)
+	}
+}
+
+// pluginThatDoesNothing stands in for sluice-cni: it passes the result on.
+func pluginThatDoesNothing() int {
+	var conf struct {
+		PrevResult json.RawMessage `json:"prevResult"`
+	}
+	if err := json.NewDecoder(os.Stdin).Decode(&conf); err != nil {
+		return 1
+	}
+	if os.Getenv("CNI_COMMAND") == "ADD" {
+		os.Stdout.Write(conf.PrevResult)
+	}
+	return 0
 }
 
 func TestForbiddenNamespacesAreExplained(t *testing.T) {
@@ -235,7 +270,7 @@ func users(t *testing.T) map[string]*syscall.SysProcAttr {
 func demoIn(dir string, attr *syscall.SysProcAttr) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(dir, "sluice"), "demo")
 	cmd.Dir, cmd.SysProcAttr = "/", attr
-	cmd.Env = append(os.Environ(), "HTTP_PROXY=http://192.0.2.99:1", "http_proxy=http://192.0.2.99:1")
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "HTTP_PROXY=http://192.0.2.99:1", "http_proxy=http://192.0.2.99:1")
 	return cmd
 }
 

@@ -105,6 +105,22 @@ func (p *proxyProcess) waitFor(ctx context.Context, text string, skip int) error
 	}
 }
 
+// proxySays is the end of the proxy's log, for a step that went wrong.
+func (w *world) proxySays() []string {
+	if w.pod == nil || w.pod.proxy == nil {
+		return nil
+	}
+	const enough = 5
+	p := w.pod.proxy
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var said []string
+	for _, line := range p.lines[max(0, len(p.lines)-enough):] {
+		said = append(said, "the proxy's log: "+line)
+	}
+	return said
+}
+
 // stop ends the proxy as Kubernetes would: asked first, then killed.
 func (p *proxyProcess) stop() error {
 	p.cmd.Process.Signal(syscall.SIGTERM)
