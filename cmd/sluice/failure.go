@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/mesh"
 )
 
 // failure is an error with a line that says what to do about it.
@@ -40,9 +42,7 @@ func report(w io.Writer, err error) int {
 	if code := exitCode(0); errors.As(err, &code) {
 		return int(code)
 	}
-	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
-		fmt.Fprintln(w, "error:", line)
-	}
+	printError(w, err)
 	var f *failure
 	if !errors.As(err, &f) {
 		return 1
@@ -54,6 +54,19 @@ func report(w io.Writer, err error) int {
 		return 2
 	}
 	return 1
+}
+
+// printError writes a line per error. Issues say themselves what they are, after
+// their place, which editors and people look for at the beginning.
+func printError(w io.Writer, err error) {
+	var issues mesh.Issues
+	if errors.As(err, &issues) {
+		fmt.Fprintln(w, issues)
+		err = fmt.Errorf("the configuration has %s", count(len(issues), "error"))
+	}
+	for line := range strings.SplitSeq(strings.TrimRight(err.Error(), "\n"), "\n") {
+		fmt.Fprintln(w, "error:", line)
+	}
 }
 
 // arguments turns cobra's complaint about the number of arguments into a usage error.
