@@ -18,7 +18,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "seed of the random configurations and flows; 0 picks one")
-	pairs    = flag.Int("pairs", 2400, "how many (configuration, flow) pairs to try")
+	pairs    = flag.Int("pairs", 4000, "how many (configuration, flow) pairs to try")
 )
 
 // Seed gives the test's seed and logs how to run with it again.
