@@ -18,6 +18,9 @@ type settings struct {
 	attempts int
 }
 
+// maxTimeout bounds the timeout option, as in the C library.
+const maxTimeout = 30 * time.Second
+
 // readSettings reads a resolv.conf. Like the C library it never fails: without a
 // usable file the server is 127.0.0.1, with a 5 s timeout and 2 attempts.
 func readSettings(path string) settings {
@@ -60,7 +63,7 @@ func (s *settings) options(words []string) {
 		}
 		switch name {
 		case "timeout":
-			s.timeout = time.Duration(min(n, 30)) * time.Second
+			s.timeout = time.Second * time.Duration(min(n, int(maxTimeout/time.Second)))
 		case "attempts":
 			s.attempts = min(n, 5)
 		}

@@ -19,15 +19,38 @@ type Exchange func(ctx context.Context, question *dns.Msg, server string) (*dns.
 // dialer makes the sockets; nil is the default one.
 func Through(dialer *net.Dialer) Exchange {
 	return func(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
-		udp := dns.Client{Net: "udp", UDPSize: 1232, Dialer: dialer}
-		m, _, err := udp.ExchangeContext(ctx, q, server)
+		m, err := over(ctx, dns.Client{Net: "udp", UDPSize: 1232, Dialer: dialer, Timeout: maxTimeout}, q, server)
 		if err != nil || !m.Truncated {
 			return m, err
 		}
-		tcp := dns.Client{Net: "tcp", Dialer: dialer}
-		m, _, err = tcp.ExchangeContext(ctx, q, server)
-		return m, err
+		return over(ctx, dns.Client{Net: "tcp", Dialer: dialer, Timeout: maxTimeout}, q, server)
 	}
+}
+
+var errOtherQuestion = errors.New("the answer is to another question")
+
+// over ends with ctx, which dns.Client by itself does not: it knows deadlines,
+// but not that nobody waits any more.
+func over(ctx context.Context, client dns.Client, q *dns.Msg, server string) (*dns.Msg, error) {
+	conn, err := client.DialContext(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	m, _, err := client.ExchangeWithConnContext(ctx, q, conn)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, err
+	case m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError:
+		if len(m.Question) != 1 || !strings.EqualFold(m.Question[0].Name, q.Question[0].Name) || m.Question[0].Qtype != q.Question[0].Qtype {
+			return nil, errOtherQuestion
+		}
+	}
+	return m, nil
 }
 
 // answer is what a lookup found.
@@ -129,6 +152,9 @@ func (r *Resolver) family(ctx context.Context, conf settings, name string, qtype
 
 // plain shortens a network error to what went wrong: the server is named already.
 func plain(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("no answer in time")
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		if op.Timeout() {

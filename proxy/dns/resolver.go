@@ -11,14 +11,15 @@ import (
 
 // TTLs the resolver imposes where DNS gives none or an absurd one.
 const (
-	minTTL      = 1 * time.Second  // of a positive answer
-	maxTTL      = 1 * time.Hour    // of a positive answer
-	negativeTTL = 5 * time.Second  // of "no such name" and "no address"
-	failureTTL  = 2 * time.Second  // of silent or failing servers
-	hostsTTL    = 2 * time.Second  // of a line in /etc/hosts
-	staleFor    = 24 * time.Hour   // how long a last good answer outlives its TTL while servers fail
-	cacheSize   = 10_000           // names; the oldest unused go first
-	sweepEvery  = 60 * time.Second // between removals of what nobody asks for
+	minTTL      = 1 * time.Second        // of a positive answer
+	maxTTL      = 1 * time.Hour          // of a positive answer
+	negativeTTL = 5 * time.Second        // of "no such name" and "no address"
+	failureTTL  = 2 * time.Second        // of silent or failing servers
+	hostsTTL    = 2 * time.Second        // of a line in /etc/hosts
+	staleFor    = 24 * time.Hour         // how long a last good answer outlives its TTL while servers fail
+	staleAfter  = 500 * time.Millisecond // how long a fresh answer is waited for where a stale one is at hand
+	cacheSize   = 10_000                 // names; the oldest unused go first
+	sweepEvery  = 60 * time.Second       // between removals of what nobody asks for
 )
 
 // ErrNotFound is the answer that the name or its addresses do not exist.
@@ -77,8 +78,8 @@ func New(cfg Config) *Resolver {
 
 // Lookup returns a name's addresses, IPv4 first, in the order the server gave
 // them; the slice must not be changed. Lookups of one name at one time are one
-// question. An expired answer is asked for again; when the servers fail it is
-// used on, when they say that the name is gone it is not.
+// question. An expired answer is asked for again; when the servers fail or are
+// slow it is used on, when they say that the name is gone it is not.
 func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
 	name = canonical(name)
 	if a, err := netip.ParseAddr(name); err == nil {
@@ -101,9 +102,15 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 			// The lookup outlives a caller that gives up: others wait for it too.
 			go r.fill(context.WithoutCancel(ctx), name, e)
 		}
-		done := e.done
+		done, stale := e.done, r.stale(e)
 		r.mu.Unlock()
+		var late <-chan time.Time
+		if len(stale) > 0 {
+			late = time.After(staleAfter)
+		}
 		select {
+		case <-late:
+			return stale, nil
 		case <-done:
 			r.mu.Lock()
 			addrs, err := e.addrs, e.err
@@ -113,6 +120,14 @@ func (r *Resolver) Lookup(ctx context.Context, name string) ([]netip.Addr, error
 			return nil, fmt.Errorf("look up %s: %w", name, ctx.Err())
 		}
 	}
+}
+
+// stale returns the last good addresses while they may still be used.
+func (r *Resolver) stale(e *entry) []netip.Addr {
+	if r.now().Sub(e.good) < staleFor {
+		return e.addrs
+	}
+	return nil
 }
 
 // Refresh forgets that an answer is still fresh, at most once a second and name.
