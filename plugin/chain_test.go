@@ -33,6 +33,9 @@ func attach(t *testing.T, version, first, family string) *attachment {
 	t.Helper()
 	a := &attachment{host: labtest.New(t), pod: pod(t)}
 	noDuplicateAddressDetection(t, a.host, a.pod)
+	if err := a.pod.Do(lowerLoopback); err != nil {
+		t.Fatal(err)
+	}
 	list, err := libcni.ConfListFromBytes([]byte(conflist(t, version, first, family)))
 	if err != nil {
 		t.Fatal(err)

@@ -11,13 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // tables names the nftables tables of a namespace.
@@ -67,18 +66,20 @@ func TestAddProgramsCheckAgreesDelRemoves(t *testing.T) {
 	with("CHECK").succeeded(t)
 }
 
+// lowerLoopback leaves a namespace the way `ip netns add` makes it.
+func lowerLoopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetDown(lo)
+}
+
 // `ip netns add` leaves lo down, and redirected connections would hang.
 func TestAddRaisesLoopbackAndCheckSeesItDown(t *testing.T) {
 	t.Parallel()
 	ns := pod(t)
-	lower := func() error {
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetDown(lo)
-	}
-	if err := ns.Do(lower); err != nil {
+	if err := ns.Do(lowerLoopback); err != nil {
 		t.Fatal(err)
 	}
 	call{verb: "ADD", netns: ns.Path(), stdin: conf("")}.run(t).succeeded(t)
@@ -88,7 +89,7 @@ func TestAddRaisesLoopbackAndCheckSeesItDown(t *testing.T) {
 	if _, err := ns.Dial(ctx, "tcp", "127.0.0.1:80"); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("loopback does not carry: %v", err)
 	}
-	if err := ns.Do(lower); err != nil {
+	if err := ns.Do(lowerLoopback); err != nil {
 		t.Fatal(err)
 	}
 	if f := (call{verb: "CHECK", netns: ns.Path(), stdin: conf("")}).run(t).failed(t); f.Code != 103 || !strings.Contains(f.Details, "lo: is down") {
