@@ -17,13 +17,18 @@ import (
 	"time"
 )
 
-// clientEnv tells this program, started as "curl", that it stands in for it.
-const clientEnv = "SLUICE_DEMO_CURL"
+const (
+	// clientEnv tells this program, started as "curl", that it stands in for it.
+	clientEnv = "SLUICE_DEMO_CURL"
+	// standIn is its name beside a real curl.
+	standIn = "small-curl"
+)
 
 // Init takes over when this process was started as the demo's curl; then it does
 // not return. Programs that use the package call it first thing in main.
 func Init() {
-	if filepath.Base(os.Args[0]) == "curl" && os.Getenv(clientEnv) != "" {
+	name := filepath.Base(os.Args[0])
+	if (name == "curl" || name == standIn) && os.Getenv(clientEnv) != "" {
 		os.Exit(client(os.Args[1:], os.Stdout, os.Stderr))
 	}
 }

@@ -80,19 +80,45 @@ var thePage = []string{
 func TestDemoPlaysWithoutCurl(t *testing.T) {
 	t.Parallel()
 	tools := t.TempDir()
-	for _, name := range []string{"sh", "cat", "grep"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(path, filepath.Join(tools, name)); err != nil {
-			t.Fatal(err)
-		}
+	linkTools(t, tools)
+	cmd := demoIn(install(t), nil)
+	cmd.Env = append(cmd.Env, "PATH="+tools)
+	if out, code := play(t, cmd); code != 0 {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+func TestDemoPlaysWithACurlForHTTPOnly(t *testing.T) {
+	t.Parallel()
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Log("no curl here: TestDemoPlaysWithoutCurl is all there is to try")
+		return
+	}
+	tools := t.TempDir()
+	linkTools(t, tools)
+	script := "#!/bin/sh\ncase \"$*\" in --version) echo Protocols: http https;; *telnet*) exit 1;; *) exec " + curl + " \"$@\";; esac\n"
+	if err := os.WriteFile(filepath.Join(tools, "curl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	cmd := demoIn(install(t), nil)
 	cmd.Env = append(cmd.Env, "PATH="+tools)
 	if out, code := play(t, cmd); code != 0 {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// linkTools makes dir a PATH with no more than the demo needs.
+func linkTools(t *testing.T, dir string) {
+	t.Helper()
+	for _, name := range []string{"sh", "cat", "grep"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 func (w *world) callDirectly() []step {
 	steps := []step{
 		w.create("Calling external services directly", "register the cluster's own services, as Kubernetes would", inCluster()),
-		w.portProbe("a database outside, which speaks no HTTP, is not reachable through the proxy", databaseProbe, route{to: hostDatabase, via: nowhere}),
+		w.portProbe("a database outside, which speaks no HTTP, is not reachable through the proxy", w.databaseProbe(), route{to: hostDatabase, via: nowhere}),
 	}
 	for _, p := range providers {
 		if p.name == "IBM Cloud Private" {
@@ -22,7 +22,7 @@ func (w *world) callDirectly() []step {
 		steps[len(steps)-1].do = w.reattach(p)
 		steps = append(steps,
 			w.portProbe("outside: straight", webProbe("http://httpbin.org/headers"), route{hostHTTPBin, straight, "200"}),
-			w.portProbe("outside, no HTTP: straight", databaseProbe, route{hostDatabase, straight, ""}),
+			w.portProbe("outside, no HTTP: straight", w.databaseProbe(), route{hostDatabase, straight, ""}),
 		)
 		for i := range p.services {
 			steps = append(steps, w.portProbe("inside the cluster: through the proxy",
@@ -63,7 +63,9 @@ func (r route) String() string {
 // was reached straight; any other port belongs to the proxy.
 const portFormat = `-w "from port %{local_port}\n"`
 
-const databaseProbe = `curl -sS -m 5 ` + portFormat + ` telnet://` + hostDatabase + `:27017`
+func (w *world) databaseProbe() string {
+	return w.rawClient + ` -sS -m 5 ` + portFormat + ` telnet://` + hostDatabase + `:27017`
+}
 
 func webProbe(url string) string {
 	return `curl -s -o /dev/null -w "%{http_code} from port %{local_port}\n" ` + url

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/sluice-cni/sluice/internal/lab"
 )
@@ -51,8 +53,10 @@ type world struct {
 	podCount int
 	objects  int    // in the watched directory
 	curl     string // the real one, "" when there is none
-	undo     []func() error
-	broken   []error
+	// rawClient is the name of the client for what is not HTTP.
+	rawClient string
+	undo      []func() error
+	broken    []error
 }
 
 func newWorld(ctx context.Context, o Options) (*world, error) {
@@ -92,11 +96,15 @@ func (w *world) makeFolder() error {
 		}
 	}
 	w.later(func() error { return os.RemoveAll(root) })
-	programs := []string{"sluice"}
+	programs := []string{"sluice", standIn}
 	if path, err := exec.LookPath("curl"); err == nil {
 		w.curl = path
 	} else {
 		programs = append(programs, "curl") // our own takes its place
+	}
+	w.rawClient = "curl"
+	if w.curl != "" && !speaksTelnet(w.curl) { // some distributions build it for HTTP only
+		w.rawClient = standIn
 	}
 	for _, name := range programs {
 		if err := os.Symlink(w.options.Sluice, filepath.Join(root, "bin", name)); err != nil {
@@ -111,6 +119,11 @@ func (w *world) clientName() string {
 		return "sluice's own small curl, since this machine has none"
 	}
 	return w.curl
+}
+
+func speaksTelnet(curl string) bool {
+	out, err := exec.Command(curl, "--version").Output()
+	return err == nil && slices.Contains(strings.Fields(string(out)), "telnet")
 }
 
 // makeNetwork cables the node to the internet and to the cluster.
