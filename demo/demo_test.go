@@ -187,10 +187,13 @@ func TestForbiddenNamespacesAreExplained(t *testing.T) {
 	}
 }
 
+// toGroup stands for Ctrl-C: a terminal sends SIGINT to the whole process group.
+const toGroup = syscall.Signal(0)
+
 func TestStoppedDemoLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := install(t)
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL, toGroup} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			cmd := demoIn(dir, nil)
@@ -205,11 +208,11 @@ func TestStoppedDemoLeavesNothing(t *testing.T) {
 			case <-time.After(30 * time.Second):
 				t.Error("the slow step does not come")
 			}
-			to := -cmd.Process.Pid // a terminal's Ctrl-C reaches the group
-			if sig != syscall.SIGINT {
-				to = cmd.Process.Pid
-			}
 			began := time.Now()
+			to := cmd.Process.Pid
+			if sig == toGroup {
+				to, sig = -to, syscall.SIGINT
+			}
 			syscall.Kill(to, sig)
 			cmd.Wait()
 			if took := time.Since(began); took > 4*time.Second {

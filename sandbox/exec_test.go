@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/miekg/dns"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
@@ -316,6 +318,75 @@ func TestWhatWasSentLastArrives(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("nothing arrived")
 	}
+}
+
+func TestNothingOnTheMachineChanges(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	before := m.state(t)
+	program := exec.Command(sluicetest.File(), append([]string{"exec", "--config", m.config}, inProbe("wait")...)...)
+	self, err := os.Open(testBinary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	program.ExtraFiles = []*os.File{self, self}
+	said, err := program.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(program); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := said.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if during := m.state(t); during != before {
+		t.Errorf("before:\n%s\nwhile the command runs:\n%s", before, during)
+	}
+	program.Process.Kill()
+	io.Copy(io.Discard, said) // the command, which holds it, is gone too
+	program.Wait()
+	if after := m.state(t); after != before {
+		t.Errorf("before:\n%s\nafter kill -9:\n%s", before, after)
+	}
+}
+
+// state is what a program could change of a machine's network.
+func (m *machine) state(t *testing.T) (text string) {
+	t.Helper()
+	err := m.Do(func() error {
+		links, err := netlink.LinkList()
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			text += fmt.Sprintln(l.Attrs().Name, l.Attrs().OperState)
+		}
+		routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
+		if err != nil {
+			return err
+		}
+		text += fmt.Sprintln(routes)
+		for _, name := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
+			value, err := os.ReadFile("/proc/sys/" + name)
+			if err != nil {
+				return err
+			}
+			text += name + " " + string(value)
+		}
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		tables, err := c.ListTables()
+		text += fmt.Sprintln(len(tables), "tables")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func TestForbiddenNamespacesAreExplained(t *testing.T) {

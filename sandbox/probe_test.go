@@ -41,6 +41,9 @@ func probe(name string) int {
 		fmt.Println(fetch(os.Args[1], os.Args[2:]...))
 	case "change":
 		probeChange(complain)
+	case "wait":
+		fmt.Println("waiting")
+		time.Sleep(time.Hour)
 	case "shout":
 		probeShout(complain)
 	default:

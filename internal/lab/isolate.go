@@ -72,10 +72,9 @@ func runForwardingSignals(cmd *exec.Cmd) (inside bool, exitCode int, err error) 
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	go func() {
 		for s := range signals {
-			// A terminal's Ctrl-C reaches the whole group by itself.
-			if s != syscall.SIGINT {
-				cmd.Process.Signal(s)
-			}
+			// A terminal's Ctrl-C reaches the whole group by itself; the second one
+			// does no harm, and a kill of this process alone must not be lost.
+			cmd.Process.Signal(s)
 		}
 	}()
 	err = cmd.Wait()
