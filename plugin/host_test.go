@@ -43,11 +43,12 @@ func TestAnOrdinaryUserIsToldToBeRoot(t *testing.T) {
 	ns := pod(t)
 	nobody := func(cmd *exec.Cmd) {
 		copied := filepath.Join("/run", fmt.Sprintf("sluice-cni-%d", time.Now().UnixNano())) // the cache may be root's alone
-		data, err := os.ReadFile(binary())
-		if err == nil {
-			err = os.WriteFile(copied, data, 0o755)
+		// cp, not os.WriteFile: a test that forks meanwhile would inherit the
+		// descriptor that is open for writing, and exec would say "text file busy".
+		if out, err := exec.Command("cp", binary(), copied).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
-		if err != nil {
+		if err := os.Chmod(copied, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { os.Remove(copied) })
