@@ -36,19 +36,28 @@ func (b *box) run() (exitCode int, err error) {
 // collect waits for the end of the first process, reaping orphans meanwhile.
 func (b *box) collect() unix.WaitStatus {
 	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
-		switch {
-		case pid == b.pid:
-			b.pid = 0
+		pid, status, err := b.reap(0)
+		if pid != 0 && b.pid == 0 {
 			return status
-		case b.watcher != nil && pid == b.watcher.pid:
-			b.watcher.pid = 0
 		}
-		if err != nil && !errors.Is(err, unix.EINTR) {
+		if err != nil {
 			return 0
 		}
 	}
+}
+
+// reap collects one child that has ended and forgets its pid, which may be
+// another process's by the next moment.
+func (b *box) reap(options int) (pid int, status unix.WaitStatus, err error) {
+	err = retry(func() (err error) { pid, err = unix.Wait4(-1, &status, options, nil); return err })
+	switch {
+	case pid <= 0:
+	case pid == b.pid:
+		b.pid = 0
+	case pid == b.watcher.pid:
+		b.watcher.pid = 0
+	}
+	return max(pid, 0), status, err
 }
 
 // kill ends the command from another goroutine.
@@ -56,18 +65,11 @@ func (b *box) kill() { unix.PidfdSendSignal(b.process, unix.SIGKILL, nil, 0) }
 
 func (b *box) killRest() error {
 	left := leftovers{namespace: b.namespace, root: unix.Getpid(), spared: b.watcher.pid}
-	return left.kill(reap)
-}
-
-// reap collects the children that have ended.
-func reap() {
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
-		if pid <= 0 && !errors.Is(err, unix.EINTR) {
-			return
+	return left.kill(func() {
+		for pid := 1; pid > 0; {
+			pid, _, _ = b.reap(unix.WNOHANG)
 		}
-	}
+	})
 }
 
 // close undoes open; what still runs is killed.
