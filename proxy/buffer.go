@@ -11,6 +11,7 @@ import (
 type buffer struct {
 	b    []byte
 	r, w int
+	home *[]byte // b as it came from bufferPool, nil for a bigger one
 }
 
 // Sizes of a buffer: its first, enough for most heads, and its last, enough for
@@ -41,7 +42,8 @@ func (b *buffer) discard(n int) {
 func (b *buffer) fill(r io.Reader) error {
 	switch {
 	case b.b == nil:
-		b.b = *bufferPool.Get().(*[]byte)
+		b.home = bufferPool.Get().(*[]byte)
+		b.b = *b.home
 	case b.w == len(b.b) && b.r > 0:
 		b.w = copy(b.b, b.b[b.r:b.w])
 		b.r = 0
@@ -71,11 +73,10 @@ func (b *buffer) grow() {
 
 // free gives the memory back; the buffer is empty and usable afterwards.
 func (b *buffer) free() {
-	if len(b.b) == bufferSize {
-		old := b.b
-		bufferPool.Put(&old)
+	if b.home != nil {
+		bufferPool.Put(b.home)
 	}
-	b.b = nil
+	b.b, b.home = nil, nil
 }
 
 // release is free for a buffer whose bytes are all used.

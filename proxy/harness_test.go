@@ -36,7 +36,7 @@ import (
 // rig is a proxy on loopback. Where redirected connections were going is told by
 // dst instead of the kernel; everything else is real. (e2e has the kernel.)
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	server *proxy.Server
 	addr   string
 	dst    atomic.Pointer[netip.AddrPort]
@@ -65,7 +65,7 @@ func (b *lockedBuffer) String() string {
 }
 
 // newRig starts a proxy under the given YAML.
-func newRig(t *testing.T, policy mesh.OutboundPolicy, yaml string, change ...func(*proxy.Config)) *rig {
+func newRig(t testing.TB, policy mesh.OutboundPolicy, yaml string, change ...func(*proxy.Config)) *rig {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

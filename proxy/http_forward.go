@@ -35,18 +35,24 @@ func (h *httpConn) forward(st *state, d decision, start time.Time) bool {
 // acquire gets a connection: an idle one where there is one, else a new one,
 // with Envoy's default retries. try counts over the whole request.
 func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try *int) (*upstreamConn, *localReply) {
+	a := h.asked(c)
+	key := poolKey{sni: sniFor(c, a)}
+	turn := u.turn.Add(1) - 1
+	// The usual case first: a context with a deadline costs four allocations.
+	var err error
+	if key.addr, err = h.c.server.endpoint(noWait, c, a, turn); err == nil {
+		if up := u.take(key); up != nil {
+			return up, nil
+		}
+	}
 	ctx := h.c.server.life
 	if !deadline.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	a := h.asked(c)
-	key := poolKey{sni: sniFor(c, a)}
 	for {
-		var err error
-		key.addr, err = h.c.server.endpoint(ctx, c, a, u.turn.Add(1)-1)
-		if err != nil {
+		if key.addr, err = h.c.server.endpoint(ctx, c, a, turn); err != nil {
 			return nil, h.connectFailure(err, ctx, *try)
 		}
 		if up := u.take(key); up != nil {
@@ -61,8 +67,16 @@ func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try
 			return nil, h.connectFailure(err, ctx, *try)
 		}
 		h.c.server.backOff(*try)
+		turn = u.turn.Add(1) - 1
 	}
 }
+
+// noWait has ended: what it is given to answers from memory or not at all.
+var noWait = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // connectFailure is the reply to a request that reached no endpoint.
 func (h *httpConn) connectFailure(err error, ctx context.Context, tries int) *localReply {

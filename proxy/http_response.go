@@ -44,11 +44,10 @@ func (h *httpConn) sendResponse(up *upstreamConn) bool {
 func (h *httpConn) finish(err error) {
 	e := &h.entry
 	e.received = h.body.bytes.Load()
-	var wrote *writeError
 	switch {
 	case err == nil:
 		e.details = "via_upstream"
-	case errors.As(err, &wrote):
+	case isWriteError(err):
 		e.flags, e.details = "DC", "downstream_remote_disconnect"
 	case isTimeout(err):
 		e.flags, e.details = "UT", "response_timeout"
@@ -103,6 +102,11 @@ func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
 type writeError struct{ error }
 
 func (e *writeError) Unwrap() error { return e.error }
+
+func isWriteError(err error) bool {
+	var wrote *writeError
+	return errors.As(err, &wrote)
+}
 
 func (h *httpConn) flush() error {
 	if len(h.back) == 0 {

@@ -147,7 +147,7 @@ func (d *dribble) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func tcpServer(t *testing.T, handle func(*net.TCPConn)) string {
+func tcpServer(t testing.TB, handle func(*net.TCPConn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

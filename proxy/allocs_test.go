@@ -1,0 +1,22 @@
+//go:build !race
+
+package proxy_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// Not parallel: allocations of the whole process are counted. Not under the race
+// detector, which makes sync.Pool forget on purpose.
+func TestForwardingASmallRequestAllocatesNothing(t *testing.T) {
+	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, answerer(t, smallAnswer))+timeout("a.test", "10s"), discardAccess)
+	c := r.dial()
+	c.SetDeadline(time.Time{})
+	loop(t, c, smallRequest, "world\n", 100)
+	if n := testing.AllocsPerRun(20, func() { loop(t, c, smallRequest, "world\n", 100) }); n > 50 {
+		t.Errorf("%v allocations for 100 requests (the test itself makes a few)", n)
+	}
+}
