@@ -205,18 +205,21 @@ func TestTheRouteTimeoutCutsAnAnswerThatStalls(t *testing.T) {
 		"chunked":      "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
 		"until close":  "\r\nhello",
 	} {
-		up := rawServer(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"+start) })
-		r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, up)+timeout("a.test", "200ms"))
-		resp, err := r.client().Get("http://a.test/")
-		if err != nil {
-			t.Fatal(name, err)
-		}
-		if body, err := io.ReadAll(resp.Body); err == nil || string(body) != "hello" {
-			t.Errorf("%s: %q %v", name, body, err)
-		}
-		if log := r.finish(); len(log) != 1 || log[0]["response_flags"] != "UT" {
-			t.Errorf("%s: logged %v", name, log)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			up := rawServer(t, func(c net.Conn, _ *http.Request) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"+start) })
+			r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, up)+timeout("a.test", "1s"))
+			resp, err := r.client().Get("http://a.test/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body, err := io.ReadAll(resp.Body); err == nil || string(body) != "hello" {
+				t.Errorf("%q %v", body, err)
+			}
+			if log := r.finish(); len(log) != 1 || log[0]["response_flags"] != "UT" {
+				t.Errorf("logged %v", log)
+			}
+		})
 	}
 }
 
