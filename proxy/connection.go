@@ -128,6 +128,24 @@ func (c *connection) cameFromProxy() bool { return c.server.ownConn.has(c.src) }
 // was refused or cut, and no half answer passes for a whole one.
 func (c *connection) abort() { cut(c.tcp) }
 
+// contain is deferred by a connection's second goroutine: a fault there ends the
+// connection, not the process.
+func (c *connection) contain() {
+	if fault := recover(); fault != nil {
+		c.failed(fault)
+	}
+}
+
+// failed reports a fault of ours and cuts both sides.
+func (c *connection) failed(fault any) {
+	c.server.log.Error("a connection failed inside the proxy; it was closed, others go on",
+		"source", c.src, "destination", c.dst, "fault", fault, "stack", stack())
+	if up := c.upstream.Load(); up != nil {
+		cut(up)
+	}
+	c.abort()
+}
+
 // gone says that the application has closed or reset its side.
 func (c *connection) gone() bool {
 	raw, err := c.tcp.SyscallConn()

@@ -70,6 +70,7 @@ func (b *requestBody) start(up *upstreamConn, timeout time.Duration) {
 	b.done = make(chan struct{})
 	go func() {
 		defer close(b.done)
+		defer b.c.contain()
 		err := b.send()
 		switch {
 		case err == nil:

@@ -184,9 +184,8 @@ func (s *Server) start(tcp *net.TCPConn) {
 // end closes a connection whatever happened on it: a fault in one must not take
 // the others down.
 func (s *Server) end(c *connection) {
-	if r := recover(); r != nil {
-		s.log.Error("a connection failed inside the proxy; it was closed, others go on",
-			"source", c.src, "destination", c.dst, "fault", r, "stack", stack())
+	if fault := recover(); fault != nil {
+		c.failed(fault)
 	}
 	c.tcp.Close()
 	c.in.release()

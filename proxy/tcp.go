@@ -185,6 +185,7 @@ func (c *connection) relay(up *upstreamConn, e *entry) {
 	var there, back error
 	var both sync.WaitGroup
 	both.Go(func() {
+		defer c.contain()
 		if e.received, there = pump(up.Conn, c.tcp, &c.in); there != nil {
 			cut(up.tcp, c.tcp)
 		}
