@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // End is one end of a cable: the link's name in its namespace and the addresses
@@ -34,6 +36,11 @@ func Connect(a, b End) error {
 			return err
 		}
 	}
+	for _, e := range []End{a, b} {
+		if err := e.In.Do(e.settle); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -50,6 +57,32 @@ func (e End) up() error {
 		}
 		return netlink.LinkSetUp(link)
 	})
+}
+
+// settleTimeout bounds the wait for the kernel's own work, which takes milliseconds.
+const settleTimeout = 5 * time.Second
+
+// settle waits until packets to the IPv6 addresses arrive. Even without duplicate
+// address detection the kernel makes an address's local route in a work item of
+// its own; until then answers to that address leave by the default route, and a
+// first connection takes the second that a lost SYN costs.
+func (e End) settle() error {
+	for _, p := range e.Addresses {
+		if !p.Addr().Is6() {
+			continue
+		}
+		for deadline := time.Now().Add(settleTimeout); !isLocal(p.Addr()); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("address %s on %s: the kernel does not take it as its own", p, e.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func isLocal(a netip.Addr) bool {
+	routes, err := netlink.RouteGet(a.AsSlice())
+	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }
 
 // AddAddress gives a link of the calling thread's namespace one more address.
