@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,9 +39,8 @@ var names = map[string][2]string{
 
 // internet is a namespace with servers that are told apart by their address.
 type internet struct {
-	ns     *lab.Namespace
-	ca     string       // file of the authority behind www.google.com
-	direct atomic.Int64 // connections accepted straight from an application
+	ns *lab.Namespace
+	ca string // file of the authority behind www.google.com
 }
 
 func newInternet(t *testing.T) *internet {

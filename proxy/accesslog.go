@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"strconv"
@@ -58,7 +59,11 @@ func (s *Server) record(e *entry) {
 		s.log.Info("refused: not registered", "protocol", e.protocol, "host", e.host(), "destination", e.destination,
 			"source", e.source, "hint", "register it with a ServiceEntry for this host and port, or set --outbound-policy ALLOW_ANY")
 	}
-	if e.failure != nil {
+	if errors.Is(e.failure, errNotItsName) {
+		s.log.Info("refused: the destination is not an address of the registered name", "protocol", e.protocol,
+			"host", e.host(), "cluster", e.cluster, "destination", e.destination, "source", e.source,
+			"hint", "list the address under spec.addresses of the ServiceEntry if it belongs to the service")
+	} else if e.failure != nil {
 		s.log.Warn("upstream failed", "protocol", e.protocol, "host", e.host(), "cluster", e.cluster,
 			"upstream", e.upstreamHost, "destination", e.destination, "error", e.failure)
 	}

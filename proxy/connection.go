@@ -68,11 +68,23 @@ func (c *connection) dispatch(st *state) {
 		c.serveTLS(st, l)
 	case k == isHTTP1 && c.speaksHTTP(st, l):
 		c.serveHTTP()
+	case k == isHTTP2 && st.view.Policy == mesh.RegistryOnly && (l == nil || l.MatchTCP(c.dst.Addr()) == nil):
+		c.refuseHTTP2()
 	case k == isOpaque && l != nil && l.HTTP && l.MatchTCP(c.dst.Addr()) == nil && st.view.Policy == mesh.RegistryOnly:
 		c.refuseGarbage()
 	default:
 		c.serveTCP(st, l)
 	}
+}
+
+// refuseHTTP2 refuses what would need a look inside HTTP/2: its hosts may differ
+// from stream to stream, so it cannot pass as opaque bytes.
+func (c *connection) refuseHTTP2() {
+	c.server.log.Warn("refused: HTTP/2 without TLS is not carried by this version", "source", c.src, "destination", c.dst,
+		"hint", "use HTTP/1.1, or HTTP/2 inside TLS with a ServiceEntry of protocol TLS; TCP passes it unread")
+	e := c.entry("http")
+	e.details = "http2_prior_knowledge_not_supported"
+	c.refuse(e)
 }
 
 // speaksHTTP says whether bytes that look like HTTP are to be read as HTTP: not
