@@ -254,7 +254,7 @@ func TestADropInFolderChainsThePlugin(t *testing.T) {
 	if err := a.check(); err != nil {
 		t.Error(err)
 	}
-	if got := tables(t, a.pod); fmt.Sprint(got) != "[sluice]" {
+	if got := tables(t, a.pod); fmt.Sprint(got) != "[sluice sluice]" {
 		t.Errorf("tables %v", got)
 	}
 }

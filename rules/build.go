@@ -1,82 +1,171 @@
 package rules
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
 
 // Names of the plan's sets and chains. Family-specific ones come in pairs.
 const (
-	setExemptUIDs   = "exempt_uids"
-	setExemptGIDs   = "exempt_gids"
-	setExemptMarks  = "exempt_marks"
-	setInterfaces   = "exclude_interfaces"
-	setExcludePorts = "exclude_ports"
-	setIncludePorts = "include_ports"
-	setExclude4     = "exclude_ipv4"
-	setExclude6     = "exclude_ipv6"
-	setInclude4     = "include_ipv4"
-	setInclude6     = "include_ipv6"
-	setNamed4       = "named_ipv4"
-	setNamed6       = "named_ipv6"
-	setDNS4         = "dns_ipv4"
-	setDNS6         = "dns_ipv6"
+	setExemptUIDs    = "exempt_uids"
+	setExemptGIDs    = "exempt_gids"
+	setExemptMarks   = "exempt_marks"
+	setExemptCgroups = "exempt_cgroups"
+	setIncludeGroups = "include_groups"
+	setExcludeGroups = "exclude_groups"
+	setInterfaces    = "exclude_interfaces"
+	setReroute       = "reroute_interfaces"
+	setExcludePorts  = "exclude_ports"
+	setIncludePorts  = "include_ports"
+	setExcludeInPort = "exclude_inbound_ports"
+	setIncludeInPort = "include_inbound_ports"
+	setExclude4      = "exclude_ipv4"
+	setExclude6      = "exclude_ipv6"
+	setInclude4      = "include_ipv4"
+	setInclude6      = "include_ipv6"
+	setNamed4        = "named_ipv4"
+	setNamed6        = "named_ipv6"
+	setDNS4          = "dns_ipv4"
+	setDNS6          = "dns_ipv6"
 
-	chainDirect = "direct"
-	chainZone   = "output_zone"
-	chainNAT    = "output_nat"
-	chainFilter = "output_filter"
+	// SetHeartbeat lets redirects happen as long as it has elements (Plan.Gate).
+	SetHeartbeat = "heartbeat"
+	// SetMarkAlarm suspends the exemption by mark as long as it has elements.
+	SetMarkAlarm = "mark_alarm"
+
+	chainDirect     = "direct"
+	chainExcluded   = "excluded"
+	chainZone       = "output_zone"
+	chainMarks      = "output_marks"
+	chainNAT        = "output_nat"
+	chainFilter     = "output_filter"
+	chainPrerouting = "prerouting_nat"
+	chainReroute    = "reroute_nat"
+	chainForward    = "forward_filter"
 )
 
-// Priorities in the output hook: before conntrack, where destinations are
+// Priorities in a hook: before conntrack, after it, where destinations are
 // rewritten, and after that.
 const (
 	priorityRaw    = -300
+	priorityMangle = -150
 	priorityDstNAT = -100
 	priorityFilter = 0
 )
 
+// An Option is something about the namespace, not the configuration, that a plan
+// depends on.
+type Option func(*Plan)
+
+// Running makes a plan for a namespace that has connections already: the second
+// layer looks at connections that begin only.
+func Running() Option { return func(p *Plan) { p.Running = true } }
+
+// Gated makes a plan that captures only as long as somebody says that there is a
+// proxy, at least once in the given time. It needs failurePolicy bypass.
+func Gated(timeout time.Duration) Option { return func(p *Plan) { p.Gate = timeout } }
+
 // NewPlan lays a valid Config out as sets and chains, in the order of Precedence:
 //
-//	direct         the lines that let a flow pass before anything is captured
-//	output_zone    puts captured DNS in its conntrack zone (dnsCapture)
-//	output_nat     redirects: DNS, then local stays, then included ports and ranges
-//	output_filter  refuses what was not redirected and should have been
-//	               (failurePolicy block), and what cannot be (nonTCP reject)
-func NewPlan(c Config) (Plan, error) {
-	if err := c.Validate(); err != nil {
+//	excluded        ports and ranges that are never captured
+//	direct          the lines that let a flow pass before anything is captured
+//	output_zone     puts captured DNS in its conntrack zone (dnsCapture)
+//	output_marks    notices who tries marks out (exemption mark)
+//	output_nat      redirects: DNS, then local stays, then included ports and ranges
+//	output_filter   refuses what was not redirected and should have been
+//	                (failurePolicy block), and what cannot be (nonTCP reject)
+//	prerouting_nat  redirects what arrives (includeInboundPorts), and
+//	reroute_nat     what arrives to go on (rerouteInterfaces)
+//	forward_filter  output_filter for the latter
+//	frames          the same for packet sockets, beneath all hooks (failurePolicy block)
+func NewPlan(c Config, options ...Option) (Plan, error) {
+	err := c.Validate()
+	p := Plan{Config: c}
+	for _, o := range options {
+		o(&p)
+	}
+	if p.Gate != 0 && (c.FailurePolicy != FailureBypass || p.Gate < time.Millisecond) {
+		err = errors.Join(err, fmt.Errorf("a heartbeat of %s: needs failurePolicy bypass and at least a millisecond", p.Gate))
+	}
+	if err != nil {
 		return Plan{}, fmt.Errorf("the configuration cannot be applied: %w", err)
 	}
-	c = c.canonical()
-	p := Plan{Hash: c.Hash(), Sets: sets(c), Chains: []Chain{directChain()}}
-	if c.DNSCapture {
-		p.Chains = append(p.Chains, zoneChain(c))
-	}
-	p.Chains = append(p.Chains, natChain(c))
-	if c.NonTCP == NonTCPReject || c.FailurePolicy == FailureBlock {
-		p.Chains = append(p.Chains, filterChain(c))
-	}
+	b := builder{c.canonical(), p.Running, p.Gate > 0}
+	p.Hash, p.Sets, p.Chains, p.Frames = b.c.Hash(), b.sets(), b.chains(), b.frames()
 	return p, nil
 }
 
-func sets(c Config) []Set {
+// builder makes the parts of a plan.
+type builder struct {
+	c       Config
+	running bool
+	gated   bool
+}
+
+func (b builder) chains() []Chain {
+	c := b.c
+	out := []Chain{excludedChain(), b.directChain()}
+	if c.DNSCapture {
+		out = append(out, b.zoneChain())
+	}
+	if c.Exemption == ExemptByMark {
+		out = append(out, b.marksChain())
+	}
+	out = append(out, b.natChain())
+	if c.NonTCP == NonTCPReject || c.FailurePolicy == FailureBlock {
+		out = append(out, b.filterChain())
+	}
+	if len(c.RerouteInterfaces) > 0 {
+		out = append(out, b.rerouteChain())
+		if c.NonTCP == NonTCPReject || c.FailurePolicy == FailureBlock {
+			out = append(out, b.forwardChain())
+		}
+	}
+	if len(c.RerouteInterfaces) > 0 || len(c.IncludeInboundPorts) > 0 {
+		out = append(out, b.preroutingChain())
+	}
+	return out
+}
+
+func (b builder) sets() []Set {
+	c := b.c
 	named := namedAddresses(c)
+	out := append(destinationSets(c),
+		Set{Name: setInterfaces, Type: SetInterface, Interfaces: c.ExcludeInterfaces},
+		Set{Name: setNamed4, Type: SetIPv4, Addresses: named.Ranges4()},
+		Set{Name: setNamed6, Type: SetIPv6, Addresses: named.Ranges6()},
+		Set{Name: setExcludeGroups, Type: SetGID, Numbers: c.OwnerGroupsExclude})
+	if !c.OwnerGroupsInclude.All {
+		out = append(out, Set{Name: setIncludeGroups, Type: SetGID, Numbers: c.OwnerGroupsInclude.IDs})
+	}
+	out = append(out, exemptionSets(c)...)
+	if len(c.RerouteInterfaces) > 0 {
+		out = append(out, Set{Name: setReroute, Type: SetInterface, Interfaces: c.RerouteInterfaces})
+	}
+	if len(c.IncludeInboundPorts) > 0 {
+		out = append(out,
+			Set{Name: setExcludeInPort, Type: SetPort, Ports: c.ExcludeInboundPorts},
+			Set{Name: setIncludeInPort, Type: SetPort, Ports: c.IncludeInboundPorts})
+	}
+	if b.gated {
+		out = append(out, Set{Name: SetHeartbeat, Type: SetFamily, Dynamic: true})
+	}
+	return out
+}
+
+// destinationSets are those that say where a packet goes to.
+func destinationSets(c Config) []Set {
 	out := []Set{
 		{Name: setExcludePorts, Type: SetPort, Ports: c.ExcludeOutboundPorts},
 		{Name: setIncludePorts, Type: SetPort, Ports: c.IncludeOutboundPorts},
-		{Name: setInterfaces, Type: SetInterface, Interfaces: c.ExcludeInterfaces},
 		{Name: setExclude4, Type: SetIPv4, Addresses: c.ExcludeIPRanges.Ranges4()},
 		{Name: setExclude6, Type: SetIPv6, Addresses: c.ExcludeIPRanges.Ranges6()},
 		{Name: setInclude4, Type: SetIPv4, Addresses: c.IncludeIPRanges.Ranges4()},
 		{Name: setInclude6, Type: SetIPv6, Addresses: c.IncludeIPRanges.Ranges6()},
-		{Name: setNamed4, Type: SetIPv4, Addresses: named.Ranges4()},
-		{Name: setNamed6, Type: SetIPv6, Addresses: named.Ranges6()},
 	}
-	var marks []uint32
-	if c.Exemption == ExemptByMark {
-		marks = []uint32{c.ExemptMark}
-	}
-	out = append(out,
-		Set{Name: setExemptUIDs, Type: SetUID, Numbers: c.ExemptUIDs},
-		Set{Name: setExemptGIDs, Type: SetGID, Numbers: c.ExemptGIDs},
-		Set{Name: setExemptMarks, Type: SetMark, Numbers: marks})
 	if c.DNSCapture {
 		out = append(out,
 			Set{Name: setDNS4, Type: SetIPv4, Addresses: c.DNSServers.Ranges4()},
@@ -85,13 +174,60 @@ func sets(c Config) []Set {
 	return out
 }
 
-func directChain() Chain {
+func exemptionSets(c Config) []Set {
+	switch c.Exemption {
+	case ExemptByMark:
+		return []Set{
+			{Name: setExemptMarks, Type: SetMark, Numbers: []uint32{c.ExemptMark}},
+			{Name: SetMarkAlarm, Type: SetFamily, Dynamic: true},
+		}
+	case ExemptByCgroup:
+		return []Set{{Name: setExemptCgroups, Type: SetCgroup, Cgroups: c.ExemptCgroups}}
+	}
+	return []Set{
+		{Name: setExemptUIDs, Type: SetUID, Numbers: c.ExemptUIDs},
+		{Name: setExemptGIDs, Type: SetGID, Numbers: c.ExemptGIDs},
+	}
+}
+
+func (b builder) directChain() Chain {
 	accept := Action{Kind: ActionAccept}
-	return Chain{Name: chainDirect, Rules: []Rule{
+	out := append(b.exemptRules(),
+		Rule{"excluded interface", ReasonExcludedInterface, []Match{{Key: KeyInterface, Set: setInterfaces}}, accept},
+		Rule{"excluded group", ReasonOwnerGroup, []Match{{Key: KeyGID, Set: setExcludeGroups}}, accept})
+	if !b.c.OwnerGroupsInclude.All {
+		out = append(out, Rule{"group not included", ReasonOwnerGroup, []Match{{Key: KeyGID, Set: setIncludeGroups, Not: true}}, accept})
+	}
+	return Chain{Name: chainDirect, Rules: append(out, jump("excluded", ReasonExcludedPort, chainExcluded))}
+}
+
+// exemptRules know the proxy. Cgroups at different depths need a rule each, since
+// a rule looks at one level of the hierarchy; their set is one.
+func (b builder) exemptRules() []Rule {
+	accept := Action{Kind: ActionAccept}
+	switch b.c.Exemption {
+	case ExemptByMark:
+		return []Rule{{"exempt mark", ReasonExempt, []Match{{Key: KeyMark, Set: setExemptMarks}, {Key: KeyFamily, Set: SetMarkAlarm, Not: true}}, accept}}
+	case ExemptByCgroup:
+		var levels []int
+		for _, path := range b.c.ExemptCgroups {
+			levels = append(levels, CgroupDepth(path))
+		}
+		var out []Rule
+		for _, level := range sortedSet(levels) {
+			out = append(out, Rule{"exempt cgroup at level " + strconv.Itoa(level), ReasonExempt, []Match{{Key: KeyCgroup, Set: setExemptCgroups, Level: level}}, accept})
+		}
+		return out
+	}
+	return []Rule{
 		{"exempt uid", ReasonExempt, []Match{{Key: KeyUID, Set: setExemptUIDs}}, accept},
 		{"exempt gid", ReasonExempt, []Match{{Key: KeyGID, Set: setExemptGIDs}}, accept},
-		{"exempt mark", ReasonExempt, []Match{{Key: KeyMark, Set: setExemptMarks}}, accept},
-		{"excluded interface", ReasonExcludedInterface, []Match{{Key: KeyInterface, Set: setInterfaces}}, accept},
+	}
+}
+
+func excludedChain() Chain {
+	accept := Action{Kind: ActionAccept}
+	return Chain{Name: chainExcluded, Rules: []Rule{
 		{"excluded TCP port", ReasonExcludedPort, []Match{{Key: KeyTCPPort, Set: setExcludePorts}}, accept},
 		{"excluded UDP port", ReasonExcludedPort, []Match{{Key: KeyUDPPort, Set: setExcludePorts}}, accept},
 		{"excluded IPv4 range", ReasonExcludedRange, []Match{{Key: KeyIPv4Dst, Set: setExclude4}}, accept},
@@ -99,113 +235,17 @@ func directChain() Chain {
 	}}
 }
 
-// zoneChain must see every packet of captured DNS, in both directions, before
-// conntrack does. The answers come first: the proxy that sends them is exempt.
-func zoneChain(c Config) Chain {
-	zone := Action{Kind: ActionZone}
-	toLo := Match{Key: KeyLoopback}
-	return Chain{Name: chainZone, Hook: &Hook{"filter", priorityRaw}, Rules: []Rule{
-		{"UDP DNS answer", ReasonDNS, []Match{toLo, {Key: KeyUDPSrcPort, Port: c.DNSPort}}, zone},
-		{"TCP DNS answer", ReasonDNS, []Match{toLo, {Key: KeyTCPSrcPort, Port: c.DNSPort}}, zone},
-		jumpDirect(),
-		{"UDP DNS over IPv4", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, zone},
-		{"UDP DNS over IPv6", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, zone},
-		{"TCP DNS over IPv4", ReasonDNS, []Match{{Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, zone},
-		{"TCP DNS over IPv6", ReasonDNS, []Match{{Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, zone},
-	}}
+// entry is how the walk of a hook begins: nothing happens without a heartbeat.
+func (b builder) entry(rules ...Rule) []Rule {
+	if !b.gated {
+		return slices.Clip(rules)
+	}
+	gate := Rule{"no heartbeat", ReasonExempt, []Match{{Key: KeyFamily, Set: SetHeartbeat, Not: true}}, Action{Kind: ActionAccept}}
+	return append([]Rule{gate}, rules...)
 }
 
-// natChain redirects SYNs only: in a namespace that had no conntrack, connections
-// older than the rules look new to it in mid-stream, and would be reset.
-func natChain(c Config) Chain {
-	syn := Match{Key: KeySYN}
-	toProxy := Action{Kind: ActionRedirect, Port: c.OutboundPort}
-	chain := Chain{Name: chainNAT, Hook: &Hook{"nat", priorityDstNAT}, Rules: []Rule{jumpDirect()}}
-	if c.DNSCapture {
-		toDNS := Action{Kind: ActionRedirect, Port: c.DNSPort}
-		chain.Rules = append(chain.Rules,
-			Rule{"UDP DNS over IPv4", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, toDNS},
-			Rule{"UDP DNS over IPv6", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, toDNS},
-			Rule{"TCP DNS over IPv4", ReasonDNS, []Match{syn, {Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, toDNS},
-			Rule{"TCP DNS over IPv6", ReasonDNS, []Match{syn, {Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, toDNS})
-	}
-	chain.Rules = append(chain.Rules, localRules()...)
-	chain.Rules = append(chain.Rules,
-		Rule{"included port", ReasonIncludedPort, []Match{syn, {Key: KeyTCPPort, Set: setIncludePorts}}, toProxy},
-		Rule{"included IPv4 range", ReasonIncludedRange, []Match{syn, {Key: KeyIPv4Dst, Set: setInclude4}}, toProxy},
-		Rule{"included IPv6 range", ReasonIncludedRange, []Match{syn, {Key: KeyIPv6Dst, Set: setInclude6}}, toProxy})
-	return chain
+func jump(name string, reason Reason, chain string) Rule {
+	return Rule{Name: name, Reason: reason, Action: Action{Kind: ActionJump, Chain: chain}}
 }
 
-// filterChain stands after the redirects, whose packets it knows by conntrack:
-// the outgoing interface it sees is still the one before the redirect.
-func filterChain(c Config) Chain {
-	accept := Action{Kind: ActionAccept}
-	out := []Rule{
-		{"ongoing", ReasonHousekeeping, []Match{{Key: KeyOngoing}}, accept},
-		{"redirected", ReasonDNS, []Match{{Key: KeyRewritten}}, accept},
-		jumpDirect(),
-	}
-	if c.FailurePolicy == FailureBlock && c.DNSCapture {
-		out = append(out, dnsGuard()...)
-	}
-	out = append(out, localRules()...)
-	if c.FailurePolicy == FailureBlock {
-		out = append(out, guard()...)
-	}
-	if c.NonTCP == NonTCPReject {
-		out = append(out, nonTCPRules()...)
-	}
-	return Chain{Name: chainFilter, Hook: &Hook{"filter", priorityFilter}, Rules: out}
-}
-
-// guard is the second layer: the redirects once more, as refusals. What reaches
-// it has lost its redirect. Like them it looks at SYNs only, so connections older
-// than the rules live on.
-func guard() []Rule {
-	syn, reset := Match{Key: KeySYN}, Action{Kind: ActionReset}
-	return []Rule{
-		{"guard of included ports", ReasonIncludedPort, []Match{syn, {Key: KeyTCPPort, Set: setIncludePorts}}, reset},
-		{"guard of included IPv4 ranges", ReasonIncludedRange, []Match{syn, {Key: KeyIPv4Dst, Set: setInclude4}}, reset},
-		{"guard of included IPv6 ranges", ReasonIncludedRange, []Match{syn, {Key: KeyIPv6Dst, Set: setInclude6}}, reset},
-	}
-}
-
-func dnsGuard() []Rule {
-	syn, reset, reject := Match{Key: KeySYN}, Action{Kind: ActionReset}, Action{Kind: ActionReject}
-	return []Rule{
-		{"guard of UDP DNS over IPv4", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, reject},
-		{"guard of UDP DNS over IPv6", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, reject},
-		{"guard of TCP DNS over IPv4", ReasonDNS, []Match{syn, {Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv4Dst, Set: setDNS4}}, reset},
-		{"guard of TCP DNS over IPv6", ReasonDNS, []Match{syn, {Key: KeyTCPPort, Port: portDNS}, {Key: KeyIPv6Dst, Set: setDNS6}}, reset},
-	}
-}
-
-// nonTCPRules refuse what the proxy cannot carry, save what a network needs to
-// work at all.
-func nonTCPRules() []Rule {
-	accept, reject := Action{Kind: ActionAccept}, Action{Kind: ActionReject}
-	return []Rule{
-		{"TCP", ReasonHousekeeping, []Match{{Key: KeyTCP}}, accept},
-		{"DNS", ReasonHousekeeping, []Match{{Key: KeyUDPPort, Port: portDNS}}, accept},
-		{"DHCP", ReasonHousekeeping, []Match{{Key: KeyIPv4Dst}, {Key: KeyUDPSrcPort, Port: portDHCPClient}, {Key: KeyUDPPort, Port: portDHCPServer}}, accept},
-		{"DHCPv6", ReasonHousekeeping, []Match{{Key: KeyIPv6Dst}, {Key: KeyUDPSrcPort, Port: portDHCPv6Client}, {Key: KeyUDPPort, Port: portDHCPv6Server}}, accept},
-		{"IGMP", ReasonHousekeeping, []Match{{Key: KeyIGMP}}, accept},
-		{"ICMP other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPOther}}, accept},
-		{"ICMPv6 other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPv6Other}}, accept},
-		{"non-TCP to an IPv4 range", ReasonNonTCP, []Match{{Key: KeyIPv4Dst, Set: setInclude4}}, reject},
-		{"non-TCP to an IPv6 range", ReasonNonTCP, []Match{{Key: KeyIPv6Dst, Set: setInclude6}}, reject},
-	}
-}
-
-func localRules() []Rule {
-	accept := Action{Kind: ActionAccept}
-	return []Rule{
-		{"local IPv4", ReasonLocal, []Match{{Key: KeyLoopback}, {Key: KeyIPv4Dst, Set: setNamed4, Not: true}}, accept},
-		{"local IPv6", ReasonLocal, []Match{{Key: KeyLoopback}, {Key: KeyIPv6Dst, Set: setNamed6, Not: true}}, accept},
-	}
-}
-
-func jumpDirect() Rule {
-	return Rule{Name: "pass", Reason: ReasonExempt, Action: Action{Kind: ActionJump, Chain: chainDirect}}
-}
+func jumpDirect() Rule { return jump("pass", ReasonExempt, chainDirect) }

@@ -18,17 +18,25 @@ type Config struct {
 	ExcludeIPRanges      cidr.List
 	IncludeOutboundPorts Ports
 	ExcludeOutboundPorts Ports
+	ExcludeInterfaces    Interfaces
+	RerouteInterfaces    Interfaces
+	OwnerGroupsInclude   Groups
+	OwnerGroupsExclude   IDs
+	IncludeInboundPorts  Ports
+	ExcludeInboundPorts  Ports
+	Exemption            Exemption
 	ExemptUIDs           IDs
 	ExemptGIDs           IDs
-	ExcludeInterfaces    Interfaces
+	ExemptMark           uint32
+	ExemptCgroups        Cgroups
 	OutboundPort         uint16
+	InboundPort          uint16
 	DNSPort              uint16
 	DNSCapture           bool
 	DNSServers           cidr.List
 	NonTCP               NonTCP
 	FailurePolicy        FailurePolicy
-	Exemption            Exemption
-	ExemptMark           uint32
+	Backend              Backend
 }
 
 // NonTCP says what happens to traffic other than TCP and DNS inside the included
@@ -61,11 +69,28 @@ const (
 	ExemptByUID Exemption = "uid"
 	// ExemptByMark exempts packets whose mark is ExemptMark.
 	ExemptByMark Exemption = "mark"
+	// ExemptByCgroup exempts sockets made in one of ExemptCgroups or beneath it.
+	ExemptByCgroup Exemption = "cgroup"
+)
+
+// Backend is the part of the kernel that the rules are put into.
+type Backend string
+
+const (
+	// BackendAuto is nft where the kernel has it, else iptables.
+	BackendAuto Backend = "auto"
+	// BackendNFT is nf_tables over netlink, without any program.
+	BackendNFT Backend = "nft"
+	// BackendIPTablesNFT is the iptables program that writes nf_tables.
+	BackendIPTablesNFT Backend = "iptables-nft"
+	// BackendIPTablesLegacy is the iptables program that writes ip_tables.
+	BackendIPTablesLegacy Backend = "iptables-legacy"
 )
 
 // Ports of the proxy, the same as Istio's.
 const (
 	DefaultOutboundPort = 15001
+	DefaultInboundPort  = 15006
 	DefaultDNSPort      = 15053
 )
 
@@ -74,12 +99,15 @@ const (
 // namespace needs its uid, gid or mark named.
 func Default() Config {
 	return Config{
-		IncludeIPRanges: cidr.Everything(),
-		OutboundPort:    DefaultOutboundPort,
-		DNSPort:         DefaultDNSPort,
-		DNSServers:      cidr.Everything(),
-		NonTCP:          NonTCPReject,
-		FailurePolicy:   FailureBlock,
-		Exemption:       ExemptByUID,
+		IncludeIPRanges:    cidr.Everything(),
+		OwnerGroupsInclude: EveryGroup(),
+		OutboundPort:       DefaultOutboundPort,
+		InboundPort:        DefaultInboundPort,
+		DNSPort:            DefaultDNSPort,
+		DNSServers:         cidr.Everything(),
+		NonTCP:             NonTCPReject,
+		FailurePolicy:      FailureBlock,
+		Exemption:          ExemptByUID,
+		Backend:            BackendAuto,
 	}
 }

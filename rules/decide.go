@@ -30,16 +30,38 @@ const (
 	icmp6EchoRequest = 128
 )
 
-// Flow is the first packet of something a process of the namespace sends. Replies
-// and later packets follow the first one's verdict.
+// Flow is the first packet of something that a process of the namespace sends, or
+// that arrives from outside (InInterface). Replies and later packets follow the
+// first one's verdict.
 type Flow struct {
 	Protocol         Protocol
 	Dst              netip.Addr
 	DstPort, SrcPort uint16 // TCP and UDP
 	ICMPType         uint8  // ICMP and ICMPv6
-	UID, GID         uint32 // of whoever made the socket
+	UID, GID         uint32 // of whoever made the socket; other groups do not count
+	Cgroup           string // of whoever made the socket
 	Mark             uint32
+	InInterface      string // by which it arrives; "" for what the namespace sends
 	OutInterface     string // "lo" for loopback and the namespace's own addresses
+}
+
+// origin is where a flow comes from, which decides the lines that concern it.
+type origin uint8
+
+const (
+	fromProcess  origin = iota // sent by a socket of the namespace
+	fromRerouted               // arrived by one of rerouteInterfaces: outbound, without an owner
+	fromOutside                // arrived by any other interface
+)
+
+func originOf(c Config, f Flow) origin {
+	switch {
+	case f.InInterface == "":
+		return fromProcess
+	case slices.Contains(c.RerouteInterfaces, f.InInterface):
+		return fromRerouted
+	}
+	return fromOutside
 }
 
 // Decide says what happens to a flow, and by which line of Precedence. It is the
@@ -55,20 +77,42 @@ func Decide(c Config, f Flow) (Verdict, Reason) {
 }
 
 func matches(c Config, f Flow, line Reason) bool {
-	hasPort := f.Protocol == TCP || f.Protocol == UDP
+	from := originOf(c, f)
 	switch line {
 	case ReasonExempt:
-		return exempt(c, f)
+		return from == fromProcess && exempt(c, f)
 	case ReasonExcludedInterface:
-		return slices.Contains(c.ExcludeInterfaces, f.OutInterface)
+		if from == fromProcess {
+			return slices.Contains(c.ExcludeInterfaces, f.OutInterface)
+		}
+		return slices.Contains(c.ExcludeInterfaces, f.InInterface)
+	case ReasonOwnerGroup:
+		return from == fromProcess && (slices.Contains(c.OwnerGroupsExclude, f.GID) || !c.OwnerGroupsInclude.Contains(f.GID))
+	case ReasonLocal:
+		if from == fromOutside {
+			return f.InInterface == "lo"
+		}
+		return f.OutInterface == "lo" && !namedAddresses(c).Contains(f.Dst)
+	case ReasonExcludedInboundPort:
+		return from == fromOutside && f.Protocol == TCP && c.ExcludeInboundPorts.Contains(f.DstPort)
+	case ReasonIncludedInboundPort:
+		return from == fromOutside && f.Protocol == TCP && c.IncludeInboundPorts.Contains(f.DstPort)
+	case ReasonInbound:
+		return from == fromOutside
+	}
+	return from != fromOutside && matchesDestination(c, f, line)
+}
+
+// matchesDestination judges the lines about where a flow is sent to.
+func matchesDestination(c Config, f Flow, line Reason) bool {
+	hasPort := f.Protocol == TCP || f.Protocol == UDP
+	switch line {
 	case ReasonExcludedPort:
 		return hasPort && c.ExcludeOutboundPorts.Contains(f.DstPort)
 	case ReasonExcludedRange:
 		return c.ExcludeIPRanges.Contains(f.Dst)
 	case ReasonDNS:
 		return c.DNSCapture && hasPort && f.DstPort == portDNS && c.DNSServers.Contains(f.Dst)
-	case ReasonLocal:
-		return f.OutInterface == "lo" && !namedAddresses(c).Contains(f.Dst)
 	case ReasonIncludedPort:
 		return f.Protocol == TCP && c.IncludeOutboundPorts.Contains(f.DstPort)
 	case ReasonIncludedRange:
@@ -82,8 +126,11 @@ func matches(c Config, f Flow, line Reason) bool {
 }
 
 func exempt(c Config, f Flow) bool {
-	if c.Exemption == ExemptByMark {
+	switch c.Exemption {
+	case ExemptByMark:
 		return f.Mark == c.ExemptMark
+	case ExemptByCgroup:
+		return c.ExemptCgroups.Contain(f.Cgroup)
 	}
 	return slices.Contains(c.ExemptUIDs, f.UID) || slices.Contains(c.ExemptGIDs, f.GID)
 }

@@ -202,7 +202,10 @@ func (c Config) Hash() string {
 func (c Config) canonical() Config {
 	c.ExcludeIPRanges, c.DNSServers = c.ExcludeIPRanges.Merged(), c.DNSServers.Merged()
 	c.IncludeOutboundPorts, c.ExcludeOutboundPorts = mergePorts(c.IncludeOutboundPorts), mergePorts(c.ExcludeOutboundPorts)
-	c.ExemptUIDs, c.ExemptGIDs = IDs(sortedSet(c.ExemptUIDs)), IDs(sortedSet(c.ExemptGIDs))
-	c.ExcludeInterfaces = Interfaces(sortedSet(c.ExcludeInterfaces))
+	c.ExemptUIDs, c.ExemptGIDs = sortedSet(c.ExemptUIDs), sortedSet(c.ExemptGIDs)
+	c.OwnerGroupsInclude.IDs, c.OwnerGroupsExclude = sortedSet(c.OwnerGroupsInclude.IDs), sortedSet(c.OwnerGroupsExclude)
+	c.IncludeInboundPorts, c.ExcludeInboundPorts = mergePorts(c.IncludeInboundPorts), mergePorts(c.ExcludeInboundPorts)
+	c.ExcludeInterfaces, c.RerouteInterfaces = sortedSet(c.ExcludeInterfaces), sortedSet(c.RerouteInterfaces)
+	c.ExemptCgroups = sortedSet(c.ExemptCgroups)
 	return c
 }

@@ -78,13 +78,13 @@ func between(t *testing.T, text, marker, with string) string {
 }
 
 func fieldTable() string {
-	out := "| field | default | example | meaning |\n|---|---|---|---|\n"
+	out := "| field | default | example | annotation | meaning |\n|---|---|---|---|---|\n"
 	for _, f := range rules.Fields() {
 		byDefault := "empty"
 		if f.Default != "" {
 			byDefault = "`" + f.Default + "`"
 		}
-		out += fmt.Sprintf("| `%s` | %s | `%s` | %s |\n", f.Name, byDefault, f.Example, f.Meaning)
+		out += fmt.Sprintf("| `%s` | %s | `%s` | `%s` | %s |\n", f.Name, byDefault, f.Example, f.Annotation, f.Meaning)
 	}
 	return out
 }

@@ -1,32 +1,50 @@
 package rules
 
 import (
-	"errors"
-	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/sluice-cni/sluice/cidr"
 )
 
 // Field describes one field of Config, for documentation, flags and annotations.
 type Field struct {
-	Name    string // the JSON name
-	Default string // as text, the form Set takes
-	Meaning string // one sentence
-	Example string // a value that Set accepts
-	List    bool   // may be a JSON array
-	set     func(*Config, value) ([]string, error)
-	get     func(Config) string
+	Name       string // the JSON name
+	Annotation string // the pod annotation that sets it
+	Default    string // as text, the form Set takes
+	Meaning    string // one sentence
+	Example    string // a value that Set accepts
+	List       bool   // may be a JSON array
+	set        func(*Config, value) ([]string, error)
+	get        func(Config) string
+}
+
+// ownAnnotations is the prefix of the annotations Istio has no name for.
+const ownAnnotations = "sluice.dev/"
+
+// istioAnnotations are the names people know, where Istio has one for the same
+// thing.
+var istioAnnotations = map[string]string{
+	"includeIPRanges":      "traffic.sidecar.istio.io/includeOutboundIPRanges",
+	"excludeIPRanges":      "traffic.sidecar.istio.io/excludeOutboundIPRanges",
+	"includeOutboundPorts": "traffic.sidecar.istio.io/includeOutboundPorts",
+	"excludeOutboundPorts": "traffic.sidecar.istio.io/excludeOutboundPorts",
+	"includeInboundPorts":  "traffic.sidecar.istio.io/includeInboundPorts",
+	"excludeInboundPorts":  "traffic.sidecar.istio.io/excludeInboundPorts",
+	"excludeInterfaces":    "traffic.sidecar.istio.io/excludeInterfaces",
+	"rerouteInterfaces":    "istio.io/reroute-virtual-interfaces",
 }
 
 // Fields lists every field of Config in the order of the documentation.
 func Fields() []Field {
-	out := append(rangeFields(), ownerFields()...)
-	out = append(out, proxyFields()...)
+	out := slices.Concat(rangeFields(), ownerFields(), inboundFields(), proxyFields(), policyFields())
 	defaults := Default()
 	for i := range out {
 		out[i].Default = out[i].get(defaults)
+		out[i].Annotation = ownAnnotations + out[i].Name
+		if known := istioAnnotations[out[i].Name]; known != "" {
+			out[i].Annotation = known
+		}
 	}
 	return out
 }
@@ -44,21 +62,40 @@ func rangeFields() []Field {
 			ports(func(c *Config) *Ports { return &c.IncludeOutboundPorts })),
 		listField("excludeOutboundPorts", "TCP and UDP to these ports is not captured; they win over every include.", "22,6443",
 			ports(func(c *Config) *Ports { return &c.ExcludeOutboundPorts })),
-		listField("excludeInterfaces", "Nothing that leaves by these interfaces is captured.", "net1",
-			access(func(c *Config) *Interfaces { return &c.ExcludeInterfaces }, parseInterfaces, Interfaces.String)),
+		listField("excludeInterfaces", "Nothing that leaves or arrives by these interfaces is captured.", "net1",
+			interfaces(func(c *Config) *Interfaces { return &c.ExcludeInterfaces })),
+		listField("rerouteInterfaces", "What arrives by these interfaces is captured as if the namespace had sent it: a virtual machine behind a tap or bridge, say.", "k6t-eth0",
+			interfaces(func(c *Config) *Interfaces { return &c.RerouteInterfaces })),
 	}
 }
 
 func ownerFields() []Field {
 	return []Field{
-		scalarField("exemption", "How the proxy's own connections are known: uid (exemptUIDs and exemptGIDs) or mark (exemptMark).", "uid",
-			oneOf(func(c *Config) *Exemption { return &c.Exemption }, ExemptByUID, ExemptByMark)),
+		scalarField("exemption", "How the proxy's own connections are known: uid (exemptUIDs and exemptGIDs), mark (exemptMark) or cgroup (exemptCgroups).", "cgroup",
+			oneOf(func(c *Config) *Exemption { return &c.Exemption }, ExemptByUID, ExemptByMark, ExemptByCgroup)),
 		listField("exemptUIDs", "Nothing from processes of these users is captured; an empty list exempts nobody.", "1337",
-			access(func(c *Config) *IDs { return &c.ExemptUIDs }, parseIDs, IDs.String)),
+			ids(func(c *Config) *IDs { return &c.ExemptUIDs })),
 		listField("exemptGIDs", "Nothing from processes of these groups is captured; an empty list exempts nobody.", "1337",
-			access(func(c *Config) *IDs { return &c.ExemptGIDs }, parseIDs, IDs.String)),
+			ids(func(c *Config) *IDs { return &c.ExemptGIDs })),
 		scalarField("exemptMark", "Nothing with this packet mark is captured, when exemption is mark; 0 is no mark.", "0x539",
 			setter{setMark, func(c Config) string { return formatMark(c.ExemptMark) }}),
+		listField("exemptCgroups", "Nothing from sockets made in these cgroups (version 2 paths) or beneath them is captured, when exemption is cgroup.", "/kubepods.slice/agent",
+			access(func(c *Config) *Cgroups { return &c.ExemptCgroups }, parseCgroups, Cgroups.String)),
+		listField("ownerGroupsInclude", "Only what processes of these groups send is captured; * is every group, an empty list is none.", "1000,2000",
+			access(func(c *Config) *Groups { return &c.OwnerGroupsInclude }, parseGroups, Groups.String)),
+		listField("ownerGroupsExclude", "Nothing that processes of these groups send is captured; they win over ownerGroupsInclude.", "3000",
+			ids(func(c *Config) *IDs { return &c.OwnerGroupsExclude })),
+	}
+}
+
+func inboundFields() []Field {
+	return []Field{
+		listField("includeInboundPorts", "TCP that arrives for these ports goes to inboundPort; * is every port.", "8080,9000-9099",
+			ports(func(c *Config) *Ports { return &c.IncludeInboundPorts })),
+		listField("excludeInboundPorts", "TCP that arrives for these ports is not captured; they win over includeInboundPorts.", "9090",
+			ports(func(c *Config) *Ports { return &c.ExcludeInboundPorts })),
+		scalarField("inboundPort", "Where captured inbound TCP is received, on the address of the interface it arrived by.", "15006",
+			port(func(c *Config) *uint16 { return &c.InboundPort })),
 	}
 }
 
@@ -72,129 +109,16 @@ func proxyFields() []Field {
 			port(func(c *Config) *uint16 { return &c.DNSPort })),
 		listField("dnsServers", "DNS to these addresses is captured, when dnsCapture is on; * is every server.", "10.96.0.10,127.0.0.53",
 			ranges(func(c *Config) *cidr.List { return &c.DNSServers })),
+	}
+}
+
+func policyFields() []Field {
+	return []Field{
 		scalarField("nonTCP", "What happens to UDP other than DNS, SCTP, ICMP echo and the like in the included ranges: reject or allow.", "allow",
 			oneOf(func(c *Config) *NonTCP { return &c.NonTCP }, NonTCPReject, NonTCPAllow)),
 		scalarField("failurePolicy", "What becomes of a new connection that should have been redirected and was not, since the rule is gone: block refuses it, bypass lets it go direct.", "bypass",
 			oneOf(func(c *Config) *FailurePolicy { return &c.FailurePolicy }, FailureBlock, FailureBypass)),
+		scalarField("backend", "What the rules are put into: auto (nft where the kernel has it, else iptables), nft, iptables-nft or iptables-legacy.", "nft",
+			oneOf(func(c *Config) *Backend { return &c.Backend }, BackendAuto, BackendNFT, BackendIPTablesNFT, BackendIPTablesLegacy)),
 	}
-}
-
-// setter reads and prints one field.
-type setter struct {
-	set func(*Config, value) ([]string, error)
-	get func(Config) string
-}
-
-func listField(name, meaning, example string, s setter) Field {
-	return Field{Name: name, Meaning: meaning, Example: example, List: true, set: s.set, get: s.get}
-}
-
-func scalarField(name, meaning, example string, s setter) Field {
-	return Field{Name: name, Meaning: meaning, Example: example, set: s.set, get: s.get}
-}
-
-// access makes a setter from a place in Config, a parser and a printer.
-func access[T any](at func(*Config) *T, parse func([]string) (T, error), text func(T) string) setter {
-	return setter{
-		set: func(c *Config, v value) ([]string, error) {
-			parsed, err := parse(v.split())
-			if err == nil {
-				*at(c) = parsed
-			}
-			return nil, err
-		},
-		get: func(c Config) string { return text(*at(&c)) },
-	}
-}
-
-func ports(at func(*Config) *Ports) setter { return access(at, parsePorts, Ports.String) }
-
-func ranges(at func(*Config) *cidr.List) setter {
-	return setter{
-		set: func(c *Config, v value) ([]string, error) {
-			list, warnings, err := cidr.ParseElements(v.split())
-			if err == nil {
-				*at(c) = list
-			}
-			var notes []string
-			for _, w := range warnings {
-				notes = append(notes, w.String())
-			}
-			return notes, err
-		},
-		get: func(c Config) string { return at(&c).String() },
-	}
-}
-
-func port(at func(*Config) *uint16) setter {
-	return setter{
-		set: func(c *Config, v value) ([]string, error) {
-			s, err := v.single()
-			if err != nil {
-				return nil, err
-			}
-			n, err := ParsePort(s)
-			if err != nil {
-				return nil, errors.New("not a port; use 1 to 65535")
-			}
-			*at(c) = n
-			return nil, nil
-		},
-		get: func(c Config) string { return strconv.Itoa(int(*at(&c))) },
-	}
-}
-
-func oneOf[T ~string](at func(*Config) *T, allowed ...T) setter {
-	return setter{
-		set: func(c *Config, v value) ([]string, error) {
-			s, err := v.single()
-			if err != nil {
-				return nil, err
-			}
-			for _, a := range allowed {
-				if s == string(a) {
-					*at(c) = a
-					return nil, nil
-				}
-			}
-			return nil, fmt.Errorf("not a known value; use %s", join(allowed, func(a T) string { return string(a) }))
-		},
-		get: func(c Config) string { return string(*at(&c)) },
-	}
-}
-
-func setDNSCapture(c *Config, v value) ([]string, error) {
-	s, err := v.single()
-	switch {
-	case err != nil:
-		return nil, err
-	case s != "true" && s != "false":
-		return nil, errors.New("not a boolean; use true or false")
-	}
-	c.DNSCapture = s == "true"
-	return nil, nil
-}
-
-func setMark(c *Config, v value) ([]string, error) {
-	s, err := v.single()
-	if err != nil {
-		return nil, err
-	}
-	digits, base := s, 10
-	if hex, found := strings.CutPrefix(strings.ToLower(s), "0x"); found {
-		digits, base = hex, 16
-	}
-	n, err := strconv.ParseUint(digits, base, 32)
-	if err != nil || strings.HasPrefix(digits, "+") {
-		return nil, errors.New("not a packet mark; use a number up to 4294967295, or hexadecimal such as 0x539")
-	}
-	c.ExemptMark = uint32(n)
-	return nil, nil
-}
-
-func formatMark(mark uint32) string {
-	if mark == 0 {
-		return "0"
-	}
-	return fmt.Sprintf("0x%x", mark)
 }

@@ -130,34 +130,6 @@ func parseIDs(elements []string) (IDs, error) {
 	return sortedSet(out), nil
 }
 
-// Interfaces is a sorted set of network interface names.
-type Interfaces []string
-
-func (n Interfaces) String() string { return strings.Join(n, ",") }
-
-func parseInterfaces(elements []string) (Interfaces, error) {
-	var out Interfaces
-	err := eachElement(elements, func(_ int, s string) error {
-		switch {
-		case len(s) > 15 || s == "." || s == ".." || strings.ContainsAny(s, "/: \t\n\"'\\"):
-			return errors.New("not an interface name; use 1 to 15 characters without space, slash, colon or quote")
-		case strings.ContainsAny(s, "*+"):
-			return errors.New("wildcards cannot be used; name each interface")
-		}
-		for _, b := range []byte(s) {
-			if b < ' ' || b == 0x7f {
-				return errors.New("not an interface name; it holds a control character")
-			}
-		}
-		out = append(out, s)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return sortedSet(out), nil
-}
-
 // eachElement calls f with each trimmed element and its 1-based position, and
 // joins the errors. Empty elements are errors.
 func eachElement(elements []string, f func(position int, s string) error) error {
@@ -180,10 +152,12 @@ func sortedSet[T cmp.Ordered](items []T) []T {
 	return slices.Compact(slices.Sorted(slices.Values(items)))
 }
 
-func join[T any](items []T, text func(T) string) string {
+func join[T any](items []T, text func(T) string) string { return joinText(items, text, ",") }
+
+func joinText[T any](items []T, text func(T) string, between string) string {
 	out := make([]string, len(items))
 	for i, item := range items {
 		out[i] = text(item)
 	}
-	return strings.Join(out, ",")
+	return strings.Join(out, between)
 }

@@ -4,14 +4,15 @@ package rules
 type Verdict uint8
 
 const (
-	Direct  Verdict = iota // goes where the application sent it
-	ToProxy                // redirected to Config.OutboundPort
-	ToDNS                  // redirected to Config.DNSPort
-	Refused                // rejected at once
+	Direct    Verdict = iota // goes where it was sent
+	ToProxy                  // redirected to Config.OutboundPort
+	ToDNS                    // redirected to Config.DNSPort
+	Refused                  // rejected at once
+	ToInbound                // redirected to Config.InboundPort
 )
 
 func (v Verdict) String() string {
-	return [...]string{"direct", "to the proxy", "to the DNS proxy", "refused"}[v]
+	return [...]string{"direct", "to the proxy", "to the DNS proxy", "refused", "to the inbound proxy"}[v]
 }
 
 // Reason is the line of the precedence list that decided.
@@ -20,10 +21,14 @@ type Reason uint8
 const (
 	ReasonExempt Reason = iota
 	ReasonExcludedInterface
+	ReasonOwnerGroup
 	ReasonExcludedPort
 	ReasonExcludedRange
 	ReasonDNS
 	ReasonLocal
+	ReasonExcludedInboundPort
+	ReasonIncludedInboundPort
+	ReasonInbound
 	ReasonIncludedPort
 	ReasonIncludedRange
 	ReasonHousekeeping
@@ -44,20 +49,25 @@ type Line struct {
 // Precedence is the order in which a flow is judged: the first line that matches
 // decides. Decide walks it, NewPlan lays its rules out in it, and
 // docs/configuration.md prints it. Excludes come before every include, DNS
-// capture among them; DNS comes before loopback since resolv.conf often names
-// 127.0.0.53.
+// capture and owner groups among them; DNS comes before loopback since
+// resolv.conf often names 127.0.0.53. What arrives by one of rerouteInterfaces is
+// sent by the namespace in the sense of this list, but has no owner.
 func Precedence() []Line {
 	return []Line{
-		{ReasonExempt, "exempt", "sent by an exempt uid or gid, or with the exempt mark: the proxy's own traffic", Direct},
-		{ReasonExcludedInterface, "excluded interface", "leaves by one of excludeInterfaces", Direct},
-		{ReasonExcludedPort, "excluded port", "TCP or UDP to one of excludeOutboundPorts", Direct},
-		{ReasonExcludedRange, "excluded range", "to an address in excludeIPRanges", Direct},
-		{ReasonDNS, "DNS", "TCP or UDP to port 53 of one of dnsServers, when dnsCapture is on", ToDNS},
-		{ReasonLocal, "local", "leaves by lo (loopback and the namespace's own addresses), unless includeIPRanges names that loopback range or that single address", Direct},
-		{ReasonIncludedPort, "included port", "TCP to one of includeOutboundPorts", ToProxy},
-		{ReasonIncludedRange, "included range", "TCP to an address in includeIPRanges", ToProxy},
+		{ReasonExempt, "exempt", "sent by an exempt uid or gid, from an exempt cgroup, or with the exempt mark: the proxy's own traffic", Direct},
+		{ReasonExcludedInterface, "excluded interface", "leaves or arrives by one of excludeInterfaces", Direct},
+		{ReasonOwnerGroup, "owner group", "sent by a process whose group is in ownerGroupsExclude or not in ownerGroupsInclude (supplementary groups do not count)", Direct},
+		{ReasonExcludedPort, "excluded port", "TCP or UDP sent to one of excludeOutboundPorts", Direct},
+		{ReasonExcludedRange, "excluded range", "sent to an address in excludeIPRanges", Direct},
+		{ReasonDNS, "DNS", "TCP or UDP sent to port 53 of one of dnsServers, when dnsCapture is on", ToDNS},
+		{ReasonLocal, "local", "stays in the namespace (loopback and its own addresses), unless includeIPRanges names that loopback range or that single address", Direct},
+		{ReasonExcludedInboundPort, "excluded inbound port", "TCP that arrives for one of excludeInboundPorts", Direct},
+		{ReasonIncludedInboundPort, "included inbound port", "TCP that arrives for one of includeInboundPorts", ToInbound},
+		{ReasonInbound, "inbound", "anything else that arrives", Direct},
+		{ReasonIncludedPort, "included port", "TCP sent to one of includeOutboundPorts", ToProxy},
+		{ReasonIncludedRange, "included range", "TCP sent to an address in includeIPRanges", ToProxy},
 		{ReasonHousekeeping, "housekeeping", "other TCP, UDP to port 53, DHCP, IGMP, ICMP other than echo (neighbour discovery, path MTU, MLD), replies", Direct},
-		{ReasonNonTCP, "non-TCP", "anything else to an address in includeIPRanges, when nonTCP is reject", Refused},
+		{ReasonNonTCP, "non-TCP", "anything else sent to an address in includeIPRanges, when nonTCP is reject", Refused},
 		{ReasonOther, "other", "everything else", Direct},
 	}
 }

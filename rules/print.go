@@ -10,26 +10,37 @@ import (
 )
 
 // String is the plan in nft's own words, sets by name and elements in order, the
-// way `nft list table inet sluice` shows it.
+// way `nft list ruleset` shows it.
 func (p Plan) String() string {
 	var b strings.Builder
 	b.WriteString("table inet sluice {\n")
-	sets := slices.Clone(p.Sets)
-	slices.SortFunc(sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
-	for _, s := range sets {
-		b.WriteString(s.String())
-	}
+	b.WriteString(setsText(p.Sets))
 	for _, c := range p.Chains {
 		b.WriteString(c.String())
 	}
 	b.WriteString("}\n")
+	if len(p.Frames.Rules) > 0 {
+		b.WriteString("table netdev sluice {\n")
+		b.WriteString(setsText(p.Frames.Sets))
+		b.WriteString(Chain{Name: "frames", Rules: p.Frames.Rules}.String())
+		b.WriteString("\t# for each interface:\n\tchain egress_IFACE {\n\t\ttype filter hook egress device IFACE priority 0; policy accept;\n\t\tjump frames\n\t}\n")
+		b.WriteString("}\n")
+	}
 	return b.String()
+}
+
+func setsText(sets []Set) string {
+	sets = slices.SortedFunc(slices.Values(sets), func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
+	return joinText(sets, Set.String, "")
 }
 
 func (s Set) String() string {
 	out := fmt.Sprintf("\tset %s {\n\t\ttype %s\n", s.Name, s.Type)
 	if s.Interval() {
 		out += "\t\tflags interval\n"
+	}
+	if s.Dynamic {
+		out += "\t\tflags dynamic,timeout\n"
 	}
 	if elements := s.Elements(); len(elements) > 0 {
 		out += "\t\telements = { " + strings.Join(elements, ", ") + " }\n"
@@ -56,6 +67,9 @@ func (s Set) Elements() []string {
 	for _, name := range s.Interfaces {
 		out = append(out, strconv.Quote(name))
 	}
+	for _, path := range s.Cgroups {
+		out = append(out, strconv.Quote(path))
+	}
 	return out
 }
 
@@ -72,7 +86,7 @@ func rangeText(r netipx.IPRange) string {
 func (c Chain) String() string {
 	out := "\tchain " + c.Name + " {\n"
 	if c.Hook != nil {
-		out += fmt.Sprintf("\t\ttype %s hook output priority %d; policy accept;\n", c.Hook.Type, c.Hook.Priority)
+		out += fmt.Sprintf("\t\ttype %s hook %s priority %d; policy accept;\n", c.Hook.Type, c.Hook.Point, c.Hook.Priority)
 	}
 	for _, r := range c.Rules {
 		out += "\t\t" + r.String() + "\n"
@@ -108,10 +122,26 @@ var keyWords = map[Key]string{
 	KeyICMPv6Other: "icmpv6 type != echo-request",
 	KeyOngoing:     "ct state established,related",
 	KeyRewritten:   "ct status dnat",
+	KeyNew:         "ct state new",
+	KeyInInterface: "iifname",
+	KeyInLoopback:  `iifname "lo"`,
+	KeyLocalDst:    "fib daddr type local",
+	KeyFamily:      "meta nfproto",
+	KeyMarked:      "meta mark != 0",
+	KeyRouted:      "meta rtclassid >= 0",
+	KeyARP:         "ether type arp",
+	KeyNotIP:       "ether type != { ip, ip6 }",
+	KeyFrameIPv4:   "ether type ip ip daddr",
+	KeyFrameIPv6:   "ether type ip6 ip6 daddr",
+	KeyNotTCP:      "meta l4proto != tcp",
+	KeyTransport:   "meta l4proto >= 0",
 }
 
 func (m Match) String() string {
 	out := keyWords[m.Key]
+	if m.Key == KeyCgroup {
+		out = fmt.Sprintf("socket cgroupv2 level %d", m.Level)
+	}
 	switch {
 	case m.Set != "" && m.Not:
 		out += " != @" + m.Set
@@ -123,6 +153,10 @@ func (m Match) String() string {
 		out = "meta nfproto ipv4"
 	case m.Key == KeyIPv6Dst:
 		out = "meta nfproto ipv6"
+	case m.Key == KeyFrameIPv4:
+		out = "ether type ip"
+	case m.Key == KeyFrameIPv6:
+		out = "ether type ip6"
 	}
 	return out
 }
@@ -139,6 +173,10 @@ func (a Action) String() string {
 		return "reject with tcp reset"
 	case ActionZone:
 		return fmt.Sprintf("ct zone set %d", DNSZone)
+	case ActionDrop:
+		return "drop"
+	case ActionAlarm:
+		return fmt.Sprintf("limit rate over %d/second burst %d packets update @%s { meta nfproto timeout %s } drop", AlarmRate, AlarmBurst, a.Set, AlarmTime)
 	}
 	return "accept"
 }

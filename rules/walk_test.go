@@ -3,6 +3,7 @@ package rules_test
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/sluice-cni/sluice/rules"
 	"go4.org/netipx"
@@ -18,18 +19,30 @@ type packet struct {
 func walk(p rules.Plan, c rules.Config, f rules.Flow) rules.Verdict {
 	pkt := &packet{Flow: f}
 	verdict := rules.Direct
-	for _, name := range []string{"output_nat", "output_filter"} {
+	hooks := []string{"output_nat", "output_filter"}
+	switch {
+	case f.InInterface != "" && f.OutInterface == "lo":
+		hooks = []string{"prerouting_nat"}
+	case f.InInterface != "":
+		hooks = []string{"prerouting_nat", "forward_filter"}
+	}
+	for _, name := range hooks {
 		action, ended := walkChain(p, name, pkt)
 		switch {
 		case !ended:
 		case action.Kind == rules.ActionRedirect && action.Port == c.DNSPort && f.DstPort == 53 && c.DNSCapture:
 			verdict = rules.ToDNS
+		case action.Kind == rules.ActionRedirect && action.Port == c.InboundPort && f.InInterface != "":
+			return rules.ToInbound
 		case action.Kind == rules.ActionRedirect:
 			verdict = rules.ToProxy
-		case action.Kind == rules.ActionReject || action.Kind == rules.ActionReset:
+		case action.Kind == rules.ActionReject || action.Kind == rules.ActionReset || action.Kind == rules.ActionDrop:
 			return rules.Refused
 		}
 		if ended && action.Kind == rules.ActionRedirect {
+			if f.InInterface != "" {
+				return verdict // it stays here
+			}
 			pkt.redirected, pkt.DstPort, pkt.Dst = true, action.Port, netip.MustParseAddr("127.0.0.1")
 			if f.Dst.Is6() {
 				pkt.Dst = netip.IPv6Loopback()
@@ -53,6 +66,15 @@ func walkChain(p rules.Plan, name string, pkt *packet) (rules.Action, bool) {
 	return rules.Action{}, false
 }
 
+// ancestor is the cgroup above one, or itself, that is at a level.
+func ancestor(cgroup string, level int) string {
+	steps := strings.Split(cgroup, "/")
+	if rules.CgroupDepth(cgroup) < level {
+		return ""
+	}
+	return strings.Join(steps[:level+1], "/")
+}
+
 func holds(p rules.Plan, m rules.Match, pkt *packet) bool {
 	i := slices.IndexFunc(p.Sets, func(s rules.Set) bool { return s.Name == m.Set })
 	set := rules.Set{}
@@ -67,9 +89,21 @@ func holds(p rules.Plan, m rules.Match, pkt *packet) bool {
 	}
 	switch m.Key {
 	case rules.KeyUID:
-		return number(pkt.UID)
+		return pkt.InInterface == "" && number(pkt.UID)
 	case rules.KeyGID:
-		return number(pkt.GID)
+		return pkt.InInterface == "" && number(pkt.GID) != m.Not
+	case rules.KeyCgroup:
+		return pkt.InInterface == "" && rules.Cgroups(set.Cgroups).Contain(ancestor(pkt.Cgroup, m.Level))
+	case rules.KeyFamily:
+		return m.Not // nobody rings the alarm here
+	case rules.KeyInInterface:
+		return slices.Contains(set.Interfaces, pkt.InInterface) != m.Not
+	case rules.KeyInLoopback:
+		return pkt.InInterface == "lo"
+	case rules.KeyLocalDst:
+		return pkt.OutInterface == "lo"
+	case rules.KeyNew:
+		return true
 	case rules.KeyMark:
 		return number(pkt.Mark)
 	case rules.KeyInterface:

@@ -2,80 +2,107 @@ package nft
 
 import (
 	"errors"
-	"slices"
-	"strings"
+	"os"
 
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/rules"
 )
 
 // Drift is what Check found to differ from the plan, one sentence each.
-type Drift []string
+type Drift = rules.Drift
 
-func (d Drift) Error() string { return strings.Join(d, "; ") }
-
-// Check compares the namespace's table with the plan: every chain, set, element
-// and rule. It changes nothing and ignores other tables. Differences come as a
-// Drift; any other error means that the comparison could not be made.
+// Check compares the namespace's tables with the plan: every chain, set, element
+// and rule. It changes nothing and ignores other tables. Whether the namespace was
+// enrolled while running, and with which heartbeat, is taken from what was applied.
+// Differences come as a Drift; any other error means that the comparison could not
+// be made.
 func Check(netnsFD int, plan rules.Plan) error {
 	c, err := open(netnsFD)
 	if err != nil {
 		return err
 	}
 	defer c.CloseLasting()
-	t, err := installed(c)
+	tables, err := installed(c)
 	if err != nil {
 		return err
 	}
-	if t == nil {
+	if tables[0] == nil {
 		return Drift{"table inet " + tableName + ": missing"}
 	}
-	found, err := differences(c, t, plan)
+	applied, err := readRecord(c, tables[0])
+	if err != nil {
+		return err
+	}
+	if plan, err = rules.NewPlan(plan.Config, applied.options()...); err != nil {
+		return Drift{"table inet " + tableName + ": was applied with another failurePolicy"}
+	}
+	found, err := compare(c, netnsFD, tables, plan, applied)
 	if err != nil {
 		return explain("read the rules back", err)
 	}
 	if len(found) > 0 {
-		return Drift(found)
+		return found
 	}
 	return nil
 }
 
-// Applied reports the hash of the configuration a namespace's table was made
-// from, "" when there is no table.
-func Applied(netnsFD int) (string, error) {
-	c, err := open(netnsFD)
+func compare(c *nftables.Conn, netnsFD int, tables [2]*nftables.Table, plan rules.Plan, applied record) (Drift, error) {
+	known, err := resolve(plan)
+	if errors.Is(err, os.ErrNotExist) {
+		return Drift{"set exempt_cgroups: " + err.Error()}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	present, err := interfacesOf(netnsFD)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	defer c.CloseLasting()
-	t, err := installed(c)
-	if err != nil || t == nil {
-		return "", err
-	}
-	found, err := c.GetRules(t, &nftables.Chain{Name: chainApplied})
+	want, err := newRecord(plan, applied.interfaces)
 	if err != nil {
-		return "", explain("read the rules back", err)
+		return nil, err
 	}
-	for _, r := range found {
-		if hash, ok := strings.CutPrefix(commentOf(r.UserData), hashPrefix); ok {
-			return hash, nil
+	want.withoutFrames = applied.withoutFrames
+	layouts := layout(plan, want)
+	want.interfaces = onlyPresent(applied.interfaces, present)
+	layouts[1] = layout(plan, want)[1]
+	var out Drift
+	if applied.disabled {
+		out = append(out, "capture is disabled")
+	}
+	for i, l := range layouts {
+		switch {
+		case tables[i] == nil && len(l.chains) > 0:
+			out = append(out, l.String()+": missing")
+		case tables[i] != nil && len(l.chains) == 0:
+			out = append(out, l.String()+": not sluice's")
+		case tables[i] != nil:
+			found, err := differences(c, tables[i], l, known.ids)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, found.sentences...)
 		}
 	}
-	return "", errors.New("table inet " + tableName + ": holds no configuration hash; it was changed or made by something else")
+	return out, nil
 }
 
-func differences(c *nftables.Conn, t *nftables.Table, plan rules.Plan) ([]string, error) {
-	var found []string
+// drift is how a table differs: in sentences, and in what it takes to mend it.
+type drift struct {
+	sentences []string
+	structure bool     // chains, rules or sets themselves
+	sets      []string // sets whose elements differ
+	record    bool     // what chain applied says
+}
+
+func differences(c *nftables.Conn, t *nftables.Table, want tableLayout, cgroups cgroupIDs) (drift, error) {
+	var found drift
 	if t.Flags != 0 {
-		found = append(found, "table inet "+tableName+": has flags (dormant?) and so may do nothing")
+		found.structure = true
+		found.sentences = append(found.sentences, want.String()+": has flags (dormant?) and so may do nothing")
 	}
-	inSets, err := setDifferences(c, t, plan.Sets)
-	if err != nil {
-		return nil, err
+	if err := setDifferences(c, t, want.sets, cgroups, &found); err != nil {
+		return found, err
 	}
-	inChains, err := chainDifferences(c, t, wholePlan(plan))
-	if err != nil {
-		return nil, err
-	}
-	return slices.Concat(found, inSets, inChains), nil
+	err := chainDifferences(c, t, want.chains, &found)
+	return found, err
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/sluice-cni/sluice/rules"
 )
 
-func chainDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Chain) ([]string, error) {
+func chainDifferences(c *nftables.Conn, t *nftables.Table, want []chainLayout, found *drift) error {
 	all, err := c.ListChainsOfTableFamily(t.Family)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	have := map[string]*nftables.Chain{}
 	for _, chain := range all {
@@ -22,27 +22,36 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Chain) (
 			have[chain.Name] = chain
 		}
 	}
-	var found []string
 	for _, w := range want {
 		h := have[w.Name]
 		delete(have, w.Name)
 		if h == nil {
-			found = append(found, "chain "+w.Name+": missing")
+			found.inStructure("chain " + w.Name + ": missing")
 			continue
 		}
 		if !sameHook(h, kernelChain(t, w)) {
-			found = append(found, "chain "+w.Name+": its hook, priority or policy was changed")
+			found.inStructure("chain " + w.Name + ": its hook, priority or policy was changed")
 		}
-		inRules, err := ruleDifferences(c, t, w)
-		if err != nil {
-			return nil, err
+		inRules, err := ruleDifferences(c, t, w.Chain)
+		switch {
+		case err != nil:
+			return err
+		case len(inRules) > 0 && w.Name == chainApplied:
+			found.record = true
+			found.sentences = append(found.sentences, inRules...)
+		case len(inRules) > 0:
+			found.inStructure(inRules...)
 		}
-		found = append(found, inRules...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
-		found = append(found, "chain "+name+": not sluice's")
+		found.inStructure("chain " + name + ": not sluice's")
 	}
-	return found, nil
+	return nil
+}
+
+func (d *drift) inStructure(sentences ...string) {
+	d.structure = true
+	d.sentences = append(d.sentences, sentences...)
 }
 
 func sameHook(have, want *nftables.Chain) bool {
@@ -64,7 +73,7 @@ func ruleDifferences(c *nftables.Conn, t *nftables.Table, want rules.Chain) ([]s
 		haveText = append(haveText, describe(commentOf(r.UserData), r.Exprs))
 	}
 	for _, r := range want.Rules {
-		wantText = append(wantText, describe(r.Name, expressions(r, nil)))
+		wantText = append(wantText, describe(r.Name, translator{}.expressions(r)))
 	}
 	if slices.Equal(haveText, wantText) {
 		return nil, nil
@@ -109,8 +118,9 @@ func compareRules(want rules.Chain, have []*nftables.Rule, haveText, wantText []
 }
 
 // describe writes a rule in a form that is the same for what was sent and what
-// the kernel gives back: it drops the set ids of a transaction, and the register
-// that the library does not read back from "ct zone set".
+// the kernel gives back: it drops the set ids of a transaction, the register that
+// the library does not read back from "ct zone set", and the level of a cgroup,
+// which is counted from another root by whoever loaded the rule in a container.
 func describe(name string, exprs []expr.Any) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%q", name)
@@ -120,6 +130,10 @@ func describe(name string, exprs []expr.Any) string {
 			fmt.Fprintf(&b, " lookup %d %s %t", e.SourceRegister, e.SetName, e.Invert)
 		case *expr.Ct:
 			fmt.Fprintf(&b, " ct %d", e.Key)
+		case *expr.Socket:
+			fmt.Fprintf(&b, " socket %d", e.Key)
+		case *expr.Dynset:
+			fmt.Fprintf(&b, " dynset %s %d %s", e.SetName, e.Operation, e.Timeout)
 		default:
 			fmt.Fprintf(&b, " %T%+v", e, e)
 		}

@@ -10,52 +10,54 @@ import (
 	"github.com/sluice-cni/sluice/rules"
 )
 
-func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set) ([]string, error) {
+func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set, cgroups cgroupIDs, found *drift) error {
 	all, err := c.GetSets(t)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	have := map[string]*nftables.Set{}
 	for _, s := range all {
 		have[s.Name] = s
 	}
-	var found []string
 	for _, w := range want {
 		h := have[w.Name]
 		delete(have, w.Name)
 		switch {
 		case h == nil:
-			found = append(found, "set "+w.Name+": missing")
+			found.inStructure("set " + w.Name + ": missing")
 			continue
-		case h.KeyType.Name != keyTypes[w.Type].Name || h.Interval != w.Interval():
-			found = append(found, "set "+w.Name+": has another type")
+		case h.KeyType.Name != keyTypes[w.Type].Name || h.Interval != w.Interval() || h.Dynamic != w.Dynamic:
+			found.inStructure("set " + w.Name + ": has another type")
 			continue
+		case w.Dynamic:
+			continue // its elements come and go
 		}
 		members, err := c.GetSetElements(h)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if what := elementDifference(w, members); what != "" {
-			found = append(found, "set "+w.Name+": "+what)
+		if what := elementDifference(w.Type, elements(w, cgroups), members); what != "" {
+			found.sets = append(found.sets, w.Name)
+			found.sentences = append(found.sentences, "set "+w.Name+": "+what)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
 		if !have[name].Anonymous {
-			found = append(found, "set "+name+": not sluice's")
+			found.inStructure("set " + name + ": not sluice's")
 		}
 	}
-	return found, nil
+	return nil
 }
 
 // elementDifference compares elements in any order: the kernel gives them back in
 // its own.
-func elementDifference(want rules.Set, have []nftables.SetElement) string {
-	w, h := sortedElements(elements(want)), sortedElements(have)
+func elementDifference(t rules.SetType, want, have []nftables.SetElement) string {
+	w, h := sortedElements(want), sortedElements(have)
 	if slices.EqualFunc(w, h, func(a, b nftables.SetElement) bool { return compareElements(a, b) == 0 }) {
 		return ""
 	}
-	missing := firstOnlyIn(want.Type, w, h)
-	extra := firstOnlyIn(want.Type, h, w)
+	missing := firstOnlyIn(t, w, h)
+	extra := firstOnlyIn(t, h, w)
 	switch {
 	case missing != "" && extra != "":
 		return fmt.Sprintf("its elements were changed (%s is gone, %s is new)", missing, extra)

@@ -7,15 +7,14 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
+	"github.com/sluice-cni/sluice/rules"
 	"golang.org/x/sys/unix"
 )
 
+// The errors of every backend, by this package's name.
 var (
-	// ErrUnsupported reports a kernel without nf_tables, or without a part of it
-	// that the rules need.
-	ErrUnsupported = errors.New("the kernel cannot do this")
-	// ErrNotPermitted reports a caller without CAP_NET_ADMIN over the namespace.
-	ErrNotPermitted = errors.New("needs root (CAP_NET_ADMIN over the network namespace)")
+	ErrUnsupported  = rules.ErrUnsupported
+	ErrNotPermitted = rules.ErrNotPermitted
 )
 
 const (
@@ -58,19 +57,22 @@ func prepareSocket(c *netlink.Conn) error {
 	)
 }
 
-// installed returns the table of the namespace, nil when there is none. It is the
-// first thing asked of the kernel, so it also meets a kernel without nf_tables.
-func installed(c *nftables.Conn) (*nftables.Table, error) {
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+// installed returns the tables of the namespace, inet and netdev, nil for one that
+// is not there. It is the first thing asked of the kernel, so it also meets a
+// kernel without nf_tables.
+func installed(c *nftables.Conn) (out [2]*nftables.Table, err error) {
+	tables, err := c.ListTables()
 	if err != nil {
-		return nil, explain("list the nftables tables", err)
+		return out, explain("list the nftables tables", err)
 	}
-	for _, t := range tables {
-		if t.Name == tableName && t.Family == nftables.TableFamilyINet {
-			return t, nil
+	for i, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyNetdev} {
+		for _, t := range tables {
+			if t.Name == tableName && t.Family == family {
+				out[i] = t
+			}
 		}
 	}
-	return nil, nil
+	return out, nil
 }
 
 // explain says what an errno means here. The listing of tables fails with EINVAL

@@ -105,7 +105,7 @@ func TestConnectionsOlderThanTheRulesGoOn(t *testing.T) {
 		if who := ask(old); who != "there" {
 			t.Fatal(who)
 		}
-		apply(t, p.pod, plan(t))
+		apply(t, p.pod, running(t))
 		if who := ask(old); who != "there" {
 			t.Errorf("the old connection: %s", who)
 		}

@@ -32,6 +32,8 @@ func keyText(t rules.SetType, key []byte) string {
 		if addr, ok := netip.AddrFromSlice(key); ok {
 			return addr.String()
 		}
+	case t == rules.SetCgroup && len(key) == 8:
+		return "cgroup " + strconv.FormatUint(binaryutil.NativeEndian.Uint64(key), 10)
 	case len(key) == 4:
 		return strconv.FormatUint(uint64(binaryutil.NativeEndian.Uint32(key)), 10)
 	}

@@ -29,24 +29,36 @@ const (
 	echoRequest6           = 128
 )
 
-// expressions translates a rule; sets gives the identity of sets that the same
-// transaction makes.
-func expressions(r rules.Rule, sets map[string]*nftables.Set) []expr.Any {
+// translator turns rules into expressions. sets gives the identity of sets that
+// the same transaction makes, levels what the kernel adds to a cgroup's depth.
+type translator struct {
+	sets   map[string]*nftables.Set
+	levels int
+}
+
+func (t translator) expressions(r rules.Rule) []expr.Any {
 	var out []expr.Any
 	for _, m := range r.Matches {
-		out = append(out, load(m.Key)...)
+		if m.Key == rules.KeyCgroup {
+			out = append(out, &expr.Socket{Key: expr.SocketKeyCgroupv2, Level: uint32(m.Level + t.levels), Register: reg})
+		} else {
+			out = append(out, load(m.Key)...)
+		}
 		switch {
 		case m.Set != "":
-			lookup := &expr.Lookup{SourceRegister: reg, SetName: m.Set, Invert: m.Not}
-			if set := sets[m.Set]; set != nil {
-				lookup.SetID = set.ID
-			}
-			out = append(out, lookup)
+			out = append(out, &expr.Lookup{SourceRegister: reg, SetName: m.Set, SetID: t.setID(m.Set), Invert: m.Not})
 		case m.Port != 0:
 			out = append(out, equal(binary.BigEndian.AppendUint16(nil, m.Port)))
 		}
 	}
-	return append(out, action(r.Action)...)
+	return append(out, t.action(r.Action)...)
+}
+
+func (t translator) setID(name string) uint32 {
+	if set := t.sets[name]; set != nil {
+		return set.ID
+	}
+	return 0
 }
 
 // load checks what the key presupposes and, for keys that are compared, loads
@@ -63,6 +75,16 @@ func load(k rules.Key) []expr.Any {
 		return []expr.Any{meta(expr.MetaKeyOIFNAME)}
 	case rules.KeyLoopback:
 		return []expr.Any{meta(expr.MetaKeyOIFNAME), equal(interfaceKey("lo"))}
+	case rules.KeyInInterface:
+		return []expr.Any{meta(expr.MetaKeyIIFNAME)}
+	case rules.KeyInLoopback:
+		return []expr.Any{meta(expr.MetaKeyIIFNAME), equal(interfaceKey("lo"))}
+	case rules.KeyLocalDst:
+		return []expr.Any{&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, equal(binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL))}
+	case rules.KeyFamily:
+		return []expr.Any{meta(expr.MetaKeyNFPROTO)}
+	case rules.KeyMarked:
+		return []expr.Any{meta(expr.MetaKeyMARK), unequal(make([]byte, 4))}
 	case rules.KeyIPv4Dst:
 		return []expr.Any{meta(expr.MetaKeyNFPROTO), equal([]byte{unix.NFPROTO_IPV4}), payload(expr.PayloadBaseNetworkHeader, 16, 4)}
 	case rules.KeyIPv6Dst:
@@ -98,13 +120,37 @@ func loadState(k rules.Key) []expr.Any {
 			payload(expr.PayloadBaseTransportHeader, 0, 1), unequal([]byte{echoRequest6}))
 	case rules.KeyOngoing:
 		return conntrackBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
+	case rules.KeyNew:
+		return conntrackBits(expr.CtKeySTATE, expr.CtStateBitNEW)
 	case rules.KeyRewritten:
 		return conntrackBits(expr.CtKeySTATUS, statusDstNAT)
+	}
+	return loadFrame(k)
+}
+
+// loadFrame reads frames on their way out of an interface. The kernel knows a
+// frame's protocol from whoever sent it; who receives it looks at the frame.
+func loadFrame(k rules.Key) []expr.Any {
+	switch k {
+	case rules.KeyRouted: // only a routed packet has a class, be it 0
+		return []expr.Any{meta(expr.MetaKeyRTCLASSID), atLeast(make([]byte, 4))}
+	case rules.KeyARP:
+		return frame(unix.ETH_P_ARP)
+	case rules.KeyNotIP:
+		return []expr.Any{payload(expr.PayloadBaseLLHeader, 12, 2), unequal(etherType(unix.ETH_P_IP)), unequal(etherType(unix.ETH_P_IPV6))}
+	case rules.KeyFrameIPv4:
+		return append(frame(unix.ETH_P_IP), payload(expr.PayloadBaseNetworkHeader, 16, 4))
+	case rules.KeyFrameIPv6:
+		return append(frame(unix.ETH_P_IPV6), payload(expr.PayloadBaseNetworkHeader, 24, 16))
+	case rules.KeyNotTCP:
+		return []expr.Any{meta(expr.MetaKeyL4PROTO), unequal([]byte{unix.IPPROTO_TCP})}
+	case rules.KeyTransport:
+		return []expr.Any{meta(expr.MetaKeyL4PROTO), atLeast([]byte{0})}
 	}
 	panic("nft: a key without a translation")
 }
 
-func action(a rules.Action) []expr.Any {
+func (t translator) action(a rules.Action) []expr.Any {
 	switch a.Kind {
 	case rules.ActionAccept:
 		return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
@@ -124,6 +170,15 @@ func action(a rules.Action) []expr.Any {
 			&expr.Immediate{Register: reg, Data: binaryutil.NativeEndian.PutUint16(rules.DNSZone)},
 			&expr.Ct{Register: reg, SourceRegister: true, Key: expr.CtKeyZONE},
 		}
+	case rules.ActionDrop:
+		return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
+	case rules.ActionAlarm:
+		return []expr.Any{
+			&expr.Limit{Type: expr.LimitTypePkts, Rate: rules.AlarmRate, Unit: expr.LimitTimeSecond, Burst: rules.AlarmBurst, Over: true},
+			meta(expr.MetaKeyNFPROTO),
+			&expr.Dynset{SrcRegKey: reg, SetName: a.Set, SetID: t.setID(a.Set), Operation: unix.NFT_DYNSET_OP_UPDATE, Timeout: rules.AlarmTime},
+			&expr.Verdict{Kind: expr.VerdictDrop},
+		}
 	}
 	panic("nft: an action without a translation")
 }
@@ -136,6 +191,16 @@ func equal(data []byte) expr.Any {
 
 func unequal(data []byte) expr.Any {
 	return &expr.Cmp{Op: expr.CmpOpNeq, Register: reg, Data: data}
+}
+
+func atLeast(data []byte) expr.Any {
+	return &expr.Cmp{Op: expr.CmpOpGte, Register: reg, Data: data}
+}
+
+func etherType(protocol uint16) []byte { return binary.BigEndian.AppendUint16(nil, protocol) }
+
+func frame(protocol uint16) []expr.Any {
+	return []expr.Any{payload(expr.PayloadBaseLLHeader, 12, 2), equal(etherType(protocol))}
 }
 
 func payload(base expr.PayloadBase, offset, length uint32) expr.Any {

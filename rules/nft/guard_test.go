@@ -64,7 +64,7 @@ func TestTheGuardHoldsIncludedPortsAndLetsConnectionsGoOn(t *testing.T) {
 	p := newPair(t)
 	port := echo(t, p.server, ":0", "there")
 	old := dial(t, p.pod, "10.50.0.1", port)
-	apply(t, p.pod, plan(t, "includeIPRanges=", "includeOutboundPorts="+port))
+	apply(t, p.pod, running(t, "includeIPRanges=", "includeOutboundPorts="+port))
 	withoutRedirects(t, p.pod)
 	if !refused(t, p.pod, "tcp", "10.50.0.1", port) {
 		t.Error("an included port went out")

@@ -45,6 +45,16 @@ func full(t testing.TB) rules.Plan {
 		"excludeInterfaces=net1,net2", "dnsCapture=true", "dnsServers=10.96.0.10,127.0.0.53,2001:db8::53")
 }
 
+// running is the plan for a namespace that has connections already.
+func running(t testing.TB, settings ...string) rules.Plan {
+	t.Helper()
+	p, err := rules.NewPlan(config(t, settings...), rules.Running())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func apply(t testing.TB, ns *lab.Namespace, p rules.Plan) {
 	t.Helper()
 	if err := nft.Apply(ns.FD(), p); err != nil {

@@ -21,31 +21,34 @@ var keyTypes = map[rules.SetType]nftables.SetDatatype{
 	rules.SetGID:       nftables.TypeGID,
 	rules.SetMark:      nftables.TypeMark,
 	rules.SetInterface: nftables.TypeIFName,
+	rules.SetCgroup:    nftables.TypeCGroupV2,
+	rules.SetFamily:    nftables.TypeNFProto,
 }
 
-// addSet queues a set. Its id, by which rules of the same transaction refer to it,
-// is ours: the library's own counter is shared by all connections and not locked.
-func addSet(c *nftables.Conn, t *nftables.Table, s rules.Set, id uint32) (*nftables.Set, error) {
-	set := &nftables.Set{ID: id, Table: t, Name: s.Name, KeyType: keyTypes[s.Type], Interval: s.Interval()}
+// kernelSet describes a set without its elements.
+func kernelSet(t *nftables.Table, s rules.Set) *nftables.Set {
+	set := &nftables.Set{Table: t, Name: s.Name, KeyType: keyTypes[s.Type], Interval: s.Interval(), Dynamic: s.Dynamic, HasTimeout: s.Dynamic}
 	if !set.Interval {
 		set.KeyByteOrder = binaryutil.NativeEndian
 	}
-	if err := c.AddSet(set, nil); err != nil {
-		return nil, err
-	}
-	for chunk := range slices.Chunk(elements(s), elementsPerMessage) {
+	return set
+}
+
+// addElements queues elements in as many messages as they need.
+func addElements(c *nftables.Conn, set *nftables.Set, members []nftables.SetElement) error {
+	for chunk := range slices.Chunk(members, elementsPerMessage) {
 		if err := c.SetAddElements(set, chunk); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return set, nil
+	return nil
 }
 
 // elements are the set's elements as the kernel holds them. An interval is two:
 //
 //	10.0.0.0/8   10.0.0.0 ── 11.0.0.0 (end, not included)
 //	240.0.0.0/4  240.0.0.0 ──▶           no end: it runs to the last address
-func elements(s rules.Set) []nftables.SetElement {
+func elements(s rules.Set, cgroups cgroupIDs) []nftables.SetElement {
 	var out []nftables.SetElement
 	interval := func(first, last []byte) {
 		out = append(out, nftables.SetElement{Key: first})
@@ -64,6 +67,11 @@ func elements(s rules.Set) []nftables.SetElement {
 	}
 	for _, name := range s.Interfaces {
 		out = append(out, nftables.SetElement{Key: interfaceKey(name)})
+	}
+	for _, path := range s.Cgroups {
+		if id, known := cgroups[path]; known {
+			out = append(out, nftables.SetElement{Key: binaryutil.NativeEndian.PutUint64(id)})
+		}
 	}
 	return out
 }

@@ -90,7 +90,17 @@ func (r Random) Config() rules.Config {
 	}
 	c.OutboundPort, c.DNSPort = pick(r, outboundPorts), pick(r, dnsPorts)
 	r.exemption(&c)
+	r.groups(&c)
 	return c
+}
+
+func (r Random) groups(c *rules.Config) {
+	if r.oneIn(6) {
+		c.OwnerGroupsInclude = rules.Groups{IDs: rules.IDs{0, pick(r, ids)}}
+	}
+	if r.oneIn(6) {
+		c.OwnerGroupsExclude = rules.IDs{pick(r, ids[1:])}
+	}
 }
 
 func (r Random) exemption(c *rules.Config) {

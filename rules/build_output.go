@@ -1,0 +1,171 @@
+package rules
+
+// zoneChain must see every packet of captured DNS, in both directions, before
+// conntrack does. The answers come first: the proxy that sends them is exempt.
+func (b builder) zoneChain() Chain {
+	zone := Action{Kind: ActionZone}
+	toLo := Match{Key: KeyLoopback}
+	out := b.entry(
+		Rule{"UDP DNS answer", ReasonDNS, []Match{toLo, {Key: KeyUDPSrcPort, Port: b.c.DNSPort}}, zone},
+		Rule{"TCP DNS answer", ReasonDNS, []Match{toLo, {Key: KeyTCPSrcPort, Port: b.c.DNSPort}}, zone},
+		jumpDirect())
+	return Chain{Name: chainZone, Hook: &Hook{"filter", Output, priorityRaw}, Rules: append(out, dnsRules("", nil, zone, zone)...)}
+}
+
+// marksChain counts the new packets with a mark that does not exempt. Whoever
+// tries them all meets the right one as well, so too many of them suspend the
+// exemption for a while.
+func (b builder) marksChain() Chain {
+	alarm := Action{Kind: ActionAlarm, Set: SetMarkAlarm}
+	marked := Match{Key: KeyMarked}
+	out := b.entry(ongoing(), jumpDirect())
+	out = append(out, localRules(KeyLoopback)...)
+	return Chain{Name: chainMarks, Hook: &Hook{"filter", Output, priorityMangle}, Rules: append(out,
+		Rule{"wrong mark to an included port", ReasonExempt, []Match{marked, {Key: KeyTCPPort, Set: setIncludePorts}}, alarm},
+		Rule{"wrong mark to an IPv4 range", ReasonExempt, []Match{marked, {Key: KeyIPv4Dst, Set: setInclude4}}, alarm},
+		Rule{"wrong mark to an IPv6 range", ReasonExempt, []Match{marked, {Key: KeyIPv6Dst, Set: setInclude6}}, alarm})}
+}
+
+// natChain redirects SYNs only: in a namespace that had no conntrack, connections
+// older than the rules look new to it in mid-stream, and would be reset.
+func (b builder) natChain() Chain {
+	return Chain{Name: chainNAT, Hook: &Hook{"nat", Output, priorityDstNAT}, Rules: append(b.entry(jumpDirect()), b.redirects(KeyLoopback)...)}
+}
+
+// redirects are the lines from DNS on; local says how a packet that stays in the
+// namespace is known.
+func (b builder) redirects(local Key) []Rule {
+	syn := Match{Key: KeySYN}
+	toProxy := Action{Kind: ActionRedirect, Port: b.c.OutboundPort}
+	var out []Rule
+	if b.c.DNSCapture {
+		toDNS := Action{Kind: ActionRedirect, Port: b.c.DNSPort}
+		out = dnsRules("", &syn, toDNS, toDNS)
+	}
+	return append(append(out, localRules(local)...),
+		Rule{"included port", ReasonIncludedPort, []Match{syn, {Key: KeyTCPPort, Set: setIncludePorts}}, toProxy},
+		Rule{"included IPv4 range", ReasonIncludedRange, []Match{syn, {Key: KeyIPv4Dst, Set: setInclude4}}, toProxy},
+		Rule{"included IPv6 range", ReasonIncludedRange, []Match{syn, {Key: KeyIPv6Dst, Set: setInclude6}}, toProxy})
+}
+
+// filterChain stands after the redirects, whose packets it knows by conntrack:
+// the outgoing interface it sees is still the one before the redirect.
+func (b builder) filterChain() Chain {
+	out := b.entry(ongoing(),
+		Rule{"redirected", ReasonDNS, []Match{{Key: KeyRewritten}}, Action{Kind: ActionAccept}},
+		jumpDirect())
+	return Chain{Name: chainFilter, Hook: &Hook{"filter", Output, priorityFilter}, Rules: append(out, b.refusals(localRules(KeyLoopback))...)}
+}
+
+// refusals are what stands beneath the redirects, in their order.
+func (b builder) refusals(local []Rule) []Rule {
+	var out []Rule
+	block := b.c.FailurePolicy == FailureBlock
+	if block && b.c.DNSCapture {
+		out = append(out, b.dnsGuard()...)
+	}
+	out = append(out, local...)
+	if block {
+		out = append(out, b.guard()...)
+	}
+	if b.c.NonTCP == NonTCPReject {
+		out = append(out, nonTCPRules()...)
+	}
+	return out
+}
+
+// guard is the second layer: the redirects once more, as refusals. What reaches
+// it has lost its redirect, or never was a connection's first packet. New
+// connections are reset; anything else of TCP, such as a packet that conntrack
+// finds invalid or a fragment it has not put together, is dropped: a reset would
+// end a living connection for one odd packet. In a namespace that had connections
+// before it had conntrack those look odd too, so there only SYNs are refused.
+func (b builder) guard() []Rule {
+	reset, drop := Action{Kind: ActionReset}, Action{Kind: ActionDrop}
+	out := guardRules("guard of ", b.first(), reset)
+	if !b.running {
+		out = append(out, guardRules("rest of TCP to ", Match{Key: KeyTCP}, drop)...)
+	}
+	return out
+}
+
+func guardRules(name string, which Match, action Action) []Rule {
+	return []Rule{
+		{name + "included ports", ReasonIncludedPort, []Match{which, {Key: KeyTCPPort, Set: setIncludePorts}}, action},
+		{name + "included IPv4 ranges", ReasonIncludedRange, []Match{which, {Key: KeyTCP}, {Key: KeyIPv4Dst, Set: setInclude4}}, action},
+		{name + "included IPv6 ranges", ReasonIncludedRange, []Match{which, {Key: KeyTCP}, {Key: KeyIPv6Dst, Set: setInclude6}}, action},
+	}
+}
+
+func (b builder) dnsGuard() []Rule {
+	reset, reject, drop := Action{Kind: ActionReset}, Action{Kind: ActionReject}, Action{Kind: ActionDrop}
+	first := b.first()
+	out := dnsRules("guard of ", &first, reject, reset)
+	if !b.running {
+		out = append(out, dnsRules("rest of ", nil, drop, drop)[2:]...)
+	}
+	return out
+}
+
+// first is the packet of a TCP connection that the guard resets.
+func (b builder) first() Match {
+	if b.running {
+		return Match{Key: KeySYN}
+	}
+	return Match{Key: KeyNew}
+}
+
+// dnsRules catch DNS; first, if any, is a condition on TCP.
+func dnsRules(name string, first *Match, udp, tcp Action) []Rule {
+	tcpMatch := func(dst Match) []Match {
+		out := []Match{{Key: KeyTCPPort, Port: portDNS}, dst}
+		if first != nil {
+			out = append([]Match{*first}, out...)
+		}
+		return out
+	}
+	to4, to6 := Match{Key: KeyIPv4Dst, Set: setDNS4}, Match{Key: KeyIPv6Dst, Set: setDNS6}
+	return []Rule{
+		{name + "UDP DNS over IPv4", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, to4}, udp},
+		{name + "UDP DNS over IPv6", ReasonDNS, []Match{{Key: KeyUDPPort, Port: portDNS}, to6}, udp},
+		{name + "TCP DNS over IPv4", ReasonDNS, tcpMatch(to4), tcp},
+		{name + "TCP DNS over IPv6", ReasonDNS, tcpMatch(to6), tcp},
+	}
+}
+
+// nonTCPRules refuse what the proxy cannot carry, save what a network needs to
+// work at all.
+func nonTCPRules() []Rule {
+	accept, reject := Action{Kind: ActionAccept}, Action{Kind: ActionReject}
+	out := []Rule{{"TCP", ReasonHousekeeping, []Match{{Key: KeyTCP}}, accept}}
+	out = append(out, necessities(KeyIPv4Dst, KeyIPv6Dst)...)
+	return append(out,
+		Rule{"non-TCP to an IPv4 range", ReasonNonTCP, []Match{{Key: KeyIPv4Dst, Set: setInclude4}}, reject},
+		Rule{"non-TCP to an IPv6 range", ReasonNonTCP, []Match{{Key: KeyIPv6Dst, Set: setInclude6}}, reject})
+}
+
+// necessities are what a network needs to work at all.
+func necessities(ipv4, ipv6 Key) []Rule {
+	accept := Action{Kind: ActionAccept}
+	return []Rule{
+		{"DNS", ReasonHousekeeping, []Match{{Key: KeyUDPPort, Port: portDNS}}, accept},
+		{"DHCP", ReasonHousekeeping, []Match{{Key: ipv4}, {Key: KeyUDPSrcPort, Port: portDHCPClient}, {Key: KeyUDPPort, Port: portDHCPServer}}, accept},
+		{"DHCPv6", ReasonHousekeeping, []Match{{Key: ipv6}, {Key: KeyUDPSrcPort, Port: portDHCPv6Client}, {Key: KeyUDPPort, Port: portDHCPv6Server}}, accept},
+		{"IGMP", ReasonHousekeeping, []Match{{Key: KeyIGMP}}, accept},
+		{"ICMP other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPOther}}, accept},
+		{"ICMPv6 other than echo", ReasonHousekeeping, []Match{{Key: KeyICMPv6Other}}, accept},
+	}
+}
+
+func localRules(local Key) []Rule {
+	accept := Action{Kind: ActionAccept}
+	return []Rule{
+		{"local IPv4", ReasonLocal, []Match{{Key: local}, {Key: KeyIPv4Dst, Set: setNamed4, Not: true}}, accept},
+		{"local IPv6", ReasonLocal, []Match{{Key: local}, {Key: KeyIPv6Dst, Set: setNamed6, Not: true}}, accept},
+	}
+}
+
+// ongoing lets replies and connections that are under way pass.
+func ongoing() Rule {
+	return Rule{"ongoing", ReasonHousekeeping, []Match{{Key: KeyOngoing}}, Action{Kind: ActionAccept}}
+}

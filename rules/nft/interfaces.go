@@ -1,0 +1,28 @@
+package nft
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// interfacesOf names the interfaces of a namespace, sorted.
+func interfacesOf(netnsFD int) ([]string, error) {
+	h, err := netlink.NewHandleAt(netns.NsHandle(netnsFD))
+	if err != nil {
+		return nil, explain("look at the interfaces", err)
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list the interfaces: %w", err)
+	}
+	var out []string
+	for _, l := range links {
+		out = append(out, l.Attrs().Name)
+	}
+	slices.Sort(out)
+	return out, nil
+}
