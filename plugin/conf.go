@@ -8,57 +8,83 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/sluice-cni/sluice/rules"
 )
 
-// conf is the plugin's part of a network configuration list.
+// conf is what one call of the plugin is told: its part of the network
+// configuration list, and what the runtime adds about the pod.
 type conf struct {
 	cniVersion string
 	prevResult json.RawMessage // nil when there is none
-	rules      rules.Config
-	plan       rules.Plan
-	warnings   []rules.Warning
+	pod        pod
+	settings   settings
+
+	stdin    []byte
+	problems error // what is wrong with the settings and the pod's data
 }
 
 // standardKeys are those that the specification or libcni may put into any
 // plugin's configuration; keys in the name space cni.dev/ are too. Everything
-// else must be a field of rules.Config: a misspelt one would capture too little
-// and nobody would know.
+// else must be the plugin's or a field of rules.Config: a misspelt one would
+// capture too little and nobody would know.
 var standardKeys = []string{
 	"args", "capabilities", "cniVersion", "cniVersions", "disableCheck", "disableGC",
 	"dns", "ipMasq", "ipam", "loadOnlyInlinedPlugins", "name", "prevResult", "runtimeConfig", "type",
 }
 
-func parseConf(stdin []byte) (conf, error) {
-	object, err := rules.Members(stdin)
-	if err != nil {
-		return conf{}, badConf(err)
+// readConf reads what decides whether the pod is selected at all, and keeps the
+// problems for those that are.
+func readConf(args *skel.CmdArgs) conf {
+	c := conf{stdin: args.StdinData}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(args.StdinData, &object); err != nil {
+		c.problems = fmt.Errorf("not a JSON object: %w", err)
 	}
-	c := conf{}
 	if raw := bytes.TrimSpace(object["prevResult"]); len(raw) > 0 && !bytes.Equal(raw, []byte("null")) {
 		c.prevResult = raw
 	}
 	if raw, ok := object["cniVersion"]; ok {
 		if err := json.Unmarshal(raw, &c.cniVersion); err != nil {
-			return conf{}, badConf(fmt.Errorf("cniVersion %s: not a string; write it as \"1.0.0\"", raw))
+			c.problems = errors.Join(c.problems, fmt.Errorf("cniVersion %s: not a string; write it as \"1.0.0\"", raw))
 		}
 	}
+	var inSettings, inPod error
+	c.settings, inSettings = readSettings(object)
+	c.pod, inPod = readPod(args.Args, object)
+	c.problems = errors.Join(c.problems, inSettings, inPod)
+	return c
+}
+
+// plan is what the pod's rules should be, with everything worth a warning. All
+// errors come at once, those of the settings too.
+func (c conf) plan() (rules.Plan, []rules.Warning, error) {
+	object, err := rules.Members(c.stdin)
+	if err != nil {
+		return rules.Plan{}, nil, badConf(errors.Join(err, c.problems))
+	}
+	fields, notes, inAnnotations := c.annotated(ownFields(object))
+	config, warnings, err := rules.Decode(fields)
+	if err := errors.Join(c.problems, err, inAnnotations); err != nil {
+		return rules.Plan{}, nil, badConf(err)
+	}
+	plan, err := rules.NewPlan(config)
+	if err != nil {
+		return rules.Plan{}, nil, badConf(err)
+	}
+	return plan, append(notes, warnings...), nil
+}
+
+// ownFields leaves the keys that must be fields of rules.Config.
+func ownFields(object map[string]json.RawMessage) map[string]json.RawMessage {
 	fields := map[string]json.RawMessage{}
 	for key, value := range object {
-		if !slices.Contains(standardKeys, key) && !strings.HasPrefix(key, "cni.dev/") {
+		if !slices.Contains(standardKeys, key) && !slices.Contains(ownKeys(), key) && !strings.HasPrefix(key, "cni.dev/") {
 			fields[key] = value
 		}
 	}
-	c.rules, c.warnings, err = rules.Decode(fields)
-	if err != nil {
-		return conf{}, badConf(err)
-	}
-	c.plan, err = rules.NewPlan(c.rules)
-	if err != nil {
-		return conf{}, badConf(err)
-	}
-	return c, nil
+	return fields
 }
 
 func badConf(err error) error {
@@ -75,7 +101,7 @@ func (c conf) needPrevResult() error {
 		return types.NewError(types.ErrInvalidNetworkConfig, "prevResult is missing",
 			"sluice-cni is a chained plugin; put it after the plugin that makes the interface (ptp, bridge, ...) in the list's plugins")
 	}
-	if _, err := c.previous(); err != nil {
+	if err := c.judgePrevResult(); err != nil {
 		return types.NewError(types.ErrInvalidNetworkConfig, "prevResult cannot be read", err.Error())
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 )
 
 func TestAPanicBecomesAnError(t *testing.T) {
-	err := guarded(func(*skel.CmdArgs) error { panic("no such thing") })(nil)
+	err := (&verbs{}).once(func(*skel.CmdArgs) error { panic("no such thing") })(nil)
 	var e *types.Error
 	if !errors.As(err, &e) || e.Code != types.ErrInternal || !strings.Contains(e.Msg, "no such thing") || e.Details == "" {
 		t.Errorf("%+v", err)

@@ -44,7 +44,12 @@ func loopbackFlags(netnsFD int, f func(socket int, lo *unix.Ifreq) error) error 
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread stays in the namespace and ends
-		done <- func() error {
+		done <- func() (err error) {
+			defer func() {
+				if r := recover(); r != nil {
+					err = bug(r)
+				}
+			}()
 			if err := unix.Setns(netnsFD, unix.CLONE_NEWNET); err != nil {
 				return fmt.Errorf("enter the network namespace: %w", err)
 			}

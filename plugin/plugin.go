@@ -1,21 +1,22 @@
 // Package plugin is sluice's CNI plugin: chained after the plugin that makes a
 // pod's network, it programs the pod's namespace so that outbound traffic goes to
-// the proxy. ADD programs, CHECK compares, DEL removes. All state is in the
-// namespace; nothing is kept on the host, so GC has nothing to collect.
+// the proxy. ADD programs, CHECK compares, DEL removes. Which pods, and how, is
+// said by the configuration and the pod's annotations alone; nobody is asked. All
+// state is in the namespace; nothing is kept on the host, so GC has nothing to
+// collect.
 package plugin
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime/debug"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
-	"golang.org/x/sys/unix"
 )
 
 // Codes of the plugin's own errors; the specification leaves those from 100 to it.
@@ -32,68 +33,61 @@ func versions() version.PluginInfo {
 }
 
 // Main runs the verb that the environment names, as a container runtime calls it,
-// and returns the exit code. about is what a person sees who runs it by hand.
+// and returns the exit code. about is what a person sees who runs it by hand. It
+// returns before its time is up, whatever it waits for: a runtime that loses
+// patience kills, and can say nothing about why.
 func Main(about string) int {
-	conf, err := keepStdin()
-	if err != nil {
-		return fail("", types.NewError(types.ErrIOFailure, "cannot read the configuration from standard input", err.Error()))
+	verb := os.Getenv("CNI_COMMAND")
+	clock := startClock()
+	done := make(chan answer, 1)
+	go func() { done <- run(verb, about, clock) }()
+	var a answer
+	select {
+	case a = <-done:
+	case <-clock.up():
+		// What the verb was doing ends with this process; the runtime's DEL, which
+		// follows a failed ADD, removes what it may have done.
+		a.failure = types.NewError(types.ErrTryAgainLater, fmt.Sprintf("%s took longer than %v", verb, clock.limit()),
+			"try again; if it happens always, the machine is overloaded or the configuration's timeout too short")
 	}
-	v := verbs{log: os.Stderr, out: os.Stdout}
-	failure := skel.PluginMainFuncsWithError(skel.CNIFuncs{
-		Add:    guarded(v.add),
-		Check:  guarded(v.check),
-		Del:    guarded(v.del),
-		GC:     guarded(v.gc),
-		Status: guarded(v.status),
-	}, versions(), about)
-	// skel complains after a DEL whose namespace is the plugin's own. The DEL has
-	// left it alone, and a runtime would repeat one that failed for ever.
-	if failure != nil && failure.Code == types.ErrInvalidNetNS && os.Getenv("CNI_COMMAND") == "DEL" {
-		return 0
-	}
-	if failure != nil {
-		return fail(versionOf(conf), failure)
-	}
-	return 0
+	return a.print(clock)
 }
 
-// keepStdin reads the configuration and puts a copy of it in standard input's
-// place for skel: an error object must carry the configuration's version, even
-// when skel finds the error.
-func keepStdin() ([]byte, error) {
-	switch os.Getenv("CNI_COMMAND") {
-	case "", "VERSION":
-		return nil, nil // nothing is read, least of all from a terminal
-	}
-	conf, err := io.ReadAll(os.Stdin)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("cni-conf", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("copy it: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "cni-conf")
-	if _, err := f.Write(conf); err != nil {
-		return nil, fmt.Errorf("copy it: %w", err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("copy it: %w", err)
-	}
-	os.Stdin = f
-	return conf, nil
+// answer is what goes to standard output.
+type answer struct {
+	cniVersion string
+	result     []byte
+	failure    *types.Error
+	undo       func() error // when the result cannot be delivered; may be nil
 }
 
-// guarded turns a panic into an error: a runtime can report that, and clean up.
-func guarded(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
-	return func(args *skel.CmdArgs) (err error) {
-		defer func() {
-			if r := recover(); r != nil {
-				err = types.NewError(types.ErrInternal, fmt.Sprintf("a bug in sluice-cni: %v; please report it", r), string(debug.Stack()))
-			}
-		}()
-		return verb(args)
+func run(verb, about string, clock *clock) (a answer) {
+	defer func() {
+		if r := recover(); r != nil {
+			a.failure = bug(r)
+		}
+	}()
+	conf, err := keepStdin(verb)
+	if err != nil {
+		a.failure = types.NewError(types.ErrIOFailure, "cannot read the configuration from standard input", err.Error())
+		return a
 	}
+	a.cniVersion = versionOf(conf)
+	v := &verbs{log: os.Stderr, clock: clock}
+	a.failure = skel.PluginMainFuncsWithError(skel.CNIFuncs{Add: v.once(v.add), Check: v.once(v.check), Del: v.once(v.del), GC: v.once(v.gc), Status: v.once(v.status)}, versions(), about)
+	// skel has complaints of its own about the namespace, after the verb. The verb
+	// has judged it already, or it does not matter: where a pod is not selected,
+	// and for a DEL that a runtime would repeat for ever.
+	if a.failure != nil && a.failure.Code == types.ErrInvalidNetNS && v.succeeded {
+		a.failure = nil
+	}
+	a.result, a.undo = v.result, v.undo
+	return a
+}
+
+// bug turns a panic into an error: a runtime can report that, and clean up.
+func bug(panicked any) *types.Error {
+	return types.NewError(types.ErrInternal, fmt.Sprintf("a bug in sluice-cni: %v; please report it", panicked), string(debug.Stack()))
 }
 
 // versionOf is the version an error answers in: the configuration's if the plugin
@@ -113,23 +107,49 @@ func versionOf(conf []byte) string {
 	return supported[len(supported)-1]
 }
 
-// fail prints the error object. skel's own printing leaves cniVersion out, which
-// the specification asks for.
-func fail(cniVersion string, e *types.Error) int {
-	if cniVersion == "" {
-		cniVersion = versionOf(nil)
+// print writes the result or the error object, and nothing else, and returns the
+// exit code. Nobody may be reading: that wait is bounded too.
+func (a answer) print(clock *clock) int {
+	clock.extend(time.Second)
+	out, code := a.result, 0
+	if a.failure != nil {
+		out, code = a.failureObject(), 1
 	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetEscapeHTML(false)
-	out.SetIndent("", "    ")
-	err := out.Encode(struct {
+	if len(out) == 0 {
+		return code
+	}
+	written := make(chan error, 1)
+	go func() { _, err := os.Stdout.Write(out); written <- err }()
+	var err error
+	select {
+	case err = <-written:
+	case <-clock.up():
+		err = errors.New("nobody reads it")
+	}
+	if err == nil {
+		return code
+	}
+	if a.failure == nil && a.undo != nil {
+		err = errors.Join(err, a.undo())
+	}
+	fmt.Fprintln(os.Stderr, "sluice-cni: the result could not be written:", oneLine(err))
+	return 1
+}
+
+// failureObject is the error as JSON. skel's own printing leaves cniVersion out,
+// which the specification asks for.
+func (a answer) failureObject() []byte {
+	if a.cniVersion == "" {
+		a.cniVersion = versionOf(nil)
+	}
+	out, err := json.MarshalIndent(struct {
 		CNIVersion string `json:"cniVersion"`
 		Code       uint   `json:"code"`
 		Msg        string `json:"msg"`
 		Details    string `json:"details,omitempty"`
-	}{cniVersion, e.Code, e.Msg, e.Details})
+	}{a.cniVersion, a.failure.Code, a.failure.Msg, a.failure.Details}, "", "    ")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "sluice-cni:", errors.Join(e, err))
+		fmt.Fprintln(os.Stderr, "sluice-cni:", errors.Join(a.failure, err))
 	}
-	return 1
+	return append(out, '\n')
 }

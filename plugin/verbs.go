@@ -4,62 +4,120 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
 
-// verbs are the plugin's answers to the runtime. out receives the result and
-// nothing else; log is for people.
+// verbs are the plugin's answers to the runtime: one of them runs, once.
 type verbs struct {
-	out, log io.Writer
+	log   io.Writer // for people
+	clock *clock
+
+	result    []byte       // for standard output
+	undo      func() error // what ADD did, should the result be undeliverable
+	succeeded bool
+}
+
+// once runs the verb, turns its panic into an error and remembers its success.
+func (v *verbs) once(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
+	return func(args *skel.CmdArgs) (err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = bug(r)
+			}
+		}()
+		err = verb(args)
+		v.succeeded = err == nil
+		return err
+	}
+}
+
+// read reads the configuration and lets its timeout count.
+func (v *verbs) read(args *skel.CmdArgs) conf {
+	c := readConf(args)
+	v.clock.set(c.settings.timeout)
+	return c
 }
 
 // add programs the pod's namespace and passes on the result of the plugin before
 // it. Whatever can fail without touching the kernel comes first; the rules go in
 // as one transaction.
-func (v verbs) add(args *skel.CmdArgs) error {
-	c, err := parseConf(args.StdinData)
-	if err != nil {
-		return err
-	}
+func (v *verbs) add(args *skel.CmdArgs) error {
+	c := v.read(args)
 	if err := c.needPrevResult(); err != nil {
-		return err
+		return err // where a pod is not selected, too: there is nothing to pass on
 	}
 	result, err := c.result()
 	if err != nil {
 		return types.NewError(types.ErrInvalidNetworkConfig, "prevResult cannot be passed on", err.Error())
 	}
+	v.result = result
+	if why := c.unselected(); why != "" {
+		v.logf("%s passes through untouched: %s", c.pod, why)
+		return nil
+	}
+	if c.settings.role(args.IfName) == extra {
+		return v.cover(args)
+	}
+	plan, warnings, err := c.plan()
+	if err != nil {
+		return err
+	}
 	netns, err := openNetns(args)
 	if err != nil {
 		return err
 	}
-	defer netns.Close()
-	for _, w := range c.warnings {
+	for _, w := range warnings {
 		v.logf("warning: %s", w)
 	}
+	return v.program(netns, plan)
+}
+
+// program puts the rules into the namespace, which stays open: should the result
+// be undeliverable they go again.
+func (v *verbs) program(netns *os.File, plan rules.Plan) error {
 	fd := int(netns.Fd())
-	if err := nft.Apply(fd, c.plan); err != nil {
+	if err := nft.Apply(fd, plan); err != nil {
 		return kernelError("the rules could not be programmed", err)
 	}
+	v.undo = func() error { return nft.Remove(fd) }
 	if err := raiseLoopback(fd); err != nil {
-		return kernelError("the namespace could not be prepared", errors.Join(err, nft.Remove(fd)))
-	}
-	if _, err := v.out.Write(result); err != nil {
-		err = errors.Join(err, nft.Remove(fd))
-		return types.NewError(types.ErrIOFailure, "the result could not be written", oneLine(err))
+		return kernelError("the namespace could not be prepared", errors.Join(err, v.undo()))
 	}
 	return nil
 }
 
-// check compares the namespace with the configuration and changes nothing.
-func (v verbs) check(args *skel.CmdArgs) error {
-	c, err := parseConf(args.StdinData)
+// cover answers ADD for an interface that the configuration does not name, such as
+// Multus' net1. A pod whose rules were not made for it stays as it is; where there
+// are rules, those that stand at every interface must stand at this one too.
+func (v *verbs) cover(args *skel.CmdArgs) error {
+	netns, err := openNetns(args)
 	if err != nil {
 		return err
 	}
+	defer netns.Close()
+	if err := nft.Refresh(int(netns.Fd())); err != nil {
+		return kernelError("the pod's rules could not be extended to interface "+args.IfName, err)
+	}
+	v.logf("interface %s is not one of interfaces: the pod's rules, if it has any, stay as they are", args.IfName)
+	return nil
+}
+
+// check compares the namespace with the configuration and changes nothing.
+func (v *verbs) check(args *skel.CmdArgs) error {
+	c := v.read(args)
 	if err := c.needPrevResult(); err != nil {
+		return err
+	}
+	if c.unselected() != "" || c.settings.role(args.IfName) == extra {
+		return nil
+	}
+	plan, _, err := c.plan()
+	if err != nil {
 		return err
 	}
 	netns, err := openNetns(args)
@@ -67,18 +125,17 @@ func (v verbs) check(args *skel.CmdArgs) error {
 		return err
 	}
 	defer netns.Close()
-	err = nft.Check(int(netns.Fd()), c.plan)
+	err = nft.Check(int(netns.Fd()), plan)
 	if err == nil {
 		err = checkLoopback(int(netns.Fd()))
 	}
-	if errors.Is(err, errLoopbackDown) {
+	var drift rules.Drift
+	switch {
+	case errors.Is(err, errLoopbackDown):
 		return types.NewError(codeDrift, "redirected connections cannot arrive", err.Error())
-	}
-	var drift nft.Drift
-	if errors.As(err, &drift) {
+	case errors.As(err, &drift):
 		return types.NewError(codeDrift, "the namespace's rules are not those of the configuration", drift.Error())
-	}
-	if err != nil {
+	case err != nil:
 		return kernelError("the rules could not be read", err)
 	}
 	return nil
@@ -87,9 +144,11 @@ func (v verbs) check(args *skel.CmdArgs) error {
 // del removes the rules if there is still a namespace that could hold them. It
 // fails for nothing: it comes twice, for pods that were never added, after the
 // namespace is gone and with configurations of another day, and a runtime repeats
-// a DEL that failed, keeping the pod's address until one succeeds.
-func (v verbs) del(args *skel.CmdArgs) error {
-	if args.Netns == "" {
+// a DEL that failed, keeping the pod's address until one succeeds. The rules are
+// the pod's, so they go with the interface that brought them and no other.
+func (v *verbs) del(args *skel.CmdArgs) error {
+	c := v.read(args)
+	if args.Netns == "" || c.settings.role(args.IfName) != owner {
 		return nil
 	}
 	netns, err := openNetns(args)
@@ -104,19 +163,20 @@ func (v verbs) del(args *skel.CmdArgs) error {
 	return nil
 }
 
-// gc has nothing to collect: the plugin keeps no state outside the namespaces.
-func (v verbs) gc(*skel.CmdArgs) error { return nil }
-
-// status says whether ADD could work now: the configuration is good and the
-// kernel has nf_tables.
-func (v verbs) status(args *skel.CmdArgs) error {
-	_, err := parseConf(args.StdinData)
+// status says whether ADD could work now: the configuration is good and the kernel
+// has what the rules need. It is asked every few seconds, and a node whose answer
+// is an error takes no pods: so it costs one look at the kernel, and says
+// "unavailable" only where every ADD would fail.
+func (v *verbs) status(args *skel.CmdArgs) error {
+	_, _, err := v.read(args).plan()
 	var bad *types.Error
 	if errors.As(err, &bad) {
 		return types.NewError(types.ErrPluginNotAvailable, bad.Msg, bad.Details)
 	}
-	if err := nft.Probe(); err != nil {
+	if err := nft.Probe(); errors.Is(err, nft.ErrUnsupported) || errors.Is(err, nft.ErrNotPermitted) {
 		return types.NewError(types.ErrPluginNotAvailable, "the rules could not be programmed on this host", oneLine(err))
+	} else if err != nil {
+		v.logf("cannot say whether the rules could be programmed: %v", err)
 	}
 	return nil
 }
@@ -124,14 +184,16 @@ func (v verbs) status(args *skel.CmdArgs) error {
 func kernelError(what string, err error) error {
 	code := uint(codeRules)
 	switch {
-	case errors.Is(err, nft.ErrNotPermitted):
+	case errors.Is(err, rules.ErrNotPermitted):
 		code = codeNotPermitted
-	case errors.Is(err, nft.ErrUnsupported):
+	case errors.Is(err, rules.ErrUnsupported):
 		code = codeUnsupported
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		code = types.ErrTryAgainLater
 	}
 	return types.NewError(code, what, oneLine(err))
 }
 
-func (v verbs) logf(format string, args ...any) {
+func (v *verbs) logf(format string, args ...any) {
 	fmt.Fprintf(v.log, "sluice-cni: "+format+"\n", args...)
 }

@@ -1,0 +1,108 @@
+package plugin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// ownAnnotations is the name space in which an unknown name is a mistake.
+// Everybody else's annotations, Istio's included, are everybody else's business.
+const ownAnnotations = "sluice.dev/"
+
+// olderNames are annotations that Istio still reads though it has newer names for
+// them; the newer one wins.
+var olderNames = map[string]string{
+	"traffic.sidecar.istio.io/kubevirtInterfaces": "istio.io/reroute-virtual-interfaces",
+}
+
+// annotated puts a pod's annotations over the configuration's fields: default <
+// configuration < annotation < what the configuration enforces.
+func (c conf) annotated(fields map[string]json.RawMessage) (map[string]json.RawMessage, []rules.Warning, error) {
+	out := maps.Clone(fields)
+	byAnnotation := map[string]string{}
+	for _, f := range rules.Fields() {
+		byAnnotation[f.Annotation] = f.Name
+	}
+	var warnings []rules.Warning
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.pod.annotations)) {
+		field, known := byAnnotation[current(name, c.pod.annotations)]
+		switch {
+		case name == annotationInject:
+			errs = append(errs, c.judgeInject())
+		case !known && strings.HasPrefix(name, ownAnnotations):
+			errs = append(errs, unknownAnnotation(name, byAnnotation))
+		case !known:
+		case c.settings.enforces(field):
+			warnings = append(warnings, rules.Warning{Field: field, Text: "is enforced: annotation " + name + " is ignored"})
+		default:
+			raw, err := annotationValue(field, c.pod.annotations[name])
+			if err != nil {
+				errs = append(errs, eachWith("annotation "+name+": ", err))
+				continue
+			}
+			out[field] = raw
+		}
+	}
+	return out, warnings, errors.Join(errs...)
+}
+
+// current is the newer name of an annotation, unless the pod has that one too.
+func current(name string, annotations map[string]string) string {
+	newer, old := olderNames[name]
+	if _, both := annotations[newer]; !old || both {
+		return name
+	}
+	return newer
+}
+
+// annotationValue is the text as the JSON string that says the same, once it is
+// known to be good: the error should name the annotation.
+func annotationValue(field, text string) (json.RawMessage, error) {
+	scratch := rules.Default()
+	if _, err := scratch.Set(field, text); err != nil {
+		return nil, err
+	}
+	return json.Marshal(text)
+}
+
+// eachWith puts a prefix before each of joined errors.
+func eachWith(prefix string, err error) error {
+	joined, several := err.(interface{ Unwrap() []error })
+	if !several {
+		return fmt.Errorf("%s%w", prefix, err)
+	}
+	var out []error
+	for _, e := range joined.Unwrap() {
+		out = append(out, eachWith(prefix, e))
+	}
+	return errors.Join(out...)
+}
+
+func (c conf) judgeInject() error {
+	if value := c.pod.annotations[annotationInject]; value != "true" && value != "false" {
+		return fmt.Errorf("annotation %s %q: not a known value; use true or false", annotationInject, value)
+	}
+	return nil
+}
+
+// unknownAnnotation names the right annotation where only the spelling is wrong.
+func unknownAnnotation(name string, known map[string]string) error {
+	option := strings.TrimPrefix(name, ownAnnotations)
+	hint := "remove it or correct its name"
+	for _, annotation := range slices.Sorted(maps.Keys(known)) {
+		if strings.EqualFold(known[annotation], option) || strings.EqualFold(annotation, name) {
+			hint = "did you mean " + annotation
+		}
+	}
+	if strings.EqualFold(option, optionInject) {
+		hint = "did you mean " + annotationInject
+	}
+	return fmt.Errorf("annotation %s: unknown; %s", name, hint)
+}

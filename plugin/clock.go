@@ -1,0 +1,40 @@
+package plugin
+
+import (
+	"sync"
+	"time"
+)
+
+// clock bounds a whole run. It starts with the default, since standard input has
+// to be waited for as well, and takes the configuration's timeout once that is
+// known.
+type clock struct {
+	started time.Time
+	timer   *time.Timer
+
+	mu      sync.Mutex
+	timeout time.Duration
+}
+
+func startClock() *clock {
+	return &clock{started: time.Now(), timer: time.NewTimer(defaultTimeout), timeout: defaultTimeout}
+}
+
+func (c *clock) up() <-chan time.Time { return c.timer.C }
+
+// set makes the time run out a timeout after the start.
+func (c *clock) set(limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timeout = limit
+	c.timer.Reset(time.Until(c.started.Add(limit)))
+}
+
+// extend gives a last step time of its own.
+func (c *clock) extend(by time.Duration) { c.timer.Reset(by) }
+
+func (c *clock) limit() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timeout
+}

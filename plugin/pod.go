@@ -1,0 +1,54 @@
+package plugin
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// pod is what the runtime says about the pod beside its namespace. All of it may
+// be missing: cnitool and engines other than Kubernetes' know no pods.
+type pod struct {
+	namespace, name string
+	annotations     map[string]string
+}
+
+// capability is how containerd and CRI-O hand a plugin all annotations of a pod,
+// when the configuration declares it under capabilities. So nobody needs to be
+// asked: no API server, no agent.
+const capability = "io.kubernetes.cri.pod-annotations"
+
+func readPod(cniArgs string, object map[string]json.RawMessage) (pod, error) {
+	var p pod
+	for pair := range strings.SplitSeq(cniArgs, ";") {
+		// Unknown keys and odd pairs are other plugins' business; a value may hold "=".
+		switch key, value, _ := strings.Cut(pair, "="); key {
+		case "K8S_POD_NAMESPACE":
+			p.namespace = value
+		case "K8S_POD_NAME":
+			p.name = value
+		}
+	}
+	raw, given := object["runtimeConfig"]
+	if !given {
+		return p, nil
+	}
+	var runtimeConfig map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &runtimeConfig); err != nil {
+		return p, fmt.Errorf("runtimeConfig %q: not a JSON object", raw)
+	}
+	if raw, given = runtimeConfig[capability]; !given {
+		return p, nil
+	}
+	if err := json.Unmarshal(raw, &p.annotations); err != nil {
+		return p, fmt.Errorf("runtimeConfig %s %q: not an object of strings, as annotations are", capability, raw)
+	}
+	return p, nil
+}
+
+func (p pod) String() string {
+	if p.name == "" {
+		return "the container"
+	}
+	return "pod " + p.namespace + "/" + p.name
+}

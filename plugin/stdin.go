@@ -1,0 +1,36 @@
+package plugin
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// keepStdin reads the configuration and puts a copy of it in standard input's
+// place for skel: an error object must carry the configuration's version, even
+// when skel finds the error.
+func keepStdin(verb string) ([]byte, error) {
+	switch verb {
+	case "", "VERSION":
+		return nil, nil // nothing is read, least of all from a terminal
+	}
+	conf, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.MemfdCreate("cni-conf", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("copy it: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "cni-conf")
+	if _, err := f.Write(conf); err != nil {
+		return nil, fmt.Errorf("copy it: %w", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("copy it: %w", err)
+	}
+	os.Stdin = f
+	return conf, nil
+}

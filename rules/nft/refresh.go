@@ -1,0 +1,22 @@
+package nft
+
+import "github.com/sluice-cni/sluice/rules"
+
+// Refresh makes the namespace's rules fit the namespace again, with the
+// configuration they were made from: an interface that came later gets its egress
+// chain. No rules is success, and stays so.
+func Refresh(netnsFD int) error {
+	r, found, err := recordOf(netnsFD)
+	if err != nil || !found || r.disabled {
+		return err
+	}
+	config, err := r.parsed()
+	if err != nil {
+		return err
+	}
+	plan, err := rules.NewPlan(config, r.options()...)
+	if err != nil {
+		return err
+	}
+	return Apply(netnsFD, plan)
+}
