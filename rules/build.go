@@ -93,7 +93,8 @@ func NewPlan(c Config, options ...Option) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("the configuration cannot be applied: %w", err)
 	}
-	b := builder{c.canonical(), p.Running, p.Gate > 0}
+	canonical := c.canonical()
+	b := builder{canonical, p.Running, p.Gate > 0, destinationSets(canonical)}
 	p.Hash, p.Sets, p.Chains, p.Frames = b.c.Hash(), b.sets(), b.chains(), b.frames()
 	return p, nil
 }
@@ -103,6 +104,8 @@ type builder struct {
 	c       Config
 	running bool
 	gated   bool
+	// destinations are in two tables, and costly to make where there are many.
+	destinations []Set
 }
 
 func (b builder) chains() []Chain {
@@ -133,7 +136,7 @@ func (b builder) chains() []Chain {
 func (b builder) sets() []Set {
 	c := b.c
 	named := namedAddresses(c)
-	out := append(destinationSets(c),
+	out := append(slices.Clone(b.destinations),
 		Set{Name: setInterfaces, Type: SetInterface, Interfaces: c.ExcludeInterfaces},
 		Set{Name: setNamed4, Type: SetIPv4, Addresses: named.Ranges4()},
 		Set{Name: setNamed6, Type: SetIPv6, Addresses: named.Ranges6()},

@@ -1,11 +1,11 @@
 package rules
 
-// preroutingChain judges what arrives. Replies never come here: NAT sees the
-// first packet of a connection only.
+// preroutingChain judges what arrives. Replies never come here, since NAT sees the
+// first packet of a connection only, nor does what the namespace sends to itself:
+// for NAT that is decided once it has left.
 func (b builder) preroutingChain() Chain {
 	accept := Action{Kind: ActionAccept}
 	out := b.entry(
-		Rule{"arrives by loopback", ReasonLocal, []Match{{Key: KeyInLoopback}}, accept},
 		Rule{"arrives by an excluded interface", ReasonExcludedInterface, []Match{{Key: KeyInInterface, Set: setInterfaces}}, accept})
 	if len(b.c.RerouteInterfaces) > 0 {
 		rerouted := jump("rerouted", ReasonDNS, chainReroute)
@@ -25,7 +25,8 @@ func (b builder) preroutingChain() Chain {
 // by their address since they have no outgoing interface yet. It ends the walk,
 // or rerouted packets would be taken for inbound ones.
 func (b builder) rerouteChain() Chain {
-	out := append([]Rule{jump("excluded", ReasonExcludedPort, chainExcluded)}, b.redirects(KeyLocalDst)...)
+	local := []Rule{{"local", ReasonLocal, []Match{{Key: KeyLocalDst}}, Action{Kind: ActionAccept}}}
+	out := append([]Rule{jump("excluded", ReasonExcludedPort, chainExcluded)}, b.redirects(local)...)
 	return Chain{Name: chainReroute, Rules: append(out, Rule{"rerouted and not captured", ReasonOther, nil, Action{Kind: ActionAccept}})}
 }
 

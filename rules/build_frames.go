@@ -35,7 +35,7 @@ func (b builder) frames() Frames {
 			Rule{"non-TCP over IPv4", ReasonOther, []Match{{Key: KeyFrameIPv4}, {Key: KeyNotTCP}}, accept},
 			Rule{"non-TCP over IPv6", ReasonOther, []Match{{Key: KeyFrameIPv6}, {Key: KeyNotTCP}}, accept})
 	}
-	return Frames{Sets: destinationSets(c), Rules: append(out,
+	return Frames{Sets: b.destinations, Rules: append(out,
 		Rule{"included IPv4 range", ReasonIncludedRange, []Match{{Key: KeyFrameIPv4, Set: setInclude4}}, drop},
 		Rule{"included IPv6 range", ReasonIncludedRange, []Match{{Key: KeyFrameIPv6, Set: setInclude6}}, drop},
 		Rule{"IPv4 elsewhere", ReasonOther, []Match{{Key: KeyFrameIPv4}, {Key: KeyTransport}}, accept},

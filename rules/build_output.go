@@ -19,7 +19,7 @@ func (b builder) marksChain() Chain {
 	alarm := Action{Kind: ActionAlarm, Set: SetMarkAlarm}
 	marked := Match{Key: KeyMarked}
 	out := b.entry(ongoing(), jumpDirect())
-	out = append(out, localRules(KeyLoopback)...)
+	out = append(out, localRules()...)
 	return Chain{Name: chainMarks, Hook: &Hook{"filter", Output, priorityMangle}, Rules: append(out,
 		Rule{"wrong mark to an included port", ReasonExempt, []Match{marked, {Key: KeyTCPPort, Set: setIncludePorts}}, alarm},
 		Rule{"wrong mark to an IPv4 range", ReasonExempt, []Match{marked, {Key: KeyIPv4Dst, Set: setInclude4}}, alarm},
@@ -29,12 +29,12 @@ func (b builder) marksChain() Chain {
 // natChain redirects SYNs only: in a namespace that had no conntrack, connections
 // older than the rules look new to it in mid-stream, and would be reset.
 func (b builder) natChain() Chain {
-	return Chain{Name: chainNAT, Hook: &Hook{"nat", Output, priorityDstNAT}, Rules: append(b.entry(jumpDirect()), b.redirects(KeyLoopback)...)}
+	return Chain{Name: chainNAT, Hook: &Hook{"nat", Output, priorityDstNAT}, Rules: append(b.entry(jumpDirect()), b.redirects(localRules())...)}
 }
 
-// redirects are the lines from DNS on; local says how a packet that stays in the
-// namespace is known.
-func (b builder) redirects(local Key) []Rule {
+// redirects are the lines from DNS on; local are the rules for what stays in the
+// namespace.
+func (b builder) redirects(local []Rule) []Rule {
 	syn := Match{Key: KeySYN}
 	toProxy := Action{Kind: ActionRedirect, Port: b.c.OutboundPort}
 	var out []Rule
@@ -42,7 +42,7 @@ func (b builder) redirects(local Key) []Rule {
 		toDNS := Action{Kind: ActionRedirect, Port: b.c.DNSPort}
 		out = dnsRules("", &syn, toDNS, toDNS)
 	}
-	return append(append(out, localRules(local)...),
+	return append(append(out, local...),
 		Rule{"included port", ReasonIncludedPort, []Match{syn, {Key: KeyTCPPort, Set: setIncludePorts}}, toProxy},
 		Rule{"included IPv4 range", ReasonIncludedRange, []Match{syn, {Key: KeyIPv4Dst, Set: setInclude4}}, toProxy},
 		Rule{"included IPv6 range", ReasonIncludedRange, []Match{syn, {Key: KeyIPv6Dst, Set: setInclude6}}, toProxy})
@@ -54,7 +54,7 @@ func (b builder) filterChain() Chain {
 	out := b.entry(ongoing(),
 		Rule{"redirected", ReasonDNS, []Match{{Key: KeyRewritten}}, Action{Kind: ActionAccept}},
 		jumpDirect())
-	return Chain{Name: chainFilter, Hook: &Hook{"filter", Output, priorityFilter}, Rules: append(out, b.refusals(localRules(KeyLoopback))...)}
+	return Chain{Name: chainFilter, Hook: &Hook{"filter", Output, priorityFilter}, Rules: append(out, b.refusals(localRules())...)}
 }
 
 // refusals are what stands beneath the redirects, in their order.
@@ -157,11 +157,11 @@ func necessities(ipv4, ipv6 Key) []Rule {
 	}
 }
 
-func localRules(local Key) []Rule {
+func localRules() []Rule {
 	accept := Action{Kind: ActionAccept}
 	return []Rule{
-		{"local IPv4", ReasonLocal, []Match{{Key: local}, {Key: KeyIPv4Dst, Set: setNamed4, Not: true}}, accept},
-		{"local IPv6", ReasonLocal, []Match{{Key: local}, {Key: KeyIPv6Dst, Set: setNamed6, Not: true}}, accept},
+		{"local IPv4", ReasonLocal, []Match{{Key: KeyLoopback}, {Key: KeyIPv4Dst, Set: setNamed4, Not: true}}, accept},
+		{"local IPv6", ReasonLocal, []Match{{Key: KeyLoopback}, {Key: KeyIPv6Dst, Set: setNamed6, Not: true}}, accept},
 	}
 }
 

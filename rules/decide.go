@@ -89,8 +89,11 @@ func matches(c Config, f Flow, line Reason) bool {
 	case ReasonOwnerGroup:
 		return from == fromProcess && (slices.Contains(c.OwnerGroupsExclude, f.GID) || !c.OwnerGroupsInclude.Contains(f.GID))
 	case ReasonLocal:
-		if from == fromOutside {
+		switch from {
+		case fromOutside:
 			return f.InInterface == "lo"
+		case fromRerouted:
+			return f.OutInterface == "lo"
 		}
 		return f.OutInterface == "lo" && !namedAddresses(c).Contains(f.Dst)
 	case ReasonExcludedInboundPort:
@@ -151,7 +154,7 @@ func housekeeping(f Flow) bool {
 	return false
 }
 
-var loopback = cidr.Of(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // namedAddresses are the included ranges that name what leaves by lo: those that
 // lie inside loopback, and single addresses. A wide range such as 0.0.0.0/0 or
@@ -159,7 +162,8 @@ var loopback = cidr.Of(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePref
 func namedAddresses(c Config) cidr.List {
 	var named []netip.Prefix
 	for _, p := range c.IncludeIPRanges.Prefixes {
-		if p.IsSingleIP() || cidr.Subtract(cidr.Of(p), loopback).None() {
+		inside := func(l netip.Prefix) bool { return l.Bits() <= p.Bits() && l.Contains(p.Addr()) }
+		if p.IsSingleIP() || slices.ContainsFunc(loopback, inside) {
 			named = append(named, p)
 		}
 	}

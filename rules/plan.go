@@ -115,7 +115,6 @@ const (
 	KeyInterface   // the outgoing one
 	KeyLoopback    // outgoing interface is lo
 	KeyInInterface // the one it arrived by
-	KeyInLoopback  // it arrived by lo
 	KeyLocalDst    // the destination is an address of the namespace
 	KeyFamily      // IPv4 or IPv6
 	KeyMarked      // any mark but 0

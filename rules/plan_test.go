@@ -82,60 +82,11 @@ func TestAWalkThroughThePlanDecidesAsDecideDoes(t *testing.T) {
 		for range 50 {
 			f := r.Flow()
 			want, reason := rules.Decide(c, f)
-			if got := walk(p, c, f); got != want {
+			if got := rulestest.Walk(p, c, f); got != want {
 				t.Fatalf("%s (%s), the plan says %s\nflow %+v\n%s", want, reason, got, f, p)
 			}
 		}
 	}
-}
-
-// No rule is there for nothing: without any one of them some flow goes elsewhere.
-// Those about packets that begin nothing are tried in rules/nft.
-func TestWithoutAnyOneRuleSomeFlowGoesElsewhere(t *testing.T) {
-	r := rulestest.NewRandom(rulestest.Seed(t), 0)
-	missed := map[string]bool{}
-	for _, c := range plan(t, `{"dnsCapture":true}`).Chains {
-		for _, rule := range c.Rules {
-			if c.Name != "output_zone" && rule.Name != "ongoing" && rule.Name != "TCP" && !strings.HasPrefix(rule.Name, "guard") && !strings.HasPrefix(rule.Name, "rest of") {
-				missed[c.Name+"/"+rule.Name] = true
-			}
-		}
-	}
-	for range 3000 {
-		c := r.Config()
-		p, err := rules.NewPlan(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		flows := make([]rules.Flow, 40)
-		for i := range flows {
-			flows[i] = r.Flow()
-		}
-		for ci, ch := range p.Chains {
-			for ri, rule := range ch.Rules {
-				if name := ch.Name + "/" + rule.Name; missed[name] && differs(without(p, ci, ri), c, flows) {
-					delete(missed, name)
-				}
-			}
-		}
-		if len(missed) == 0 {
-			return
-		}
-	}
-	t.Errorf("nobody misses %v", missed)
-}
-
-func differs(p rules.Plan, c rules.Config, flows []rules.Flow) bool {
-	return slices.ContainsFunc(flows, func(f rules.Flow) bool {
-		want, _ := rules.Decide(c, f)
-		return walk(p, c, f) != want
-	})
-}
-
-func without(p rules.Plan, chain, rule int) rules.Plan {
-	p.Chains = slices.Clone(p.Chains)
-	p.Chains[chain].Rules = slices.Delete(slices.Clone(p.Chains[chain].Rules), rule, rule+1)
-	return p
 }
 
 func chain(p rules.Plan, name string) rules.Chain {

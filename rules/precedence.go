@@ -60,7 +60,7 @@ func Precedence() []Line {
 		{ReasonExcludedPort, "excluded port", "TCP or UDP sent to one of excludeOutboundPorts", Direct},
 		{ReasonExcludedRange, "excluded range", "sent to an address in excludeIPRanges", Direct},
 		{ReasonDNS, "DNS", "TCP or UDP sent to port 53 of one of dnsServers, when dnsCapture is on", ToDNS},
-		{ReasonLocal, "local", "stays in the namespace (loopback and its own addresses), unless includeIPRanges names that loopback range or that single address", Direct},
+		{ReasonLocal, "local", "stays in the namespace (loopback and its own addresses), unless a process sent it and includeIPRanges names that loopback range or that single address", Direct},
 		{ReasonExcludedInboundPort, "excluded inbound port", "TCP that arrives for one of excludeInboundPorts", Direct},
 		{ReasonIncludedInboundPort, "included inbound port", "TCP that arrives for one of includeInboundPorts", ToInbound},
 		{ReasonInbound, "inbound", "anything else that arrives", Direct},

@@ -124,7 +124,6 @@ var keyWords = map[Key]string{
 	KeyRewritten:   "ct status dnat",
 	KeyNew:         "ct state new",
 	KeyInInterface: "iifname",
-	KeyInLoopback:  `iifname "lo"`,
 	KeyLocalDst:    "fib daddr type local",
 	KeyFamily:      "meta nfproto",
 	KeyMarked:      "meta mark != 0",

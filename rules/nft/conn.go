@@ -22,7 +22,7 @@ const (
 	// only real root gets it, others stay at net.core.wmem_max.
 	bufferBytes = 16 << 20
 	// answerTime bounds the wait for the kernel, which answers while it works.
-	answerTime = 10 * time.Second
+	answerTime = 20 * time.Second
 )
 
 // open connects to the namespace behind a descriptor. The caller must close the

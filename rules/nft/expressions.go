@@ -77,8 +77,6 @@ func load(k rules.Key) []expr.Any {
 		return []expr.Any{meta(expr.MetaKeyOIFNAME), equal(interfaceKey("lo"))}
 	case rules.KeyInInterface:
 		return []expr.Any{meta(expr.MetaKeyIIFNAME)}
-	case rules.KeyInLoopback:
-		return []expr.Any{meta(expr.MetaKeyIIFNAME), equal(interfaceKey("lo"))}
 	case rules.KeyLocalDst:
 		return []expr.Any{&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, equal(binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL))}
 	case rules.KeyFamily:

@@ -11,3 +11,8 @@ func TestTheKernelDecidesAsDecideDoes(t *testing.T) {
 	t.Parallel()
 	rulestest.Run(t, nft.Apply)
 }
+
+func TestWithoutAnyOneRuleTheKernelDecidesOtherwise(t *testing.T) {
+	t.Parallel()
+	rulestest.Mutate(t, nft.Apply)
+}

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/cidr"
-	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -33,10 +32,15 @@ func Seed(t testing.TB) uint64 {
 
 // Random draws configurations and flows from one seed. Addresses, ports and ids
 // come from small pools, so that flows meet the rules often.
-type Random struct{ *rand.Rand }
+type Random struct {
+	*rand.Rand
+	cgroups []string // none: no flow comes from one, and no configuration exempts one
+}
 
 // NewRandom starts a sequence; streams of one seed are independent.
-func NewRandom(seed, stream uint64) Random { return Random{rand.New(rand.NewPCG(seed, stream))} }
+func NewRandom(seed, stream uint64) Random {
+	return Random{rand.New(rand.NewPCG(seed, stream)), cgroupNames()}
+}
 
 var (
 	ports4   = []uint16{22, 53, 67, 80, 443, 547, 8080, 8081, 9999}
@@ -73,7 +77,7 @@ func (r Random) Config() rules.Config {
 		c.ExcludeOutboundPorts = r.ports()
 	}
 	if r.oneIn(4) {
-		c.ExcludeInterfaces = rules.Interfaces{pick(r, []string{"net1", "net1", "eth0", "lo", "nosuch0"})}
+		c.ExcludeInterfaces = rules.Interfaces{pick(r, []string{"net1", "net1", "eth0", "vm0", "lo", "nosuch0"})}
 	}
 	if r.oneIn(2) {
 		c.DNSCapture = true
@@ -88,10 +92,29 @@ func (r Random) Config() rules.Config {
 	if r.oneIn(2) {
 		c.FailurePolicy = rules.FailureBypass
 	}
-	c.OutboundPort, c.DNSPort = pick(r, outboundPorts), pick(r, dnsPorts)
+	c.OutboundPort, c.DNSPort, c.InboundPort = pick(r, outboundPorts), pick(r, dnsPorts), pick(r, inboundPorts)
+	r.arriving(&c)
 	r.exemption(&c)
 	r.groups(&c)
 	return c
+}
+
+// arriving draws what concerns packets from outside.
+func (r Random) arriving(c *rules.Config) {
+	if r.oneIn(2) {
+		c.IncludeInboundPorts = r.ports()
+	}
+	if len(c.IncludeInboundPorts) > 0 && r.oneIn(2) {
+		c.ExcludeInboundPorts = r.ports()
+	}
+	if r.oneIn(3) {
+		c.RerouteInterfaces = pick(r, []rules.Interfaces{{"vm0"}, {"vm0"}, {"vm0"}, {"eth0", "vm0"}, {"eth0"}})
+	}
+	for _, name := range c.ExcludeInterfaces {
+		if slices.Contains(c.RerouteInterfaces, name) {
+			c.RerouteInterfaces = nil
+		}
+	}
 }
 
 func (r Random) groups(c *rules.Config) {
@@ -104,7 +127,11 @@ func (r Random) groups(c *rules.Config) {
 }
 
 func (r Random) exemption(c *rules.Config) {
-	switch r.IntN(4) {
+	switch r.IntN(5) {
+	case 4:
+		if len(r.cgroups) > 0 {
+			c.Exemption, c.ExemptCgroups = rules.ExemptByCgroup, rules.Cgroups{pick(r, r.cgroups)}
+		}
 	case 0:
 		c.Exemption, c.ExemptMark = rules.ExemptByMark, pick(r, marks[1:])
 	case 1:
@@ -151,58 +178,4 @@ func (r Random) ports() rules.Ports {
 		out[0].First = 444
 	}
 	return out
-}
-
-// Flow draws a flow between the namespaces of a World.
-func (r Random) Flow() rules.Flow {
-	f := rules.Flow{
-		Dst:      pick(r, destined),
-		DstPort:  pick(r, ports4),
-		Protocol: pick(r, []rules.Protocol{rules.TCP, rules.TCP, rules.TCP, rules.TCP, rules.UDP, rules.UDP, rules.UDP, rules.ICMP, rules.SCTP, rules.IGMP}),
-		UID:      r.owner(), GID: r.owner(),
-	}
-	if r.oneIn(4) {
-		f.Mark = pick(r, marks)
-	}
-	switch f.Protocol {
-	case rules.ICMP:
-		f.ICMPType = pick(r, []uint8{8, 8, 0, 13}) // echo request, echo reply, timestamp
-		if f.Dst.Is6() {
-			f.Protocol, f.ICMPType = rules.ICMPv6, pick(r, []uint8{128, 128, 129, 132})
-		}
-	case rules.UDP:
-		// A DHCP client's port is fixed, so its flows continue each other; they pass
-		// whatever the configuration. Others to these ports are not DHCP.
-		switch {
-		case f.DstPort == 67 && f.Dst.Is4() && r.oneIn(2):
-			f.SrcPort = 68
-		case f.DstPort == 547 && f.Dst.Is6() && r.oneIn(2):
-			f.SrcPort = 546
-		}
-	}
-	if r.oneIn(5) {
-		f.DstPort, f.SrcPort = 53, 0
-	}
-	f.OutInterface = outInterface(f.Dst)
-	return f
-}
-
-// owner is 0 three times in four, and always where no other id exists.
-func (r Random) owner() uint32 {
-	id := pick(r, ids)
-	if r.oneIn(2) || lab.OwnUserNamespace() {
-		return 0
-	}
-	return id
-}
-
-// outInterface is where a World routes an address.
-func outInterface(dst netip.Addr) string {
-	switch {
-	case dst.IsLoopback() || slices.Contains(podAddresses, dst):
-		return "lo"
-	case net1Range4.Contains(dst) || net1Range6.Contains(dst):
-		return "net1"
-	}
-	return "eth0"
 }

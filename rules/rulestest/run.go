@@ -1,7 +1,6 @@
 package rulestest
 
 import (
-	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -15,19 +14,34 @@ type Apply func(netnsFD int, plan rules.Plan) error
 const (
 	worlds         = 2
 	flowsPerConfig = 20
+
+	// A long run is one whose numbers mean something for each line of Precedence
+	// and each family.
+	longRun       = 10000
+	decidedEnough = 100
 )
 
-// Run holds a backend to rules.Decide. A difference is shrunk to the settings it
-// needs before it is reported.
+// Run holds a backend to rules.Decide: first by the cases that failed once, then
+// by random ones. A difference is shrunk to what it needs and kept as a file.
 func Run(t *testing.T, apply Apply) {
 	seed := Seed(t)
-	tally := &tally{decided: map[rules.Reason]int{}}
+	withCgroups := MakeCgroups(t)
+	if !withCgroups {
+		t.Log("not run: flows from cgroups need root and a writable cgroup version 2 hierarchy")
+	}
+	tally := &tally{}
 	t.Run("worlds", func(t *testing.T) {
 		for i := range worlds {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
 				w := NewWorld(t)
 				r := NewRandom(seed, uint64(i))
+				if !withCgroups {
+					r.cgroups = nil
+				}
+				if i == 0 {
+					w.replay(t, apply, withCgroups)
+				}
 				for done := 0; done < *pairs/worlds && !t.Failed(); done += flowsPerConfig {
 					w.judge(t, apply, r, tally)
 				}
@@ -35,13 +49,8 @@ func Run(t *testing.T, apply Apply) {
 		}
 	})
 	t.Log(tally)
-	for _, line := range rules.Precedence() {
-		if inbound := line.Reason >= rules.ReasonExcludedInboundPort && line.Reason <= rules.ReasonInbound; inbound {
-			continue
-		}
-		if *pairs >= 2000 && tally.decided[line.Reason] == 0 {
-			t.Errorf("no flow was decided by %q", line.Name)
-		}
+	if !t.Failed() {
+		tally.demand(t)
 	}
 }
 
@@ -54,11 +63,10 @@ func (w *World) judge(t *testing.T, apply Apply, r Random, tally *tally) {
 	for range flowsPerConfig {
 		f := r.Flow()
 		if what := w.difference(c, f); what != "" {
-			c = w.shrink(apply, c, f)
-			t.Fatalf("%s\nconfig %s\nflow %+v", what, text(c), f)
+			c, f = w.shrink(apply, c, f)
+			t.Fatalf("%s\nconfig %s\nflow %+v\nkept as %s", what, text(c), f, keep(c, f))
 		}
-		_, reason := rules.Decide(c, f)
-		tally.count(reason)
+		tally.count(c, f)
 	}
 }
 
@@ -83,8 +91,9 @@ func (w *World) difference(c rules.Config, f rules.Flow) string {
 	return ""
 }
 
-// shrink sets fields back to their defaults as long as the difference stays.
-func (w *World) shrink(apply Apply, c rules.Config, f rules.Flow) rules.Config {
+// shrink sets fields of the configuration, then of the flow, back to nothing
+// special as long as the difference stays.
+func (w *World) shrink(apply Apply, c rules.Config, f rules.Flow) (rules.Config, rules.Flow) {
 	for _, field := range rules.Fields() {
 		smaller := c
 		if _, err := smaller.Set(field.Name, field.Default); err != nil {
@@ -94,34 +103,67 @@ func (w *World) shrink(apply Apply, c rules.Config, f rules.Flow) rules.Config {
 			c = smaller
 		}
 	}
-	return c
-}
-
-func text(c rules.Config) string {
-	data, err := json.Marshal(c)
-	if err != nil {
-		return err.Error()
+	if w.program(apply, c) != nil {
+		return c, f
 	}
-	return string(data)
+	for _, simpler := range []func(*rules.Flow){
+		func(f *rules.Flow) { f.UID = 0 }, func(f *rules.Flow) { f.GID = 0 }, func(f *rules.Flow) { f.Mark = 0 },
+		func(f *rules.Flow) { f.Cgroup = "" }, func(f *rules.Flow) { f.SrcPort = 0 },
+	} {
+		smaller := f
+		simpler(&smaller)
+		if w.difference(c, smaller) != "" {
+			f = smaller
+		}
+	}
+	return c, f
 }
 
-// tally counts the flows each line of the precedence list decided.
+// tally counts the flows of each family that each line of the precedence list
+// decided.
 type tally struct {
 	mu      sync.Mutex
-	decided map[rules.Reason]int
+	decided [2]map[rules.Reason]int
 }
 
-func (c *tally) count(r rules.Reason) {
+func (c *tally) count(config rules.Config, f rules.Flow) {
+	_, reason := rules.Decide(config, f)
+	family := 0
+	if f.Dst.Is6() {
+		family = 1
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.decided[r]++
+	if c.decided[family] == nil {
+		c.decided[family] = map[rules.Reason]int{}
+	}
+	c.decided[family][reason]++
+}
+
+// demand fails the test where a line decided too little for its claim.
+func (c *tally) demand(t *testing.T) {
+	least := 0
+	switch {
+	case *pairs >= longRun:
+		least = decidedEnough
+	case *pairs >= 2000:
+		least = 1
+	}
+	for _, line := range rules.Precedence() {
+		for family, name := range []string{"IPv4", "IPv6"} {
+			if n := c.decided[family][line.Reason]; n < least {
+				t.Errorf("%q decided %d flows over %s, want at least %d", line.Name, n, name, least)
+			}
+		}
+	}
 }
 
 func (c *tally) String() string {
 	out, total := "", 0
 	for _, line := range rules.Precedence() {
-		out += fmt.Sprintf(", %s %d", line.Name, c.decided[line.Reason])
-		total += c.decided[line.Reason]
+		v4, v6 := c.decided[0][line.Reason], c.decided[1][line.Reason]
+		out += fmt.Sprintf(", %s %d+%d", line.Name, v4, v6)
+		total += v4 + v6
 	}
-	return fmt.Sprintf("%d pairs agree%s", total, out)
+	return fmt.Sprintf("%d pairs agree (IPv4+IPv6)%s", total, out)
 }

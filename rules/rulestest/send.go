@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unsafe"
 
+	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +17,7 @@ import (
 // failure of the rules, not of the machine.
 const answerTime = 3 * time.Second
 
-// Send sends a flow from the pod and says what became of it.
+// Send sends a flow from where it comes from and says what became of it.
 func (w *World) Send(c rules.Config, f rules.Flow) (v rules.Verdict, err error) {
 	if f.SrcPort == 0 {
 		f.SrcPort = w.next
@@ -23,7 +25,7 @@ func (w *World) Send(c rules.Config, f rules.Flow) (v rules.Verdict, err error) 
 			w.next = firstPort
 		}
 	}
-	err = w.pod.Do(func() error {
+	err = w.source(f).Do(func() error {
 		fd, err := socket(f)
 		if err != nil {
 			return err
@@ -33,6 +35,16 @@ func (w *World) Send(c rules.Config, f rules.Flow) (v rules.Verdict, err error) 
 		return err
 	})
 	return v, err
+}
+
+func (w *World) source(f rules.Flow) *lab.Namespace {
+	switch f.InInterface {
+	case "":
+		return w.pod
+	case "vm0":
+		return w.vm
+	}
+	return w.internet
 }
 
 // socket makes the flow's socket as its owner: the kernel remembers the file
@@ -48,6 +60,12 @@ func socket(f rules.Flow) (int, error) {
 		kind = unix.SOCK_STREAM
 	case rules.UDP:
 		kind = unix.SOCK_DGRAM
+	}
+	if err := joinCgroup(f.Cgroup); err != nil {
+		return -1, err
+	}
+	if err := joinGroups(); err != nil {
+		return -1, err
 	}
 	unix.Setfsgid(int(f.GID))
 	unix.Setfsuid(int(f.UID))
@@ -88,19 +106,81 @@ func exchange(fd int, c rules.Config, f rules.Flow) (rules.Verdict, error) {
 		}
 		return answered(fd, c, f)
 	case rules.UDP:
+		if f.InInterface != "" {
+			return overWire(fd, c, f, []byte("?"))
+		}
 		if err := unix.Sendto(fd, []byte("?"), 0, sockaddr(f.Dst, f.DstPort)); err != nil {
 			return verdictOf(err)
 		}
 		return answered(fd, c, f)
 	}
+	if f.InInterface != "" {
+		return overWire(fd, c, f, rawPacket(f))
+	}
 	err := unix.Sendto(fd, rawPacket(f), 0, sockaddr(f.Dst, 0))
 	return verdictOf(err)
+}
+
+// overWire sends from another machine than the pod, where a refusal comes back as
+// an ICMP error: the socket hears of it if it is connected and wants to.
+func overWire(fd int, c rules.Config, f rules.Flow, packet []byte) (rules.Verdict, error) {
+	level, option := unix.IPPROTO_IP, unix.IP_RECVERR
+	if f.Dst.Is6() {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+	}
+	err := errors.Join(
+		unix.SetsockoptInt(fd, level, option, 1),
+		unix.Connect(fd, sockaddr(f.Dst, f.DstPort)))
+	if err == nil {
+		_, err = unix.Write(fd, packet)
+	}
+	if err != nil {
+		return verdictOf(err)
+	}
+	if f.Protocol == rules.UDP {
+		return answered(fd, c, f)
+	}
+	return echoed(fd, f)
+}
+
+// echoed waits for the answer to an echo request, or for the word that it was
+// refused. A raw socket hears other ICMP as well.
+func echoed(fd int, f rules.Flow) (rules.Verdict, error) {
+	buf := make([]byte, 256)
+	for {
+		n, err := readRetrying(fd, buf)
+		if err != nil {
+			return verdictOf(err)
+		}
+		message, reply := buf[:n], byte(129)
+		if f.Dst.Is4() && n > 20 {
+			message, reply = buf[20:n], 0
+		}
+		if len(message) >= 6 && message[0] == reply && binary.BigEndian.Uint16(message[4:]) == f.SrcPort {
+			return rules.Direct, nil
+		}
+	}
+}
+
+// joinGroups gives this thread groups beside its own, none of which may count.
+func joinGroups() error {
+	if lab.OwnUserNamespace() {
+		return nil
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(ids)), uintptr(unsafe.Pointer(&ids[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("join supplementary groups: %w", errno)
+	}
+	return nil
 }
 
 // answered reads the port of whoever answered.
 func answered(fd int, c rules.Config, f rules.Flow) (rules.Verdict, error) {
 	var buf [2]byte
 	n, err := readRetrying(fd, buf[:])
+	if errors.Is(err, unix.ECONNREFUSED) {
+		return rules.Refused, nil
+	}
 	if err != nil || n != 2 {
 		return 0, fmt.Errorf("no answer (%d bytes): %w", n, err)
 	}
@@ -111,6 +191,8 @@ func answered(fd int, c rules.Config, f rules.Flow) (rules.Verdict, error) {
 		return rules.ToProxy, nil
 	case c.DNSPort:
 		return rules.ToDNS, nil
+	case c.InboundPort:
+		return rules.ToInbound, nil
 	default:
 		return 0, fmt.Errorf("port %d answered", port)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -21,13 +22,14 @@ import (
 //	pod                                internet
 //	eth0 10.77.0.2/24 fd77::2/64 ───── 10.77.0.1  fd77::1    everything else
 //	net1 10.99.0.2/24 fd99::2/64 ───── 10.99.0.1  fd99::1    10.88.0.0/16, fd88::/16
+//	vm0  10.66.0.1/24 fd66::1/64 ───── vm 10.66.0.2 fd66::2, all of whose traffic goes through the pod
 //
-// Both listen on every port that flows go to. The pod also listens where a proxy
+// Pod and internet listen on every port that flows go to. The pod also listens where a proxy
 // would. Whoever gets a connection or a datagram answers with its own port: so a
 // flow that was redirected is told from one that was not.
 type World struct {
-	pod  *lab.Namespace
-	next uint16 // source port of the next flow
+	pod, internet, vm *lab.Namespace
+	next              uint16 // source port of the next flow
 }
 
 // Source ports are used in turn, so that no flow continues another in conntrack.
@@ -36,7 +38,8 @@ const firstPort, lastPort = 20000, 60000
 var (
 	outboundPorts = []uint16{15001, 15101}
 	dnsPorts      = []uint16{15053, 15153}
-	podAddresses  = addresses("10.77.0.2", "fd77::2", "10.99.0.2", "fd99::2")
+	inboundPorts  = []uint16{15006, 15106}
+	podAddresses  = addresses("10.77.0.2", "fd77::2", "10.99.0.2", "fd99::2", "10.66.0.1", "fd66::1")
 	net1Range4    = netip.MustParsePrefix("10.88.0.0/16")
 	net1Range6    = netip.MustParsePrefix("fd88::/16")
 )
@@ -44,15 +47,19 @@ var (
 // NewWorld builds a World that ends with the test.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
-	pod, internet := labtest.New(t), labtest.New(t)
+	pod, internet, vm := labtest.New(t), labtest.New(t), labtest.New(t)
 	must(t, lab.Connect(end(pod, "eth0", "10.77.0.2/24", "fd77::2/64"), end(internet, "east", "10.77.0.1/24", "fd77::1/64")))
 	must(t, lab.Connect(end(pod, "net1", "10.99.0.2/24", "fd99::2/64"), end(internet, "west", "10.99.0.1/24", "fd99::1/64")))
+	must(t, lab.Connect(end(pod, "vm0", "10.66.0.1/24", "fd66::1/64"), end(vm, "eth0", "10.66.0.2/24", "fd66::2/64")))
 	must(t, pod.Do(routePod))
+	must(t, pod.Do(forward))
+	must(t, vm.Do(func() error { return routeAll("10.66.0.1", "fd66::1") }))
 	must(t, internet.Do(ownEverything))
+	must(t, internet.Do(routeToVM))
 	serve(t, internet, ports4)
 	serve(t, pod, ports4)
-	serve(t, pod, append(append([]uint16{}, outboundPorts...), dnsPorts...))
-	return &World{pod: pod, next: firstPort}
+	serve(t, pod, slices.Concat(outboundPorts, dnsPorts, inboundPorts))
+	return &World{pod: pod, internet: internet, vm: vm, next: firstPort}
 }
 
 func end(in *lab.Namespace, name string, addresses ...string) lab.End {
@@ -63,10 +70,29 @@ func end(in *lab.Namespace, name string, addresses ...string) lab.End {
 	return e
 }
 
+func routeAll(via4, via6 string) error {
+	return errors.Join(
+		lab.AddRoute("eth0", netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr(via4)),
+		lab.AddRoute("eth0", netip.MustParsePrefix("::/0"), netip.MustParseAddr(via6)))
+}
+
+// forward lets the pod carry the machine's packets, and tell it of each that it
+// refuses.
+func forward() error {
+	return errors.Join(
+		lab.Sysctl("net/ipv4/ip_forward", "1"), lab.Sysctl("net/ipv6/conf/all/forwarding", "1"),
+		lab.Sysctl("net/ipv4/icmp_ratelimit", "0"), lab.Sysctl("net/ipv6/icmp/ratelimit", "0"))
+}
+
+func routeToVM() error {
+	return errors.Join(
+		lab.AddRoute("east", netip.MustParsePrefix("10.66.0.0/24"), netip.MustParseAddr("10.77.0.2")),
+		lab.AddRoute("east", netip.MustParsePrefix("fd66::/64"), netip.MustParseAddr("fd77::2")))
+}
+
 func routePod() error {
 	return errors.Join(
-		lab.AddRoute("eth0", netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("10.77.0.1")),
-		lab.AddRoute("eth0", netip.MustParsePrefix("::/0"), netip.MustParseAddr("fd77::1")),
+		routeAll("10.77.0.1", "fd77::1"),
 		lab.AddRoute("net1", net1Range4, netip.MustParseAddr("10.99.0.1")),
 		lab.AddRoute("net1", net1Range6, netip.MustParseAddr("fd99::1")),
 	)
