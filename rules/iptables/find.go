@@ -1,0 +1,117 @@
+package iptables
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/coreos/go-iptables/iptables"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// Variant is which kernel interface the programs write.
+type Variant string
+
+const (
+	// NFT writes nf_tables.
+	NFT Variant = "nft"
+	// Legacy writes ip_tables.
+	Legacy Variant = "legacy"
+)
+
+// Firewall is one variant's programs. Its methods may be called at the same time.
+type Firewall struct {
+	variant  Variant
+	version  string
+	programs map[family]programs
+}
+
+// programs are one family's, by path.
+type programs struct{ tool, save, restore string }
+
+// Variant is the variant that was found.
+func (f *Firewall) Variant() Variant { return f.variant }
+
+// String names the programs, as "iptables 1.8.9 (nft), /usr/sbin/iptables-nft".
+func (f *Firewall) String() string {
+	return fmt.Sprintf("iptables %s (%s), %s", f.version, f.variant, f.programs[ipv4].tool)
+}
+
+// Find looks for the programs of a variant, for both families. They go by the
+// variant's name (iptables-nft), or are the host's plain iptables when that is of
+// the variant.
+func Find(v Variant) (*Firewall, error) {
+	f := &Firewall{variant: v, programs: map[family]programs{}}
+	for _, fam := range []family{ipv4, ipv6} {
+		found, err := findFamily(v, fam)
+		if err != nil {
+			return nil, err
+		}
+		f.programs[fam] = found
+	}
+	version, err := versionOf(f.programs[ipv4].tool)
+	f.version = version
+	return f, err
+}
+
+func findFamily(v Variant, fam family) (programs, error) {
+	named := fam.program + "-" + string(v)
+	if p, err := locate(named); err == nil {
+		return p, nil
+	}
+	plain, err := locate(fam.program)
+	if err != nil {
+		return programs{}, fmt.Errorf("%w: %s and %s with their -save and -restore are not installed; install the package iptables", rules.ErrUnsupported, named, fam.program)
+	}
+	if is := variantOf(plain.tool); is != v {
+		return programs{}, fmt.Errorf("%w: %s is not installed, and %s is the %s variant", rules.ErrUnsupported, named, plain.tool, is)
+	}
+	return plain, nil
+}
+
+func locate(name string) (p programs, err error) {
+	for suffix, path := range map[string]*string{"": &p.tool, "-save": &p.save, "-restore": &p.restore} {
+		if *path, err = lookPath(name + suffix); err != nil {
+			return programs{}, err
+		}
+	}
+	return p, nil
+}
+
+// lookPath also knows the folders for administrators: container runtimes do not
+// always have them in PATH.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	for _, folder := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+		if err == nil {
+			return filepath.Abs(path)
+		}
+		path, err = exec.LookPath(filepath.Join(folder, name))
+	}
+	return path, err
+}
+
+// variantOf asks a program. Those before 1.8 do not say, and are legacy.
+func variantOf(tool string) Variant {
+	out, err := exec.Command(tool, "--version").Output()
+	if err == nil && strings.Contains(string(out), "nf_tables") {
+		return NFT
+	}
+	return Legacy
+}
+
+// versionOf is the programs' version. A restore that can wait for the lock came
+// with 1.6.2.
+func versionOf(tool string) (string, error) {
+	t, err := iptables.New(iptables.Path(tool))
+	if err != nil {
+		return "", fmt.Errorf("%w: %s cannot be used: %w", rules.ErrUnsupported, tool, err)
+	}
+	major, minor, patch := t.GetIptablesVersion()
+	version := fmt.Sprintf("%d.%d.%d", major, minor, patch)
+	if major*10000+minor*100+patch < 10602 {
+		return version, fmt.Errorf("%w: %s is version %s; 1.6.2 is the first whose restore waits for others", rules.ErrUnsupported, tool, version)
+	}
+	return version, nil
+}

@@ -1,0 +1,73 @@
+package iptables_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/iptables"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(applyEnv) != "" {
+		os.Exit(applyAndExit())
+	}
+	labtest.Main(m)
+}
+
+// eachVariant runs a test with both variants of the programs. Only root's `make
+// test` installs them, so an ordinary user may be without.
+func eachVariant(t *testing.T, f func(t *testing.T, fw *iptables.Firewall)) {
+	t.Parallel()
+	for _, v := range []iptables.Variant{iptables.NFT, iptables.Legacy} {
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			f(t, find(t, v))
+		})
+	}
+}
+
+func find(t testing.TB, v iptables.Variant) *iptables.Firewall {
+	t.Helper()
+	fw, err := iptables.Find(v)
+	if err != nil {
+		labtest.NeedsOtherUsers(t)
+		t.Fatal(err)
+	}
+	return fw
+}
+
+// plan is Default with settings given as "name=value".
+func plan(t testing.TB, settings ...string) rules.Plan {
+	t.Helper()
+	c := rules.Default()
+	for _, s := range settings {
+		name, text, _ := strings.Cut(s, "=")
+		if _, err := c.Set(name, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p, err := rules.NewPlan(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// full has every kind of rule that a plan can have beside an exemption by id.
+func full(t testing.TB) rules.Plan {
+	return plan(t, "includeIPRanges=10.0.0.0/8,127.0.0.2,127.0.0.9,192.0.2.1,192.0.2.9,240.0.0.0/4,2001:db8::/32,::1,fd00::1", "excludeIPRanges=10.96.0.0/12,ff00::/8",
+		"includeOutboundPorts=80,443,8000-8999,9001,9003,9005,9007,9009,9011,9013,9015,9017,9019,9021", "excludeOutboundPorts=22,60000-65535",
+		"excludeInterfaces=net1,net2", "rerouteInterfaces=tap0,tap1", "includeInboundPorts=8080,9000-9099", "excludeInboundPorts=9090",
+		"dnsCapture=true", "dnsServers=10.96.0.10,127.0.0.53,2001:db8::53", "exemption=mark", "exemptMark=0x539")
+}
+
+func apply(t testing.TB, fw *iptables.Firewall, ns *lab.Namespace, p rules.Plan) {
+	t.Helper()
+	if err := fw.Apply(ns.FD(), p); err != nil {
+		t.Fatalf("apply: %v\n%s", err, p)
+	}
+}
