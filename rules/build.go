@@ -82,7 +82,7 @@ func Gated(timeout time.Duration) Option { return func(p *Plan) { p.Gate = timeo
 //	forward_filter  output_filter for the latter
 //	frames          the same for packet sockets, beneath all hooks (failurePolicy block)
 func NewPlan(c Config, options ...Option) (Plan, error) {
-	err := c.Validate()
+	err := errors.Join(c.Validate(), c.unresolved())
 	p := Plan{Config: c}
 	for _, o := range options {
 		o(&p)

@@ -15,6 +15,7 @@ import "github.com/sluice-cni/sluice/cidr"
 // flags. Start from Default; the fields are documented by Fields.
 type Config struct {
 	IncludeIPRanges      cidr.List
+	AutoRanges           bool // includeIPRanges is auto: see Resolve
 	ExcludeIPRanges      cidr.List
 	IncludeOutboundPorts Ports
 	ExcludeOutboundPorts Ports

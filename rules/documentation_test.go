@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +55,9 @@ func TestEveryFieldOfConfigIsDescribedOnce(t *testing.T) {
 		}
 	}
 	all := strings.Join(names, " ") + " "
-	fields := reflect.VisibleFields(reflect.TypeFor[rules.Config]())
+	fields := slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[rules.Config]()), func(f reflect.StructField) bool {
+		return f.Name == "AutoRanges" // a value of includeIPRanges
+	})
 	for _, f := range fields {
 		if strings.Count(all, strings.ToLower(f.Name)+" ") != 1 {
 			t.Errorf("Config.%s has no entry in Fields", f.Name)

@@ -96,13 +96,9 @@ func (c Config) validateExemption() []error {
 // Doubts lists what is allowed and yet seldom meant.
 func (c Config) Doubts() []Warning {
 	var out []Warning
-	v4, v6 := c.IncludeIPRanges.Families()
+	out = append(out, c.doubtsOfFamilies()...)
 	switch {
-	case v4 && !v6:
-		out = append(out, Warning{"includeIPRanges", "holds no IPv6 range: IPv6 goes direct"})
-	case v6 && !v4:
-		out = append(out, Warning{"includeIPRanges", "holds no IPv4 range: IPv4 goes direct"})
-	case c.IncludeIPRanges.None() && len(c.IncludeOutboundPorts) == 0 && !c.DNSCapture && len(c.IncludeInboundPorts) == 0:
+	case c.IncludeIPRanges.None() && !c.AutoRanges && len(c.IncludeOutboundPorts) == 0 && !c.DNSCapture && len(c.IncludeInboundPorts) == 0:
 		out = append(out, Warning{"includeIPRanges", "is empty, and so are includeOutboundPorts: nothing is captured"})
 	}
 	if c.ExcludeIPRanges.All {
@@ -121,4 +117,15 @@ func (c Config) Doubts() []Warning {
 		out = append(out, Warning{"dnsServers", "has no effect: dnsCapture is off"})
 	}
 	return out
+}
+
+func (c Config) doubtsOfFamilies() []Warning {
+	v4, v6 := c.IncludeIPRanges.Families()
+	switch {
+	case v4 && !v6:
+		return []Warning{{"includeIPRanges", "holds no IPv6 range: IPv6 goes direct"}}
+	case v6 && !v4:
+		return []Warning{{"includeIPRanges", "holds no IPv4 range: IPv4 goes direct"}}
+	}
+	return nil
 }
