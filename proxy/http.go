@@ -18,6 +18,7 @@ type httpConn struct {
 
 	head  []byte // the request as it goes upstream; kept until it cannot be sent again
 	back  []byte // bytes on their way to the application
+	path  []byte // scratch for a path that had to be normalized
 	host  []byte // the request's host: lower case, no port, no trailing dot
 	entry entry  // the access log's line for this request
 
@@ -152,6 +153,11 @@ func (h *httpConn) begin(start time.Time) {
 	r := &h.req
 	h.isHead = string(r.Method) == "HEAD"
 	h.upgrading = http1.EqualFold(r.UpgradeTo, "websocket")
+	if r.Form == http1.Origin || r.Form == http1.Absolute {
+		if path := http1.Normalize(r.Path, h.path); &path[0] != &r.Path[0] {
+			h.path, r.Path = path, path
+		}
+	}
 	h.host = appendHost(h.host[:0], r.Authority)
 	e := &h.entry
 	e.reset("http", start, h.c)

@@ -227,6 +227,35 @@ func TestAbsoluteFormGoesUpstreamInOriginForm(t *testing.T) {
 	}
 }
 
+func TestRoutesAndServersSeeANormalizedPath(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, mesh.RegistryOnly, static("a", "api.test", "HTTP", 80, serve(t, echo))+`
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: a}
+spec:
+  hosts: [api.test]
+  http: [{match: [{uri: {prefix: /public/}}], route: [{destination: {host: api.test}}]}]
+`)
+	for path, want := range map[string]string{
+		"/public/x?q=../..":          "200",
+		"/public/../secret":          "404",
+		`/public\..\secret`:          "404",
+		"/public/%2E%2e/secret":      "404",
+		"/secret/../public/./x?q=.":  "200",
+		"http://api.test/public/../": "404",
+	} {
+		got := r.raw("GET " + path + " HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 "+want+" ") {
+			t.Errorf("%s: got %.40q, want %s", path, got, want)
+		}
+		if want == "200" && !strings.Contains(got, "X-Path: /public/x?") {
+			t.Errorf("%s: the server saw %q", path, got)
+		}
+	}
+}
+
 func TestHopByHopFieldsStopAtTheProxy(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, mesh.RegistryOnly, static("a", "api.test", "HTTP", 80, serve(t, echo)))
