@@ -112,7 +112,8 @@ func layout(p rules.Plan, r record) [2]tableLayout {
 type writer struct {
 	c       *nftables.Conn
 	cgroups cgroups
-	gate    []nftables.SetElement // heartbeats that go in with the set
+	gate    []nftables.SetElement            // heartbeats that go in with the set
+	made    map[string][]nftables.SetElement // of the sets that are in both tables
 	lastID  uint32
 }
 
@@ -148,7 +149,15 @@ func (w *writer) elements(s rules.Set) []nftables.SetElement {
 	if s.Name == rules.SetHeartbeat {
 		return w.gate
 	}
-	return elements(s, w.cgroups.ids)
+	if w.made == nil {
+		w.made = map[string][]nftables.SetElement{}
+	}
+	out, found := w.made[s.Name]
+	if !found {
+		out = elements(s, w.cgroups.ids)
+		w.made[s.Name] = out
+	}
+	return out
 }
 
 func (w *writer) rules(t *nftables.Table, chain rules.Chain, translate translator) {

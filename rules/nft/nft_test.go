@@ -14,8 +14,6 @@ import (
 	"github.com/sluice-cni/sluice/rules/nft"
 )
 
-func TestMain(m *testing.M) { labtest.Main(m) }
-
 func plan(t testing.TB, settings ...string) rules.Plan {
 	t.Helper()
 	p, err := rules.NewPlan(config(t, settings...))

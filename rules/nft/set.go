@@ -49,11 +49,12 @@ func addElements(c *nftables.Conn, set *nftables.Set, members []nftables.SetElem
 //	10.0.0.0/8   10.0.0.0 ── 11.0.0.0 (end, not included)
 //	240.0.0.0/4  240.0.0.0 ──▶           no end: it runs to the last address
 func elements(s rules.Set, cgroups cgroupIDs) []nftables.SetElement {
-	var out []nftables.SetElement
+	// An element is large: growing the list would cost as much as sending it.
+	out := make([]nftables.SetElement, 0, 2*(len(s.Addresses)+len(s.Ports))+len(s.Numbers)+len(s.Interfaces)+len(s.Cgroups))
 	interval := func(first, last []byte) {
 		out = append(out, nftables.SetElement{Key: first})
-		if end, ok := next(last); ok {
-			out = append(out, nftables.SetElement{Key: end, IntervalEnd: true})
+		if increment(last) {
+			out = append(out, nftables.SetElement{Key: last, IntervalEnd: true})
 		}
 	}
 	for _, r := range s.Addresses {
@@ -76,16 +77,15 @@ func elements(s rules.Set, cgroups cgroupIDs) []nftables.SetElement {
 	return out
 }
 
-// next is the number after a big-endian one; false after the last.
-func next(key []byte) ([]byte, bool) {
-	out := slices.Clone(key)
-	for i := len(out) - 1; i >= 0; i-- {
-		out[i]++
-		if out[i] != 0 {
-			return out, true
+// increment adds one to a big-endian number; false when there is no next.
+func increment(key []byte) bool {
+	for i := len(key) - 1; i >= 0; i-- {
+		key[i]++
+		if key[i] != 0 {
+			return true
 		}
 	}
-	return nil, false
+	return false
 }
 
 // interfaceKey is a name as the kernel compares it: 16 bytes, zero-filled.

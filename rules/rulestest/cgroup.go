@@ -114,8 +114,11 @@ func removeCgroup(t testing.TB, dir string) {
 	}
 }
 
-// joinCgroup moves this thread, which must end soon.
-func joinCgroup(path string) error {
+// CgroupNames are the cgroups that MakeCgroups makes.
+func CgroupNames() []string { return cgroupNames() }
+
+// JoinCgroup moves this thread, which must end soon.
+func JoinCgroup(path string) error {
 	if path == "" {
 		return nil
 	}

@@ -61,7 +61,7 @@ func socket(f rules.Flow) (int, error) {
 	case rules.UDP:
 		kind = unix.SOCK_DGRAM
 	}
-	if err := joinCgroup(f.Cgroup); err != nil {
+	if err := JoinCgroup(f.Cgroup); err != nil {
 		return -1, err
 	}
 	if err := joinGroups(); err != nil {
