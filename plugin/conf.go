@@ -10,6 +10,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -58,8 +59,9 @@ func readConf(args *skel.CmdArgs) conf {
 }
 
 // plan is what the pod's rules should be, with everything worth a warning. All
-// errors come at once, those of the settings too.
-func (c conf) plan() (rules.Plan, []rules.Warning, error) {
+// errors come at once, those of the settings too. auto is asked for the ranges that
+// includeIPRanges auto stands for.
+func (c conf) plan(auto func() (cidr.List, error)) (rules.Plan, []rules.Warning, error) {
 	object, err := rules.Members(c.stdin)
 	if err != nil {
 		return rules.Plan{}, nil, badConf(errors.Join(err, c.problems))
@@ -69,11 +71,15 @@ func (c conf) plan() (rules.Plan, []rules.Warning, error) {
 	if err := errors.Join(c.problems, err, inAnnotations); err != nil {
 		return rules.Plan{}, nil, badConf(err)
 	}
+	config, doubts, err := config.Resolve(auto)
+	if err != nil {
+		return rules.Plan{}, nil, badConf(err)
+	}
 	plan, err := rules.NewPlan(config)
 	if err != nil {
 		return rules.Plan{}, nil, badConf(err)
 	}
-	return plan, append(notes, warnings...), nil
+	return plan, slices.Concat(notes, warnings, doubts), nil
 }
 
 // ownFields leaves the keys that must be fields of rules.Config.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -21,6 +22,7 @@ type settings struct {
 	interfaces        []string
 	enforce           []string
 	timeout           time.Duration
+	rangesFile        string
 
 	broken []string // keys whose values could not be read
 }
@@ -31,6 +33,7 @@ const (
 	keyInterfaces        = "interfaces"
 	keyEnforce           = "enforce"
 	keyTimeout           = "timeout"
+	keyRangesFile        = "rangesFile"
 
 	selectAll       = "all"       // every pod but those that opt out
 	selectAnnotated = "annotated" // only pods that opt in
@@ -45,19 +48,20 @@ const (
 )
 
 func ownKeys() []string {
-	return []string{keySelection, keyExcludeNamespaces, keyInterfaces, keyEnforce, keyTimeout}
+	return []string{keySelection, keyExcludeNamespaces, keyInterfaces, keyEnforce, keyTimeout, keyRangesFile}
 }
 
 // readSettings reads what it can. A key that cannot be read keeps its default and
 // is named in broken.
 func readSettings(object map[string]json.RawMessage) (settings, error) {
-	s := settings{selection: selectAll, interfaces: []string{defaultInterface}, timeout: defaultTimeout}
+	s := settings{selection: selectAll, interfaces: []string{defaultInterface}, timeout: defaultTimeout, rangesFile: rangesfile.DefaultPath}
 	parsers := map[string]func(json.RawMessage) error{
 		keySelection:         s.setSelection,
 		keyExcludeNamespaces: intoList(&s.excludeNamespaces),
 		keyInterfaces:        s.setInterfaces,
 		keyEnforce:           s.setEnforce,
 		keyTimeout:           s.setTimeout,
+		keyRangesFile:        s.setRangesFile,
 	}
 	var errs []error
 	for _, key := range ownKeys() {

@@ -63,7 +63,7 @@ func (v *verbs) add(args *skel.CmdArgs) error {
 	if c.settings.role(args.IfName) == extra {
 		return v.cover(args)
 	}
-	plan, warnings, err := c.plan()
+	plan, warnings, err := c.plan(c.discovered)
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (v *verbs) check(args *skel.CmdArgs) error {
 	if c.unselected() != "" || c.settings.role(args.IfName) == extra {
 		return nil
 	}
-	plan, _, err := c.plan()
+	plan, _, err := c.plan(c.applied(args))
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (v *verbs) del(args *skel.CmdArgs) error {
 // is an error takes no pods: so it costs one look at the kernel, and says
 // "unavailable" only where every ADD would fail.
 func (v *verbs) status(args *skel.CmdArgs) error {
-	_, _, err := v.read(args).plan()
+	_, _, err := v.read(args).plan(unknownRanges)
 	var bad *types.Error
 	if errors.As(err, &bad) {
 		return types.NewError(types.ErrPluginNotAvailable, bad.Msg, bad.Details)
