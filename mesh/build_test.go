@@ -64,6 +64,9 @@ func TestConflictsAreWarnedOfNamingBoth(t *testing.T) {
 	dr := func(name, host string) string {
 		return "kind: DestinationRule\nmetadata: {name: " + name + "}\nspec: {host: " + host + "}"
 	}
+	originating := func(host, policy string) string {
+		return "kind: DestinationRule\nmetadata: {name: r}\nspec: {host: " + host + ", trafficPolicy: {" + policy + "}}"
+	}
 	tests := map[string]struct{ documents, want string }{
 		"host and port twice":       {join3(entry("a", "hosts: [x.com], "+onlyHTTP), entry("b", "hosts: [X.com], "+onlyHTTP)), "ServiceEntry default/a"},
 		"another port is fine":      {join3(entry("a", "hosts: [x.com], "+onlyHTTP), entry("b", "hosts: [x.com], ports: [{number: 81, name: http, protocol: HTTP}], resolution: DNS")), ""},
@@ -78,6 +81,14 @@ func TestConflictsAreWarnedOfNamingBoth(t *testing.T) {
 		"TLS for what a route sends in the clear": {join3(entry("s", "hosts: [x.com], ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: HTTPS}], resolution: DNS"),
 			"kind: VirtualService\nmetadata: {name: v}\nspec: {hosts: [x.com], http: [{route: [{destination: {host: x.com, port: {number: 443}}}]}]}",
 			"kind: DestinationRule\nmetadata: {name: r}\nspec: {host: x.com, trafficPolicy: {portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE}}]}}"), ""},
+		"TLS to port 80":               {join3(entry("s", "hosts: [x.com], "+onlyHTTP), originating("x.com", "tls: {mode: SIMPLE}")), "targetPort: 443"},
+		"TLS to port 80 by a wildcard": {join3(entry("s", "hosts: [a.x.com], "+onlyHTTP), originating("'*.x.com'", "tls: {mode: SIMPLE}")), "port 80 of a.x.com"},
+		"TLS to port 80 by port":       {join3(entry("s", "hosts: [x.com], "+onlyHTTP), originating("x.com", "portLevelSettings: [{port: {number: 80}, tls: {mode: SIMPLE}}]")), "spec.trafficPolicy.portLevelSettings[0].tls"},
+		"TLS to a target port":         {join3(entry("s", "hosts: [x.com], ports: [{number: 80, name: http, protocol: HTTP, targetPort: 443}], resolution: DNS"), originating("x.com", "tls: {mode: SIMPLE}")), ""},
+		"TLS to an endpoint's port":    {join3(entry("s", "hosts: [x.com], "+onlyHTTP+", endpoints: [{address: y.com, ports: {http: 443}}]"), originating("x.com", "tls: {mode: SIMPLE}")), ""},
+		"TLS for a port it is not sent to": {join3(entry("s", "hosts: [x.com], ports: [{number: 80, name: http, protocol: HTTP}, {number: 443, name: tls, protocol: HTTPS}], resolution: DNS"),
+			"kind: VirtualService\nmetadata: {name: v}\nspec: {hosts: [x.com], http: [{route: [{destination: {host: x.com, port: {number: 443}}}]}]}",
+			originating("x.com", "tls: {mode: SIMPLE}")), ""},
 		"bare TCP port twice": {join3(entry("a", "hosts: [x.com], ports: [{number: 25, name: smtp, protocol: TCP}], resolution: DNS"),
 			entry("b", "hosts: [y.com], ports: [{number: 25, name: smtp, protocol: TCP}], resolution: DNS")), "ServiceEntry default/a"},
 		"sidecar twice": {join3("kind: Sidecar\nmetadata: {name: a}\nspec: {outboundTrafficPolicy: {mode: ALLOW_ANY}}",

@@ -22,6 +22,7 @@ func (s *Snapshot) conflicts(partial bool) Issues {
 	c.unusedRoutes()
 	c.rules()
 	c.idleOrigination()
+	c.plainPorts()
 	c.sidecars()
 	return c.issues
 }
@@ -176,18 +177,14 @@ func (c *crossCheck) ownHosts(v *virtualService, path string) {
 // rules finds DestinationRules for the same host, and for hosts that nobody
 // registers.
 func (c *crossCheck) rules() {
-	for namespace, byHost := range c.snapshot.rules {
-		for host, rules := range byHost {
-			for i, r := range rules[1:] {
-				if j := slices.IndexFunc(rules[:i+1], func(o *rule) bool { return o.scope.overlaps(r.scope) }); j >= 0 {
-					c.warn(r.resource, "spec.host", host, "has a rule already, %s (%s), which is followed; put both into one",
-						rules[j].resource.Identity(), rules[j].source.Place())
-				}
+	for namespace, rules := range c.snapshot.rules.lists() {
+		for i, r := range rules {
+			if j := slices.IndexFunc(rules[:i], func(o *rule) bool { return o.scope.overlaps(r.scope) }); j >= 0 {
+				c.warn(r.resource, "spec.host", r.host, "has a rule already, %s (%s), which is followed; put both into one",
+					rules[j].resource.Identity(), rules[j].source.Place())
 			}
-			if full, entry := c.all.resolve(host, namespace); !c.partial && entry == nil && !c.all.knows(full) {
-				for _, r := range rules {
-					c.warn(r.resource, "spec.host", host, "no ServiceEntry registers it, so the rule has no effect; register it or correct the name")
-				}
+			if full, entry := c.all.resolve(r.host, namespace); !c.partial && entry == nil && !c.all.knows(full) {
+				c.warn(r.resource, "spec.host", r.host, "no ServiceEntry registers it, so the rule has no effect; register it or correct the name")
 			}
 		}
 	}

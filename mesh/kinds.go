@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -48,4 +50,16 @@ func ParseKind(name string) (string, bool) {
 	}
 	kind, ok := kindNames[plural]
 	return kind, ok
+}
+
+// NearestKind guesses which kind a misspelt name means, "" when none is near.
+func NearestKind(name string) string {
+	return kindNames[nearest(name, slices.Sorted(maps.Keys(kindNames)))]
+}
+
+func suggestKind(name string) string {
+	if kind := NearestKind(name); kind != "" {
+		return "did you mean " + kind + "?"
+	}
+	return "use one of " + strings.Join(Kinds, ", ")
 }

@@ -41,7 +41,7 @@ func (d *decoder) header(n *yaml.Node) *Resource {
 		case "metadata":
 			d.metadata(f.value)
 		default:
-			d.add(Error, f.key, f.key.Value, "", "unknown field; "+suggest(f.key.Value, []string{"apiVersion", "kind", "metadata", "spec"}))
+			d.add(Error, f.key, f.key.Value, "", "unknown field; "+suggest(r.Kind, "", f.key.Value, []string{"apiVersion", "kind", "metadata", "spec"}))
 		}
 	}
 	d.checkNames(n)
@@ -86,7 +86,7 @@ func (d *decoder) checkType(n *yaml.Node, fields []pair) {
 	case r.Kind == "":
 		d.add(Error, at("kind"), "kind", "", "is missing; use one of "+strings.Join(Kinds, ", "))
 	case !ours:
-		d.add(Error, at("kind"), "kind", r.Kind, "not a kind that sluice follows; use one of "+strings.Join(Kinds, ", "))
+		d.add(Error, at("kind"), "kind", r.Kind, "not a kind that sluice follows; "+suggestKind(r.Kind))
 	default:
 		r.Spec = construct()
 	}
@@ -119,7 +119,7 @@ func (d *decoder) metadata(n *yaml.Node) {
 		case key == "annotations":
 			d.object.Annotations = d.textMap(p.value, path)
 		case !slices.Contains(serverMetadata, key):
-			d.add(Error, p.key, path, "", "unknown field; "+suggest(key, []string{"name", "namespace", "labels", "annotations"}))
+			d.add(Error, p.key, path, "", "unknown field; "+suggest(d.object.Kind, "metadata", key, metadataFields))
 		}
 	}
 }
@@ -174,8 +174,8 @@ func (d *decoder) checkNames(n *yaml.Node) {
 	case len(r.Name) > 253 || !dnsSubdomain.MatchString(r.Name):
 		d.add(Error, name, "metadata.name", r.Name, "not a name; use at most 253 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit")
 	}
-	if len(r.Namespace) > 63 || !dnsLabel.MatchString(r.Namespace) {
-		d.add(Error, namespace, "metadata.namespace", r.Namespace, "not a namespace; use at most 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit")
+	if complaint := NamespaceComplaint(r.Namespace); complaint != "" {
+		d.add(Error, namespace, "metadata.namespace", r.Namespace, complaint)
 	}
 }
 

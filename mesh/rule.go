@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"iter"
 	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -82,14 +83,28 @@ func (r *rule) on(port uint16) policy {
 	return r.policy
 }
 
-// ruleIndex finds the rules of each namespace by host, the oldest first.
+// ruleIndex finds the rules of each namespace by full host, the oldest first.
 type ruleIndex map[string]hostIndex[[]*rule]
 
 func (x ruleIndex) add(namespace string, r *rule) {
 	if x[namespace] == nil {
 		x[namespace] = make(hostIndex[[]*rule])
 	}
-	x[namespace][r.host] = append(x[namespace][r.host], r)
+	host := qualify(r.host, namespace)
+	x[namespace][host] = append(x[namespace][host], r)
+}
+
+// lists gives the rules for each host, with their namespace.
+func (x ruleIndex) lists() iter.Seq2[string, []*rule] {
+	return func(yield func(string, []*rule) bool) {
+		for namespace, byHost := range x {
+			for _, rules := range byHost {
+				if !yield(namespace, rules) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // find picks the rule for a host that a client in one namespace calls and another
@@ -101,7 +116,7 @@ func (x ruleIndex) find(host, client, service, root string) *rule {
 		if byHost == nil {
 			continue
 		}
-		if r := visibleRule(byHost[host], client); r != nil {
+		if r := visibleRule(byHost[qualify(host, namespace)], client); r != nil {
 			return r
 		}
 		for wildcard := range wildcardsOver(host) {

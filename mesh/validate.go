@@ -73,6 +73,15 @@ func (c *checker) exportTo(list []string, mayHide bool) {
 
 func isNamespace(name string) bool { return len(name) <= 63 && dnsLabel.MatchString(name) }
 
+// NamespaceComplaint says what is wrong with the name of a namespace, "" when
+// nothing is.
+func NamespaceComplaint(name string) string {
+	if isNamespace(name) {
+		return ""
+	}
+	return "not a namespace; use at most 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+}
+
 // port checks a port number that must be there.
 func (c *checker) port(path string, number uint32) {
 	switch {

@@ -110,6 +110,23 @@ func TestDestinationRuleOfTheClientWinsOverTheServicesAndTheRoots(t *testing.T) 
 	}
 }
 
+func TestARuleForAShortNameIsForTheNameInItsNamespace(t *testing.T) {
+	t.Parallel()
+	rule := func(namespace, seconds string) string {
+		return "kind: DestinationRule\nmetadata: {name: r, namespace: " + namespace + "}\nspec: {host: reviews, trafficPolicy: {connectionPool: {tcp: {connectTimeout: " + seconds + "}}}}"
+	}
+	for host, want := range map[string]time.Duration{
+		"reviews.default.svc.cluster.local": time.Second,
+		"reviews.other.svc.cluster.local":   defaultConnectTimeout,
+		"reviews":                           time.Second,
+	} {
+		v := view(t, join3(entry("s", "hosts: ["+host+"], "+onlyHTTP), rule("default", "1s"), rule("other", "2s")))
+		if got := v.Listener(80).MatchHTTP([]byte(host)).Routes[0].Destinations[0].Cluster.ConnectTimeout; got != want {
+			t.Errorf("%s: %s, want %s", host, got, want)
+		}
+	}
+}
+
 func TestPortLevelSettingsReplaceTheWholePolicy(t *testing.T) {
 	t.Parallel()
 	v := view(t, join3(

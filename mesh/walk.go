@@ -3,7 +3,6 @@ package mesh
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -44,7 +43,7 @@ func (d *decoder) fieldNamed(md protoreflect.MessageDescriptor, key *yaml.Node, 
 	for i := range names {
 		names[i] = fields.Get(i).JSONName()
 	}
-	d.add(Error, key, join(path, key.Value), "", "unknown field; "+suggest(key.Value, names))
+	d.add(Error, key, join(path, key.Value), "", "unknown field; "+suggest(d.object.Kind, path, key.Value, names))
 	return nil
 }
 
@@ -146,41 +145,4 @@ func (d *decoder) wrongShape(at, n *yaml.Node, path, wanted string) {
 	default:
 		d.add(Error, at, path, n.Value, "is a single value; write "+wanted)
 	}
-}
-
-// suggest names the field that was probably meant, or all there are.
-func suggest(written string, names []string) string {
-	bare := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
-	best, distance := "", 3
-	for _, name := range names {
-		if n := editDistance(bare(written), bare(name)); n < distance {
-			best, distance = name, n
-		}
-	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "there are " + strings.Join(names, ", ")
-}
-
-func editDistance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		diagonal := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := diagonal
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			diagonal, row[j] = row[j], min(change, row[j]+1, row[j-1]+1)
-		}
-	}
-	return row[len(b)]
 }
