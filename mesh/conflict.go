@@ -35,7 +35,7 @@ type crossCheck struct {
 }
 
 func (c *crossCheck) warn(r *Resource, field, value, format string, args ...any) {
-	c.issues = append(c.issues, r.issue(Warning, field, value, fmt.Sprintf(format, args...)))
+	c.issues = append(c.issues, r.Issue(Warning, field, value, fmt.Sprintf(format, args...)))
 }
 
 // servicePorts finds hosts that several ServiceEntries register on one port.

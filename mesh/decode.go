@@ -222,7 +222,7 @@ func (d *decoder) duplicates() {
 
 // DuplicateIssue is the complaint about r, which is there already as other.
 func DuplicateIssue(r, other *Resource) Issue {
-	return r.issue(Error, "metadata.name", r.Name, fmt.Sprintf(
+	return r.Issue(Error, "metadata.name", r.Name, fmt.Sprintf(
 		"is there already, in %s; remove one of them or give it another name", other.Source.Place()))
 }
 

@@ -96,8 +96,8 @@ func parentPath(path string) string {
 	return ""
 }
 
-// issue makes an issue about a field of the resource.
-func (r *Resource) issue(s Severity, field, value, message string) Issue {
+// Issue makes an issue about a field of the resource.
+func (r *Resource) Issue(s Severity, field, value, message string) Issue {
 	line, column := r.position(field)
 	return Issue{
 		Severity: s, File: r.Source.File, Line: line, Column: column,

@@ -9,6 +9,9 @@ import (
 
 const defaultConnectTimeout = 10 * time.Second
 
+// systemRoots is Istio's word for the default of caCertificates.
+const systemRoots = "system"
+
 // rule is a compiled DestinationRule.
 type rule struct {
 	resource *Resource
@@ -66,7 +69,7 @@ func compilePolicy(tls *networking.ClientTLSSettings, pool *networking.Connectio
 		PrivateKey:         tls.PrivateKey,
 		InsecureSkipVerify: tls.GetInsecureSkipVerify().GetValue(),
 	}
-	if p.tls.CACertificates == "system" { // Istio's word for the default
+	if p.tls.CACertificates == systemRoots {
 		p.tls.CACertificates = ""
 	}
 	return p

@@ -34,7 +34,7 @@ type checker struct {
 }
 
 func (c *checker) add(s Severity, field, value, format string, args ...any) {
-	c.issues = append(c.issues, c.r.issue(s, field, shorten(value), fmt.Sprintf(format, args...)))
+	c.issues = append(c.issues, c.r.Issue(s, field, shorten(value), fmt.Sprintf(format, args...)))
 }
 
 func (c *checker) error(field, value, format string, args ...any) {

@@ -68,7 +68,7 @@ func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 		return nil, 0, errors.Join(problems...)
 	}
 	_, more := mesh.Build(resources, opts)
-	issues = append(issues, more...)
+	issues = append(append(issues, more...), file.Missing(resources)...)
 	issues.Sort()
 	return issues, len(resources), nil
 }

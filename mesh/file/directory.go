@@ -142,7 +142,7 @@ func decode(streams []Stream) ([]part, mesh.Issues, error) {
 	var empty []error
 	for _, in := range streams {
 		resources, more := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
-		issues = append(issues, more...)
+		issues = append(append(issues, more...), Missing(resources)...)
 		if len(resources) == 0 && !more.HasErrors() {
 			empty = append(empty, errors.New(in.Name+": holds no object; write at least one"))
 		}

@@ -99,6 +99,66 @@ func TestCreateWritesTheNamespaceIntoTheFile(t *testing.T) {
 	}
 }
 
+func TestTheNamespaceIsWrittenAsItsNeighboursAre(t *testing.T) {
+	t.Parallel()
+	const rest = ", spec: {hosts: [a.com], resolution: DNS}}"
+	for _, c := range []struct{ namespace, metadata, want string }{
+		{"prod", "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}", "metadata: {namespace: prod, name: a}"},
+		{"123", "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}", `metadata: {namespace: "123", name: a}`},
+		{"prod", `{"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "a"}`, `"metadata": {"namespace": "prod", "name": "a"}`},
+		{"prod", "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata:\n  \"name\": a", "metadata:\n  namespace: prod\n  \"name\": a"},
+		{"no", "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata:\n  name: a", "metadata:\n  namespace: \"no\"\n  name: a"},
+		{"1e3", "---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata:\n  name: a", "metadata:\n  namespace: \"1e3\"\n  name: a"},
+	} {
+		spec := rest
+		if strings.HasPrefix(c.metadata, "---") {
+			spec = "\nspec: {hosts: [a.com], resolution: DNS}\n"
+		}
+		dir := t.TempDir()
+		_, issues, err := Directory{Path: dir}.Create(Stream{Name: "in", Namespace: c.namespace, Data: []byte(c.metadata + spec)})
+		if err != nil || issues.HasErrors() {
+			t.Fatal(err, issues)
+		}
+		if got := read(t, dir, "serviceentry."+c.namespace+".a.yaml"); !strings.Contains(got, c.want) {
+			t.Errorf("want %s in\n%s", c.want, got)
+		}
+		if _, issues, err := (Directory{Path: dir}).List(); err != nil || issues.HasErrors() {
+			t.Errorf("what was written is not accepted: %v\n%s", err, issues)
+		}
+	}
+}
+
+func TestFilesThatAreNotHereAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "ca.pem", "")
+	rule := func(tls string) Stream {
+		return Stream{Name: "in", Data: []byte("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\nspec:\n  host: a.com\n  trafficPolicy: {" + tls + "}\n")}
+	}
+	for tls, want := range map[string][]string{
+		"tls: {mode: SIMPLE, caCertificates: " + dir + "/ca.pem}": nil,
+		"tls: {mode: SIMPLE, caCertificates: system}":             nil,
+		"tls: {mode: SIMPLE, caCertificates: " + dir + "}":        {"spec.trafficPolicy.tls.caCertificates"},
+		"tls: {mode: MUTUAL, caCertificates: /none/a, clientCertificate: /none/b, privateKey: /none/c}": {
+			"spec.trafficPolicy.tls.caCertificates", "spec.trafficPolicy.tls.clientCertificate", "spec.trafficPolicy.tls.privateKey"},
+		"portLevelSettings: [{port: {number: 443}, tls: {mode: SIMPLE, caCertificates: /none/a}}]": {"spec.trafficPolicy.portLevelSettings[0].tls.caCertificates"},
+	} {
+		_, issues, err := Directory{Path: t.TempDir()}.Create(rule(tls))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, i := range issues.Of(mesh.Warning) {
+			if strings.Contains(i.Message, "on this machine") && i.Line == 6 {
+				got = append(got, i.Field)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tls, diff)
+		}
+	}
+}
+
 func TestDeleteLeavesEveryOtherByteAlone(t *testing.T) {
 	t.Parallel()
 	a, b, c := entryYAML("a"), entryYAML("b"), entryYAML("c")

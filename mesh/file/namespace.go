@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -36,7 +37,11 @@ func withNamespace(in Stream) ([]byte, error) {
 		}
 		first := metadata.Content[0]
 		at := o.Extent.Start + offset(in.Data[o.Extent.Start:o.Extent.End], first.Line, first.Column)
-		out = slices.Insert(out, at, []byte(namespaceText(metadata, first.Column, in.Namespace))...)
+		text, err := namespaceText(metadata, in.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		out = slices.Insert(out, at, []byte(text)...)
 	}
 	if err := sameMeaning(in, out); err != nil {
 		return nil, err
@@ -44,11 +49,23 @@ func withNamespace(in Stream) ([]byte, error) {
 	return out, nil
 }
 
-func namespaceText(metadata *yaml.Node, column int, namespace string) string {
-	if metadata.Style&yaml.FlowStyle != 0 {
-		return fmt.Sprintf("%q: %q, ", "namespace", namespace)
+// namespaceText is what to put before the first field of metadata, written as
+// that field is. Quotes stand in JSON, and where YAML needs them: 123 is a number.
+func namespaceText(metadata *yaml.Node, namespace string) (string, error) {
+	first := metadata.Content[0]
+	flow := metadata.Style&yaml.FlowStyle != 0
+	if flow && first.Style&yaml.DoubleQuotedStyle != 0 {
+		return fmt.Sprintf("%q: %q, ", "namespace", namespace), nil
 	}
-	return fmt.Sprintf("namespace: %s\n%*s", namespace, column-1, "")
+	line, err := yaml.Marshal(map[string]string{"namespace": namespace})
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimSpace(string(line))
+	if flow {
+		return text + ", ", nil
+	}
+	return fmt.Sprintf("%s\n%*s", text, first.Column-1, ""), nil
 }
 
 func child(n *yaml.Node, key string) *yaml.Node {

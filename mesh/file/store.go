@@ -165,14 +165,23 @@ func (s *Store) putInForce() {
 func (s *Store) logNew(issues mesh.Issues) {
 	told := make(map[mesh.Issue]bool, len(s.issues))
 	for _, i := range s.issues {
-		told[i] = true
+		told[tellable(i)] = true
 	}
 	levels := map[mesh.Severity]slog.Level{mesh.Error: slog.LevelError, mesh.Warning: slog.LevelWarn, mesh.Notice: slog.LevelInfo}
 	for _, i := range issues {
-		if first := s.snapshot == nil; !told[i] && !(first && i.Severity == mesh.Error) { // which Open returns
+		if first := s.snapshot == nil; !told[tellable(i)] && !(first && i.Severity == mesh.Error) { // which Open returns
 			s.log.Log(context.Background(), levels[i.Severity], i.String())
 		}
 	}
+}
+
+// tellable is an issue without what makes it no news: a notice whose line moved
+// says nothing that its author does not know, an error that moved does.
+func tellable(i mesh.Issue) mesh.Issue {
+	if i.Severity == mesh.Notice {
+		i.Line, i.Column = 0, 0
+	}
+	return i
 }
 
 func checkDirectory(dir string) error {

@@ -178,6 +178,21 @@ func TestAFileWithAnErrorKeepsItsLastGoodContentAndTheOthersGoOn(t *testing.T) {
 	f.wait(t, "c")
 }
 
+func TestANoticeIsLoggedOnceThoughItsLineMoves(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old := strings.Replace(entryYAML("a"), "protocol: HTTP", "protocol: http", 1)
+	write(t, dir, "a.yaml", old)
+	f := follow(t, dir)
+	write(t, dir, "a.yaml", entryYAML("b")+"---\n"+old)
+	f.wait(t, "a b")
+	write(t, dir, "a.yaml", strings.Replace(old, "http", "tcp", 2))
+	f.until(t, "notice about tcp", func() bool { return strings.Contains(f.log.String(), "write TCP") })
+	if n := strings.Count(f.log.String(), "write HTTP"); n != 1 {
+		t.Errorf("the notice was logged %d times:\n%s", n, f.log)
+	}
+}
+
 func TestAFileThatIsWrittenInStepsIsReadWhenItIsWhole(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
