@@ -171,6 +171,28 @@ func TestAllowAnyLetsEverythingPass(t *testing.T) {
 	}
 }
 
+func TestTheNamespaceDecidesWhichResourcesTheCommandFollows(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t,
+		strings.Replace(registered, "{name: web}", "{name: web, namespace: team-a}", 1)+"  exportTo: [.]\n",
+		"apiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: open, namespace: team-b}\nspec: {outboundTrafficPolicy: {mode: ALLOW_ANY}}\n",
+	)
+	for _, c := range []struct {
+		flags     []string
+		url, host string
+		want      string
+	}{
+		{nil, "http://192.0.2.77/", "web.example", "502 "},
+		{[]string{"-n", "default"}, "http://192.0.2.77/", "web.example", "502 "},
+		{[]string{"-n", "team-a"}, "http://192.0.2.77/", "web.example", "200 203.0.113.10 for web.example"},
+		{[]string{"--namespace=team-b"}, "http://203.0.113.10/", "web.example", "200 203.0.113.10 for web.example"},
+	} {
+		if out, complaints, _ := m.exec(t, user{}, append(c.flags, get(c.url, c.host)...)...); !strings.HasPrefix(out, c.want) {
+			t.Errorf("%v %s: got %q, %q; want %q", c.flags, c.url, out, complaints, c.want)
+		}
+	}
+}
+
 func TestDestinationsOutsideTheRangesAreRelayedUntouched(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
@@ -278,6 +300,7 @@ func TestBadConfigurationStopsBeforeTheCommand(t *testing.T) {
 	for _, args := range [][]string{
 		{"--outbound-policy", "NONE", "--include-ip-ranges", "nonsense"},
 		{"--exclude-ip-ranges", "10.0.0.0/40"},
+		{"-n", "Team_A"},
 	} {
 		if _, complaints, code := m.exec(t, user{}, append(args, "--", "touch", touched)...); code != 2 || complaints == "" {
 			t.Errorf("%v: exit code %d: %s", args, code, complaints)

@@ -12,27 +12,30 @@ import (
 
 func newDeleteCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "delete KIND NAME... | -f FILE",
+		Use:   "delete KIND NAME... | KIND/NAME... | -f FILE",
 		Short: "Remove resources from the configuration",
 		Long: `Removes resources from the configuration directory, wherever in its files they
 stand; what else a file holds stays as it is. Those that are there are removed,
-the others are named, with exit code 1.`,
+the others are named, with exit code 1. KIND.NAMESPACE/NAME, as 'sluice get -o
+name' prints it, names an object with its namespace.`,
 		Example: `  sluice delete ServiceEntry httpbin-ext google-ext
   sluice delete destinationrule google-ext
+  sluice delete sidecar.team-a/default
   sluice delete -f egress.yaml`,
 	}
+	namespaceFlag(c, "`NAMESPACE` of objects that name none (default \"default\")")
 	files := filenameFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		objects, err := objectsToDelete(c, *files, args)
+		wanted, err := objectsToDelete(c, *files, args)
 		if err != nil {
 			return err
 		}
-		changes, err := directory(c).Delete(objects)
+		changes, err := directory(c).Delete(wanted)
 		printChanges(c, changes)
 		if asType[*file.NotFoundError](err) {
-			return hinted(err, "'sluice get' lists what there is")
+			return hinted(err, again(c, "get")+" lists what there is")
 		}
-		return explainDirectory(err)
+		return explainDirectory(c, err)
 	}
 	return c
 }
@@ -43,18 +46,14 @@ func objectsToDelete(c *cobra.Command, files, args []string) ([]mesh.Identity, e
 		return nil, usage(errors.New("-f together with names: use one of them"), "usage: "+c.UseLine())
 	case len(files) > 0:
 		return objectsIn(c, files)
-	case len(args) < 2:
+	case len(args) == 0:
 		return nil, usage(errors.New("a kind and at least one name are wanted"), "usage: "+c.UseLine())
 	}
-	kind, err := parseKind(args[0])
-	if err != nil {
-		return nil, err
+	wanted, err := objects(c, args)
+	if err == nil && len(wanted) == 0 {
+		err = usage(fmt.Errorf("kind %q without a name: name at least one", args[0]), "usage: "+c.UseLine())
 	}
-	var objects []mesh.Identity
-	for _, name := range args[1:] {
-		objects = append(objects, mesh.Identity{Kind: kind, Namespace: namespace(c), Name: name})
-	}
-	return objects, nil
+	return wanted, err
 }
 
 func objectsIn(c *cobra.Command, files []string) ([]mesh.Identity, error) {
@@ -62,23 +61,15 @@ func objectsIn(c *cobra.Command, files []string) ([]mesh.Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	var objects []mesh.Identity
+	var out []mesh.Identity
 	for _, in := range streams {
 		found := mesh.Locate(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
 		if len(found) == 0 {
 			return nil, fmt.Errorf("%s: holds no object; name at least one", in.Name)
 		}
 		for _, o := range found {
-			objects = append(objects, o.Identity)
+			out = append(out, o.Identity)
 		}
 	}
-	return objects, nil
-}
-
-func parseKind(name string) (string, error) {
-	if kind, ok := mesh.ParseKind(name); ok {
-		return kind, nil
-	}
-	return "", usage(fmt.Errorf("kind %q: not a kind that sluice follows", name),
-		"use serviceentry (se), virtualservice (vs), destinationrule (dr) or sidecar")
+	return out, nil
 }

@@ -28,11 +28,11 @@ Traffic": each step is shown as what was typed, what was expected and what
 happened. It exits with 1 when any step differs.
 
 It runs isolated, needs no root, and cannot touch the machine's network.`,
-		Args: arguments(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runDemo(c, step, plugins) },
 	}
 	c.Flags().BoolVar(&step, "step", false, "wait for Enter before each step")
-	c.Flags().StringVar(&plugins, "cni-bin-dir", "", `directory of ptp and host-local (default "cni" beside sluice)`)
+	c.Flags().StringVar(&plugins, "cni-bin-dir", "", "`DIR` with ptp and host-local (default \"cni\" beside sluice)")
 	return c
 }
 

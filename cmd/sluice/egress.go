@@ -25,7 +25,7 @@ var policies = map[string]mesh.OutboundPolicy{
 }
 
 func addPolicyFlag(c *cobra.Command) {
-	c.Flags().String("outbound-policy", "REGISTRY_ONLY", "what happens to destinations that no ServiceEntry registers: REGISTRY_ONLY refuses them, ALLOW_ANY lets them pass; a Sidecar overrides it")
+	c.Flags().String("outbound-policy", "REGISTRY_ONLY", "`POLICY`: what happens to destinations that no ServiceEntry registers: REGISTRY_ONLY refuses them, ALLOW_ANY lets them pass; a Sidecar overrides it")
 }
 
 func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
@@ -45,11 +45,11 @@ func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
 func openStore(c *cobra.Command, policy mesh.OutboundPolicy, log *slog.Logger) (*file.Store, error) {
 	dir := configDir(c)
 	store, err := file.Open(dir, file.Options{Options: mesh.Options{Policy: policy}, Log: log})
-	if missing := (*file.DirectoryError)(nil); errors.As(err, &missing) {
-		return nil, hinted(err, "mkdir -p "+dir+", or name another directory with --config")
+	if asType[*file.DirectoryError](err) {
+		return nil, explainDirectory(c, err)
 	}
 	if err != nil {
-		return nil, hinted(err, "'sluice validate "+dir+"' checks it again")
+		return nil, hinted(err, "'sluice validate "+quoted(dir)+"' checks it again")
 	}
 	return store, nil
 }

@@ -39,7 +39,8 @@ The command keeps its user, directory, environment, streams and terminal; signal
 reach it, and its exit code is exec's: 128 + n when signal n ended it, 127 when
 there is no such command, 126 when it cannot be executed. What it leaves running
 is ended with it. Loopback is the command's own: servers on this machine's
-127.0.0.1 are not there, except a resolver.
+127.0.0.1 are not there, except a resolver. Every connection, governed or not, is
+accepted here first and then carried: one to a closed port is reset, not refused.
 
 An ordinary user's command has no capability over the namespace, and sees no other
 user: sudo and the like do not work in it. Run by root, the command stays root and
@@ -49,16 +50,22 @@ imprison one that asks another on the machine (a Docker socket, systemd) to act
 for it.`,
 		Example: `  sluice exec -- curl http://httpbin.org/headers
   sluice exec --include-ip-ranges 10.0.0.0/8 --outbound-policy ALLOW_ANY -- make test`,
-		Args: arguments(cobra.MinimumNArgs(1)),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage(errors.New("a command is wanted"), "usage: "+c.UseLine())
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error { return runExec(c, o, args) },
 	}
 	addPolicyFlag(c)
+	namespaceFlag(c, workloadNamespace)
 	f := c.Flags()
 	f.SetInterspersed(false) // flags after the command are the command's
-	f.StringVar(&o.include, "include-ip-ranges", "*", "destinations that are governed; others are relayed untouched")
-	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "destinations that are relayed untouched although included")
-	f.StringVar(&o.accessLog, "access-log", "off", "where a JSON line per request goes: a file, - for standard output, or off")
-	f.StringVar(&o.log, "log", "off", "where the proxy's own messages go: a file, - for standard error, or off; errors are always on standard error")
+	f.StringVar(&o.include, "include-ip-ranges", "*", "`LIST` of destinations that are governed; others are relayed untouched")
+	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "`LIST` of destinations that are relayed untouched although included")
+	f.StringVar(&o.accessLog, "access-log", "off", "where a JSON line per request goes: a `FILE`, - for standard output, or off")
+	f.StringVar(&o.log, "log", "off", "where the proxy's own messages go: a `FILE`, - for standard error, or off; errors are always on standard error")
 	return c
 }
 
@@ -86,7 +93,7 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	code, err := sandbox.Run(sandbox.Command{Argv: argv, Serve: func(ctx context.Context, s sandbox.Sockets) error {
 		return serveSandbox(ctx, store, s, proxy.Config{
 			Listeners:    s.TCP,
-			Workload:     mesh.Workload{Namespace: "default"},
+			Workload:     mesh.Workload{Namespace: namespace(c)},
 			Governed:     governed,
 			Dial:         dialWith(&net.Dialer{}),
 			AccessLog:    access,

@@ -69,14 +69,12 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// arguments turns cobra's complaint about the number of arguments into a usage error.
-func arguments(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return usage(err, "usage: "+c.UseLine())
-		}
-		return nil
+// noArguments is for commands that take flags only.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage(fmt.Errorf("argument %q: %s takes none", args[0], c.CommandPath()), "usage: "+c.UseLine())
 	}
+	return nil
 }
 
 // asType says whether an error of that type is in err's chain.

@@ -1,11 +1,75 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/sluice-cni/sluice/mesh"
 )
+
+// workloadNamespace is what --namespace means to a command that runs a proxy.
+const workloadNamespace = "`NAMESPACE` of the workload, which decides what resources it follows (default \"default\")"
+
+// namespaceFlag adds -n.
+func namespaceFlag(c *cobra.Command, text string) {
+	c.Flags().VarP(new(namespaceValue), "namespace", "n", text)
+}
+
+type namespaceValue string
+
+func (v *namespaceValue) String() string { return string(*v) }
+func (v *namespaceValue) Type() string   { return "string" }
+
+func (v *namespaceValue) Set(text string) error {
+	if complaint := mesh.NamespaceComplaint(text); complaint != "" {
+		return errors.New(complaint)
+	}
+	*v = namespaceValue(text)
+	return nil
+}
+
+// flagValue is a flag's value as text, "" when the command has no such flag.
+func flagValue(c *cobra.Command, name string) string {
+	if f := c.Flags().Lookup(name); f != nil {
+		return f.Value.String()
+	}
+	return ""
+}
+
+// flagError says in our words what is wrong with a flag.
+func flagError(c *cobra.Command, err error) error {
+	var (
+		invalid *pflag.InvalidValueError
+		bare    *pflag.ValueRequiredError
+		unknown *pflag.NotExistError
+	)
+	switch {
+	case errors.As(err, &invalid):
+		err = fmt.Errorf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), valueComplaint(invalid))
+	case errors.As(err, &bare):
+		err = fmt.Errorf("--%s: is given without a value; write one after it", bare.GetFlag().Name)
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		err = fmt.Errorf("flag -%s: there is none of that name", unknown.GetSpecifiedName())
+	case errors.As(err, &unknown):
+		err = fmt.Errorf("flag --%s: there is none of that name", unknown.GetSpecifiedName())
+	}
+	return usage(err, "see '"+c.CommandPath()+" --help'")
+}
+
+func valueComplaint(e *pflag.InvalidValueError) string {
+	switch e.GetFlag().Value.Type() {
+	case "bool":
+		return "not a boolean; use true or false"
+	case "duration":
+		return "not a duration; write one like 30s or 5m"
+	}
+	return e.Unwrap().Error()
+}
 
 // kebabFlags lets every flag be written in camelCase too, as istioctl writes
 // some of its own: --includeIPRanges is --include-ip-ranges.

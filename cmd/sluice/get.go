@@ -15,61 +15,65 @@ import (
 
 func newGetCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "get [KIND [NAME]...]",
+		Use:   "get [KIND [NAME]... | KIND/NAME...]",
 		Short: "Show the resources of the configuration",
 		Long: `Shows the resources of the configuration directory: all of them, those of a kind,
-or those of a kind with the given names. Without --namespace, those of every
-namespace, or with a name that of "default".`,
+or those with the given names. Without --namespace, those of every namespace, or
+with a name that of "default".
+
+-o name prints kind.namespace/name, which 'sluice get' and 'sluice delete' take.`,
 		Example: `  sluice get
   sluice get serviceentries -o wide
-  sluice get dr google-ext -o yaml`,
+  sluice get dr google-ext -o yaml
+  sluice get -o name | xargs sluice delete`,
 	}
-	output := c.Flags().StringP("output", "o", "", "wide, yaml, json or name")
+	namespaceFlag(c, "`NAMESPACE` to show (default all, for names \"default\")")
+	output := c.Flags().StringP("output", "o", "", "`FORMAT`: wide, yaml, json or name")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !slices.Contains([]string{"", "wide", "yaml", "json", "name"}, *output) {
 			return usage(fmt.Errorf("output %q: not known; use wide, yaml, json or name", *output), "usage: "+c.UseLine())
 		}
-		resources, err := selected(c, args)
+		resources, single, err := selected(c, args)
 		if err != nil && len(resources) == 0 {
-			return explainDirectory(err)
+			return explainDirectory(c, err)
 		}
-		return errors.Join(printResources(c, resources, *output, len(args) == 2), err)
+		return errors.Join(printResources(c, resources, *output, single), err)
 	}
 	return c
 }
 
-// selected lists what was asked for. Names that are not there are an error, next
-// to those that are.
-func selected(c *cobra.Command, args []string) ([]*mesh.Resource, error) {
+// selected lists what was asked for; single says that it was one object. Names
+// that are not there are an error, next to those that are.
+func selected(c *cobra.Command, args []string) (out []*mesh.Resource, single bool, err error) {
 	kind := ""
+	var wanted []mesh.Identity
 	if len(args) > 0 && !strings.EqualFold(args[0], "all") {
-		var err error
-		if kind, err = parseKind(args[0]); err != nil {
-			return nil, err
+		if wanted, err = objects(c, args); err != nil {
+			return nil, false, err
 		}
+		kind, _ = mesh.ParseKind(args[0])
+	} else if len(args) > 1 {
+		return nil, false, usage(errors.New("names without a kind: say of which kind they are"), "usage: "+c.UseLine())
 	}
 	all, issues, err := directory(c).List()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	printIssues(c, issues.Of(mesh.Error))
-	if len(args) > 1 {
-		return named(c, all, kind, args[1:])
+	if len(wanted) > 0 {
+		out, err = named(c, all, wanted)
+		return out, len(wanted) == 1, err
 	}
-	only, _ := c.Flags().GetString("namespace")
+	only := flagValue(c, "namespace")
 	return slices.DeleteFunc(all, func(r *mesh.Resource) bool {
 		return kind != "" && r.Kind != kind || only != "" && r.Namespace != only
-	}), nil
+	}), false, nil
 }
 
-func named(c *cobra.Command, all []*mesh.Resource, kind string, names []string) ([]*mesh.Resource, error) {
-	if kind == "" {
-		return nil, usage(errors.New("names without a kind: say of which kind they are"), "usage: "+c.UseLine())
-	}
+func named(c *cobra.Command, all []*mesh.Resource, wanted []mesh.Identity) ([]*mesh.Resource, error) {
 	var out []*mesh.Resource
 	missing := &file.NotFoundError{}
-	for _, name := range names {
-		id := mesh.Identity{Kind: kind, Namespace: namespace(c), Name: name}
+	for _, id := range wanted {
 		i := slices.IndexFunc(all, func(r *mesh.Resource) bool { return r.Identity() == id })
 		if i < 0 {
 			missing.Objects = append(missing.Objects, id)
@@ -78,7 +82,7 @@ func named(c *cobra.Command, all []*mesh.Resource, kind string, names []string) 
 		out = append(out, all[i])
 	}
 	if len(missing.Objects) > 0 {
-		return out, hinted(missing, "'sluice get "+strings.ToLower(kind)+"' lists what there is")
+		return out, hinted(missing, again(c, "get "+strings.ToLower(missing.Objects[0].Kind))+" lists what there is")
 	}
 	return out, nil
 }
@@ -90,7 +94,7 @@ func printResources(c *cobra.Command, resources []*mesh.Resource, output string,
 		return printObjects(c.OutOrStdout(), resources, output, single)
 	case "name":
 		for _, r := range resources {
-			fmt.Fprintf(c.OutOrStdout(), "%s/%s\n", strings.ToLower(r.Kind), r.Name)
+			fmt.Fprintln(c.OutOrStdout(), reference(r.Identity()))
 		}
 		return nil
 	}

@@ -1,17 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 )
-
-const directoryHint = "make it with 'mkdir -p', or name another with --config or SLUICE_CONFIG"
 
 // directory is what create, apply, get and delete work on.
 func directory(c *cobra.Command) file.Directory {
@@ -39,9 +41,32 @@ func printIssues(c *cobra.Command, issues mesh.Issues) {
 }
 
 // explainDirectory adds what to do about a directory that cannot be used.
-func explainDirectory(err error) error {
-	if asType[*file.DirectoryError](err) {
-		return hinted(err, directoryHint)
+func explainDirectory(c *cobra.Command, err error) error {
+	if !asType[*file.DirectoryError](err) {
+		return err
 	}
-	return err
+	dir := configDir(c)
+	if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
+		return hinted(err, "mkdir -p "+quoted(dir)+", or name another with --config or SLUICE_CONFIG")
+	}
+	return hinted(err, "name another directory with --config or SLUICE_CONFIG")
+}
+
+// again is a command line for a hint, about the directory that this one names.
+func again(c *cobra.Command, words string) string {
+	if dir := flagValue(c, "config"); dir != "" {
+		words += " --config " + quoted(dir)
+	}
+	return "'sluice " + words + "'"
+}
+
+// quoted is a word that a shell takes as one.
+func quoted(word string) string {
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-+:,@%=~", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(word) + `"`
 }

@@ -22,7 +22,6 @@ import (
 
 type proxyOptions struct {
 	listen    string
-	namespace string
 	mark      string
 	accessLog string
 	drain     time.Duration
@@ -40,16 +39,16 @@ A change in the directory is in force within a second; a file with an error keep
 its last good content. The first SIGTERM or SIGINT stops it gracefully, the second
 at once.`,
 		Example: "  sluice proxy --config /etc/sluice --access-log /var/log/sluice/access.log",
-		Args:    arguments(cobra.NoArgs),
+		Args:    noArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return runProxy(c, o) },
 	}
 	addPolicyFlag(c)
 	f := c.Flags()
-	f.StringVar(&o.listen, "listen", "15001", "TCP port to listen on, IPv4 and IPv6; 0 is any free one")
-	f.StringVarP(&o.namespace, "namespace", "n", "default", "namespace of the workload that the connections come from")
-	f.StringVar(&o.mark, "mark", "", "packet mark of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
-	f.StringVar(&o.accessLog, "access-log", "-", "where a JSON line per request goes: a file, - for standard output, or off")
-	f.DurationVar(&o.drain, "drain-timeout", 45*time.Second, "how long requests under way may take after the first SIGTERM")
+	f.StringVar(&o.listen, "listen", "15001", "TCP `PORT` to listen on, IPv4 and IPv6; 0 is any free one")
+	namespaceFlag(c, workloadNamespace)
+	f.StringVar(&o.mark, "mark", "", "packet `MARK` of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
+	f.StringVar(&o.accessLog, "access-log", "-", "where a JSON line per request goes: a `FILE`, - for standard output, or off")
+	f.DurationVar(&o.drain, "drain-timeout", 45*time.Second, "how long (`TIME`, such as 30s) requests under way may take after the first SIGTERM")
 	return c
 }
 
@@ -58,7 +57,11 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	dialer, flagErr := o.dialer()
 	port, portErr := parseListen(o.listen)
 	policy, policyErr := outboundPolicy(c)
-	if err := errors.Join(portErr, flagErr, policyErr); err != nil {
+	var drainErr error
+	if o.drain < 0 {
+		drainErr = fmt.Errorf("--drain-timeout %q: is negative; use 0s or more", o.drain)
+	}
+	if err := errors.Join(portErr, flagErr, policyErr, drainErr); err != nil {
 		return usage(err, "see 'sluice proxy --help'")
 	}
 	store, err := openStore(c, policy, log)
@@ -78,7 +81,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
 		return serveEgress(ctx, store, proxy.Config{
 			Listeners:    listeners,
-			Workload:     mesh.Workload{Namespace: o.namespace},
+			Workload:     mesh.Workload{Namespace: namespace(c)},
 			Dial:         dialWith(dialer),
 			Resolver:     dns.New(dns.Config{Exchange: dns.Through(dialer)}),
 			AccessLog:    access,
@@ -123,7 +126,7 @@ func setMark(fd, mark int) error {
 func parseListen(text string) (int, error) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return 0, fmt.Errorf("--listen %q: not a port; use 1 to 65535", text)
+		return 0, fmt.Errorf("--listen %q: not a port; use 1 to 65535, or 0 for any free one", text)
 	}
 	return int(n), nil
 }

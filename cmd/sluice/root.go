@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ var commands = []func() *cobra.Command{
 	newExecCommand,
 	newDemoCommand,
 	newVersionCommand,
+	newCompletionCommand,
 }
 
 type streams struct {
@@ -49,18 +51,26 @@ func newRootCommand() *cobra.Command {
 		Long: `sluice governs the traffic that leaves a workload, by Istio's own egress API:
 ServiceEntry, VirtualService, DestinationRule and Sidecar, kept as YAML files in
 a directory (--config) or written there by create, apply and delete.`,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args:              noSuchCommand,
-		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		CompletionOptions:          cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:                       noSuchCommand,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if flagValue(c, "version") == "true" {
+				printVersion(c)
+				return nil
+			}
+			return c.Help()
+		},
 	}
-	root.PersistentFlags().String("config", "", `directory of resources (default $SLUICE_CONFIG, else "`+defaultConfigDir+`")`)
-	root.PersistentFlags().StringP("namespace", "n", "", `namespace of objects that name none (default "default")`)
+	root.Flags().Bool("version", false, "print the version")
+	root.PersistentFlags().String("config", "", "directory `DIR` of resources (default $SLUICE_CONFIG, else \""+defaultConfigDir+"\")")
 	root.SetGlobalNormalizationFunc(kebabFlags)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(err, "see '"+c.CommandPath()+" --help'")
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(printHelp)
+	root.SetUsageFunc(printUsage)
+	root.SetHelpCommand(newHelpCommand())
 	for _, construct := range commands {
 		root.AddCommand(construct())
 	}
@@ -72,27 +82,19 @@ func noSuchCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := "'" + c.CommandPath() + " --help' lists the commands"
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+	switch near := c.SuggestionsFor(args[0]); {
+	case len(near) > 0:
 		hint = "did you mean '" + c.CommandPath() + " " + near[0] + "'?"
+	case !c.HasAvailableSubCommands():
+		hint = "'" + c.CommandPath() + "' has no commands of its own"
 	}
 	return usage(fmt.Errorf("command %q: there is none of that name", args[0]), hint)
 }
 
 // configDir is the directory that --config, the environment or the default names.
 func configDir(c *cobra.Command) string {
-	if dir, err := c.Flags().GetString("config"); err == nil && dir != "" {
-		return dir
-	}
-	if dir := os.Getenv("SLUICE_CONFIG"); dir != "" {
-		return dir
-	}
-	return defaultConfigDir
+	return cmp.Or(flagValue(c, "config"), os.Getenv("SLUICE_CONFIG"), defaultConfigDir)
 }
 
 // namespace is what --namespace says, "default" without it.
-func namespace(c *cobra.Command) string {
-	if ns, err := c.Flags().GetString("namespace"); err == nil && ns != "" {
-		return ns
-	}
-	return "default"
-}
+func namespace(c *cobra.Command) string { return cmp.Or(flagValue(c, "namespace"), "default") }

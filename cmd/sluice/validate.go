@@ -24,15 +24,16 @@ notices leave it 0.`,
   sluice validate -o json ./egress other.yaml
   kubectl get serviceentries -A -o yaml | sluice validate -`,
 	}
+	namespaceFlag(c, "`NAMESPACE` of objects in files that name none (default \"default\")")
 	files := filenameFlag(c)
-	output := c.Flags().StringP("output", "o", "text", "text or json")
+	output := c.Flags().StringP("output", "o", "text", "`FORMAT`: text or json")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if *output != "text" && *output != "json" {
 			return usage(fmt.Errorf("output %q: not known; use text or json", *output), "usage: "+c.UseLine())
 		}
 		issues, checked, err := check(c, append(*files, args...))
 		if err != nil {
-			return explainDirectory(err)
+			return explainDirectory(c, err)
 		}
 		if *output == "json" {
 			return printJSON(c, issues)

@@ -50,11 +50,17 @@ about any of them none.`,
 type writeOperation func(file.Directory, ...file.Stream) ([]file.Change, mesh.Issues, error)
 
 func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
+	namespaceFlag(c, "`NAMESPACE` of objects that name none (default \"default\")")
 	files := filenameFlag(c)
-	c.Args = arguments(cobra.NoArgs)
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usage(fmt.Errorf("argument %q: name files with -f", args[0]), again(c, c.Name()+" -f "+quoted(args[0])))
+		}
+		return nil
+	}
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if len(*files) == 0 {
-			return usage(errors.New("flag --filename: is missing; name a file, or - for standard input"), "usage: "+c.UseLine())
+			return usage(errors.New("flag -f: is missing; name a file, or - for standard input"), "usage: "+c.UseLine())
 		}
 		in, err := readStreams(c, *files)
 		if err != nil {
@@ -72,10 +78,10 @@ func runWrite(c *cobra.Command, in []file.Stream, write writeOperation) error {
 		return hinted(fmt.Errorf("nothing was written, for %s", count(n, "error")), "correct what is listed above and try again")
 	}
 	if asType[*file.ExistsError](err) {
-		return hinted(err, "nothing was written; 'sluice apply' replaces what is there")
+		return hinted(err, "nothing was written; "+again(c, "apply")+" replaces what is there")
 	}
 	if err != nil {
-		return explainDirectory(err)
+		return explainDirectory(c, err)
 	}
 	printChanges(c, changes)
 	return nil

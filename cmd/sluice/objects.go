@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// objects reads the objects that a command line names: KIND NAME..., or any number
+// of KIND/NAME, with a namespace KIND.NAMESPACE/NAME, as `get -o name` prints them.
+func objects(c *cobra.Command, args []string) ([]mesh.Identity, error) {
+	slash := func(s string) bool { return strings.Contains(s, "/") }
+	if slices.ContainsFunc(args, slash) {
+		return references(c, args)
+	}
+	kind, err := parseKind(args[0])
+	if err != nil {
+		return nil, err
+	}
+	var out []mesh.Identity
+	for _, name := range args[1:] {
+		out = append(out, mesh.Identity{Kind: kind, Namespace: namespace(c), Name: name})
+	}
+	return out, nil
+}
+
+func references(c *cobra.Command, args []string) ([]mesh.Identity, error) {
+	var out []mesh.Identity
+	for _, arg := range args {
+		id, ok, err := parseReference(c, arg)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, usage(fmt.Errorf("%q: neither KIND/NAME nor KIND.NAMESPACE/NAME", arg), "write either KIND NAME... or KIND/NAME for each")
+		}
+		out = append(out, id)
+	}
+	return out, nil
+}
+
+// reference is how `get -o name` prints an object.
+func reference(id mesh.Identity) string {
+	return strings.ToLower(id.Kind) + "." + id.Namespace + "/" + id.Name
+}
+
+func parseReference(c *cobra.Command, text string) (id mesh.Identity, ok bool, err error) {
+	before, name, found := strings.Cut(text, "/")
+	if !found || name == "" || strings.Contains(name, "/") {
+		return id, false, nil
+	}
+	if kind, ok := mesh.ParseKind(before); ok { // serviceentry.networking.istio.io too
+		return mesh.Identity{Kind: kind, Namespace: namespace(c), Name: name}, true, nil
+	}
+	written, ns, qualified := strings.Cut(before, ".")
+	kind, err := parseKind(written)
+	if err != nil {
+		return id, false, err
+	}
+	return mesh.Identity{Kind: kind, Namespace: ns, Name: name}, qualified && mesh.NamespaceComplaint(ns) == "", nil
+}
+
+func parseKind(name string) (string, error) {
+	if kind, ok := mesh.ParseKind(name); ok {
+		return kind, nil
+	}
+	hint := "use serviceentry (se), virtualservice (vs), destinationrule (dr) or sidecar"
+	if near := mesh.NearestKind(name); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	return "", usage(fmt.Errorf("kind %q: not a kind that sluice follows", name), hint)
+}
