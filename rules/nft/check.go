@@ -63,8 +63,7 @@ func compare(c *nftables.Conn, netnsFD int, tables [2]*nftables.Table, plan rule
 	}
 	want.withoutFrames = applied.withoutFrames
 	layouts := layout(plan, want)
-	want.interfaces = onlyPresent(applied.interfaces, present)
-	layouts[1] = layout(plan, want)[1]
+	layouts[1] = layouts[1].without(present)
 	var out Drift
 	if applied.disabled {
 		out = append(out, "capture is disabled")
@@ -103,6 +102,6 @@ func differences(c *nftables.Conn, t *nftables.Table, want tableLayout, cgroups 
 	if err := setDifferences(c, t, want.sets, cgroups, &found); err != nil {
 		return found, err
 	}
-	err := chainDifferences(c, t, want.chains, &found)
+	err := chainDifferences(c, t, want, &found)
 	return found, err
 }

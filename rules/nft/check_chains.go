@@ -11,7 +11,7 @@ import (
 	"github.com/sluice-cni/sluice/rules"
 )
 
-func chainDifferences(c *nftables.Conn, t *nftables.Table, want []chainLayout, found *drift) error {
+func chainDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, found *drift) error {
 	all, err := c.ListChainsOfTableFamily(t.Family)
 	if err != nil {
 		return err
@@ -22,7 +22,7 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want []chainLayout, f
 			have[chain.Name] = chain
 		}
 	}
-	for _, w := range want {
+	for _, w := range want.chains {
 		h := have[w.Name]
 		delete(have, w.Name)
 		if h == nil {
@@ -44,6 +44,9 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want []chainLayout, f
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
+		if slices.Contains(want.gone, name) {
+			continue
+		}
 		found.inStructure("chain " + name + ": not sluice's")
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/vishvananda/netlink"
 )
 
 // change edits a namespace's ruleset the way a person with nft would.
@@ -95,4 +96,31 @@ func handles(t testing.TB, ns *lab.Namespace) string {
 		}
 	}
 	return out.String()
+}
+
+// deleteChain deletes a chain of the netdev table with its rules.
+func deleteChain(t testing.TB, ns *lab.Namespace, name string) error {
+	t.Helper()
+	c, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
+	if err != nil {
+		return err
+	}
+	chain := &nftables.Chain{Name: name, Table: &nftables.Table{Name: "sluice", Family: nftables.TableFamilyNetdev}}
+	c.FlushChain(chain)
+	c.DelChain(chain)
+	return c.Flush()
+}
+
+func removeLink(t testing.TB, ns *lab.Namespace, name string) {
+	t.Helper()
+	err := ns.Do(func() error {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(link)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

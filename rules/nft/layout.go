@@ -69,6 +69,9 @@ type tableLayout struct {
 	family nftables.TableFamily
 	sets   []rules.Set
 	chains []chainLayout
+	// gone are chains of interfaces that are gone: some kernels take them along,
+	// others leave them without a hook.
+	gone []string
 }
 
 // chainLayout is a chain of the plan or, with a device, one at its egress.
@@ -215,7 +218,16 @@ func commentOf(data []byte) string {
 	return ""
 }
 
-// onlyPresent keeps the names that are there: the chains of an interface go with it.
-func onlyPresent(names, present []string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(present, name) })
+// without takes the chains of interfaces out that are not there any more.
+func (t tableLayout) without(present []string) tableLayout {
+	chains := t.chains
+	t.chains = nil
+	for _, c := range chains {
+		if c.device != "" && !slices.Contains(present, c.device) {
+			t.gone = append(t.gone, c.Name)
+		} else {
+			t.chains = append(t.chains, c)
+		}
+	}
+	return t
 }
