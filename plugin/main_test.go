@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == withoutNFTables {
 		execWithoutNFTables(os.Args[2:])
 	}
+	if len(os.Args) > 1 && os.Args[1] == stepwise {
+		execStepwise(os.Args[2:])
+	}
 	if _, err := cnitest.Build(); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
@@ -49,6 +52,7 @@ type call struct {
 	verb, netns, stdin string
 	env                []string
 	prepare            func(*exec.Cmd)
+	started            func(*os.Process)
 	limit              time.Duration // then it is killed; default 20 s
 }
 
@@ -65,7 +69,13 @@ func (c call) run(t testing.TB) outcome {
 	if c.prepare != nil {
 		c.prepare(cmd)
 	}
-	err := cmd.Run()
+	err := cmd.Start()
+	if err == nil {
+		if c.started != nil {
+			c.started(cmd.Process)
+		}
+		err = cmd.Wait()
+	}
 	if cmd.ProcessState == nil {
 		if c.limit > 0 { // killed before it began
 			return outcome{code: -1}

@@ -73,7 +73,7 @@ func run(verb, about string, clock *clock) (a answer) {
 		return a
 	}
 	a.cniVersion = versionOf(conf)
-	v := &verbs{log: os.Stderr, clock: clock}
+	v := &verbs{log: stderr, clock: clock}
 	a.failure = skel.PluginMainFuncsWithError(skel.CNIFuncs{Add: v.once(v.add), Check: v.once(v.check), Del: v.once(v.del), GC: v.once(v.gc), Status: v.once(v.status)}, versions(), about)
 	// skel has complaints of its own about the namespace, after the verb. The verb
 	// has judged it already, or it does not matter: where a pod is not selected,
@@ -119,7 +119,7 @@ func (a answer) print(clock *clock) int {
 		return code
 	}
 	written := make(chan error, 1)
-	go func() { _, err := os.Stdout.Write(out); written <- err }()
+	go func() { _, err := stdout.Write(out); written <- err }()
 	var err error
 	select {
 	case err = <-written:
@@ -132,7 +132,7 @@ func (a answer) print(clock *clock) int {
 	if a.failure == nil && a.undo != nil {
 		err = errors.Join(err, a.undo())
 	}
-	fmt.Fprintln(os.Stderr, "sluice-cni: the result could not be written:", oneLine(err))
+	fmt.Fprintln(stderr, "sluice-cni: the result could not be written:", oneLine(err))
 	return 1
 }
 
@@ -149,7 +149,7 @@ func (a answer) failureObject() []byte {
 		Details    string `json:"details,omitempty"`
 	}{a.cniVersion, a.failure.Code, a.failure.Msg, a.failure.Details}, "", "    ")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "sluice-cni:", errors.Join(a.failure, err))
+		fmt.Fprintln(stderr, "sluice-cni:", errors.Join(a.failure, err))
 	}
 	return append(out, '\n')
 }

@@ -20,6 +20,7 @@ type verbs struct {
 	result    []byte       // for standard output
 	undo      func() error // what ADD did, should the result be undeliverable
 	succeeded bool
+	netns     *os.File // of an ADD: kept open, and reachable, as long as undo may need it
 }
 
 // once runs the verb, turns its panic into an error and remembers its success.
@@ -80,11 +81,12 @@ func (v *verbs) add(args *skel.CmdArgs) error {
 // program puts the rules into the namespace, which stays open: should the result
 // be undeliverable they go again.
 func (v *verbs) program(netns *os.File, plan rules.Plan) error {
+	v.netns = netns
 	fd := int(netns.Fd())
 	if err := nft.Apply(fd, plan); err != nil {
 		return kernelError("the rules could not be programmed", err)
 	}
-	v.undo = func() error { return nft.Remove(fd) }
+	v.undo = func() error { return nft.Remove(int(v.netns.Fd())) }
 	if err := raiseLoopback(fd); err != nil {
 		return kernelError("the namespace could not be prepared", errors.Join(err, v.undo()))
 	}

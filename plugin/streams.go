@@ -34,3 +34,25 @@ func keepStdin(verb string) ([]byte, error) {
 	os.Stdin = f
 	return conf, nil
 }
+
+// stdout and stderr write without os.File: that ends the process when nobody
+// reads any more (SIGPIPE), and an ADD that ends so leaves its rules behind.
+const (
+	stdout descriptor = 1
+	stderr descriptor = 2
+)
+
+type descriptor int
+
+func (d descriptor) Write(data []byte) (written int, err error) {
+	for written < len(data) && err == nil {
+		var n int
+		n, err = unix.Write(int(d), data[written:])
+		if err == unix.EINTR {
+			err = nil
+			continue
+		}
+		written += max(n, 0)
+	}
+	return written, err
+}

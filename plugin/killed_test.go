@@ -1,0 +1,94 @@
+package plugin_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/nft"
+)
+
+func planOf(t testing.TB, fields string) rules.Plan {
+	t.Helper()
+	c, _, err := rules.Parse([]byte("{" + fields + "}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := rules.NewPlan(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// isOneOf fails unless the namespace holds the whole of one of the plans; nil is
+// no rules at all.
+func isOneOf(t testing.TB, ns *lab.Namespace, plans ...*rules.Plan) {
+	t.Helper()
+	if len(tables(t, ns)) == 0 {
+		if !slices.Contains(plans, nil) {
+			t.Fatal("the rules are gone")
+		}
+		return
+	}
+	var err error
+	for _, plan := range plans {
+		if plan == nil {
+			continue
+		}
+		if err = nft.Check(ns.FD(), *plan); err == nil {
+			return
+		}
+	}
+	t.Fatal("half a ruleset: ", err)
+}
+
+// The process is killed before each of its steps: reading, opening sockets, every
+// message to the kernel, writing the result. What is left is all or nothing, and
+// ADD after it is as if nothing had happened.
+func TestKilledAtAnyStepTheNextAddConverges(t *testing.T) {
+	t.Parallel()
+	first := `"includeIPRanges":"10.0.0.0/8,2001:db8::/32","dnsCapture":true`
+	second := `"includeIPRanges":"*","exemptUIDs":"1337","nonTCP":"allow"`
+	one, two := planOf(t, first), planOf(t, second)
+	for _, tc := range []struct {
+		name, verb, before, fields string
+		may                        []*rules.Plan
+	}{
+		{"ADD", "ADD", "", first, []*rules.Plan{nil, &one}},
+		{"ADD over another configuration", "ADD", second, first, []*rules.Plan{&two, &one}},
+		{"ADD again", "ADD", first, first, []*rules.Plan{&one}},
+		{"DEL", "DEL", first, first, []*rules.Plan{nil, &one}},
+		{"CHECK", "CHECK", first, first, []*rules.Plan{&one}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			ns := pod(t)
+			run := func(verb, fields string) {
+				t.Helper()
+				call{verb: verb, netns: ns.Path(), stdin: conf(fields)}.run(t).succeeded(t)
+			}
+			steps := 0
+			for {
+				run("DEL", "")
+				if tc.before != "" {
+					run("ADD", tc.before)
+				}
+				finished := call{verb: tc.verb, netns: ns.Path(), stdin: conf(tc.fields)}.killedBefore(t, steps)
+				isOneOf(t, ns, tc.may...)
+				run("ADD", tc.fields)
+				run("CHECK", tc.fields)
+				isOneOf(t, ns, &one)
+				if finished {
+					break
+				}
+				steps++
+			}
+			if steps < 5 {
+				t.Errorf("only %d steps: the supervisor misses some", steps)
+			}
+			t.Logf("killed before each of %d steps", steps)
+		})
+	}
+}
