@@ -96,7 +96,7 @@ func openOutput(flag, name string, stdout io.Writer) (io.Writer, func() error, e
 	}
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
 	if err != nil {
-		return nil, nothing, fmt.Errorf("--%s %q: cannot be written: %w", flag, name, err)
+		return nil, nothing, fmt.Errorf("--%s %q: cannot be written: %w", flag, name, reason(err))
 	}
 	return f, f.Close, nil
 }

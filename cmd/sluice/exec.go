@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,16 +76,13 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	if err := errors.Join(rangesErr, policyErr); err != nil {
 		return usage(err, "see 'sluice exec --help'")
 	}
-	messages, closeLog, err := openOutput("log", o.log, c.ErrOrStderr())
-	if err != nil {
-		return err
-	}
+	messages, closeLog, logErr := openOutput("log", o.log, c.ErrOrStderr())
 	defer closeLog()
-	access, closeAccess, err := openOutput("access-log", o.accessLog, c.OutOrStdout())
-	if err != nil {
+	access, closeAccess, accessErr := openOutput("access-log", o.accessLog, c.OutOrStdout())
+	defer closeAccess()
+	if err := errors.Join(logErr, accessErr); err != nil {
 		return err
 	}
-	defer closeAccess()
 	log := execLog(messages, c.ErrOrStderr())
 	store, err := openStore(c, policy, log)
 	if err != nil {
@@ -139,6 +137,9 @@ func (o execOptions) governed(warnings io.Writer) (func(netip.AddrPort) bool, er
 		{"excludeIPRanges", "--exclude-ip-ranges", o.exclude},
 	} {
 		notes, err := c.Set(f.field, f.text)
+		if err != nil { // it speaks of the field, the user of the flag
+			err = errors.New(strings.ReplaceAll(err.Error(), f.field, f.flag))
+		}
 		errs = append(errs, err)
 		for _, n := range notes {
 			fmt.Fprintf(warnings, "warning: %s: %s\n", f.flag, n.Text)

@@ -85,9 +85,14 @@ func asType[E error](err error) bool {
 
 // unreadable says which file could not be read, and why.
 func unreadable(name string, err error) error {
+	return fmt.Errorf("file %q: cannot be read: %w", name, reason(err))
+}
+
+// reason is an error without the name of the file, which the message has already.
+func reason(err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
-		err = path.Err
+		return path.Err
 	}
-	return fmt.Errorf("file %q: cannot be read: %w", name, err)
+	return err
 }

@@ -111,7 +111,7 @@ func summary(r *mesh.Resource) (hosts, details string) {
 	case *networking.VirtualService:
 		return list(spec.Hosts), routes(spec)
 	case *networking.DestinationRule:
-		return spec.Host, "tls " + spec.GetTrafficPolicy().GetTls().GetMode().String()
+		return spec.Host, origination(spec.GetTrafficPolicy())
 	case *networking.Sidecar:
 		return "", policy(spec)
 	}
@@ -136,6 +136,20 @@ func routes(spec *networking.VirtualService) string {
 	}{{"http", len(spec.Http)}, {"tls", len(spec.Tls)}, {"tcp", len(spec.Tcp)}} {
 		if part.n > 0 {
 			texts = append(texts, count(part.n, part.name+" route"))
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+// origination is the TLS mode of a rule and, after a port's number, of that port.
+func origination(policy *networking.TrafficPolicy) string {
+	var texts []string
+	if policy.GetTls() != nil {
+		texts = append(texts, "tls "+policy.Tls.Mode.String())
+	}
+	for _, p := range policy.GetPortLevelSettings() {
+		if p.Tls != nil {
+			texts = append(texts, fmt.Sprintf("%d: tls %s", p.GetPort().GetNumber(), p.Tls.Mode))
 		}
 	}
 	return strings.Join(texts, ", ")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,8 @@ func newValidateCommand() *cobra.Command {
 		Use:   "validate [FILE|DIR|-]...",
 		Short: "Check resources without putting them in force",
 		Long: `Checks files, directories and standard input (-) together, and without any the
-configuration directory. Every error, warning and notice is printed with its file,
+configuration directory. With --config and files it checks what the directory
+would be once 'sluice apply' had put the files there. Every error, warning and notice is printed with its file,
 line, column and field. The exit code is 1 when there is an error; warnings and
 notices leave it 0.`,
 		Example: `  sluice validate egress.yaml
@@ -43,38 +45,57 @@ notices leave it 0.`,
 	return c
 }
 
-// check reads all that is named and builds it together. With a directory among it
-// the configuration is taken as complete, so that names nobody registers are
-// worth a warning.
+// check builds all that is named together. With a directory among it the
+// configuration is taken as complete, so that names nobody registers are worth a
+// warning.
 func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
-	opts := mesh.Options{Partial: len(names) > 0}
-	if len(names) == 0 {
-		names = []string{configDir(c)}
+	var there, named reading
+	if len(names) == 0 || flagValue(c, "config") != "" && !slices.Contains(names, configDir(c)) {
+		there.read(c, configDir(c), true)
 	}
-	var resources []*mesh.Resource
-	var issues mesh.Issues
-	var problems []error
 	for _, name := range names {
 		info, err := os.Stat(name)
-		whole := name != "-" && (err == nil && info.IsDir() || name == configDir(c))
-		opts.Partial = opts.Partial && !whole
-		found, more, err := read(c, name, whole)
-		if err != nil {
-			problems = append(problems, err)
-		}
-		resources, issues = append(resources, found...), append(issues, more...)
+		named.read(c, name, name == configDir(c) || name != "-" && err == nil && info.IsDir())
 	}
-	if len(problems) > 0 {
+	issues := slices.Concat(there.issues, named.issues)
+	if err := errors.Join(slices.Concat(there.problems, named.problems)...); err != nil {
 		printIssues(c, issues)
-		return nil, 0, errors.Join(problems...)
+		return nil, 0, err
 	}
-	_, more := mesh.Build(resources, opts)
-	issues = append(append(issues, more...), file.Missing(resources)...)
+	resources := append(there.without(named.resources), named.resources...)
+	_, more := mesh.Build(resources, mesh.Options{Partial: !there.whole && !named.whole})
+	issues = slices.Concat(issues, more, file.Missing(resources))
 	issues.Sort()
-	return issues, len(resources), nil
+	return slices.Compact(issues), len(resources), nil // a file may be named that is in the directory
 }
 
-func read(c *cobra.Command, name string, directory bool) ([]*mesh.Resource, mesh.Issues, error) {
+// reading is what was read so far.
+type reading struct {
+	resources []*mesh.Resource
+	issues    mesh.Issues
+	problems  []error
+	whole     bool // a directory is among it
+}
+
+func (r *reading) read(c *cobra.Command, name string, directory bool) {
+	found, issues, err := readResources(c, name, directory)
+	if err != nil {
+		r.problems = append(r.problems, err)
+	}
+	r.resources, r.issues = append(r.resources, found...), append(r.issues, issues...)
+	r.whole = r.whole || directory
+}
+
+// without leaves out what others replace.
+func (r *reading) without(others []*mesh.Resource) []*mesh.Resource {
+	replaced := make(map[mesh.Identity]bool, len(others))
+	for _, o := range others {
+		replaced[o.Identity()] = true
+	}
+	return slices.DeleteFunc(r.resources, func(r *mesh.Resource) bool { return replaced[r.Identity()] })
+}
+
+func readResources(c *cobra.Command, name string, directory bool) ([]*mesh.Resource, mesh.Issues, error) {
 	if directory {
 		return file.Directory{Path: name}.List()
 	}
