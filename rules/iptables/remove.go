@@ -1,7 +1,9 @@
 package iptables
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +14,11 @@ import (
 // Remove takes out our chains and what leads to them; none there is success. The
 // built-in chains stay, and with them what conntrack knows: established redirected
 // connections go on. It needs no memory of what was applied.
+//
+// The rules that lead to our chains go first, the redirects' before the second
+// layer's: whoever is stopped on the way has left captured traffic refused or free,
+// never a chain that is walked half-way. The chains, which no packet comes to any
+// more, go in one commit for each table.
 func (f *Firewall) Remove(netnsFD int) error {
 	held, err := lock(netnsFD)
 	if err != nil {
@@ -24,21 +31,39 @@ func (f *Firewall) Remove(netnsFD int) error {
 	}
 	return inside(netnsFD, func() error {
 		for i, fam := range families() {
-			if have[i].empty() {
-				continue
-			}
-			tool, err := f.tool(fam)
-			if err != nil {
-				return err
-			}
-			for _, name := range slices.Backward(tableOrder) {
-				if err := removeTable(tool, name, have[i].table(name)); err != nil {
-					return fmt.Errorf("remove the %s rules: %w", fam.name, err)
-				}
+			if err := f.removeFamily(held, fam, have[i]); err != nil {
+				return fmt.Errorf("remove the %s rules: %w", fam.name, err)
 			}
 		}
 		return nil
 	})
+}
+
+func (f *Firewall) removeFamily(held *os.File, fam family, have state) error {
+	if have.empty() {
+		return nil
+	}
+	tool, err := f.tool(fam)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Backward(tableOrder) {
+		t := have.table(name)
+		for _, caller := range t.callers {
+			words := splitRule(caller) // -A OUTPUT ...
+			if err := tool.Delete(name, words[1], words[2:]...); err != nil && !isMissing(err) {
+				return err
+			}
+		}
+		t.callers = nil
+	}
+	return f.restore(held, fam, batch(have, ruleset{}))
+}
+
+// isMissing reports that somebody else has removed the rule meanwhile.
+func isMissing(err error) bool {
+	var e *iptables.Error
+	return errors.As(err, &e) && e.IsNotExist()
 }
 
 func (f *Firewall) tool(fam family) (*iptables.IPTables, error) {
@@ -51,28 +76,6 @@ func (f *Firewall) tool(fam family) (*iptables.IPTables, error) {
 		return nil, err
 	}
 	return iptables.New(iptables.IPFamily(protocol), iptables.Path(f.programs[fam].tool), iptables.Timeout(wait))
-}
-
-// removeTable removes the callers first, so that nothing is walked half-way, then
-// the chains, emptied before the first is deleted since they lead to each other.
-func removeTable(tool *iptables.IPTables, name string, have *savedTable) error {
-	for _, caller := range have.callers {
-		words := splitRule(caller) // -A OUTPUT ...
-		if err := tool.Delete(name, words[1], words[2:]...); err != nil {
-			return err
-		}
-	}
-	for _, c := range have.order {
-		if err := tool.ClearChain(name, c); err != nil {
-			return err
-		}
-	}
-	for _, c := range have.order {
-		if err := tool.DeleteChain(name, c); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // splitRule splits a saved rule into arguments, undoing iptables-save's quotes.
