@@ -14,16 +14,17 @@ func (b builder) zoneChain() Chain {
 
 // marksChain counts the new packets with a mark that does not exempt. Whoever
 // tries them all meets the right one as well, so too many of them suspend the
-// exemption for a while.
+// exemption for a while. The right one does not count, or a busy proxy would keep
+// itself suspended.
 func (b builder) marksChain() Chain {
 	alarm := Action{Kind: ActionAlarm, Set: SetMarkAlarm}
-	marked := Match{Key: KeyMarked}
+	marked, wrong := Match{Key: KeyMarked}, Match{Key: KeyMark, Set: setExemptMarks, Not: true}
 	out := b.entry(ongoing(), jumpDirect())
 	out = append(out, localRules()...)
 	return Chain{Name: chainMarks, Hook: &Hook{"filter", Output, priorityMangle}, Rules: append(out,
-		Rule{"wrong mark to an included port", ReasonExempt, []Match{marked, {Key: KeyTCPPort, Set: setIncludePorts}}, alarm},
-		Rule{"wrong mark to an IPv4 range", ReasonExempt, []Match{marked, {Key: KeyIPv4Dst, Set: setInclude4}}, alarm},
-		Rule{"wrong mark to an IPv6 range", ReasonExempt, []Match{marked, {Key: KeyIPv6Dst, Set: setInclude6}}, alarm})}
+		Rule{"wrong mark to an included port", ReasonExempt, []Match{marked, wrong, {Key: KeyTCPPort, Set: setIncludePorts}}, alarm},
+		Rule{"wrong mark to an IPv4 range", ReasonExempt, []Match{marked, wrong, {Key: KeyIPv4Dst, Set: setInclude4}}, alarm},
+		Rule{"wrong mark to an IPv6 range", ReasonExempt, []Match{marked, wrong, {Key: KeyIPv6Dst, Set: setInclude6}}, alarm})}
 }
 
 // natChain redirects SYNs only: in a namespace that had no conntrack, connections

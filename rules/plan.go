@@ -171,7 +171,7 @@ const (
 const (
 	AlarmRate  = 10
 	AlarmBurst = 50
-	AlarmTime  = 10 * time.Second
+	AlarmTime  = 5 * time.Second
 )
 
 // DNSZone is the conntrack zone of captured DNS. In the default zone a query the

@@ -22,6 +22,7 @@ import (
 // cable: nothing of it may arrive there but address resolution. Every attempt is
 // also made without rules, where it must arrive, or it would prove nothing.
 func TestNothingAWorkloadCanSendReachesACapturedAddress(t *testing.T) {
+	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	p := newPair(t)
 	agent := agentCgroup(t)
@@ -46,6 +47,7 @@ func TestNothingAWorkloadCanSendReachesACapturedAddress(t *testing.T) {
 
 // The exemption is worth nothing if the proxy's own sockets do not have it.
 func TestTheProxysCgroupReachesCapturedAddresses(t *testing.T) {
+	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	p := newPair(t)
 	agent := agentCgroup(t)

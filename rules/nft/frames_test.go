@@ -26,6 +26,7 @@ func packetTo(name string, arrives bool, to string, protocol byte, payload []byt
 // The layer beneath the packet sockets follows the same list as everything else,
 // and each of its rules is needed: without it one of the cases ends otherwise.
 func TestPacketSocketsAreJudgedByDestinationAndNoRuleIsThereForNothing(t *testing.T) {
+	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	p := newPair(t)
 	agent := agentCgroup(t)
@@ -118,6 +119,7 @@ func (w *wire) judgeFrames(t *testing.T, missed map[string]bool, p rules.Plan, c
 }
 
 func TestAnExcludedInterfaceIsLeftToPacketSockets(t *testing.T) {
+	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, newPair(t))
 	apply(t, w.pod, plan(t, "excludeInterfaces=eth0"))

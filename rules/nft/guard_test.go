@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,5 +84,74 @@ func TestUnderBypassAMissingRedirectLetsTrafficGo(t *testing.T) {
 	withoutRedirects(t, p.pod)
 	if who := ask(dial(t, p.pod, "10.50.0.1", port)); who != "there" {
 		t.Error(who)
+	}
+}
+
+// A process with raw sockets can send what begins no connection: neither a redirect
+// nor a reset is for that, and it stays in the pod all the same.
+func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t)
+	w := newWire(t, newPair(t))
+	send := func(to netip.Addr) attempt {
+		return attempt{"odd", func() {
+			for _, flags := range []byte{ackFlag, finFlag, rstFlag, 0, synFlag | finFlag} {
+				w.rawPacket(to, unix.IPPROTO_TCP, tcp(flags))
+				w.rawPacket(to, unix.IPPROTO_TCP, tcpTo(53, flags))
+			}
+		}}
+	}
+	for _, settings := range [][]string{
+		{"includeIPRanges=*"},
+		{"includeIPRanges=", "includeOutboundPorts=80,53"},
+		{"includeIPRanges=", "dnsCapture=true", "includeOutboundPorts=80"},
+	} {
+		apply(t, w.pod, plan(t, append(settings, "excludeOutboundPorts=9999")...))
+		for _, to := range []netip.Addr{w.to4, w.to6} {
+			if seen := w.watch(t, send(to)); len(seen) > 0 {
+				t.Errorf("%v: %d packets to %s arrived", settings, len(seen), to)
+			}
+		}
+	}
+}
+
+// What a machine behind the pod sends is held as what the pod itself sends.
+func TestAMissingRedirectIsAnOutageForReroutedTrafficToo(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	vm := labtest.New(t)
+	prefixes := func(v4, v6 string) []netip.Prefix {
+		return []netip.Prefix{netip.MustParsePrefix(v4), netip.MustParsePrefix(v6)}
+	}
+	must(t, lab.Connect(lab.End{In: p.pod, Name: "vm0", Addresses: prefixes("10.60.0.1/24", "fd60::1/64")},
+		lab.End{In: vm, Name: "eth0", Addresses: prefixes("10.60.0.2/24", "fd60::2/64")}))
+	route := func(to, via string) error {
+		return lab.AddRoute("eth0", netip.MustParsePrefix(to), netip.MustParseAddr(via))
+	}
+	must(t, vm.Do(func() error { return errors.Join(route("10.50.0.0/24", "10.60.0.1"), route("fd50::/64", "fd60::1")) }))
+	must(t, p.server.Do(func() error { return errors.Join(route("10.60.0.0/24", "10.50.0.2"), route("fd60::/64", "fd50::2")) }))
+	must(t, p.pod.Do(func() error {
+		return errors.Join(lab.Sysctl("net/ipv4/ip_forward", "1"), lab.Sysctl("net/ipv6/conf/all/forwarding", "1"))
+	}))
+	port := echo(t, p.server, ":0", "there")
+	echo(t, p.pod, ":15001", "proxy")
+	for _, host := range []string{"10.50.0.1", "fd50::1"} {
+		apply(t, p.pod, plan(t, "rerouteInterfaces=vm0", "dnsCapture=true"))
+		old := dial(t, vm, host, port)
+		if who := ask(old); who != "proxy" {
+			t.Errorf("%s: a rerouted connection: %s", host, who)
+		}
+		change(t, p.pod, func(c *nftables.Conn) error {
+			c.FlushChain(&nftables.Chain{Name: "reroute_nat", Table: &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}})
+			return nil
+		})
+		for _, to := range []string{port, "53"} {
+			if !refused(t, vm, "tcp", host, to) {
+				t.Errorf("%s port %s went out", host, to)
+			}
+		}
+		if who := ask(old); who != "proxy" {
+			t.Errorf("%s: the established connection: %s", host, who)
+		}
 	}
 }

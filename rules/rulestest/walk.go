@@ -108,7 +108,7 @@ func holds(p rules.Plan, m rules.Match, pkt *packet) bool {
 	case rules.KeyNew:
 		return true
 	case rules.KeyMark:
-		return number(pkt.Mark)
+		return number(pkt.Mark) != m.Not
 	case rules.KeyInterface:
 		return slices.Contains(set.Interfaces, pkt.OutInterface)
 	case rules.KeyLoopback:

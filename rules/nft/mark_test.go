@@ -1,0 +1,60 @@
+package nft_test
+
+import (
+	"testing"
+
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"golang.org/x/sys/unix"
+)
+
+// Whoever may set marks can try them all; what counts is that the right one does
+// not work any more once many wrong ones were tried, and works for the proxy again
+// when that has ended.
+func TestMarksCannotBeGuessed(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t)
+	w := newWire(t, newPair(t))
+	const right = 0x40001
+	apply(t, w.pod, plan(t, "exemption=mark", "exemptMark=0x40001", "excludeOutboundPorts=9999", "includeOutboundPorts=80"))
+	markedTo := func(mark int) attempt {
+		return attempt{"marked", func() { connect(w.to4, 80, option{unix.SOL_SOCKET, unix.SO_MARK, mark}) }}
+	}
+	if seen := w.watch(t, markedTo(right)); len(seen) == 0 {
+		t.Fatal("the exempt mark is not exempt")
+	}
+	for name, to := range map[string]attempt{
+		"to a range": {"sweep", func() {
+			for mark := right - 400; mark < right+100; mark++ {
+				datagram(w.to4, 443, option{unix.SOL_SOCKET, unix.SO_MARK, mark})
+			}
+		}},
+		"to an IPv6 range": {"sweep", func() {
+			for mark := right - 400; mark < right+100; mark++ {
+				connect(w.to6, 443, option{unix.SOL_SOCKET, unix.SO_MARK, mark})
+			}
+		}},
+	} {
+		if seen := w.watch(t, to); len(seen) > 0 {
+			t.Errorf("%s: %d packets arrived from a sweep", name, len(seen))
+		}
+	}
+	if seen := w.watch(t, markedTo(right)); len(seen) > 0 {
+		t.Error("the exempt mark is honoured right after a sweep")
+	}
+	waitFor(t, "the exemption to come back", func() bool { return len(w.watch(t, markedTo(right))) > 0 })
+}
+
+func TestAFewWrongMarksDoNotHurtTheProxy(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t)
+	w := newWire(t, newPair(t))
+	apply(t, w.pod, plan(t, "exemption=mark", "exemptMark=7", "excludeOutboundPorts=9999"))
+	w.watch(t, attempt{"some", func() {
+		for mark := range 20 {
+			datagram(w.to4, 443, option{unix.SOL_SOCKET, unix.SO_MARK, 100 + mark})
+		}
+	}})
+	if seen := w.watch(t, attempt{"proxy", func() { connect(w.to4, 80, option{unix.SOL_SOCKET, unix.SO_MARK, 7}) }}); len(seen) == 0 {
+		t.Error("the exempt mark is not honoured after a few packets with other marks")
+	}
+}
