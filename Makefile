@@ -31,7 +31,7 @@ fuzz: ## every fuzz target for FUZZTIME (1m) each
 
 PAIRS ?= 20000
 oracle: ## the long run of the rules' property test: PAIRS (20000) configs and flows
-	go test -count=1 -timeout 60m -run TestTheKernelDecidesAsDecideDoes -v ./rules/nft -args -pairs $(PAIRS)
+	go test -count=1 -timeout 60m -run TestTheKernelDecidesAsDecideDoes -v ./rules/nft ./rules/iptables -args -pairs $(PAIRS)
 
 clean: ## remove what was built
 	rm -rf bin

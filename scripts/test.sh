@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Runs every test. As root on a Debian-like system it first installs what is
-# missing: a C compiler (the race detector needs one). Without a compiler the suite
-# runs without -race and says so. SLUICE_TEST_ARGS are passed to go test.
+# missing: a C compiler (the race detector needs one) and iptables in both variants
+# (rules/iptables). Without a compiler the suite runs without -race and says so.
+# SLUICE_TEST_ARGS are passed to go test.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 has() { command -v "$1" >/dev/null; }
 compiler() { has "${CC:-gcc}" || has clang; }
+iptables() { has iptables-nft-restore && has iptables-legacy-restore; }
 
 missing=()
 compiler || missing+=(gcc libc6-dev)
+iptables || missing+=(iptables)
 if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && has apt-get; then
 	echo "installing ${missing[*]}"
 	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "${missing[@]}" >/dev/null

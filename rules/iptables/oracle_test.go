@@ -13,3 +13,8 @@ func TestTheKernelDecidesAsDecideDoes(t *testing.T) {
 	labtest.NeedsOtherUsers(t)
 	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.Run(t, fw.Apply) })
 }
+
+func TestWithoutAnyOneRuleTheKernelDecidesOtherwise(t *testing.T) {
+	labtest.NeedsOtherUsers(t)
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.Mutate(t, fw.Apply) })
+}
