@@ -105,8 +105,8 @@ func empty(states []state) bool {
 	return true
 }
 
-// Disable ends capture and keeps connections: our chains are emptied and stay,
-// with the record. No rules is success.
+// Disable ends capture and keeps connections: of our rules the record stays, with
+// its anchor. No rules is success.
 func (f *Firewall) Disable(netnsFD int) error {
 	held, err := lock(netnsFD)
 	if err != nil {

@@ -58,11 +58,11 @@ func plan(t testing.TB, settings ...string) rules.Plan {
 }
 
 // full has every kind of rule that a plan can have beside an exemption by id.
-func full(t testing.TB) rules.Plan {
-	return plan(t, "includeIPRanges=10.0.0.0/8,127.0.0.2,127.0.0.9,192.0.2.1,192.0.2.9,240.0.0.0/4,2001:db8::/32,::1,fd00::1", "excludeIPRanges=10.96.0.0/12,ff00::/8",
+func full(t testing.TB, more ...string) rules.Plan {
+	return plan(t, append([]string{"includeIPRanges=10.0.0.0/8,127.0.0.2,127.0.0.9,192.0.2.1,192.0.2.9,240.0.0.0/4,2001:db8::/32,::1,fd00::1", "excludeIPRanges=10.96.0.0/12,ff00::/8",
 		"includeOutboundPorts=80,443,8000-8999,9001,9003,9005,9007,9009,9011,9013,9015,9017,9019,9021", "excludeOutboundPorts=22,60000-65535",
 		"excludeInterfaces=net1,net2", "rerouteInterfaces=tap0,tap1", "includeInboundPorts=8080,9000-9099", "excludeInboundPorts=9090",
-		"dnsCapture=true", "dnsServers=10.96.0.10,127.0.0.53,2001:db8::53", "exemption=mark", "exemptMark=0x539")
+		"dnsCapture=true", "dnsServers=10.96.0.10,127.0.0.53,2001:db8::53", "exemption=mark", "exemptMark=0x539"}, more...)...)
 }
 
 func apply(t testing.TB, fw *iptables.Firewall, ns *lab.Namespace, p rules.Plan) {

@@ -21,6 +21,11 @@ const (
 	runningLine  = "enrolled while running"
 	disabledLine = "disabled"
 
+	// anchorLine names the one rule there that does something, by being there: the
+	// kernel follows connections as long as a rule asks about them. Without any it
+	// forgets where established connections were redirected to, and resets them.
+	anchorLine = "keeps established connections"
+
 	// lineBytes keeps a comment below the 255 bytes that a rule has for it.
 	lineBytes = 200
 	// configBytes bounds what is unpacked: the rules are data from outside.
@@ -56,6 +61,7 @@ func (r record) chain() *chain {
 		lines = append(lines, configLine+string(chunk))
 	}
 	c := &chain{name: chainApplied}
+	c.add("-m conntrack --ctstate ESTABLISHED", commented(anchorLine), "-j", "RETURN")
 	for _, line := range lines {
 		c.add(commented(line), "-j", "RETURN")
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/coreos/go-iptables/iptables"
 )
 
-// Remove takes out our chains and what leads to them; none there is success. The
-// built-in chains stay, and with them what conntrack knows: established redirected
-// connections go on. It needs no memory of what was applied.
+// Remove takes out our chains and what leads to them; none there is success. It
+// needs no memory of what was applied. Unless other rules ask about connections it
+// resets established redirected ones: see Disable.
 //
 // The rules that lead to our chains go first, the redirects' before the second
 // layer's: whoever is stopped on the way has left captured traffic refused or free,

@@ -1,0 +1,53 @@
+package iptables_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/rules/iptables"
+)
+
+// Both configurations capture the server, so between them there is no moment at
+// which a connection may reach it. The proxy need not answer: a refusal is allowed.
+func TestNothingGetsOutWhileOneConfigurationReplacesAnother(t *testing.T) {
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) {
+		p := newPair(t)
+		port := echo(t, p.server, ":0", "there")
+		echo(t, p.pod, ":15001", "proxy")
+		echo(t, p.pod, ":15101", "other")
+		apply(t, fw, p.pod, plan(t))
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var wg sync.WaitGroup
+		tried := make([]int, len(hosts))
+		for i, host := range hosts {
+			wg.Go(func() { // ends with the context
+				for ctx.Err() == nil {
+					dialCtx, stop := context.WithTimeout(context.Background(), 3*time.Second)
+					c, err := p.pod.Dial(dialCtx, "tcp", net.JoinHostPort(host, port))
+					stop()
+					if err == nil {
+						if who := ask(c); who == "there" {
+							t.Errorf("%s: a connection went out", host)
+						}
+						c.Close()
+					}
+					tried[i]++
+				}
+			})
+		}
+		for i := range 10 {
+			apply(t, fw, p.pod, plan(t, "includeIPRanges=10.50.0.0/24,192.0.2.0/24,fd50::/64", "outboundPort=15101", "dnsCapture=true"))
+			if i%3 == 2 {
+				apply(t, fw, p.pod, full(t, "excludeIPRanges=192.0.2.0/24", "includeOutboundPorts="+port))
+			}
+			apply(t, fw, p.pod, plan(t))
+		}
+		cancel()
+		wg.Wait()
+		t.Logf("%v connections", tried)
+	})
+}
