@@ -9,7 +9,6 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
-	"github.com/sluice-cni/sluice/rules/nft"
 )
 
 // discovered gives ADD the cluster's ranges, from the node's disk: it asks nobody.
@@ -26,7 +25,7 @@ func (c conf) applied(args *skel.CmdArgs) func() (cidr.List, error) {
 			return cidr.List{}, err
 		}
 		defer netns.Close()
-		stored, found, err := nft.Stored(int(netns.Fd()))
+		stored, found, err := storedConfig(int(netns.Fd()))
 		if err != nil || !found {
 			return cidr.Everything(), nil
 		}

@@ -27,12 +27,12 @@ func wrap(cmd *exec.Cmd) {
 func TestAKernelWithoutNFTablesIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, verb := range []string{"ADD", "CHECK"} {
-		f := call{verb: verb, netns: pod(t).Path(), stdin: conf(""), prepare: wrap}.run(t).failed(t)
+		f := call{verb: verb, netns: pod(t).Path(), stdin: conf(`"backend":"nft"`), prepare: wrap}.run(t).failed(t)
 		if f.Code != 101 || !strings.Contains(f.Details, "nf_tables") {
 			t.Errorf("%s: %+v", verb, f)
 		}
 	}
-	status := `{"cniVersion":"1.1.0","name":"net","type":"sluice-cni"}`
+	status := `{"cniVersion":"1.1.0","name":"net","type":"sluice-cni","backend":"nft"}`
 	if f := (call{verb: "STATUS", stdin: status, prepare: wrap}).run(t).failed(t); f.Code != 50 || !strings.Contains(f.Details, "nf_tables") {
 		t.Errorf("STATUS: %+v", f)
 	}

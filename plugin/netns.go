@@ -9,7 +9,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
-	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +22,7 @@ func openNetns(args *skel.CmdArgs) (*os.File, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, badNetns("network namespace %q: does not exist; it may have been removed meanwhile", args.Netns)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, types.NewError(codeNotPermitted, fmt.Sprintf("network namespace %q: may not be opened", args.Netns), nft.ErrNotPermitted.Error())
+		return nil, types.NewError(codeNotPermitted, fmt.Sprintf("network namespace %q: may not be opened", args.Netns), rules.ErrNotPermitted.Error())
 	case err != nil:
 		return nil, badNetns("network namespace %q: cannot be opened: %v", args.Netns, errors.Unwrap(err))
 	}

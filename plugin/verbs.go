@@ -9,7 +9,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/sluice-cni/sluice/rules"
-	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules/backend"
 )
 
 // verbs are the plugin's answers to the runtime: one of them runs, once.
@@ -83,10 +83,10 @@ func (v *verbs) add(args *skel.CmdArgs) error {
 func (v *verbs) program(netns *os.File, plan rules.Plan) error {
 	v.netns = netns
 	fd := int(netns.Fd())
-	if err := nft.Apply(fd, plan); err != nil {
+	if err := v.apply(fd, plan); err != nil {
 		return kernelError("the rules could not be programmed", err)
 	}
-	v.undo = func() error { return nft.Remove(int(v.netns.Fd())) }
+	v.undo = func() error { return backend.Remove(int(v.netns.Fd())) }
 	if err := raiseLoopback(fd); err != nil {
 		return kernelError("the namespace could not be prepared", errors.Join(err, v.undo()))
 	}
@@ -102,7 +102,7 @@ func (v *verbs) cover(args *skel.CmdArgs) error {
 		return err
 	}
 	defer netns.Close()
-	if err := nft.Refresh(int(netns.Fd())); err != nil {
+	if err := refresh(int(netns.Fd())); err != nil {
 		return kernelError("the pod's rules could not be extended to interface "+args.IfName, err)
 	}
 	v.logf("interface %s is not one of interfaces: the pod's rules, if it has any, stay as they are", args.IfName)
@@ -127,7 +127,7 @@ func (v *verbs) check(args *skel.CmdArgs) error {
 		return err
 	}
 	defer netns.Close()
-	err = nft.Check(int(netns.Fd()), plan)
+	err = compare(int(netns.Fd()), plan)
 	if err == nil {
 		err = checkLoopback(int(netns.Fd()))
 	}
@@ -159,7 +159,7 @@ func (v *verbs) del(args *skel.CmdArgs) error {
 		return nil
 	}
 	defer netns.Close()
-	if err := nft.Remove(int(netns.Fd())); err != nil {
+	if err := backend.Remove(int(netns.Fd())); err != nil {
 		v.logf("the rules in %s stay until the namespace goes: %v", args.Netns, err)
 	}
 	return nil
@@ -170,12 +170,12 @@ func (v *verbs) del(args *skel.CmdArgs) error {
 // is an error takes no pods: so it costs one look at the kernel, and says
 // "unavailable" only where every ADD would fail.
 func (v *verbs) status(args *skel.CmdArgs) error {
-	_, _, err := v.read(args).plan(unknownRanges)
+	plan, _, err := v.read(args).plan(unknownRanges)
 	var bad *types.Error
 	if errors.As(err, &bad) {
 		return types.NewError(types.ErrPluginNotAvailable, bad.Msg, bad.Details)
 	}
-	if err := nft.Probe(); errors.Is(err, nft.ErrUnsupported) || errors.Is(err, nft.ErrNotPermitted) {
+	if _, _, err := backend.Choose(plan.Config.Backend); errors.Is(err, rules.ErrUnsupported) || errors.Is(err, rules.ErrNotPermitted) {
 		return types.NewError(types.ErrPluginNotAvailable, "the rules could not be programmed on this host", oneLine(err))
 	} else if err != nil {
 		v.logf("cannot say whether the rules could be programmed: %v", err)
