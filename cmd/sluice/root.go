@@ -24,6 +24,7 @@ var commands = []func() *cobra.Command{
 	newProxyCommand,
 	newExecCommand,
 	newDemoCommand,
+	newCIDRCommand,
 	newVersionCommand,
 	newCompletionCommand,
 }

@@ -46,7 +46,9 @@ const (
 )
 
 // hint is what to do about every file that cannot be used.
-const hint = "run 'sluice cidr --write' on this node, or name the ranges"
+func hint(path string) string {
+	return "run 'sluice cidr --write " + path + "' on this node, or name the ranges"
+}
 
 // Read gives the ranges of a file that is there, whole, and not out of date at the
 // given time. Anything else is an error: whoever falls back on "no range" leaks, and
@@ -57,11 +59,11 @@ func Read(path string, now time.Time) (cidr.List, error) {
 		return cidr.List{}, err
 	}
 	if f.ValidUntil != nil && now.After(*f.ValidUntil) {
-		return cidr.List{}, fmt.Errorf("file %q: out of date since %s (written %s); %s", path, stamp(*f.ValidUntil), stamp(f.Written), hint)
+		return cidr.List{}, fmt.Errorf("file %q: out of date since %s (written %s); %s", path, stamp(*f.ValidUntil), stamp(f.Written), hint(path))
 	}
 	list, _, err := cidr.ParseElements(f.Ranges)
 	if err != nil {
-		return cidr.List{}, fmt.Errorf("file %q: %w; %s", path, err, hint)
+		return cidr.List{}, fmt.Errorf("file %q: %w; %s", path, err, hint(path))
 	}
 	return list, nil
 }
@@ -70,7 +72,7 @@ func Read(path string, now time.Time) (cidr.List, error) {
 func Load(path string) (File, error) {
 	data, err := content(path)
 	if err != nil {
-		return File{}, fmt.Errorf("file %q: %w; %s", path, err, hint)
+		return File{}, fmt.Errorf("file %q: %w; %s", path, err, hint(path))
 	}
 	var f File
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -84,7 +86,7 @@ func Load(path string) (File, error) {
 		err = errors.New("holds no range")
 	}
 	if err != nil {
-		return File{}, fmt.Errorf("file %q: not a file of ranges: %w; %s", path, err, hint)
+		return File{}, fmt.Errorf("file %q: not a file of ranges: %w; %s", path, err, hint(path))
 	}
 	return f, nil
 }
