@@ -40,7 +40,7 @@ func printTable(w io.Writer, found, used discover.Findings) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n%s: %s\n", rangesField().Name, used.Ranges())
+	fmt.Fprintf(w, "%s: %s\n", rangesField().Name, used.Ranges())
 	for _, j := range used.Joins() {
 		fmt.Fprintf(w, "  %s is %s merged\n", j.Range, strings.Join(prefixTexts(j.Of), " and "))
 	}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
@@ -16,14 +14,6 @@ import (
 
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 )
-
-// sluice runs a command line and gives back what it printed and its exit code.
-func sluice(t *testing.T, stdin string, args ...string) (out, err string, code int) {
-	t.Helper()
-	var stdout, stderr bytes.Buffer
-	code = run(context.Background(), args, streams{strings.NewReader(stdin), &stdout, &stderr})
-	return stdout.String(), stderr.String(), code
-}
 
 func TestRangesOfALiveClusterAreKept(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,9 +36,9 @@ func TestRangesOfALiveClusterAreKept(t *testing.T) {
 	}
 	t.Setenv("KUBECONFIG", config)
 	for _, from := range [][]string{{"--from-cluster"}, {"--kubeconfig", config}} {
-		out, stderr, code := sluice(t, "", append([]string{"cidr", "-o", "list", "--write", kept, "--valid-for", "1h"}, from...)...)
-		if code != 0 || out != "10.96.0.0/16,10.244.1.0/24\n" || !strings.Contains(stderr, kept+" written: 2 ranges") {
-			t.Fatal(code, out, stderr)
+		out, code := sluice(append([]string{"cidr", "-o", "list", "--write", kept, "--valid-for", "1h"}, from...)...)
+		if code != 0 || !strings.HasPrefix(out, "10.96.0.0/16,10.244.1.0/24\n") || !strings.Contains(out, kept+" written: 2 ranges") {
+			t.Fatal(code, out)
 		}
 		list, err := rangesfile.Read(kept, time.Now())
 		if err != nil || list.String() != "10.96.0.0/16,10.244.1.0/24" {
