@@ -20,6 +20,29 @@ func (r Random) Flow() rules.Flow {
 	return r.outbound()
 }
 
+// FlowFor draws a flow that, more often than by chance, meets one of the lines of
+// a configuration that few flows come to.
+func (r Random) FlowFor(c rules.Config) rules.Flow {
+	f := r.Flow()
+	if f.Protocol != rules.TCP || !r.oneIn(2) {
+		return f
+	}
+	wanted := c.IncludeOutboundPorts
+	if f.InInterface != "" && !slices.Contains(c.RerouteInterfaces, f.InInterface) {
+		wanted = c.IncludeInboundPorts
+		if len(c.ExcludeInboundPorts) > 0 {
+			wanted = c.ExcludeInboundPorts
+		}
+	}
+	for range len(ports4) {
+		if port := pick(r, ports4); wanted.Contains(port) {
+			f.DstPort = port
+			break
+		}
+	}
+	return f
+}
+
 func (r Random) inbound() rules.Flow {
 	f := rules.Flow{
 		Protocol: pick(r, []rules.Protocol{rules.TCP, rules.TCP, rules.TCP, rules.UDP}),

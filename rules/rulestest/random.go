@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -48,7 +49,8 @@ var (
 	marks    = []uint32{0, 7, 0x539}
 	destined = addresses("10.1.0.1", "10.1.0.200", "10.1.1.1", "10.2.0.1", "172.16.5.5", "203.0.113.7", "240.0.0.9",
 		"10.88.0.9", "127.0.0.1", "127.0.0.2", "127.0.0.53", "10.77.0.2", "10.77.0.1",
-		"2001:db8::1", "2001:db8:1::1", "2001:db8:1::ffff", "fd00::5", "fd88::9", "::1", "fd77::2", "fd77::1")
+		"2001:db8::1", "2001:db8:1::1", "2001:db8:1::ffff", "fd00::5", "fd88::9", "::1", "fd77::2", "fd77::1",
+		"2001:db8::2", "2001:db8:1::2", "fd00::6", "2001:db8:ffff::1")
 )
 
 func addresses(texts ...string) []netip.Addr {
@@ -104,7 +106,7 @@ func (r Random) arriving(c *rules.Config) {
 	if r.oneIn(2) {
 		c.IncludeInboundPorts = r.ports()
 	}
-	if len(c.IncludeInboundPorts) > 0 && r.oneIn(2) {
+	if r.oneIn(2) {
 		c.ExcludeInboundPorts = r.ports()
 	}
 	if r.oneIn(3) {
@@ -117,12 +119,23 @@ func (r Random) arriving(c *rules.Config) {
 	}
 }
 
+// otherID is an id other than root's, or root's now and then where no other exists.
+func (r Random) otherID() uint32 {
+	if lab.OwnUserNamespace() && r.oneIn(3) {
+		return 0
+	}
+	return pick(r, ids[1:])
+}
+
 func (r Random) groups(c *rules.Config) {
 	if r.oneIn(6) {
 		c.OwnerGroupsInclude = rules.Groups{IDs: rules.IDs{0, pick(r, ids)}}
+		if lab.OwnUserNamespace() && r.oneIn(2) {
+			c.OwnerGroupsInclude.IDs = rules.IDs{7}
+		}
 	}
 	if r.oneIn(6) {
-		c.OwnerGroupsExclude = rules.IDs{pick(r, ids[1:])}
+		c.OwnerGroupsExclude = rules.IDs{r.otherID()}
 	}
 }
 
@@ -135,9 +148,9 @@ func (r Random) exemption(c *rules.Config) {
 	case 0:
 		c.Exemption, c.ExemptMark = rules.ExemptByMark, pick(r, marks[1:])
 	case 1:
-		c.ExemptUIDs = rules.IDs{pick(r, ids[1:])}
+		c.ExemptUIDs = rules.IDs{r.otherID()}
 	case 2:
-		c.ExemptGIDs = rules.IDs{pick(r, ids[1:])}
+		c.ExemptGIDs = rules.IDs{r.otherID()}
 	}
 	if r.oneIn(20) && c.Exemption == rules.ExemptByUID {
 		c.ExemptUIDs = rules.IDs{0, 7}

@@ -61,7 +61,7 @@ func (w *World) judge(t *testing.T, apply Apply, r Random, tally *tally) {
 		t.Fatalf("apply %s: %v", text(c), err)
 	}
 	for range flowsPerConfig {
-		f := r.Flow()
+		f := r.FlowFor(c)
 		if what := w.difference(c, f); what != "" {
 			c, f = w.shrink(apply, c, f)
 			t.Fatalf("%s\nconfig %s\nflow %+v\nkept as %s", what, text(c), f, keep(c, f))
