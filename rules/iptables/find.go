@@ -62,10 +62,10 @@ func findFamily(v Variant, fam family) (programs, error) {
 	}
 	plain, err := locate(fam.program)
 	if err != nil {
-		return programs{}, fmt.Errorf("%w: %s and %s with their -save and -restore are not installed; install the package iptables", rules.ErrUnsupported, named, fam.program)
+		return programs{}, unusable("%s and %s with their -save and -restore are not installed; install the package iptables", named, fam.program)
 	}
 	if is := variantOf(plain.tool); is != v {
-		return programs{}, fmt.Errorf("%w: %s is not installed, and %s is the %s variant", rules.ErrUnsupported, named, plain.tool, is)
+		return programs{}, unusable("%s is not installed, and %s is the %s variant", named, plain.tool, is)
 	}
 	return plain, nil
 }
@@ -106,12 +106,22 @@ func variantOf(tool string) Variant {
 func versionOf(tool string) (string, error) {
 	t, err := iptables.New(iptables.Path(tool))
 	if err != nil {
-		return "", fmt.Errorf("%w: %s cannot be used: %w", rules.ErrUnsupported, tool, err)
+		return "", unusable("%s cannot be used: %w", tool, err)
 	}
 	major, minor, patch := t.GetIptablesVersion()
 	version := fmt.Sprintf("%d.%d.%d", major, minor, patch)
 	if major*10000+minor*100+patch < 10602 {
-		return version, fmt.Errorf("%w: %s is version %s; 1.6.2 is the first whose restore waits for others", rules.ErrUnsupported, tool, version)
+		return version, unusable("%s is version %s; 1.6.2 is the first whose restore waits for others", tool, version)
 	}
 	return version, nil
 }
+
+// unusable is a rules.ErrUnsupported that is not about the kernel.
+func unusable(format string, args ...any) error {
+	return &programsError{fmt.Errorf(format, args...)}
+}
+
+type programsError struct{ error }
+
+func (e *programsError) Is(target error) bool { return target == rules.ErrUnsupported }
+func (e *programsError) Unwrap() error        { return e.error }
