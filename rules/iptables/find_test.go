@@ -10,8 +10,8 @@ import (
 	"github.com/sluice-cni/sluice/rules/iptables"
 )
 
-// hostWith makes a PATH with one host's programs: their names and what they say to
-// --version. What is in /usr/sbin is found all the same, so names are made up there.
+// hostWith puts programs before the machine's own: their names and what they say to
+// --version.
 func hostWith(t *testing.T, names []string, says string) {
 	t.Helper()
 	folder := t.TempDir()
