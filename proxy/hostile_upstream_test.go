@@ -245,11 +245,28 @@ func TestAnAnswerToABodyNobodyReadsArrives(t *testing.T) {
 	}
 }
 
-func TestInterimAnswersWithoutEndEndWithTheRouteTimeout(t *testing.T) {
+func TestInterimAnswersWithoutEndAreCutOff(t *testing.T) {
 	t.Parallel()
 	up := rawServer(t, func(c net.Conn, _ *http.Request) {
 		for {
 			if _, err := io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, up))
+	got := r.raw("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n")
+	if !strings.HasPrefix(got, "HTTP/1.1 502 ") || !strings.Contains(r.log.String()+got, "protocol error") {
+		t.Errorf("got %.200q", got)
+	}
+}
+
+func TestInterimAnswersNowAndThenEndWithTheRouteTimeout(t *testing.T) {
+	t.Parallel()
+	up := rawServer(t, func(c net.Conn, _ *http.Request) {
+		for tick := time.NewTicker(20 * time.Millisecond); ; <-tick.C { // a server that keeps saying "soon"
+			if _, err := io.WriteString(c, "HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\n"); err != nil {
+				tick.Stop()
 				return
 			}
 		}

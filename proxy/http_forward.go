@@ -212,9 +212,14 @@ func (h *httpConn) idempotent() bool {
 	return false
 }
 
+// maxInterims bounds the 1xx responses to one request: a server may not answer for ever.
+const maxInterims = 100
+
+var tooManyInterims = &http1.Error{Status: 502, Detail: "http1.too_many_interim_responses"}
+
 // readResponse waits for the final response head; interim ones are passed on.
 func (h *httpConn) readResponse(up *upstreamConn) error {
-	for {
+	for interims := 0; ; {
 		if up.in.len() > 0 {
 			n, err := h.resp.Parse(up.in.bytes())
 			if err != nil {
@@ -224,6 +229,9 @@ func (h *httpConn) readResponse(up *upstreamConn) error {
 				up.in.discard(n)
 				if h.resp.Status >= 200 || h.resp.Status == 101 {
 					return h.checkSwitch()
+				}
+				if interims++; interims > maxInterims {
+					return tooManyInterims
 				}
 				if err := h.interim(); err != nil {
 					return err

@@ -67,7 +67,7 @@ func parseCgroups(elements []string) (Cgroups, error) {
 		case !strings.HasPrefix(s, "/"):
 			return errors.New("not a cgroup path; begin with a slash at the root of the version 2 hierarchy")
 		case slices.Contains(strings.Split(s, "/"), ".."):
-			return errors.New("leads upwards; write the path without ..")
+			return errors.New(`leads upwards by ".."; write the path as it is from the root`)
 		case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
 			return errors.New("not a cgroup path; it holds a control character")
 		}

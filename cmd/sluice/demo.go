@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -56,7 +57,9 @@ func runDemo(c *cobra.Command, step bool, plugins string) error {
 	if plugins == "" {
 		plugins = filepath.Join(beside, "cni")
 	}
-	result, err := demo.Run(c.Context(), demo.Options{
+	ctx, stop := signal.NotifyContext(c.Context(), endings(os.Interrupt)...)
+	defer stop()
+	result, err := demo.Run(ctx, demo.Options{
 		Out: c.OutOrStdout(), In: c.InOrStdin(), Step: step,
 		Color:      wantsColor(os.Stdout),
 		Sluice:     self,

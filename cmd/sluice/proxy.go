@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -36,7 +37,7 @@ func newProxyCommand() *cobra.Command {
 where the resources in the directory say. It programs no rules and needs no root.
 
 A change in the directory is in force within a second; a file with an error keeps
-its last good content. The first SIGTERM or SIGINT stops it gracefully, the second
+its last good content. The first SIGTERM, SIGINT or SIGHUP stops it gracefully, the second
 at once.`,
 		Example: "  sluice proxy --config /etc/sluice --access-log /var/log/sluice/access.log",
 		Args:    noArguments,
@@ -157,11 +158,17 @@ func listenBoth(port int, log *slog.Logger) ([]*net.TCPListener, error) {
 	return listeners, nil
 }
 
+// endings are the signals that end a command: SIGTERM, and those of others that
+// are not ignored, as in the background of a script or under nohup.
+func endings(others ...os.Signal) []os.Signal {
+	return append([]os.Signal{syscall.SIGTERM}, slices.DeleteFunc(others, signal.Ignored)...)
+}
+
 // untilSecondSignal runs serve until ctx ends or a signal comes, which stops it
 // gracefully; a second signal stops it at once.
 func untilSecondSignal(ctx context.Context, log *slog.Logger, serve func(context.Context) error) error {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(signals, endings(syscall.SIGINT, syscall.SIGHUP)...)
 	defer signal.Stop(signals)
 	serving, stop := context.WithCancel(ctx)
 	defer stop()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // commit writes every new content beside its file first, so that what can fail
@@ -82,6 +83,13 @@ func writeBeside(path string, data []byte) (temporary string, err error) {
 	mode := os.FileMode(0o644)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
+		// Whose it was it stays, as far as this user may: root must not take a
+		// file away from its owner, nor from a proxy that runs as its owner.
+		if was, ok := info.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
+			if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
+				return "", err
+			}
+		}
 	}
 	if _, err := f.Write(data); err != nil {
 		return "", err

@@ -3,7 +3,6 @@ package file
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -204,7 +203,7 @@ func (d Directory) List() ([]*mesh.Resource, mesh.Issues, error) {
 	var issues mesh.Issues
 	for _, name := range names {
 		path := filepath.Join(d.Path, name)
-		data, err := os.ReadFile(path)
+		data, err := readFile(path)
 		if err != nil {
 			issues = append(issues, mesh.Issue{File: path, Message: "cannot be read (" + reason(err) + "); correct or remove the file"})
 			continue

@@ -88,7 +88,7 @@ func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome 
 		f.seen = now
 		return touched
 	}
-	data, err := os.ReadFile(f.path)
+	data, err := readFile(f.path)
 	if err != nil {
 		return f.unreadable(err)
 	}

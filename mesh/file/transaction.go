@@ -63,7 +63,7 @@ func (d Directory) begin() (*transaction, error) {
 
 func (t *transaction) read(name string) error {
 	path := filepath.Join(t.dir, name)
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // a link to nowhere
 	}

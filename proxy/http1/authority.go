@@ -51,12 +51,14 @@ func goodPort(b []byte) bool {
 	if b[0] != ':' || len(b) > 6 {
 		return false
 	}
+	port := 0
 	for _, c := range b[1:] {
 		if !digit(c) {
 			return false
 		}
+		port = port*10 + int(c-'0')
 	}
-	return true
+	return port <= 65535
 }
 
 func allIn(b []byte, chars *[256]bool) bool {
