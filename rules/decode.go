@@ -42,6 +42,20 @@ func Parse(data []byte) (Config, []Warning, error) {
 
 // Decode is Parse for an object that is split into its members already.
 func Decode(object map[string]json.RawMessage) (Config, []Warning, error) {
+	c, warnings, err := DecodeValues(object)
+	// A combination can only be judged once every value is known.
+	if err == nil {
+		err = c.Validate()
+	}
+	if err != nil {
+		return Config{}, warnings, err
+	}
+	return c, append(warnings, c.Doubts()...), nil
+}
+
+// DecodeValues is Decode for a caller who goes on with Set, and then judges the
+// combination by Validate and Doubts.
+func DecodeValues(object map[string]json.RawMessage) (Config, []Warning, error) {
 	c := Default()
 	var warnings []Warning
 	var errs []error
@@ -64,14 +78,7 @@ func Decode(object map[string]json.RawMessage) (Config, []Warning, error) {
 			errs = append(errs, err)
 		}
 	}
-	// A combination can only be judged once every value is known.
-	if errors.Join(errs...) == nil {
-		errs = append(errs, c.Validate())
-	}
-	if err := errors.Join(errs...); err != nil {
-		return Config{}, warnings, err
-	}
-	return c, append(warnings, c.Doubts()...), nil
+	return c, warnings, errors.Join(errs...)
 }
 
 func (c *Config) assign(f Field, v value, written string) ([]Warning, error) {

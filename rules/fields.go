@@ -54,7 +54,7 @@ func (f Field) Value(c Config) string { return f.get(c) }
 
 func rangeFields() []Field {
 	return []Field{
-		listField("includeIPRanges", "TCP to these ranges goes to the proxy; * is every address, an empty list is none, auto is the cluster's ranges as `sluice cidr --write` found them.", "10.0.0.0/8,2001:db8::/32",
+		listField("includeIPRanges", "TCP to these ranges goes to the proxy; * is every address, an empty list is none, auto is the cluster's ranges as 'sluice cidr --write' found them.", "10.0.0.0/8,2001:db8::/32",
 			rangesOrAuto()),
 		listField("excludeIPRanges", "Nothing to these ranges is captured, DNS neither; they win over every include.", "10.96.0.0/12",
 			ranges(func(c *Config) *cidr.List { return &c.ExcludeIPRanges })),

@@ -89,7 +89,11 @@ func kebab(name string) string {
 	return b.String()
 }
 
-// startsWord tells the I and the R of includeIPRanges from the P between them.
+// startsWord tells the I and the R of includeIPRanges from the P between them, and
+// the plural of exemptUIDs from a word that begins with its D.
 func startsWord(letters []rune, i int) bool {
+	if i+2 == len(letters) && letters[i+1] == 's' && unicode.IsUpper(letters[i-1]) {
+		return false
+	}
 	return !unicode.IsUpper(letters[i-1]) || (i+1 < len(letters) && unicode.IsLower(letters[i+1]))
 }

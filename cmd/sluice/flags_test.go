@@ -12,7 +12,7 @@ func TestFlagsAreTheSameInCamelCase(t *testing.T) {
 	for written, want := range map[string]string{
 		"includeIPRanges": "include-ip-ranges", "include-ip-ranges": "include-ip-ranges", "outboundPolicy": "outbound-policy",
 		"include-IP-ranges": "include-ip-ranges", "config": "config", "excludeOutboundPorts": "exclude-outbound-ports",
-		"proxyUID": "proxy-uid", "DNSPort": "dns-port",
+		"proxyUID": "proxy-uid", "DNSPort": "dns-port", "exemptUIDs": "exempt-uids", "exempt-uids": "exempt-uids", "nonTCP": "non-tcp", "dnsServers": "dns-servers",
 	} {
 		if got := kebab(written); got != want {
 			t.Errorf("%s is %s, want %s", written, got, want)

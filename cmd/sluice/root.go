@@ -25,6 +25,7 @@ var commands = []func() *cobra.Command{
 	newExecCommand,
 	newDemoCommand,
 	newCIDRCommand,
+	newRulesCommand,
 	newVersionCommand,
 	newCompletionCommand,
 }

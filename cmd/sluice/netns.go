@@ -1,0 +1,75 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// namespaceHint is what --netns takes.
+const namespaceHint = "give a path such as /run/netns/NAME or /proc/PID/ns/net, or a NAME of 'ip netns'"
+
+// openNetns opens the network namespace that --netns names.
+func openNetns(name string) (*os.File, error) {
+	if name == "" {
+		return nil, usage(errors.New("flag --netns: is missing"), namespaceHint)
+	}
+	path := name
+	if !strings.Contains(name, "/") {
+		path = filepath.Join("/run/netns", name)
+	}
+	// Without O_NONBLOCK a path that is a pipe would wait for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("namespace %q: may not be opened: %w", name, rules.ErrNotPermitted)
+	case err != nil:
+		return nil, hinted(fmt.Errorf("namespace %q: cannot be opened: %w", name, errors.Unwrap(err)), namespaceHint)
+	}
+	if kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE); err != nil || kind != unix.CLONE_NEWNET {
+		f.Close()
+		return nil, hinted(fmt.Errorf("namespace %q: is no network namespace", name), namespaceHint)
+	}
+	return f, nil
+}
+
+// isHost reports the namespace of this process or of the machine: rules in it would
+// redirect everything.
+func isHost(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	for _, own := range []string{"/proc/thread-self/ns/net", "/proc/1/ns/net"} {
+		if other, err := os.Stat(own); err == nil && os.SameFile(info, other) {
+			return true
+		}
+	}
+	return false
+}
+
+// raiseLoopback brings lo up, where redirected connections arrive.
+func raiseLoopback(f *os.File) error {
+	h, err := netlink.NewHandleAt(netns.NsHandle(f.Fd()))
+	if err != nil {
+		return fmt.Errorf("look at interface lo: %w", err)
+	}
+	defer h.Close()
+	lo, err := h.LinkByName("lo")
+	if err == nil {
+		err = h.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("bring interface lo up: %w", err)
+	}
+	return nil
+}

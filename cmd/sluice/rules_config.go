@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/plugin"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// rulesConfig is what to intercept, as a command line says it: a file, and a flag
+// for each field of rules.Config, which wins over the file.
+type rulesConfig struct {
+	file       string
+	rangesFile string
+	fields     map[string]*fieldFlag
+}
+
+// addRulesConfig adds the flags; the one for the file has the given name.
+func addRulesConfig(c *cobra.Command, fileFlag, meaning string) *rulesConfig {
+	o := &rulesConfig{fields: map[string]*fieldFlag{}}
+	c.Flags().StringVar(&o.file, fileFlag, "", meaning)
+	c.Flags().StringVar(&o.rangesFile, "ranges-file", "", "what includeIPRanges auto stands for, as 'sluice cidr --write' `FILE` wrote it (default "+rangesfile.DefaultPath+")")
+	for _, f := range rules.Fields() {
+		value := &fieldFlag{kind: "string"}
+		if f.Default == "true" || f.Default == "false" {
+			value.kind = "bool"
+		}
+		o.fields[f.Name] = value
+		meaning := f.Meaning
+		if f.Default != "" {
+			meaning += " Default " + f.Default + "."
+		}
+		added := c.Flags().VarPF(value, kebab(f.Name), "", meaning)
+		if value.kind == "bool" {
+			added.NoOptDefVal = "true"
+		}
+	}
+	return o
+}
+
+// fieldFlag is a field's value as text, if it was given.
+type fieldFlag struct {
+	text, kind string
+	given      bool
+}
+
+var _ pflag.Value = (*fieldFlag)(nil)
+
+func (f *fieldFlag) String() string { return f.text }
+func (f *fieldFlag) Type() string   { return f.kind }
+func (f *fieldFlag) Set(text string) error {
+	f.text, f.given = text, true
+	return nil
+}
+
+// given reports whether the command line says anything about what to intercept.
+func (o *rulesConfig) given() bool {
+	for _, f := range o.fields {
+		if f.given {
+			return true
+		}
+	}
+	return o.file != ""
+}
+
+// read reads the configuration over the defaults, with everything that is wrong with
+// it at once, and prints what is worth a warning.
+func (o *rulesConfig) read(c *cobra.Command) (rules.Config, error) {
+	config, warnings, err := o.base(c)
+	errs := []error{err}
+	for _, f := range rules.Fields() {
+		if flag := o.fields[f.Name]; flag.given {
+			notes, err := config.Set(f.Name, flag.text)
+			warnings, errs = append(warnings, notes...), append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return rules.Config{}, err
+	}
+	if err := config.Validate(); err != nil {
+		return rules.Config{}, err
+	}
+	config, _, err = config.Resolve(o.ranges)
+	if err != nil {
+		return rules.Config{}, err
+	}
+	printWarnings(c, append(warnings, config.Doubts()...))
+	return config, nil
+}
+
+// base is the file's configuration, each of its fields read as a flag would be.
+func (o *rulesConfig) base(c *cobra.Command) (rules.Config, []rules.Warning, error) {
+	if o.file == "" {
+		return rules.Default(), nil, nil
+	}
+	name, data, err := o.content(c)
+	if err != nil {
+		return rules.Default(), nil, err
+	}
+	fields, file, err := plugin.Fields(data)
+	if err != nil {
+		return rules.Default(), nil, within(name, err)
+	}
+	if o.rangesFile == "" {
+		o.rangesFile = file
+	}
+	for name, flag := range o.fields {
+		if flag.given {
+			delete(fields, name)
+		}
+	}
+	config, warnings, err := rules.DecodeValues(fields)
+	return config, warnings, within(name, err)
+}
+
+func (o *rulesConfig) content(c *cobra.Command) (name string, data []byte, err error) {
+	if o.file == "-" {
+		data, err = io.ReadAll(c.InOrStdin())
+		return "stdin", data, err
+	}
+	data, err = os.ReadFile(o.file)
+	if err != nil {
+		return o.file, nil, unreadable(o.file, err)
+	}
+	return o.file, data, nil
+}
+
+func (o *rulesConfig) ranges() (cidr.List, error) {
+	path := o.rangesFile
+	if path == "" {
+		path = rangesfile.DefaultPath
+	}
+	return rangesfile.Read(path, time.Now())
+}
+
+// within says for each error of a list which file it is in.
+func within(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []error
+		for _, e := range joined.Unwrap() {
+			out = append(out, within(name, e))
+		}
+		return errors.Join(out...)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+func printWarnings(c *cobra.Command, warnings []rules.Warning) {
+	for _, w := range warnings {
+		fmt.Fprintf(c.ErrOrStderr(), "warning: %s\n", w)
+	}
+}
