@@ -6,11 +6,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // interfacesOf names the interfaces of a namespace, sorted.
 func interfacesOf(netnsFD int) ([]string, error) {
-	h, err := netlink.NewHandleAt(netns.NsHandle(netnsFD))
+	h, err := netlink.NewHandleAt(netns.NsHandle(netnsFD), unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, explain("look at the interfaces", err)
 	}
