@@ -22,8 +22,9 @@ test: ## every test; as root it installs what they need
 lint: ## gofmt, go vet and staticcheck
 	@scripts/lint.sh
 
-bench: ## benchmarks of the rules, the resources and the data path
+bench: ## benchmarks of the rules, the resources and the data path; the plugin against its bars
 	go test -run '^$$' -bench . -benchmem ./rules/... ./mesh/... ./proxy/...
+	go test -run '^$$' -bench . -benchtime 30x ./cmd/sluice-cni
 
 FUZZTIME ?= 1m
 fuzz: ## every fuzz target for FUZZTIME (1m) each
