@@ -31,7 +31,13 @@ func candidates() []candidate {
 }
 
 func findNetlink() (Backend, string, error) {
-	return netlink{}, "the kernel has nf_tables", nft.Probe()
+	b, found, _ := assumeNetlink()
+	return b, found, nft.Probe()
+}
+
+// assumeNetlink is for who applies at once, which asks the same of the kernel.
+func assumeNetlink() (Backend, string, error) {
+	return netlink{}, "the kernel has nf_tables", nil
 }
 
 func finder(v iptables.Variant) func() (Backend, string, error) {
@@ -95,7 +101,9 @@ func reason(name rules.Backend, found string, want rules.Backend, passed []error
 // one of them. With auto, a kernel that turns out to lack a part that this plan
 // needs gets the next backend.
 func Apply(want rules.Backend, netnsFD int, plan rules.Plan) (Backend, string, error) {
-	return apply(candidates(), want, netnsFD, plan)
+	from := candidates()
+	from[0].find = assumeNetlink
+	return apply(from, want, netnsFD, plan)
 }
 
 func apply(from []candidate, want rules.Backend, netnsFD int, plan rules.Plan) (Backend, string, error) {

@@ -10,27 +10,52 @@ import (
 
 // Installed are the backends that have rules of ours in the namespace, usually one
 // or none. It starts a program only where there may be rules of iptables.
-func Installed(netnsFD int) ([]Backend, error) {
+func Installed(netnsFD int) ([]Backend, error) { return installed(netnsFD, "") }
+
+// installed leaves out one backend that need not be looked for.
+func installed(netnsFD int, but rules.Backend) ([]Backend, error) {
 	var out []Backend
 	var errs []error
-	present, err := supported(nft.Present(netnsFD))
-	errs = append(errs, err)
-	if present {
-		out = append(out, netlink{})
-	}
-	written, err := supported(nft.HasChains(netnsFD, iptables.ChainPrefix))
-	errs = append(errs, err)
-	if written {
-		out, err = appendFound(out, iptables.NFT, netnsFD)
-		errs = append(errs, err)
-	}
-	legacy, err := iptables.LegacyInUse(netnsFD)
-	errs = append(errs, err)
-	if legacy {
-		out, err = appendFound(out, iptables.Legacy, netnsFD)
+	for _, look := range []struct {
+		name rules.Backend
+		look func([]Backend, int) ([]Backend, error)
+	}{
+		{rules.BackendNFT, lookForNFT},
+		{rules.BackendIPTablesNFT, lookForIPTablesNFT},
+		{rules.BackendIPTablesLegacy, lookForIPTablesLegacy},
+	} {
+		if look.name == but {
+			continue
+		}
+		var err error
+		out, err = look.look(out, netnsFD)
 		errs = append(errs, err)
 	}
 	return out, errors.Join(errs...)
+}
+
+func lookForNFT(to []Backend, netnsFD int) ([]Backend, error) {
+	present, err := supported(nft.Present(netnsFD))
+	if present {
+		to = append(to, netlink{})
+	}
+	return to, err
+}
+
+func lookForIPTablesNFT(to []Backend, netnsFD int) ([]Backend, error) {
+	written, err := supported(nft.HasChains(netnsFD, iptables.ChainPrefix))
+	if err != nil || !written {
+		return to, err
+	}
+	return appendFound(to, iptables.NFT, netnsFD)
+}
+
+func lookForIPTablesLegacy(to []Backend, netnsFD int) ([]Backend, error) {
+	used, err := iptables.LegacyInUse(netnsFD)
+	if err != nil || !used {
+		return to, err
+	}
+	return appendFound(to, iptables.Legacy, netnsFD)
 }
 
 // supported takes a kernel without nf_tables for one that has no rules there.
@@ -72,12 +97,10 @@ func Disable(netnsFD int) error {
 }
 
 func removeOthers(netnsFD int, but rules.Backend) error {
-	found, err := Installed(netnsFD)
+	found, err := installed(netnsFD, but)
 	errs := []error{err}
 	for _, b := range found {
-		if b.Name() != but {
-			errs = append(errs, b.Remove(netnsFD))
-		}
+		errs = append(errs, b.Remove(netnsFD))
 	}
 	return errors.Join(errs...)
 }
