@@ -157,7 +157,7 @@ func (r *rig) dial() *net.TCPConn {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return c.(*net.TCPConn)
 }
 
@@ -187,7 +187,7 @@ func (r *rig) client() *http.Client {
 		MaxIdleConns:       1000, MaxIdleConnsPerHost: 1000,
 	}
 	r.t.Cleanup(t.CloseIdleConnections)
-	return &http.Client{Transport: t, Timeout: 20 * time.Second,
+	return &http.Client{Transport: t, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
