@@ -10,10 +10,13 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/rules/rulestest"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,24 +101,49 @@ func newWire(t *testing.T, p pair) *wire {
 		to4: netip.MustParseAddr("10.50.0.1"), to6: netip.MustParseAddr("fd50::1")}
 	w.podMAC, w.eth0 = link(t, p.pod, "eth0")
 	_, w.lo = link(t, p.pod, "lo")
-	w.mac, _ = link(t, p.server, "eth0")
+	var other int
+	w.mac, other = link(t, p.server, "eth0")
 	must(t, p.pod.Do(func() error { return lab.Sysctl("net/ipv4/ip_forward", "1") })) // as on most nodes
-	port := echo(t, p.server, ":0", "there")
-	for _, to := range []netip.Addr{w.to4, w.to6} { // so that addresses are resolved from now on
-		ask(dial(t, p.pod, to.String(), port))
+	for _, to := range []netip.Addr{w.to4, w.to6} {                                   // so that nothing waits for an address to be resolved
+		must(t, p.pod.Do(func() error {
+			return netlink.NeighSet(&netlink.Neigh{LinkIndex: w.eth0, IP: to.AsSlice(), HardwareAddr: w.mac, State: netlink.NUD_PERMANENT})
+		}))
 	}
+	silence(t, p.server)
 	must(t, p.server.Do(func() (err error) {
-		w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(swap(unix.ETH_P_ALL)))
+		w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err == nil {
 			limit := unix.NsecToTimeval(int64(3 * time.Second))
 			err = errors.Join(
 				unix.SetsockoptTimeval(w.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit),
-				unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20))
+				unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20),
+				unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: swap(unix.ETH_P_ALL), Ifindex: other}))
 		}
 		return err
 	}))
 	t.Cleanup(func() { unix.Close(w.fd) })
 	return w
+}
+
+// silence makes a namespace answer nothing but address resolution, so that what
+// comes out of the pod is no answer to an answer of an earlier attempt.
+func silence(t *testing.T, ns *lab.Namespace) {
+	change(t, ns, func(c *nftables.Conn) error {
+		table := c.AddTable(&nftables.Table{Name: "silence", Family: nftables.TableFamilyINet})
+		drop := nftables.ChainPolicyDrop
+		chain := c.AddChain(&nftables.Chain{Name: "input", Table: table, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter, Policy: &drop})
+		for kind := byte(133); kind <= 136; kind++ { // router and neighbour discovery
+			c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+				&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_ICMPV6}},
+				&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{kind}},
+				&expr.Verdict{Kind: expr.VerdictAccept},
+			}})
+		}
+		return nil
+	})
 }
 
 // watch makes an attempt with the workload's rights and returns the frames that
