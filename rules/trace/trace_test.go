@@ -1,0 +1,154 @@
+package trace_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules/rulestest"
+	"github.com/sluice-cni/sluice/rules/trace"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }
+
+func apply(t *testing.T, ns *lab.Namespace, c rules.Config) {
+	t.Helper()
+	plan, err := rules.NewPlan(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nft.Apply(ns.FD(), plan); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The oracle holds Decide to real packets; this holds the walk to Decide.
+func TestTheWalkThroughTheKernelsRulesEndsAsDecideSays(t *testing.T) {
+	t.Parallel()
+	r, ns := rulestest.NewRandom(rulestest.Seed(t), 0), labtest.New(t)
+	for range 40 {
+		c := r.Config()
+		if c.Exemption == rules.ExemptByCgroup {
+			continue
+		}
+		apply(t, ns, c)
+		for range 25 {
+			f := r.FlowFor(c)
+			got, err := trace.NFT(ns.FD(), f, nil)
+			if err != nil {
+				t.Fatalf("%+v: %v", f, err)
+			}
+			want, line := rules.Decide(c, f)
+			if v, known := got.Verdict(c, f); v != want || !known {
+				text, _ := c.MarshalJSON()
+				t.Fatalf("%s\nflow %+v\nthe walk: %s (%v)\nDecide: %s by %s", text, f, got, got.Steps, want, line)
+			}
+		}
+	}
+}
+
+var flow = rules.Flow{Protocol: rules.TCP, Dst: netip.MustParseAddr("203.0.113.7"), DstPort: 443, OutInterface: "eth0"}
+
+func walk(t *testing.T, ns *lab.Namespace, f rules.Flow) trace.Result {
+	t.Helper()
+	out, err := trace.NFT(ns.FD(), f, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestTheWalkNamesTheRuleThatDecides(t *testing.T) {
+	t.Parallel()
+	ns, c := labtest.New(t), rules.Default()
+	c.ExemptUIDs = rules.IDs{1337}
+	apply(t, ns, c)
+	proxy, quic := flow, flow
+	proxy.UID, quic.Protocol = 1337, rules.UDP
+	for _, tc := range []struct {
+		f           rules.Flow
+		chain, rule string
+	}{{flow, "output_nat", "included IPv4 range"}, {proxy, "direct", "exempt uid"}, {quic, "output_filter", "non-TCP to an IPv4 range"}} {
+		got := walk(t, ns, tc.f)
+		if got.Decided == nil || got.Decided.Chain != tc.chain || got.Decided.Rule != tc.rule || got.Decided.Handle == 0 {
+			t.Errorf("%+v: %+v", tc.f, got)
+		}
+	}
+}
+
+func TestTheWalkSeesWhatTheKernelHasNotWhatItShouldHave(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(*nftables.Conn, *nftables.Rule)
+		want   trace.Fate
+	}{
+		"deleted": {func(c *nftables.Conn, r *nftables.Rule) { c.DelRule(r) }, trace.Refused}, // the second layer
+		"accept": {func(c *nftables.Conn, r *nftables.Rule) {
+			r.Exprs = []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
+			c.ReplaceRule(r)
+		}, trace.Refused},
+		"drop": {func(c *nftables.Conn, r *nftables.Rule) {
+			r.Exprs = []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
+			c.ReplaceRule(r)
+		}, trace.Dropped},
+		"no table": {func(c *nftables.Conn, r *nftables.Rule) { c.DelTable(r.Table) }, trace.Passes},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ns := labtest.New(t)
+			apply(t, ns, rules.Default())
+			change(t, ns, "output_nat", "included IPv4 range", tc.change)
+			if got := walk(t, ns, flow); got.Fate != tc.want {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
+func TestOtherPeoplesChainsAreNamed(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	apply(t, ns, rules.Default())
+	c, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := c.AddTable(&nftables.Table{Name: "docker", Family: nftables.TableFamilyIPv4})
+	c.AddChain(&nftables.Chain{Name: "OUT", Table: foreign, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityNATDest})
+	if err := c.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if got := walk(t, ns, flow); len(got.Others) != 1 || got.Others[0] != "ip docker, chain OUT" || got.Fate != trace.Redirected {
+		t.Errorf("%+v", got)
+	}
+}
+
+func change(t *testing.T, ns *lab.Namespace, chain, name string, edit func(*nftables.Conn, *nftables.Rule)) {
+	t.Helper()
+	c, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}
+	found, err := c.GetRules(table, &nftables.Chain{Name: chain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range found {
+		if text, _ := userdata.GetString(r.UserData, userdata.TypeComment); text == name {
+			r.Table, r.Chain = table, &nftables.Chain{Name: chain, Table: table}
+			edit(c, r)
+			if err := c.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no rule %q in %s", name, chain)
+}
