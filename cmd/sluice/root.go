@@ -26,6 +26,7 @@ var commands = []func() *cobra.Command{
 	newDemoCommand,
 	newCIDRCommand,
 	newRulesCommand,
+	newExplainCommand,
 	newVersionCommand,
 	newCompletionCommand,
 }

@@ -78,7 +78,7 @@ func (o *rulesConfig) read(c *cobra.Command) (rules.Config, error) {
 	config, warnings, err := o.base(c)
 	errs := []error{err}
 	for _, f := range rules.Fields() {
-		if flag := o.fields[f.Name]; flag.given {
+		if flag := o.fields[f.Name]; flag != nil && flag.given {
 			notes, err := config.Set(f.Name, flag.text)
 			warnings, errs = append(warnings, notes...), append(errs, err)
 		}

@@ -122,8 +122,8 @@ func compareRules(want rules.Chain, have []*nftables.Rule, haveText, wantText []
 
 // describe writes a rule in a form that is the same for what was sent and what
 // the kernel gives back: it drops the set ids of a transaction, the register that
-// the library does not read back from "ct zone set", and the level of a cgroup,
-// which is counted from another root by whoever loaded the rule in a container.
+// the library does not read back from "ct zone set", and "socket", which it does not
+// read back at all. What the socket is asked for is told by the set it is looked up in.
 func describe(name string, exprs []expr.Any) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%q", name)
@@ -134,7 +134,6 @@ func describe(name string, exprs []expr.Any) string {
 		case *expr.Ct:
 			fmt.Fprintf(&b, " ct %d", e.Key)
 		case *expr.Socket:
-			fmt.Fprintf(&b, " socket %d", e.Key)
 		case *expr.Dynset:
 			fmt.Fprintf(&b, " dynset %s %d %s", e.SetName, e.Operation, e.Timeout)
 		default:

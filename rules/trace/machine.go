@@ -15,9 +15,6 @@ type machine struct {
 	*packet
 	sets      map[string]set
 	registers [80]byte
-	// several are values of which any may match: a sender's cgroup and those above
-	// it, since the level that a rule names is counted from whoever loaded it.
-	several [][]byte
 }
 
 // end is how a rule ends.
@@ -92,8 +89,6 @@ func (m *machine) step(e expr.Any) (matched bool, out end, err error) {
 		return m.lookup(e)
 	case *expr.Ct:
 		return m.conntrack(e)
-	case *expr.Socket:
-		return m.socket(e)
 	case *expr.Fib:
 		return m.fib(e)
 	case *expr.Immediate:
@@ -135,7 +130,6 @@ func at(register uint32) int {
 }
 
 func (m *machine) store(register uint32, value []byte) {
-	m.several = nil
 	where := m.registers[at(register):]
 	clear(where[:min(16, len(where))])
 	copy(where, value)
@@ -219,15 +213,25 @@ func (m *machine) lookup(e *expr.Lookup) (bool, end, error) {
 	if !known || e.IsDestRegSet {
 		return false, end{}, fmt.Errorf("%w: it looks in %s", ErrUnreadable, e.SetName)
 	}
-	found := false
-	if m.several != nil {
-		for _, value := range m.several {
-			found = found || s.holds(value)
-		}
-	} else {
-		found = s.holds(m.value(e.SourceRegister, s.width))
+	if s.cgroups {
+		return m.inCgroup(s, e.Invert), end{}, nil
 	}
+	found := s.holds(m.value(e.SourceRegister, s.width))
 	return found != e.Invert, end{}, nil
+}
+
+// inCgroup looks the sender up. The library does not read back what the rule asks
+// the socket for, so any of the cgroups it is in may match; the level that a rule
+// names is counted from the root of whoever loaded it anyway.
+func (m *machine) inCgroup(s set, invert bool) bool {
+	if m.InInterface != "" || len(m.cgroups) == 0 {
+		return false
+	}
+	found := false
+	for _, id := range m.cgroups {
+		found = found || s.holds(binaryutil.NativeEndian.PutUint64(id))
+	}
+	return found != invert
 }
 
 // conntrack: the packet begins a connection that nothing is known of.
@@ -251,20 +255,6 @@ func (m *machine) conntrack(e *expr.Ct) (bool, end, error) {
 }
 
 const statusDstNAT = 1 << 5 // IPS_DST_NAT
-
-func (m *machine) socket(e *expr.Socket) (bool, end, error) {
-	if e.Key != expr.SocketKeyCgroupv2 {
-		return false, end{}, fmt.Errorf("%w: it asks a socket for key %d", ErrUnreadable, e.Key)
-	}
-	if m.InInterface != "" || len(m.cgroups) == 0 {
-		return false, end{}, nil
-	}
-	m.store(e.Register, nil)
-	for _, id := range m.cgroups {
-		m.several = append(m.several, binaryutil.NativeEndian.PutUint64(id))
-	}
-	return true, end{}, nil
-}
 
 func (m *machine) fib(e *expr.Fib) (bool, end, error) {
 	if !e.ResultADDRTYPE || !e.FlagDADDR {

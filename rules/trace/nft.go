@@ -118,7 +118,9 @@ func dump(c *nftables.Conn, chains []*nftables.Chain) (ruleset, error) {
 		if err != nil {
 			return d, fmt.Errorf("read set %s: %w", s.Name, err)
 		}
-		d.sets[s.Name] = newSet(s.Interval, elements)
+		known := newSet(s.Interval, elements)
+		known.cgroups = s.KeyType.Name == nftables.TypeCGroupV2.Name
+		d.sets[s.Name] = known
 	}
 	return d, nil
 }

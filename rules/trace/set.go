@@ -11,6 +11,7 @@ import (
 // element begins a range, and one that says so ends it, exclusively.
 type set struct {
 	intervals bool
+	cgroups   bool
 	width     int
 	elements  []nftables.SetElement
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/backend"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/rules/rulestest"
 	"github.com/sluice-cni/sluice/rules/trace"
@@ -31,25 +32,48 @@ func apply(t *testing.T, ns *lab.Namespace, c rules.Config) {
 // The oracle holds Decide to real packets; this holds the walk to Decide.
 func TestTheWalkThroughTheKernelsRulesEndsAsDecideSays(t *testing.T) {
 	t.Parallel()
-	r, ns := rulestest.NewRandom(rulestest.Seed(t), 0), labtest.New(t)
-	for range 40 {
-		c := r.Config()
-		if c.Exemption == rules.ExemptByCgroup {
-			continue
-		}
-		apply(t, ns, c)
-		for range 25 {
-			f := r.FlowFor(c)
-			got, err := trace.NFT(ns.FD(), f, nil)
+	for _, name := range []rules.Backend{rules.BackendNFT, rules.BackendIPTablesNFT, rules.BackendIPTablesLegacy} {
+		t.Run(string(name), func(t *testing.T) {
+			t.Parallel()
+			b, _, err := backend.Choose(name)
 			if err != nil {
-				t.Fatalf("%+v: %v", f, err)
+				labtest.NeedsOtherUsers(t) // only root's `make test` installs iptables
+				t.Fatal(err)
 			}
-			want, line := rules.Decide(c, f)
-			if v, known := got.Verdict(c, f); v != want || !known {
-				text, _ := c.MarshalJSON()
-				t.Fatalf("%s\nflow %+v\nthe walk: %s (%v)\nDecide: %s by %s", text, f, got, got.Steps, want, line)
+			r, ns := rulestest.NewRandom(rulestest.Seed(t), 0), labtest.New(t)
+			for range 30 {
+				c := r.Config()
+				plan, err := rules.NewPlan(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.Exemption == rules.ExemptByCgroup {
+					continue // flows from cgroups are explain's to test
+				}
+				if err := b.Apply(ns.FD(), plan); err != nil {
+					t.Fatal(err)
+				}
+				for range 20 {
+					same(t, ns, name, c, r.FlowFor(c))
+				}
 			}
-		}
+		})
+	}
+}
+
+func same(t *testing.T, ns *lab.Namespace, b rules.Backend, c rules.Config, f rules.Flow) {
+	t.Helper()
+	got, err := trace.NFT(ns.FD(), f, nil)
+	if b != rules.BackendNFT {
+		got, err = trace.IPTables(ns.FD(), b, f)
+	}
+	if err != nil {
+		t.Fatalf("%+v: %v", f, err)
+	}
+	want, line := rules.Decide(c, f)
+	if v, known := got.Verdict(c, f); v != want || !known {
+		text, _ := c.MarshalJSON()
+		t.Fatalf("%s\nflow %+v\nthe walk: %s (%v)\nDecide: %s by %s", text, f, got, got.Steps, want, line)
 	}
 }
 

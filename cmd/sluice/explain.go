@@ -1,0 +1,273 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/backend"
+	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules/trace"
+)
+
+type explainOptions struct {
+	netns, dst, protocol string
+	uid, gid             uint32
+	mark, cgroup         string
+	sport                uint16
+	icmpType             uint8
+	in, out              string
+	output               string
+}
+
+func newExplainCommand() *cobra.Command {
+	var o explainOptions
+	config := &rulesConfig{}
+	c := &cobra.Command{
+		Use:   "explain --dst ADDRESS:PORT [--netns PATH] [--rules FILE] [flags]",
+		Short: "Say whether a connection is captured, and by which rule",
+		Long: `explain answers twice what becomes of the first packet of a connection: from the
+configuration, by the line of the precedence list that decides (docs/configuration.md),
+and from the kernel, by reading its rules back and walking the packet through them.
+Nothing is sent. The two must agree; where they do not, explain says so and what was
+changed, and the exit code is 1.
+
+With --netns the configuration is the one kept with the namespace's rules, or that of
+--rules. With --rules alone the kernel is not asked. The outgoing interface is the one
+that the namespace's routes choose, unless --out-if names it. --in-if is for what
+arrives from outside.`,
+		Example: `  sluice explain --netns web --dst 10.96.0.10:443
+  sluice explain --netns /proc/4242/ns/net --dst '[2001:db8::1]:443' --proto udp --uid 1000
+  sluice explain --rules rules.json --dst 192.0.2.7:22 -o json`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return runExplain(c, o, config) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.netns, "netns", "", "the namespace: a `PATH`, or a name of 'ip netns'")
+	f.StringVar(&config.file, "rules", "", "JSON `FILE` with the fields of the CNI configuration, or - for standard input")
+	f.StringVar(&config.rangesFile, "ranges-file", "", "what includeIPRanges auto stands for in --rules (`FILE`)")
+	f.StringVar(&o.dst, "dst", "", "where the connection goes to: `ADDRESS:PORT`")
+	f.StringVar(&o.protocol, "proto", "tcp", "tcp, udp, icmp, sctp, igmp or a protocol's number")
+	f.Uint32Var(&o.uid, "uid", 0, "user of the process")
+	f.Uint32Var(&o.gid, "gid", 0, "group of the process")
+	f.StringVar(&o.mark, "mark", "0", "mark of the packet")
+	f.StringVar(&o.cgroup, "cgroup", "", "cgroup of the process, a version 2 `PATH`")
+	f.Uint16Var(&o.sport, "sport", 0, "source port")
+	f.Uint8Var(&o.icmpType, "icmp-type", 0, "type of the ICMP message (default an echo request)")
+	f.StringVar(&o.in, "in-if", "", "the `INTERFACE` that it arrives by")
+	f.StringVar(&o.in, "src-if", "", "the same as --in-if")
+	f.StringVar(&o.out, "out-if", "", "the `INTERFACE` that it leaves by; lo for what stays")
+	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	return c
+}
+
+func runExplain(c *cobra.Command, o explainOptions, config *rulesConfig) error {
+	flow, err := o.flow()
+	if o.output != "text" && o.output != "json" {
+		err = errors.Join(err, fmt.Errorf("output %q: not known; use text or json", o.output))
+	}
+	if o.netns == "" && config.file == "" {
+		err = errors.Join(err, errors.New("flags --netns and --rules: one of them is needed"))
+	}
+	if err != nil {
+		return usage(err, "see 'sluice explain --help'")
+	}
+	e := &explanation{flow: flow}
+	if config.file != "" {
+		wanted, err := config.read(c)
+		if err != nil {
+			return err
+		}
+		e.config, e.source = &wanted, config.file
+	}
+	if o.netns == "" {
+		e.guessRoute()
+	} else if err := e.askKernel(o.netns); err != nil {
+		return err
+	}
+	e.decide()
+	if o.output == "json" {
+		err = writeJSON(c.OutOrStdout(), e.report())
+	} else {
+		err = e.print(c.OutOrStdout())
+	}
+	if err == nil && !e.agree() {
+		return exitCode(1)
+	}
+	return err
+}
+
+var protocols = map[string]rules.Protocol{"tcp": rules.TCP, "udp": rules.UDP, "icmp": rules.ICMP, "icmpv6": rules.ICMPv6, "sctp": rules.SCTP, "igmp": rules.IGMP}
+
+// flow is what the flags describe, with every mistake at once.
+func (o explainOptions) flow() (rules.Flow, error) {
+	f := rules.Flow{UID: o.uid, GID: o.gid, Cgroup: o.cgroup, SrcPort: o.sport, ICMPType: o.icmpType, InInterface: o.in, OutInterface: o.out}
+	var errs []error
+	var known bool
+	if f.Protocol, known = protocols[strings.ToLower(o.protocol)]; !known {
+		n, err := strconv.ParseUint(o.protocol, 10, 8)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--proto %q: not a protocol; use tcp, udp, icmp, sctp, igmp or a number up to 255", o.protocol))
+		}
+		f.Protocol = rules.Protocol(n)
+	}
+	mark, err := strconv.ParseUint(o.mark, 0, 32)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("--mark %q: not a packet mark; use a number, or hexadecimal such as 0x539", o.mark))
+	}
+	f.Mark = uint32(mark)
+	if err := o.destination(&f); err != nil {
+		errs = append(errs, err)
+	}
+	if f.Protocol == rules.ICMP && f.Dst.Is6() {
+		f.Protocol = rules.ICMPv6
+	}
+	if echo := map[rules.Protocol]uint8{rules.ICMP: 8, rules.ICMPv6: 128}[f.Protocol]; o.icmpType == 0 {
+		f.ICMPType = echo
+	}
+	return f, errors.Join(errs...)
+}
+
+func (o explainOptions) destination(f *rules.Flow) error {
+	if o.dst == "" {
+		return errors.New("flag --dst: is missing; give an address and a port, such as 1.2.3.4:443")
+	}
+	if to, err := netip.ParseAddrPort(o.dst); err == nil {
+		f.Dst, f.DstPort = to.Addr().Unmap().WithZone(""), to.Port()
+		return nil
+	}
+	addr, err := netip.ParseAddr(strings.Trim(o.dst, "[]"))
+	if err != nil {
+		return fmt.Errorf("--dst %q: not an address and port; write 1.2.3.4:443 or [2001:db8::1]:443 (names are not looked up)", o.dst)
+	}
+	if f.Protocol == rules.TCP || f.Protocol == rules.UDP {
+		return fmt.Errorf("--dst %q: has no port; write %s", o.dst, netip.AddrPortFrom(addr, 443))
+	}
+	f.Dst = addr.Unmap().WithZone("")
+	return nil
+}
+
+// explanation is both answers about one flow. What routes a connection to its server
+// is another question, for which it has room.
+type explanation struct {
+	flow    rules.Flow
+	verdict rules.Verdict
+
+	config *rules.Config // nil where there is none
+	source string        // where it is from
+	line   rules.Reason
+
+	backend rules.Backend // "" where the kernel was not asked or has no rules
+	asked   bool
+	kernel  trace.Result
+	found   rules.Verdict // the kernel's
+	nobody  bool          // it redirects to a port that the configuration does not name
+	notes   []string
+}
+
+// askKernel reads the namespace's rules and, unless there is one already, the
+// configuration that is kept with them.
+func (e *explanation) askKernel(name string) error {
+	ns, err := openNetns(name)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if err := e.route(ns); err != nil {
+		return err
+	}
+	found, err := backend.Installed(int(ns.Fd()))
+	if err != nil {
+		return err
+	}
+	e.asked, e.kernel = true, trace.Result{Fate: trace.Passes}
+	if len(found) == 0 {
+		e.notes = append(e.notes, "the namespace has no rules of sluice's")
+		return nil
+	}
+	if len(found) > 1 {
+		return fmt.Errorf("namespace %q: has rules of several backends: %s; 'sluice rules apply' leaves those of one", name, names(found))
+	}
+	b := found[0]
+	e.backend = b.Name()
+	stored, there, err := b.Stored(int(ns.Fd()))
+	switch {
+	case err != nil:
+		e.notes = append(e.notes, err.Error())
+	case there && e.config == nil:
+		e.config, e.source = &stored, "kept with the rules"
+	}
+	if e.kernel, err = e.walk(ns, b); err != nil {
+		return err
+	}
+	e.compare(ns, b)
+	return nil
+}
+
+func (e *explanation) walk(ns *os.File, b backend.Backend) (trace.Result, error) {
+	if b.Name() != rules.BackendNFT {
+		return trace.IPTables(int(ns.Fd()), b.Name(), e.flow)
+	}
+	var cgroups []uint64
+	if e.flow.Cgroup != "" {
+		var err error
+		if cgroups, err = nft.CgroupIDs(e.flow.Cgroup); err != nil {
+			return trace.Result{}, fmt.Errorf("--cgroup %q: %w", e.flow.Cgroup, err)
+		}
+	}
+	return trace.NFT(int(ns.Fd()), e.flow, cgroups)
+}
+
+// compare adds what Check says to a disagreement.
+func (e *explanation) compare(ns *os.File, b backend.Backend) {
+	e.decide()
+	if e.config == nil || e.agree() {
+		return
+	}
+	plan, err := rules.NewPlan(*e.config)
+	if err == nil {
+		err = b.Check(int(ns.Fd()), plan)
+	}
+	var drift rules.Drift
+	switch {
+	case errors.As(err, &drift):
+		e.notes = append(e.notes, drift...)
+	case err != nil:
+		e.notes = append(e.notes, err.Error())
+	}
+}
+
+// decide asks the configuration, and says the kernel's answer in its words.
+func (e *explanation) decide() {
+	words := rules.Default()
+	if e.config != nil {
+		words = *e.config
+		e.verdict, e.line = rules.Decide(words, e.flow)
+	}
+	if !e.asked {
+		return
+	}
+	var known bool
+	e.found, known = e.kernel.Verdict(words, e.flow)
+	e.nobody = !known
+	if e.config == nil {
+		e.verdict = e.found
+	}
+}
+
+// agree: with one answer only there is nothing to disagree with.
+func (e *explanation) agree() bool {
+	switch {
+	case e.nobody:
+		return false
+	case e.backend != "" && e.config == nil:
+		return false // rules whose configuration cannot be read
+	}
+	return !e.asked || e.config == nil || e.found == e.verdict
+}
