@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
@@ -23,6 +25,7 @@ import (
 
 type execOptions struct {
 	include, exclude string
+	rangesFile       string // what include auto stands for
 	accessLog, log   string
 }
 
@@ -64,6 +67,7 @@ for it.`,
 	f := c.Flags()
 	f.SetInterspersed(false) // flags after the command are the command's
 	f.StringVar(&o.include, "include-ip-ranges", "*", "`LIST` of destinations that are governed; others are relayed untouched")
+	f.StringVar(&o.rangesFile, "ranges-file", rangesfile.DefaultPath, "what --include-ip-ranges auto stands for, as 'sluice cidr --write' `FILE` wrote it")
 	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "`LIST` of destinations that are relayed untouched although included")
 	f.StringVar(&o.accessLog, "access-log", "off", "where a JSON line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.log, "log", "off", "where the proxy's own messages go: a `FILE`, - for standard error, or off; errors are always on standard error")
@@ -147,6 +151,10 @@ func (o execOptions) governed(warnings io.Writer) (func(netip.AddrPort) bool, er
 	}
 	if err := errors.Join(append(errs, c.Validate())...); err != nil {
 		return nil, err
+	}
+	c, _, err := c.Resolve(func() (cidr.List, error) { return rangesfile.Read(o.rangesFile, time.Now()) })
+	if err != nil {
+		return nil, errors.New(strings.ReplaceAll(err.Error(), "includeIPRanges", "--include-ip-ranges"))
 	}
 	if o.include == "*" && o.exclude == "" {
 		return nil, nil
