@@ -23,6 +23,7 @@ lint: ## gofmt, go vet and staticcheck
 	@scripts/lint.sh
 
 bench: ## benchmarks of the rules, the resources and the data path; the plugin against its bars
+	@scripts/needs.sh nft iptables-nft-restore iptables-legacy-restore
 	go test -run '^$$' -bench . -benchmem ./rules/... ./mesh/... ./proxy/...
 	go test -run '^$$' -bench . -benchtime 30x ./cmd/sluice-cni
 
@@ -32,6 +33,7 @@ fuzz: ## every fuzz target for FUZZTIME (1m) each
 
 PAIRS ?= 20000
 oracle: ## the long run of the rules' property test: PAIRS (20000) configs and flows
+	@scripts/needs.sh iptables-nft-restore iptables-legacy-restore
 	go test -count=1 -timeout 60m -run TestTheKernelDecidesAsDecideDoes -v ./rules/nft ./rules/iptables -args -pairs $(PAIRS)
 
 clean: ## remove what was built

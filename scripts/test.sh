@@ -8,15 +8,10 @@ cd "$(dirname "$0")/.."
 
 has() { command -v "$1" >/dev/null; }
 compiler() { has "${CC:-gcc}" || has clang; }
-iptables() { has iptables-nft-restore && has iptables-legacy-restore; }
 
-missing=()
-compiler || missing+=(gcc libc6-dev)
-iptables || missing+=(iptables)
-if [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" = 0 ] && has apt-get; then
-	echo "installing ${missing[*]}"
-	apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y "${missing[@]}" >/dev/null
-fi
+needed=(iptables-nft-restore iptables-legacy-restore)
+compiler || needed+=(gcc)
+scripts/needs.sh "${needed[@]}"
 
 race=()
 if compiler; then
