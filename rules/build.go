@@ -161,13 +161,14 @@ func (b builder) sets() []Set {
 
 // destinationSets are those that say where a packet goes to.
 func destinationSets(c Config) []Set {
+	included := c.included()
 	out := []Set{
 		{Name: setExcludePorts, Type: SetPort, Ports: c.ExcludeOutboundPorts},
 		{Name: setIncludePorts, Type: SetPort, Ports: c.IncludeOutboundPorts},
 		{Name: setExclude4, Type: SetIPv4, Addresses: c.ExcludeIPRanges.Ranges4()},
 		{Name: setExclude6, Type: SetIPv6, Addresses: c.ExcludeIPRanges.Ranges6()},
-		{Name: setInclude4, Type: SetIPv4, Addresses: c.IncludeIPRanges.Ranges4()},
-		{Name: setInclude6, Type: SetIPv6, Addresses: c.IncludeIPRanges.Ranges6()},
+		{Name: setInclude4, Type: SetIPv4, Addresses: included.Ranges4()},
+		{Name: setInclude6, Type: SetIPv6, Addresses: included.Ranges6()},
 	}
 	if c.DNSCapture {
 		out = append(out,

@@ -119,11 +119,11 @@ func matchesDestination(c Config, f Flow, line Reason) bool {
 	case ReasonIncludedPort:
 		return f.Protocol == TCP && c.IncludeOutboundPorts.Contains(f.DstPort)
 	case ReasonIncludedRange:
-		return f.Protocol == TCP && c.IncludeIPRanges.Contains(f.Dst)
+		return f.Protocol == TCP && c.includes(f.Dst)
 	case ReasonHousekeeping:
 		return housekeeping(f)
 	case ReasonNonTCP:
-		return c.NonTCP == NonTCPReject && c.IncludeIPRanges.Contains(f.Dst)
+		return c.NonTCP == NonTCPReject && c.includes(f.Dst)
 	}
 	return true
 }

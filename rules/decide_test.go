@@ -59,6 +59,12 @@ func TestDecideAnswersWhatAPersonWouldAsk(t *testing.T) {
 		{"no ranges", `"includeIPRanges":""`, to(rules.TCP, "10.1.2.3", 80), rules.Direct, rules.ReasonHousekeeping},
 		{"the mark", `"exemption":"mark","exemptMark":"0x539"`, with(to(rules.TCP, "10.1.2.3", 80), func(f *rules.Flow) { f.Mark = 0x539 }), rules.Direct, rules.ReasonExempt},
 		{"another mark", `"exemption":"mark","exemptMark":"0x539"`, with(to(rules.TCP, "10.1.2.3", 80), func(f *rules.Flow) { f.Mark = 1 }), rules.ToProxy, rules.ReasonIncludedRange},
+		{"a virtual address", `"includeIPRanges":"10.0.0.0/8","dnsCapture":true`, to(rules.TCP, "240.240.3.4", 5432), rules.ToProxy, rules.ReasonIncludedRange},
+		{"a virtual IPv6 address", `"includeIPRanges":"","dnsCapture":true`, to(rules.TCP, "2001:2::304", 5432), rules.ToProxy, rules.ReasonIncludedRange},
+		{"QUIC to a virtual address", `"includeIPRanges":"","dnsCapture":true`, to(rules.UDP, "240.240.3.4", 443), rules.Refused, rules.ReasonNonTCP},
+		{"beside the virtual addresses", `"includeIPRanges":"","dnsCapture":true`, to(rules.TCP, "240.241.0.1", 5432), rules.Direct, rules.ReasonHousekeeping},
+		{"a virtual address, excluded", `"dnsCapture":true,"excludeIPRanges":"240.0.0.0/4"`, to(rules.TCP, "240.240.3.4", 5432), rules.Direct, rules.ReasonExcludedRange},
+		{"the range without DNS capture", `"includeIPRanges":"10.0.0.0/8"`, to(rules.TCP, "240.240.3.4", 5432), rules.Direct, rules.ReasonHousekeeping},
 		{"uid 1337, never named", `"includeIPRanges":"*"`, with(to(rules.TCP, "10.1.2.3", 80), func(f *rules.Flow) { f.UID, f.GID = 1337, 1337 }), rules.ToProxy, rules.ReasonIncludedRange},
 	} {
 		verdict, reason := rules.Decide(parse(t, "{"+tc.config+"}"), tc.flow)

@@ -194,7 +194,7 @@ func (c *Config) UnmarshalJSON(data []byte) error {
 func (c Config) Hash() string {
 	c = c.canonical()
 	named := namedAddresses(c).Merged()
-	c.IncludeIPRanges = c.IncludeIPRanges.Merged()
+	c.IncludeIPRanges = c.included().Merged()
 	data, err := c.MarshalJSON()
 	if err != nil {
 		panic("rules: a string that is no JSON: " + err.Error())

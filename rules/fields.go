@@ -103,7 +103,7 @@ func proxyFields() []Field {
 	return []Field{
 		scalarField("outboundPort", "Where the proxy receives captured TCP, on the loopback address.", "15001",
 			port(func(c *Config) *uint16 { return &c.OutboundPort })),
-		scalarField("dnsCapture", "Whether DNS (UDP and TCP to port 53) goes to dnsPort.", "true",
+		scalarField("dnsCapture", "Whether DNS (UDP and TCP to port 53) goes to dnsPort, and TCP to the DNS proxy's virtual addresses to outboundPort.", "true",
 			setter{setDNSCapture, func(c Config) string { return strconv.FormatBool(c.DNSCapture) }}),
 		scalarField("dnsPort", "Where captured DNS is received, UDP and TCP, on the loopback address.", "15053",
 			port(func(c *Config) *uint16 { return &c.DNSPort })),

@@ -65,9 +65,9 @@ func Precedence() []Line {
 		{ReasonIncludedInboundPort, "included inbound port", "TCP that arrives for one of includeInboundPorts", ToInbound},
 		{ReasonInbound, "inbound", "anything else that arrives", Direct},
 		{ReasonIncludedPort, "included port", "TCP sent to one of includeOutboundPorts", ToProxy},
-		{ReasonIncludedRange, "included range", "TCP sent to an address in includeIPRanges", ToProxy},
+		{ReasonIncludedRange, "included range", "TCP sent to an address in includeIPRanges, or in the virtual ranges when dnsCapture is on", ToProxy},
 		{ReasonHousekeeping, "housekeeping", "other TCP, UDP to port 53, DHCP, IGMP, ICMP other than echo (neighbour discovery, path MTU, MLD), replies", Direct},
-		{ReasonNonTCP, "non-TCP", "anything else sent to an address in includeIPRanges, when nonTCP is reject", Refused},
+		{ReasonNonTCP, "non-TCP", "anything else sent to such an address, when nonTCP is reject", Refused},
 		{ReasonOther, "other", "everything else", Direct},
 	}
 }

@@ -120,7 +120,10 @@ func (e *explanation) because() string {
 	c, f := e.config, e.flow
 	switch e.line {
 	case rules.ReasonIncludedRange, rules.ReasonNonTCP:
-		return rangeOf("includeIPRanges", c.IncludeIPRanges, f.Dst)
+		if text := rangeOf("includeIPRanges", c.IncludeIPRanges, f.Dst); text != "" {
+			return text
+		}
+		return rangeOf("virtual range", rules.VirtualRanges(), f.Dst)
 	case rules.ReasonExcludedRange:
 		return rangeOf("excludeIPRanges", c.ExcludeIPRanges, f.Dst)
 	case rules.ReasonDNS:
