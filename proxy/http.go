@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 
-	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http1"
 )
 
@@ -202,14 +200,6 @@ func appendHost(dst, authority []byte) []byte {
 	return dst
 }
 
-// decision is what the snapshot says about a request: a cluster to send it to,
-// or a reply when its status is not zero.
-type decision struct {
-	localReply
-	cluster *mesh.Cluster
-	timeout time.Duration
-}
-
 // route decides about the request under way.
 func (h *httpConn) route(st *state) decision {
 	r := &h.req
@@ -219,64 +209,10 @@ func (h *httpConn) route(st *state) decision {
 	case http1.Asterisk:
 		return refusal(404, "-", "absolute_path_rejected")
 	}
-	var vh *mesh.VirtualHost
-	if l := st.view.Listener(h.c.dst.Port()); l != nil && len(h.host) > 0 {
-		vh = l.MatchHTTP(h.host)
-	}
-	if vh == nil {
-		return h.unregistered(st)
-	}
-	route := vh.Match(requestView{h})
-	if route == nil {
-		return refusal(404, "NR", "route_not_found")
-	}
-	h.entry.route = route.Name
-	cluster := pickCluster(route.Destinations, h.c.server.random())
-	h.entry.cluster = cluster.Name
-	switch {
-	case cluster.Unknown:
-		return refusal(503, "NC", "cluster_not_found")
-	case len(r.UpgradeTo) > 0 && !h.upgrading && !http1.EqualFold(r.UpgradeTo, "h2c"):
-		d := refusal(403, "-", "upgrade_failed")
+	d := h.c.decide(st, h.host, requestView{h}, &h.entry)
+	if d.status == 0 && d.cluster != passthrough && len(r.UpgradeTo) > 0 && !h.upgrading && !http1.EqualFold(r.UpgradeTo, "h2c") {
+		d = refusal(403, "-", "upgrade_failed")
 		d.close = true
-		return d
 	}
-	return decision{cluster: cluster, timeout: route.Timeout}
-}
-
-// unregistered decides about a host that nobody registers on this port.
-func (h *httpConn) unregistered(st *state) decision {
-	if st.view.Policy == mesh.AllowAny {
-		h.entry.route, h.entry.cluster = "allow_any", passthrough.Name
-		return decision{cluster: passthrough}
-	}
-	h.entry.route, h.entry.cluster = "block_all", blackHole
-	return refusal(502, "-", "direct_response")
-}
-
-func refusal(status int, flags, details string) decision {
-	return decision{localReply: localReply{status: status, flags: flags, details: details}}
-}
-
-// asked is what this request wants of an endpoint.
-func (h *httpConn) asked(c *mesh.Cluster) asked {
-	a := asked{dst: h.c.dst}
-	switch {
-	case c.Resolution == mesh.ResolveNone && c != passthrough && isAddress(h.host, c):
-		// An entry's address as Host: there is no name to resolve.
-	case len(c.Host) > 0 && c.Host[0] == '*':
-		a.name = string(h.host)
-	default:
-		a.name = c.Host
-	}
-	return a
-}
-
-// isAddress reports a Host that is one of the cluster's addresses, not a name.
-func isAddress(host []byte, c *mesh.Cluster) bool {
-	if len(c.Addresses) == 0 || len(host) == 0 || !('0' <= host[len(host)-1] && host[len(host)-1] <= '9') {
-		return false
-	}
-	_, err := netip.ParseAddr(string(host))
-	return err == nil
+	return d
 }

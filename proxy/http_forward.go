@@ -35,7 +35,7 @@ func (h *httpConn) forward(st *state, d decision, start time.Time) bool {
 // acquire gets a connection: an idle one where there is one, else a new one,
 // with Envoy's default retries. try counts over the whole request.
 func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try *int) (*upstreamConn, *localReply) {
-	a := h.asked(c)
+	a := h.c.askedFor(c, h.host)
 	key := poolKey{sni: sniFor(c, a)}
 	turn := u.turn.Add(1) - 1
 	// The usual case first: a context with a deadline costs four allocations.
@@ -53,7 +53,7 @@ func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try
 	}
 	for {
 		if key.addr, err = h.c.server.endpoint(ctx, c, a, turn); err != nil {
-			return nil, h.connectFailure(err, ctx, *try)
+			return nil, connectFailure(&h.entry, err, ctx, *try)
 		}
 		if up := u.take(key); up != nil {
 			return up, nil
@@ -64,7 +64,7 @@ func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try
 		}
 		h.entry.upstreamHost = key.addr
 		if *try++; *try >= connectTries || ctx.Err() != nil {
-			return nil, h.connectFailure(err, ctx, *try)
+			return nil, connectFailure(&h.entry, err, ctx, *try)
 		}
 		h.c.server.backOff(*try)
 		turn = u.turn.Add(1) - 1
@@ -79,8 +79,8 @@ var noWait = func() context.Context {
 }()
 
 // connectFailure is the reply to a request that reached no endpoint.
-func (h *httpConn) connectFailure(err error, ctx context.Context, tries int) *localReply {
-	h.entry.failure = err
+func connectFailure(e *entry, err error, ctx context.Context, tries int) *localReply {
+	e.failure = err
 	var ce *connectError
 	switch {
 	case ctx.Err() != nil:
@@ -93,7 +93,7 @@ func (h *httpConn) connectFailure(err error, ctx context.Context, tries int) *lo
 		} else {
 			r.body = resetBody + "reset reason: " + ce.reason()
 		}
-		h.entry.transportFailure = ce.reason()
+		e.transportFailure = ce.reason()
 		return r
 	case errors.Is(err, errNotItsName):
 		return &localReply{status: 502, flags: "-", details: "destination_not_of_name"}

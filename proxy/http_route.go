@@ -1,0 +1,76 @@
+package proxy
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// decision is what the snapshot says about a request: a cluster to send it to,
+// or a reply when its status is not zero.
+type decision struct {
+	localReply
+	cluster *mesh.Cluster
+	timeout time.Duration
+}
+
+// decide finds the route of a request, of whatever version of HTTP, and notes it
+// in its entry. host is lower case, without port and trailing dot.
+func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) decision {
+	var vh *mesh.VirtualHost
+	if l := st.view.Listener(c.dst.Port()); l != nil && len(host) > 0 {
+		vh = l.MatchHTTP(host)
+	}
+	if vh == nil {
+		return unregistered(st, e)
+	}
+	route := vh.Match(r)
+	if route == nil {
+		return refusal(404, "NR", "route_not_found")
+	}
+	e.route = route.Name
+	cluster := pickCluster(route.Destinations, c.server.random())
+	e.cluster = cluster.Name
+	if cluster.Unknown {
+		return refusal(503, "NC", "cluster_not_found")
+	}
+	return decision{cluster: cluster, timeout: route.Timeout}
+}
+
+// unregistered decides about a host that nobody registers on this port.
+func unregistered(st *state, e *entry) decision {
+	if st.view.Policy == mesh.AllowAny {
+		e.route, e.cluster = "allow_any", passthrough.Name
+		return decision{cluster: passthrough}
+	}
+	e.route, e.cluster = "block_all", blackHole
+	return refusal(502, "-", "direct_response")
+}
+
+func refusal(status int, flags, details string) decision {
+	return decision{localReply: localReply{status: status, flags: flags, details: details}}
+}
+
+// askedFor is what a request with that host wants of an endpoint.
+func (c *connection) askedFor(cluster *mesh.Cluster, host []byte) asked {
+	a := asked{dst: c.dst}
+	switch {
+	case cluster.Resolution == mesh.ResolveNone && cluster != passthrough && isAddress(host, cluster):
+		// An entry's address as Host: there is no name to resolve.
+	case len(cluster.Host) > 0 && cluster.Host[0] == '*':
+		a.name = string(host)
+	default:
+		a.name = cluster.Host
+	}
+	return a
+}
+
+// isAddress reports a Host that is one of the cluster's addresses, not a name.
+func isAddress(host []byte, c *mesh.Cluster) bool {
+	if len(c.Addresses) == 0 || len(host) == 0 || !('0' <= host[len(host)-1] && host[len(host)-1] <= '9') {
+		return false
+	}
+	_, err := netip.ParseAddr(string(host))
+	return err == nil
+}
