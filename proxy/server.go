@@ -36,7 +36,8 @@ type Config struct {
 	Dial func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error)
 	// OriginalDst says where a redirected connection was going; default SO_ORIGINAL_DST.
 	OriginalDst func(*net.TCPConn) (netip.AddrPort, error)
-	// Resolver looks names up; default the machine's own configuration.
+	// Resolver looks names up; default the machine's own configuration. Serve runs it;
+	// servers may share one.
 	Resolver *dns.Resolver
 	// AccessLog receives a JSON line per request or connection; nil: none.
 	AccessLog io.Writer
@@ -130,6 +131,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	housekeeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { s.pools.sweep(housekeeping) })
+	background.Go(func() { s.cfg.Resolver.Run(housekeeping) })
 	if s.access != nil {
 		background.Go(func() { s.access.flush(housekeeping) })
 	}

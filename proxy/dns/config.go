@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -99,6 +100,22 @@ func readHosts(path string) hosts {
 }
 
 func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
+// files are the two that a lookup reads, with a lock of their own: a slow disk must
+// not hold up those who need none of them.
+type files struct {
+	mu       sync.Mutex
+	settings watched[settings]
+	hosts    watched[hosts]
+}
+
+// get returns the settings and what the hosts file says of a name.
+func (f *files) get(name string) (settings, []netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	return f.settings.get(now), f.hosts.get(now)[name]
+}
 
 // watched is a file's parsed content, read again when the file has changed. The
 // look is at most once a second: it is on the path of a cache miss only.

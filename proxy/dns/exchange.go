@@ -53,80 +53,62 @@ func over(ctx context.Context, client dns.Client, q *dns.Msg, server string) (*d
 	return m, nil
 }
 
-// answer is what a lookup found.
-type answer struct {
-	addrs []netip.Addr
-	ttl   time.Duration
-}
-
 // ask looks the name up as it is, then, for a name of one label, under the
 // search domains. A name with a dot is taken as complete: what an operator
-// registers is a full name, whatever ndots the pod has.
-func (r *Resolver) ask(ctx context.Context, conf settings, name string) (answer, error) {
-	got, err := r.both(ctx, conf, name)
-	if err == nil || strings.Contains(name, ".") {
-		return got, err
+// registers is a full name, whatever ndots the pod has. early is told what there
+// is when one half is slow.
+func (r *Resolver) ask(ctx context.Context, conf settings, name string, early func(found)) found {
+	got := r.both(ctx, conf, name, early)
+	if got.some() || strings.Contains(name, ".") {
+		return got
 	}
 	for _, domain := range conf.search {
-		under, underErr := r.both(ctx, conf, name+"."+canonical(domain))
-		if underErr == nil {
-			return under, nil
+		under := r.both(ctx, conf, name+"."+canonical(domain), early)
+		if under.some() {
+			return under
 		}
-		if !errors.Is(underErr, ErrNotFound) {
-			err = underErr
+		if got.four.notFound() && got.six.notFound() {
+			got = under // a failure, if any, is what the caller should hear of
 		}
 	}
-	return answer{}, err
+	return got
 }
+
+// some says that there are addresses.
+func (f found) some() bool { return f.four.err == nil || f.six.err == nil }
 
 // resolutionDelay is how long an IPv4 answer waits for the IPv6 one: some servers
 // never answer AAAA (RFC 8305 §3 has the same idea the other way round).
 const resolutionDelay = 200 * time.Millisecond
 
-// both asks for A and AAAA at one time. One family with addresses is enough.
-func (r *Resolver) both(ctx context.Context, conf settings, name string) (answer, error) {
-	type result struct {
-		answer
-		err error
+// both asks for A and AAAA at one time. early is called when A has come and AAAA
+// takes its time.
+func (r *Resolver) both(ctx context.Context, conf settings, name string, early func(found)) found {
+	four, six := make(chan result, 1), make(chan result, 1)
+	go func() { four <- r.family(ctx, conf, name, dns.TypeA) }()
+	go func() { six <- r.family(ctx, conf, name, dns.TypeAAAA) }()
+	got := found{four: <-four}
+	if got.four.err == nil {
+		slow := time.NewTimer(resolutionDelay)
+		defer slow.Stop()
+		select {
+		case got.six = <-six:
+			return got
+		case <-slow.C:
+			early(found{four: got.four, six: result{err: errPending}})
+		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	six := make(chan result, 1)
-	go func() {
-		a, err := r.family(ctx, conf, name, dns.TypeAAAA)
-		six <- result{a, err}
-	}()
-	a4, err4 := r.family(ctx, conf, name, dns.TypeA)
-	if len(a4.addrs) > 0 {
-		late := time.AfterFunc(resolutionDelay, cancel)
-		defer late.Stop()
-	}
-	r6 := <-six
-	both := answer{addrs: append(a4.addrs, r6.addrs...)}
-	switch {
-	case len(a4.addrs) > 0 && len(r6.addrs) > 0:
-		both.ttl = min(a4.ttl, r6.ttl)
-	case len(a4.addrs) > 0:
-		both.ttl = a4.ttl
-	case len(r6.addrs) > 0:
-		both.ttl = r6.ttl
-	case err4 != nil && !errors.Is(err4, ErrNotFound):
-		return answer{}, fmt.Errorf("look up %s: %w", name, err4)
-	case r6.err != nil && !errors.Is(r6.err, ErrNotFound):
-		return answer{}, fmt.Errorf("look up %s: %w", name, r6.err)
-	default:
-		return answer{}, fmt.Errorf("look up %s: %w", name, ErrNotFound)
-	}
-	return both, nil
+	got.six = <-six
+	return got
 }
 
 // family asks every server in turn, as often as resolv.conf says.
-func (r *Resolver) family(ctx context.Context, conf settings, name string, qtype uint16) (answer, error) {
+func (r *Resolver) family(ctx context.Context, conf settings, name string, qtype uint16) result {
 	var last error
 	for range conf.attempts {
 		for _, server := range conf.servers {
 			if err := ctx.Err(); err != nil {
-				return answer{}, err
+				return result{err: fmt.Errorf("look up %s: %w", name, err)}
 			}
 			try, cancel := context.WithTimeout(ctx, conf.timeout)
 			// A fresh message each time: its random ID must not be used twice.
@@ -140,14 +122,18 @@ func (r *Resolver) family(ctx context.Context, conf settings, name string, qtype
 			}
 			switch m.Rcode {
 			case dns.RcodeSuccess:
-				return addresses(m, qtype)
+				got := addresses(m, qtype)
+				if got.err != nil {
+					got.err = fmt.Errorf("look up %s: %w", name, got.err)
+				}
+				return got
 			case dns.RcodeNameError:
-				return answer{}, ErrNotFound
+				return result{err: fmt.Errorf("look up %s: %w", name, ErrNotFound)}
 			}
 			last = fmt.Errorf("server %s answered %s", server, dns.RcodeToString[m.Rcode])
 		}
 	}
-	return answer{}, last
+	return result{err: fmt.Errorf("look up %s: %w", name, last)}
 }
 
 // plain shortens a network error to what went wrong: the server is named already.
@@ -167,8 +153,8 @@ func plain(err error) error {
 
 // addresses reads the records of one type, following whatever CNAME chain the
 // server put before them; the TTL is the smallest of the chain.
-func addresses(m *dns.Msg, qtype uint16) (answer, error) {
-	var a answer
+func addresses(m *dns.Msg, qtype uint16) result {
+	var a result
 	ttl := uint32(1<<31 - 1)
 	for _, rr := range m.Answer {
 		ttl = min(ttl, rr.Header().Ttl)
@@ -187,8 +173,8 @@ func addresses(m *dns.Msg, qtype uint16) (answer, error) {
 		}
 	}
 	if len(a.addrs) == 0 {
-		return answer{}, ErrNotFound
+		return result{err: ErrNotFound}
 	}
 	a.ttl = time.Duration(ttl) * time.Second
-	return a, nil
+	return a
 }
