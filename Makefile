@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## static bin/sluice and bin/sluice-cni, and the reference CNI plugins in bin/cni
 	@echo "building bin/sluice and bin/sluice-cni"
@@ -26,6 +26,12 @@ bench: ## benchmarks of the rules, the resources and the data path; the plugin a
 	@scripts/needs.sh nft iptables-nft-restore iptables-legacy-restore
 	go test -run '^$$' -bench . -benchmem ./rules/... ./mesh/... ./proxy/...
 	go test -run '^$$' -bench . -benchtime 30x ./cmd/sluice-cni
+	@$(MAKE) --no-print-directory bench-proxies
+
+BENCH_ARGS ?=
+bench-proxies: ## the data path beside HAProxy and nginx (BENCH_ARGS="-jobs http"; -jobs help lists them)
+	@scripts/needs.sh haproxy nginx nginx-stream h2load
+	go run ./bench $(BENCH_ARGS)
 
 FUZZTIME ?= 1m
 fuzz: ## every fuzz target for FUZZTIME (1m) each
@@ -39,4 +45,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test lint bench fuzz oracle clean
+.PHONY: help build demo test lint bench bench-proxies fuzz oracle clean

@@ -17,7 +17,7 @@ var floors = map[string]int{
 	"internal": 0, "cidr": 0, "mesh": 0, "vip": 0,
 	"rules": 1, "proxy": 1,
 	"plugin": 2, "sandbox": 2, "demo": 2,
-	"cmd": 3, "e2e": 4, "": 5,
+	"cmd": 3, "e2e": 4, "bench": 4, "": 5,
 }
 
 type listed struct {

@@ -9,13 +9,23 @@ package_of() {
 	gcc) echo gcc libc6-dev ;;
 	iptables-nft-restore | iptables-legacy-restore) echo iptables ;;
 	nft) echo nftables ;;
+	nginx) echo nginx-light ;;
+	nginx-stream) echo libnginx-mod-stream ;;
+	h2load) echo nghttp2-client ;;
 	*) echo "$1" ;;
+	esac
+}
+
+present() {
+	case "$1" in
+	nginx-stream) [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
+	*) command -v "$1" >/dev/null ;;
 	esac
 }
 
 missing=()
 for program in "$@"; do
-	if ! command -v "$program" >/dev/null; then
+	if ! present "$program"; then
 		read -ra packages <<<"$(package_of "$program")"
 		missing+=("${packages[@]}")
 	fi
