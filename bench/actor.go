@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/sluice-cni/sluice/internal/lab"
 	"golang.org/x/sys/unix"
@@ -49,8 +50,13 @@ func startActor(in *lab.Namespace, role string, cpu int, args any) (*actor, erro
 	return a, in.Start(cmd)
 }
 
+// patience bounds the wait for an actor's word; what it waits for may never come.
+const patience = 20 * time.Second
+
 // hear reads the actor's next line into v.
 func (a *actor) hear(v any) error {
+	late := time.AfterFunc(patience, func() { a.cmd.Process.Kill() })
+	defer late.Stop()
 	line, err := a.out.ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("%s ended early", a.cmd.Env[len(a.cmd.Env)-2])
