@@ -34,6 +34,9 @@ func (s *Snapshot) Resources() []*Resource { return s.resources }
 type Workload struct {
 	Namespace string // default "default"
 	Labels    map[string]string
+	// Name and Pod are for logs and metrics; they decide nothing.
+	Name string // of what owns the pod, a Deployment for instance; "" unknown
+	Pod  string // "" unknown
 }
 
 // OutboundPolicy says what happens to a destination no resource registers

@@ -1,0 +1,49 @@
+package mesh
+
+// Clusters lists every cluster that a route of the view leads to, each once, in
+// no order. It walks the whole view.
+func (v *View) Clusters() []*Cluster {
+	seen := make(map[*Cluster]struct{})
+	var all []*Cluster
+	add := func(destinations []WeightedCluster) {
+		for _, d := range destinations {
+			if _, known := seen[d.Cluster]; !known {
+				seen[d.Cluster] = struct{}{}
+				all = append(all, d.Cluster)
+			}
+		}
+	}
+	for _, l := range v.listeners {
+		l.eachHTTPRoute(func(r *HTTPRoute) { add(r.Destinations) })
+		l.eachTCPRoute(func(r *TCPRoute) { add(r.Destinations) })
+	}
+	return all
+}
+
+func (l *Listener) eachHTTPRoute(f func(*HTTPRoute)) {
+	for _, hosts := range []map[string]*VirtualHost{l.hosts, l.wildcards} {
+		for _, vh := range hosts {
+			for _, route := range vh.Routes {
+				f(route)
+			}
+		}
+	}
+}
+
+func (l *Listener) eachTCPRoute(f func(*TCPRoute)) {
+	for _, names := range []map[string][]nameRoute{l.names, l.suffixes} {
+		for _, routes := range names {
+			for _, r := range routes {
+				f(r.route)
+			}
+		}
+	}
+	for _, table := range []*prefixTable{&l.helloByIP, &l.tcpByIP, &l.anyByIP} {
+		for _, r := range table.routes {
+			f(r)
+		}
+	}
+	for _, r := range l.tcpByName {
+		f(r)
+	}
+}
