@@ -1,219 +1,144 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"io"
-	"net/netip"
-	"strconv"
+	"log/slog"
 	"sync"
 	"time"
-	"unicode/utf8"
 )
 
-// entry is one line of the access log, and what is known of a request or
-// connection while it lasts.
-type entry struct {
-	start    time.Time
-	protocol string // http, tls or tcp
+// AccessLogFormat is how a line of the access log is written.
+type AccessLogFormat uint8
 
-	method, path, authority []byte // reused from request to request
-	serverName              string
+const (
+	// AccessLogJSON has Istio's keys, Envoy's operators in snake case.
+	AccessLogJSON AccessLogFormat = iota
+	// AccessLogText is Istio's default line.
+	AccessLogText
+)
 
-	status           int
-	flags, details   string
-	transportFailure string
-	received, sent   int64
-	serviceTime      time.Duration
-
-	source, destination         netip.AddrPort
-	upstreamHost, upstreamLocal netip.AddrPort
-	cluster, route              string
-	failure                     error // what the operator should read, beyond the flags
-}
-
-// reset makes e ready for another request, keeping its memory.
-func (e *entry) reset(protocol string, start time.Time, c *connection) {
-	*e = entry{
-		method: e.method[:0], path: e.path[:0], authority: e.authority[:0],
-		protocol: protocol, start: start, source: c.src, destination: c.dst,
-	}
-}
-
-// entry begins the line of a connection that carries opaque bytes.
-func (c *connection) entry(protocol string) *entry {
-	e := &entry{}
-	e.reset(protocol, time.Now(), c)
-	return e
-}
-
-// fail notes why no endpoint was reached.
-func (e *entry) fail(err error) {
-	e.failure = err
-	e.flags, e.details = "UF", err.Error()
-}
-
-// record logs what an operator must see and writes the access log's line.
-func (s *Server) record(e *entry) {
-	if e.cluster == blackHole {
-		s.log.Info("refused: not registered", "protocol", e.protocol, "host", e.host(), "destination", e.destination,
-			"source", e.source, "hint", "register it with a ServiceEntry for this host and port, or set --outbound-policy ALLOW_ANY")
-	}
-	if errors.Is(e.failure, errNotItsName) {
-		s.log.Info("refused: the destination is not an address of the registered name", "protocol", e.protocol,
-			"host", e.host(), "cluster", e.cluster, "destination", e.destination, "source", e.source,
-			"hint", "list the address under spec.addresses of the ServiceEntry if it belongs to the service")
-	} else if e.failure != nil {
-		s.log.Warn("upstream failed", "protocol", e.protocol, "host", e.host(), "cluster", e.cluster,
-			"upstream", e.upstreamHost, "destination", e.destination, "error", e.failure)
-	}
-	if s.access != nil {
-		s.access.write(e)
-	}
-}
-
-func (e *entry) host() string {
-	if e.serverName != "" {
-		return e.serverName
-	}
-	return string(e.authority)
-}
-
-// accessLog collects lines and writes them out in batches.
+// accessLog collects lines and writes them out in batches. Requests only ever
+// append to memory: a full disk or a reader that is too slow costs lines, which
+// are counted, never time.
 type accessLog struct {
-	out io.Writer
+	out    io.Writer
+	format func([]byte, *entry, time.Time) []byte
+	log    *slog.Logger
+	lost   func(lines int64)
 
-	mu  sync.Mutex
-	buf []byte
+	mu      sync.Mutex
+	buf     []byte
+	dropped int64         // lines that found no room since the last batch
+	full    chan struct{} // a batch is worth writing now
+
+	spare  []byte // the rest is the writer's
+	torn   bool   // the last line written is not whole
+	failed bool   // the last write failed, and that was said
 }
 
 const (
 	accessFlushEvery = 100 * time.Millisecond
 	accessFlushAt    = 64 << 10
+	accessKeep       = 4 << 20 // bytes that wait for a slow reader
+	accessGrace      = 2 * time.Second
 )
 
-func newAccessLog(out io.Writer) *accessLog { return &accessLog{out: out} }
+func newAccessLog(out io.Writer, format AccessLogFormat, log *slog.Logger, lost func(int64)) *accessLog {
+	l := &accessLog{out: out, format: appendJSON, log: log, lost: lost, full: make(chan struct{}, 1)}
+	if format == AccessLogText {
+		l.format = appendTextLine
+	}
+	return l
+}
 
-func (l *accessLog) write(e *entry) {
-	now := time.Now()
+func (l *accessLog) write(e *entry, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.buf = appendEntry(l.buf, e, now)
+	if len(l.buf) >= accessKeep {
+		l.dropped++
+		return
+	}
+	l.buf = l.format(l.buf, e, now)
 	if len(l.buf) >= accessFlushAt {
-		l.flushLocked()
+		select {
+		case l.full <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// flush writes what was collected, until ctx ends.
+// flush writes what was collected until ctx ends, then what is left. A reader
+// that does not read cannot hold it up for longer than accessGrace: the one
+// write that waits for it is left to its fate.
 func (l *accessLog) flush(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.batches(ctx)
+	}()
+	<-ctx.Done()
+	late := time.NewTimer(accessGrace)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+		l.log.Warn("the access log's reader does not read; what it has not read is lost")
+	}
+}
+
+func (l *accessLog) batches(ctx context.Context) {
 	tick := time.NewTicker(accessFlushEvery)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
+			ended = true
 		case <-tick.C:
+		case <-l.full:
 		}
-		l.mu.Lock()
-		l.flushLocked()
-		l.mu.Unlock()
+		l.batch()
 	}
 }
 
-func (l *accessLog) flushLocked() {
-	if len(l.buf) > 0 {
-		l.out.Write(l.buf) // a log that cannot be written must not stop traffic
-		l.buf = l.buf[:0]
+func (l *accessLog) batch() {
+	l.mu.Lock()
+	out, dropped := l.buf, l.dropped
+	l.buf, l.dropped = l.spare[:0], 0
+	l.mu.Unlock()
+	if len(out) > 0 {
+		dropped += l.put(out)
+	}
+	l.spare = out
+	if cap(l.spare) > 8*accessFlushAt {
+		l.spare = nil
+	}
+	if dropped > 0 {
+		l.lost(dropped)
 	}
 }
 
-// appendEntry writes the line: Istio's field names in snake case.
-func appendEntry(b []byte, e *entry, now time.Time) []byte {
-	b = append(b, `{"start_time":"`...)
-	b = e.start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
-	b = append(b, `","protocol":"`...)
-	b = append(b, e.protocol...)
-	b = append(b, '"')
-	if e.protocol == "http" {
-		b = appendText(b, "method", e.method)
-		b = appendText(b, "path", e.path)
-		b = appendText(b, "authority", e.authority)
-	}
-	b = appendNumber(b, "response_code", int64(e.status))
-	b = appendWord(b, "response_flags", orDash(e.flags))
-	b = appendWord(b, "response_code_details", orDash(e.details))
-	b = appendWord(b, "upstream_transport_failure_reason", orDash(e.transportFailure))
-	b = appendNumber(b, "bytes_received", e.received)
-	b = appendNumber(b, "bytes_sent", e.sent)
-	b = appendNumber(b, "duration", now.Sub(e.start).Milliseconds())
-	b = appendNumber(b, "upstream_service_time", e.serviceTime.Milliseconds())
-	b = appendAddress(b, "upstream_host", e.upstreamHost)
-	b = appendWord(b, "upstream_cluster", orDash(e.cluster))
-	b = appendAddress(b, "upstream_local_address", e.upstreamLocal)
-	b = appendAddress(b, "downstream_local_address", e.destination)
-	b = appendAddress(b, "downstream_remote_address", e.source)
-	b = appendWord(b, "requested_server_name", orDash(e.serverName))
-	b = appendWord(b, "route_name", orDash(e.route))
-	return append(b, "}\n"...)
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-func appendKey(b []byte, key string) []byte {
-	b = append(b, `,"`...)
-	b = append(b, key...)
-	return append(b, `":`...)
-}
-
-func appendNumber(b []byte, key string, n int64) []byte {
-	return strconv.AppendInt(appendKey(b, key), n, 10)
-}
-
-func appendAddress(b []byte, key string, a netip.AddrPort) []byte {
-	b = append(appendKey(b, key), '"')
-	if a.IsValid() {
-		b = a.AppendTo(b)
-	} else {
-		b = append(b, '-')
-	}
-	return append(b, '"')
-}
-
-func appendWord(b []byte, key, value string) []byte {
-	return appendQuoted(appendKey(b, key), value)
-}
-
-func appendText(b []byte, key string, value []byte) []byte {
-	return appendQuoted(appendKey(b, key), value)
-}
-
-// appendQuoted writes a JSON string (RFC 8259 §7). What a stranger sent may hold
-// anything; bytes that are no UTF-8 become the replacement character.
-func appendQuoted[T string | []byte](b []byte, value T) []byte {
-	b = append(b, '"')
-	for i := 0; i < len(value); {
-		c := value[i]
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', c)
-			i++
-		case c < 0x20:
-			const hex = "0123456789abcdef"
-			b = append(b, `\u00`...)
-			b = append(b, hex[c>>4], hex[c&15])
-			i++
-		case c < utf8.RuneSelf:
-			b = append(b, c)
-			i++
-		default:
-			r, size := utf8.DecodeRune([]byte(value[i:min(i+utf8.UTFMax, len(value))]))
-			b = utf8.AppendRune(b, r)
-			i += size
+// put writes a batch and returns how many of its lines were not.
+func (l *accessLog) put(b []byte) (lines int64) {
+	if l.torn { // so that only one line is spoiled
+		if _, err := l.out.Write([]byte("\n")); err == nil {
+			l.torn = false
 		}
 	}
-	return append(b, '"')
+	n, err := l.out.Write(b)
+	if err == nil {
+		if l.failed {
+			l.log.Info("the access log is written again")
+		}
+		l.failed = false
+		return 0
+	}
+	n = min(max(n, 0), len(b))
+	l.torn = l.torn || n > 0 && b[n-1] != '\n'
+	if !l.failed {
+		l.failed = true
+		l.log.Error("the access log cannot be written; lines are lost and counted, traffic goes on", "error", err)
+	}
+	return int64(bytes.Count(b[n:], []byte("\n")))
 }

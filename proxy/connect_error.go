@@ -33,6 +33,35 @@ func (e *connectError) reason() string {
 	return "remote connection failure, transport failure reason: delayed connect error: " + upperFirst(text)
 }
 
+// kind is the failure as metrics name it.
+func (e *connectError) kind() ConnectFailure {
+	if errors.Is(e.err, context.Canceled) {
+		return ConnectCanceled
+	}
+	if errors.Is(e.err, context.DeadlineExceeded) || errors.Is(e.err, unix.ETIMEDOUT) || isTimeout(e.err) {
+		return ConnectTimeout
+	}
+	if !e.tls {
+		return ConnectRefused
+	}
+	switch tlsKeyword(e.err) {
+	case certificateKeyword:
+		return TLSCertificate
+	case versionKeyword:
+		return TLSNotSpoken
+	}
+	return TLSHandshake
+}
+
+// failureOf is the kind of what may be another error than a connectError.
+func failureOf(err error) ConnectFailure {
+	var ce *connectError
+	if errors.As(err, &ce) {
+		return ce.kind()
+	}
+	return ConnectRefused
+}
+
 func upperFirst(s string) string {
 	if s == "" {
 		return s

@@ -39,8 +39,9 @@ func (c *connection) serve() {
 	case s.cfg.Governed != nil && !s.cfg.Governed(dst):
 		c.relayUngoverned()
 	case st == nil:
-		s.log.Warn("connection refused: no configuration yet", "source", c.src, "destination", dst)
-		c.abort()
+		e := c.entry("tcp")
+		e.refusal = Unconfigured
+		c.refuse(e)
 	default:
 		c.dispatch(st)
 	}
@@ -58,9 +59,9 @@ func (c *connection) dispatch(st *state) {
 		return // the client left before it said anything
 	}
 	if c.cameFromProxy() {
-		c.server.log.Error("connection refused: it is the proxy's own and was redirected back to it; exempt the proxy in the rules (exemptUIDs, exemptGIDs or exemptMark)",
-			"destination", c.dst)
-		c.abort()
+		e := c.entry("tcp")
+		e.refusal = Loop
+		c.refuse(e)
 		return
 	}
 	switch {
@@ -80,10 +81,9 @@ func (c *connection) dispatch(st *state) {
 // refuseHTTP2 refuses what would need a look inside HTTP/2: its hosts may differ
 // from stream to stream, so it cannot pass as opaque bytes.
 func (c *connection) refuseHTTP2() {
-	c.server.log.Warn("refused: HTTP/2 without TLS is not carried by this version", "source", c.src, "destination", c.dst,
-		"hint", "use HTTP/1.1, or HTTP/2 inside TLS with a ServiceEntry of protocol TLS; TCP passes it unread")
 	e := c.entry("http")
-	e.details = "http2_prior_knowledge_not_supported"
+	e.version = "HTTP/2"
+	e.refusal, e.details = Unsupported, "http2_prior_knowledge_not_supported"
 	c.refuse(e)
 }
 
@@ -172,6 +172,6 @@ func (c *connection) gone() bool {
 // refuse aborts a connection that policy does not let through, and says so.
 func (c *connection) refuse(e *entry) {
 	e.flags = "UH"
+	c.server.record(e) // before the application can ask why
 	c.abort()
-	c.server.record(e)
 }

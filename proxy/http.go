@@ -20,6 +20,7 @@ type httpConn struct {
 	host  []byte // the request's host: lower case, no port, no trailing dot
 	entry entry  // the access log's line for this request
 
+	headSize  int  // bytes of the request's head as they came
 	isHead    bool // HEAD: the answer has no body
 	upgrading bool // the request asks for a WebSocket
 	body      requestBody
@@ -82,6 +83,7 @@ func (h *httpConn) readHead() bool {
 			}
 			if n > 0 {
 				c.in.discard(n)
+				h.headSize = n
 				return true
 			}
 			if !begun { // once: a head that comes byte by byte gets no more time
@@ -123,7 +125,7 @@ func (h *httpConn) malformed(err *http1.Error) {
 	h.isHead, h.body.complete = false, false // of an earlier request
 	h.entry = *h.c.entry("http")
 	h.isHead = false // of the request before
-	h.entry.flags, h.entry.details = "DPE", err.Detail
+	h.entry.refusal = Malformed
 	r := localReply{status: err.Status, close: true, flags: "DPE", details: err.Detail}
 	switch {
 	case err == http1.ErrMissingHost:
@@ -162,7 +164,32 @@ func (h *httpConn) begin(start time.Time) {
 	e.method = append(e.method[:0], r.Method...)
 	e.path = append(e.path[:0], r.Target...)
 	e.authority = append(e.authority[:0], r.Authority...)
+	e.version = versions[r.Minor]
+	e.headReceived = int64(h.headSize)
+	if h.c.server.access != nil {
+		e.keepFields(r)
+	}
 	h.body.begin(h.c, r)
+}
+
+var versions = [...]string{"HTTP/1.0", "HTTP/1.1"}
+
+// keepFields notes what the access log wants of a head.
+func (e *entry) keepFields(r *http1.Request) {
+	for i := range r.Fields {
+		f := &r.Fields[i]
+		if f.ID != http1.Other {
+			continue
+		}
+		switch {
+		case len(f.Name) == len("user-agent") && http1.EqualFold(f.Name, "user-agent"):
+			e.userAgent = append(e.userAgent[:0], f.Value...)
+		case len(f.Name) == len("x-request-id") && http1.EqualFold(f.Name, "x-request-id"):
+			e.requestID = append(e.requestID[:0], f.Value...)
+		case len(f.Name) == len("x-forwarded-for") && http1.EqualFold(f.Name, "x-forwarded-for"):
+			e.forwardedFor = append(e.forwardedFor[:0], f.Value...)
+		}
+	}
 }
 
 // appendHost writes an authority's host the way names are compared: lower case,

@@ -96,6 +96,7 @@ func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
 	}
 	b = h.appendConnection(b, keep)
 	h.back = append(b, "\r\n"...)
+	h.entry.headSent = int64(len(h.back))
 }
 
 // writeError is a failure of the application's side.

@@ -31,7 +31,7 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 	}
 	e.route = route.Name
 	cluster := pickCluster(route.Destinations, c.server.random())
-	e.cluster = cluster.Name
+	e.cluster = cluster
 	if cluster.Unknown {
 		return refusal(503, "NC", "cluster_not_found")
 	}
@@ -41,7 +41,7 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 // unregistered decides about a host that nobody registers on this port.
 func unregistered(st *state, e *entry) decision {
 	if st.view.Policy == mesh.AllowAny {
-		e.route, e.cluster = "allow_any", passthrough.Name
+		e.route, e.cluster = "allow_any", passthrough
 		return decision{cluster: passthrough}
 	}
 	e.route, e.cluster = "block_all", blackHole

@@ -36,6 +36,7 @@ func (h *httpConn) reply(r localReply) bool {
 	b = append(b, "server: envoy\r\n"...)
 	b = h.appendConnection(b, keep)
 	b = append(b, "\r\n"...)
+	h.entry.headSent = int64(len(b))
 	if !h.isHead {
 		b = append(b, r.body...)
 		h.entry.sent = int64(len(r.body))

@@ -39,8 +39,12 @@ type Config struct {
 	// Resolver looks names up; default the machine's own configuration. Serve runs it;
 	// servers may share one.
 	Resolver *dns.Resolver
-	// AccessLog receives a JSON line per request or connection; nil: none.
-	AccessLog io.Writer
+	// AccessLog receives a line per request or connection, many in one Write; nil:
+	// none. A Write may block or fail: lines are lost then, and traffic goes on.
+	AccessLog       io.Writer
+	AccessLogFormat AccessLogFormat
+	// Observer is told what happens; nil: nobody is.
+	Observer Observer
 	// Log receives what an operator should read; nil: slog.Default().
 	Log *slog.Logger
 	// DrainTimeout bounds how long Serve waits for requests under way after its
@@ -67,6 +71,7 @@ type Server struct {
 	state   atomic.Pointer[state]
 	pools   *pools
 	ownConn localPorts
+	notices *notices
 
 	life context.Context // ends when what is left is cut
 	kill context.CancelFunc
@@ -103,8 +108,11 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Log, conns: map[*connection]struct{}{}}
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.pools = newPools(s)
+	s.notices = newNotices(s.log)
 	if cfg.AccessLog != nil {
-		s.access = newAccessLog(cfg.AccessLog)
+		s.access = newAccessLog(cfg.AccessLog, cfg.AccessLogFormat, s.log, func(lines int64) {
+			s.observe(Event{Kind: LogLinesLost, Count: lines})
+		})
 	}
 	return s, nil
 }
@@ -113,7 +121,9 @@ func New(cfg Config) (*Server, error) {
 // those under way finish on the one they began with. Connections to services
 // whose settings did not change stay pooled.
 func (s *Server) Update(snapshot *mesh.Snapshot) {
-	s.state.Store(&state{view: snapshot.View(s.cfg.Workload), pools: s.pools, generation: s.pools.nextGeneration()})
+	view := snapshot.View(s.cfg.Workload)
+	s.state.Store(&state{view: view, pools: s.pools, generation: s.pools.nextGeneration()})
+	s.observe(Event{Kind: ConfigurationInForce, View: view})
 }
 
 // Serve accepts connections until ctx ends, then stops accepting, lets requests
@@ -132,6 +142,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	housekeeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { s.pools.sweep(housekeeping) })
 	background.Go(func() { s.cfg.Resolver.Run(housekeeping) })
+	background.Go(func() { s.notices.sumUp(housekeeping) })
 	if s.access != nil {
 		background.Go(func() { s.access.flush(housekeeping) })
 	}
@@ -177,6 +188,7 @@ func (s *Server) start(tcp *net.TCPConn) {
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
+	s.observe(Event{Kind: ConnectionAccepted})
 	s.handlers.Go(func() {
 		defer s.end(c)
 		c.serve()
@@ -194,6 +206,7 @@ func (s *Server) end(c *connection) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	s.observe(Event{Kind: ConnectionEnded})
 }
 
 // drain wakes the connections that are between two requests, waits for the

@@ -75,7 +75,7 @@ func (c *connection) serveTLS(st *state, l *mesh.Listener) {
 	e := c.entry("tls")
 	name, err := c.serverName()
 	if err != nil {
-		e.details = err.Error()
+		e.refusal, e.details = Malformed, err.Error()
 		c.refuse(e)
 		return
 	}
@@ -119,18 +119,18 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 		c.refuse(e)
 		return
 	}
-	e.cluster = cluster.Name
+	e.cluster = cluster
 	if cluster.Unknown {
 		e.flags, e.details = "NC", "cluster_not_found"
-		c.abort()
 		c.server.record(e)
+		c.abort()
 		return
 	}
 	up, err := c.server.open(st.upstream(cluster), a)
 	if err != nil {
 		e.fail(err)
-		c.abort()
 		c.server.record(e)
+		c.abort()
 		return
 	}
 	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
@@ -162,12 +162,13 @@ func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
 // relayUngoverned carries a connection that no policy applies to.
 func (c *connection) relayUngoverned() {
 	e := c.entry("tcp")
-	e.cluster = "ungoverned"
+	e.cluster = ungoverned
 	tcp, err := c.server.cfg.Dial(c.server.life, c.dst)
 	if err != nil {
 		e.fail(&connectError{err: err})
-		c.abort()
+		c.server.observe(Event{Kind: ConnectFailed, Cluster: ungoverned, Failure: failureOf(err)})
 		c.server.record(e)
+		c.abort()
 		return
 	}
 	up := &upstreamConn{Conn: tcp, tcp: tcp, up: &upstream{server: c.server}, local: addrPort(tcp.LocalAddr())}
@@ -182,6 +183,9 @@ func (c *connection) relay(up *upstreamConn, e *entry) {
 	defer up.close()
 	c.upstream.Store(up.tcp)
 	defer c.upstream.Store(nil)
+	if e.protocol != "http" {
+		c.server.opened(e)
+	}
 	var there, back error
 	var both sync.WaitGroup
 	both.Go(func() {
@@ -274,6 +278,3 @@ func sniFor(c *mesh.Cluster, a asked) string {
 	}
 	return nameOf(c, a)
 }
-
-// blackHole is Envoy's name for where refused connections go.
-const blackHole = "BlackHoleCluster"

@@ -154,7 +154,17 @@ func certificateNames(leaf *x509.Certificate) string {
 // tlsReason is the failure between Envoy's markers. BoringSSL's numbers are not
 // to be had; the keyword that people look for is.
 func tlsReason(err error) string {
-	keyword := "HANDSHAKE_FAILURE"
+	return "TLS_error:|" + tlsKeyword(err) + ": " + err.Error() + "|:TLS_error_end"
+}
+
+// BoringSSL's words for a failure, those that people look for.
+const (
+	certificateKeyword = "CERTIFICATE_VERIFY_FAILED"
+	versionKeyword     = "WRONG_VERSION_NUMBER"
+	handshakeKeyword   = "HANDSHAKE_FAILURE"
+)
+
+func tlsKeyword(err error) string {
 	var verification *tls.CertificateVerificationError
 	var unknownAuthority x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
@@ -162,9 +172,9 @@ func tlsReason(err error) string {
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &verification), errors.As(err, &unknownAuthority), errors.As(err, &invalid), errors.As(err, &name):
-		keyword = "CERTIFICATE_VERIFY_FAILED"
+		return certificateKeyword
 	case errors.As(err, &record):
-		keyword = "WRONG_VERSION_NUMBER"
+		return versionKeyword
 	}
-	return "TLS_error:|" + keyword + ": " + err.Error() + "|:TLS_error_end"
+	return handshakeKeyword
 }

@@ -13,9 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// passthrough is the cluster of what nobody registered, under ALLOW_ANY.
-var passthrough = &mesh.Cluster{Name: "PassthroughCluster"}
-
 // upstream is the live side of a cluster: its idle connections and its TLS
 // settings made ready. It outlives snapshots that leave the cluster as it is.
 type upstream struct {
@@ -136,7 +133,9 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	s := u.server
 	tcp, err := s.cfg.Dial(ctx, key.addr)
 	if err != nil {
-		return nil, &connectError{err: err}
+		err := &connectError{err: err}
+		s.observe(Event{Kind: ConnectFailed, Cluster: u.cluster, Failure: err.kind()})
+		return nil, err
 	}
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
 	s.ownConn.add(c.local)
@@ -149,6 +148,7 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 		}
 	}
 	if err != nil {
+		s.observe(Event{Kind: ConnectFailed, Cluster: u.cluster, Failure: failureOf(err)})
 		c.Conn = tcp
 		c.close()
 		return nil, err

@@ -1,0 +1,147 @@
+package proxy
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// Refusal is why something was not let through, as logs and metrics name it.
+type Refusal string
+
+// The refusals.
+const (
+	Unregistered     Refusal = "unregistered"               // no resource registers it, under REGISTRY_ONLY
+	NotItsAddress    Refusal = "not_an_address_of_the_name" // the name is registered, the destination is not its own
+	NoServerName     Refusal = "no_sni"                     // TLS without a server name where one is demanded
+	HiddenServerName Refusal = "ech"                        // an encrypted server name where that is refused
+	Loop             Refusal = "loop"                       // the proxy's own connection, sent back to it
+	Malformed        Refusal = "malformed"                  // bytes with no single reading
+	Overloaded       Refusal = "overloaded"                 // a limit was reached
+	Unresolved       Refusal = "dns"                        // the registered name has no address
+	Unconfigured     Refusal = "no_configuration"           // nothing is in force yet
+	Unsupported      Refusal = "unsupported"                // a protocol this version does not carry
+)
+
+// Refusals lists every Refusal.
+var Refusals = []Refusal{
+	Unregistered, NotItsAddress, NoServerName, HiddenServerName, Loop, Malformed,
+	Overloaded, Unresolved, Unconfigured, Unsupported,
+}
+
+// refusalText is how a refusal is logged.
+type refusalText struct {
+	level         slog.Level
+	message, hint string
+}
+
+var refusalTexts = map[Refusal]refusalText{
+	Unregistered: {slog.LevelInfo, "refused: not registered",
+		"register it with a ServiceEntry for this host and port, or set --outbound-policy ALLOW_ANY"},
+	NotItsAddress: {slog.LevelInfo, "refused: the destination is not an address of the registered name",
+		"list the address under spec.addresses of the ServiceEntry if it belongs to the service"},
+	NoServerName: {slog.LevelInfo, "refused: TLS without a server name",
+		"let the client send one (SNI), or register the address under spec.addresses"},
+	HiddenServerName: {slog.LevelInfo, "refused: TLS with an encrypted server name (ECH)",
+		"turn ECH off in the client"},
+	Loop: {slog.LevelError, "refused: the proxy's own connection was redirected back to it",
+		"exempt the proxy in the rules (exemptUIDs, exemptGIDs or exemptMark)"},
+	Malformed: {slog.LevelInfo, "refused: the bytes have no single reading",
+		"the details say what is wrong with them; a port that carries another protocol is declared TCP"},
+	Overloaded: {slog.LevelWarn, "refused: a limit was reached",
+		"the details say which"},
+	Unresolved: {slog.LevelWarn, "refused: the registered name has no address",
+		"try the name with the resolvers in the proxy's resolv.conf"},
+	Unconfigured: {slog.LevelWarn, "refused: no configuration yet", ""},
+	Unsupported: {slog.LevelWarn, "refused: HTTP/2 without TLS is not carried by this version",
+		"use HTTP/1.1, or HTTP/2 inside TLS with a ServiceEntry of protocol TLS; TCP passes it unread"},
+}
+
+// judge names the refusal that an entry amounts to, where nobody has.
+func (e *entry) judge() {
+	switch {
+	case e.refusal != "":
+	case e.cluster == blackHole:
+		e.refusal = Unregistered
+	case e.failure == nil:
+	case errors.Is(e.failure, errNotItsName):
+		e.refusal = NotItsAddress
+	case errors.Is(e.failure, errNoEndpoint) && e.failure != errNoEndpoint:
+		e.refusal = Unresolved
+	}
+}
+
+// tell logs what an operator must see.
+func (s *Server) tell(e *entry) {
+	e.judge()
+	switch {
+	case e.refusal != "":
+		s.observe(Event{Kind: Refused, Refusal: e.refusal})
+		name := e.host()
+		if e.refusal == Malformed {
+			name = "" // whatever stands there is not to be trusted as one
+		}
+		s.notices.say(noticeKey{string(e.refusal), clip(name, maxNoticeName), e.destination.Port()}, func() notice {
+			return s.refusalNotice(e)
+		})
+	case e.failure != nil:
+		s.notices.say(noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
+			return notice{level: slog.LevelWarn, message: "upstream failed", about: append(s.about(e),
+				"cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)}
+		})
+	}
+}
+
+func (s *Server) refusalNotice(e *entry) notice {
+	text := refusalTexts[e.refusal]
+	about := append([]any{"reason", string(e.refusal)}, s.about(e)...)
+	if e.cluster != nil && e.cluster != blackHole {
+		about = append(about, "cluster", e.cluster.Name)
+	}
+	if e.details != "" {
+		about = append(about, "details", e.details)
+	}
+	if e.failure != nil {
+		about = append(about, "error", e.failure)
+	}
+	hint := text.hint
+	if e.refusal == Unregistered {
+		if entry := mesh.Registration(hostOnly(e.host()), e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
+			hint = "to allow it: echo '" + entry + "' | sluice create -f -"
+		}
+	}
+	if hint != "" {
+		about = append(about, "hint", hint)
+	}
+	return notice{level: text.level, message: text.message, about: about}
+}
+
+// about says who wanted what.
+func (s *Server) about(e *entry) []any {
+	w := s.cfg.Workload
+	about := []any{"namespace", w.Namespace}
+	if w.Name != "" {
+		about = append(about, "workload", w.Name)
+	}
+	if w.Pod != "" {
+		about = append(about, "pod", w.Pod)
+	}
+	return append(about, "protocol", e.protocol, "host", clip(e.host(), maxNoticeName),
+		"destination", e.destination, "source", e.source)
+}
+
+// declared is the protocol that a ServiceEntry for this would declare.
+func (e *entry) declared() mesh.Protocol {
+	switch {
+	case e.protocol == "http" && e.version == "HTTP/2":
+		return mesh.HTTP2
+	case e.protocol == "http":
+		return mesh.HTTP
+	case e.protocol == "tls" && e.serverName != "":
+		return mesh.TLS
+	}
+	return mesh.TCP
+}
+
+func hostOnly(authority string) string { return string(appendHost(nil, []byte(authority))) }
