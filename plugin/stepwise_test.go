@@ -23,10 +23,18 @@ const (
 	listenerFD = 901
 )
 
+// The main goroutine stays on the thread that the process began with, whose id is
+// the process's: were another to call exec, the first would be dying while the
+// supervisor asks it for the listener.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == stepwise {
+		runtime.LockOSThread()
+	}
+}
+
 // execStepwise asks the supervisor before the system calls that change something
 // outside the process or ask for it, and becomes the command.
-func execStepwise(command []string) {
-	runtime.LockOSThread() // the filter is this thread's, and exec's
+func execStepwise(command []string) { // the filter is this thread's, and exec's
 	listener, err := askBefore(
 		unix.SYS_SETNS, unix.SYS_SOCKET, unix.SYS_BIND, unix.SYS_IOCTL, unix.SYS_MEMFD_CREATE, unix.SYS_EXIT_GROUP,
 		unix.SYS_SENDTO, unix.SYS_SENDMSG)

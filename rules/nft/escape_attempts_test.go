@@ -21,6 +21,13 @@ func socketAttempts(both overBoth) {
 	both("TCP", func(to netip.Addr) { connect(to, 80) })
 	both("TCP as uid and gid 1337", func(to netip.Addr) { becomeUser(1337); connect(to, 80) })
 	both("TCP as another user", func(to netip.Addr) { becomeUser(65534); connect(to, 443) })
+	both("the proxy's own port", func(to netip.Addr) { connect(to, 15001); connect(to, 15053); datagram(to, 15001) })
+	both("from the proxy's own port", func(to netip.Addr) {
+		for _, port := range []uint16{15001, 15053, 53, 67} {
+			connectFrom(port, to, 80)
+			datagramFrom(port, to, 443)
+		}
+	})
 	both("a sweep of marks", func(to netip.Addr) {
 		for mark := range 3000 {
 			connect(to, 80, option{unix.SOL_SOCKET, unix.SO_MARK, mark})
@@ -147,6 +154,29 @@ func connectBoundTo(device string, to netip.Addr, port uint16) {
 		unix.BindToDevice(fd, device)
 		unix.Connect(fd, sockaddr(to, port))
 	})
+}
+
+func connectFrom(port uint16, to netip.Addr, toPort uint16) {
+	reuse := []option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, {unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
+	withSocket(to, unix.SOCK_STREAM, 0, reuse, func(fd int) {
+		unix.Bind(fd, sockaddr(unspecified(to), port))
+		unix.Connect(fd, sockaddr(to, toPort))
+	})
+}
+
+func datagramFrom(port uint16, to netip.Addr, toPort uint16) {
+	reuse := []option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, {unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
+	withSocket(to, unix.SOCK_DGRAM, 0, reuse, func(fd int) {
+		unix.Bind(fd, sockaddr(unspecified(to), port))
+		unix.Sendto(fd, []byte("?"), 0, sockaddr(to, toPort))
+	})
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 func connectMapped(to netip.Addr, port uint16) {

@@ -161,8 +161,21 @@ func (w *wire) watch(t *testing.T, a attempt) [][]byte {
 		a.send()
 		return nil
 	}))
-	must(t, w.pod.Do(func() error { return datagramWith(w.to4, 9999, binary.BigEndian.AppendUint16(nil, w.sentinels)) }))
-	var seen [][]byte
+	return w.until(t, w.pod)
+}
+
+// watchFrom is watch for what another machine sends through the pod.
+func (w *wire) watchFrom(t *testing.T, ns *lab.Namespace, send func()) [][]byte {
+	t.Helper()
+	w.sentinels++
+	must(t, ns.Do(func() error { send(); return nil }))
+	return w.until(t, ns)
+}
+
+// until sends the last datagram of an attempt and returns what came before it.
+func (w *wire) until(t *testing.T, ns *lab.Namespace) (seen [][]byte) {
+	t.Helper()
+	must(t, ns.Do(func() error { return datagramWith(w.to4, 9999, binary.BigEndian.AppendUint16(nil, w.sentinels)) }))
 	buf := make([]byte, 4096)
 	for {
 		n, from, err := unix.Recvfrom(w.fd, buf, 0)
@@ -208,8 +221,8 @@ func frameKind(frame []byte) int {
 		if next == unix.IPPROTO_HOPOPTS && len(frame) > at+8 {
 			next, at = frame[at], at+8
 		}
-		if next == unix.IPPROTO_ICMPV6 && len(frame) > at && frame[at] >= 130 && frame[at] <= 143 {
-			return frameResolution
+		if next == unix.IPPROTO_ICMPV6 && len(frame) > at && (frame[at] >= 130 && frame[at] <= 137 || frame[at] == 143) {
+			return frameResolution // MLD and neighbour discovery
 		}
 	}
 	return frameOther

@@ -119,20 +119,7 @@ func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
 func TestAMissingRedirectIsAnOutageForReroutedTrafficToo(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	vm := labtest.New(t)
-	prefixes := func(v4, v6 string) []netip.Prefix {
-		return []netip.Prefix{netip.MustParsePrefix(v4), netip.MustParsePrefix(v6)}
-	}
-	must(t, lab.Connect(lab.End{In: p.pod, Name: "vm0", Addresses: prefixes("10.60.0.1/24", "fd60::1/64")},
-		lab.End{In: vm, Name: "eth0", Addresses: prefixes("10.60.0.2/24", "fd60::2/64")}))
-	route := func(to, via string) error {
-		return lab.AddRoute("eth0", netip.MustParsePrefix(to), netip.MustParseAddr(via))
-	}
-	must(t, vm.Do(func() error { return errors.Join(route("10.50.0.0/24", "10.60.0.1"), route("fd50::/64", "fd60::1")) }))
-	must(t, p.server.Do(func() error { return errors.Join(route("10.60.0.0/24", "10.50.0.2"), route("fd60::/64", "fd50::2")) }))
-	must(t, p.pod.Do(func() error {
-		return errors.Join(lab.Sysctl("net/ipv4/ip_forward", "1"), lab.Sysctl("net/ipv6/conf/all/forwarding", "1"))
-	}))
+	vm := machineBehind(t, p)
 	port := echo(t, p.server, ":0", "there")
 	echo(t, p.pod, ":15001", "proxy")
 	for _, host := range []string{"10.50.0.1", "fd50::1"} {
@@ -154,4 +141,63 @@ func TestAMissingRedirectIsAnOutageForReroutedTrafficToo(t *testing.T) {
 			t.Errorf("%s: the established connection: %s", host, who)
 		}
 	}
+}
+
+// A machine behind the pod renews its lease from a server in a captured range and
+// says what ICMP says about the network. Each of these passes by its own rule.
+func TestWhatANetworkNeedsIsForwardedForAMachine(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t)
+	p := newPair(t)
+	vm := machineBehind(t, p)
+	w := newWire(t, p)
+	apply(t, p.pod, plan(t, "rerouteInterfaces=vm0", "excludeOutboundPorts=9999"))
+	from4, from6 := netip.MustParseAddr("10.60.0.2"), netip.MustParseAddr("fd60::2")
+	raw := func(to netip.Addr, protocol byte, payload []byte) func() {
+		packet, options := ip6(protocol, from6, to, payload), []option{{unix.SOL_IPV6, unix.IPV6_HDRINCL, 1}}
+		if to.Is4() {
+			packet, options = ip4(protocol, from4, to, payload), []option{{unix.SOL_IP, unix.IP_HDRINCL, 1}}
+		}
+		return func() {
+			withSocket(to, unix.SOCK_RAW, unix.IPPROTO_RAW, options, func(fd int) { unix.Sendto(fd, packet, 0, sockaddr(to, 0)) })
+		}
+	}
+	timestamp := []byte{13, 0, 0xf2, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+	nodeInformation := make([]byte, 16)
+	nodeInformation[0] = 139 // a query of RFC 4620
+	for rule, send := range map[string]func(){
+		"DHCP":                   raw(w.to4, unix.IPPROTO_UDP, udpFrom(68, 67)),
+		"DHCPv6":                 raw(w.to6, unix.IPPROTO_UDP, udpFrom(546, 547)),
+		"IGMP":                   raw(w.to4, unix.IPPROTO_IGMP, []byte{0x16, 0, 0xe9, 0xff, 0, 0, 0, 0}),
+		"ICMP other than echo":   raw(w.to4, unix.IPPROTO_ICMP, timestamp),
+		"ICMPv6 other than echo": raw(w.to6, unix.IPPROTO_ICMPV6, nodeInformation),
+	} {
+		if seen := w.watchFrom(t, vm, send); len(seen) == 0 {
+			t.Errorf("%s did not arrive", rule)
+		}
+		change(t, p.pod, func(c *nftables.Conn) error { return deleteRule(c, "forward_filter", rule) })
+		if seen := w.watchFrom(t, vm, send); len(seen) != 0 {
+			t.Errorf("%s arrives without its rule too: the rule is there for nothing", rule)
+		}
+	}
+}
+
+// machineBehind is a machine whose way out leads through the pod, by vm0.
+func machineBehind(t *testing.T, p pair) *lab.Namespace {
+	t.Helper()
+	vm := labtest.New(t)
+	prefixes := func(v4, v6 string) []netip.Prefix {
+		return []netip.Prefix{netip.MustParsePrefix(v4), netip.MustParsePrefix(v6)}
+	}
+	must(t, lab.Connect(lab.End{In: p.pod, Name: "vm0", Addresses: prefixes("10.60.0.1/24", "fd60::1/64")},
+		lab.End{In: vm, Name: "eth0", Addresses: prefixes("10.60.0.2/24", "fd60::2/64")}))
+	route := func(to, via string) error {
+		return lab.AddRoute("eth0", netip.MustParsePrefix(to), netip.MustParseAddr(via))
+	}
+	must(t, vm.Do(func() error { return errors.Join(route("10.50.0.0/24", "10.60.0.1"), route("fd50::/64", "fd60::1")) }))
+	must(t, p.server.Do(func() error { return errors.Join(route("10.60.0.0/24", "10.50.0.2"), route("fd60::/64", "fd50::2")) }))
+	must(t, p.pod.Do(func() error {
+		return errors.Join(lab.Sysctl("net/ipv4/ip_forward", "1"), lab.Sysctl("net/ipv6/conf/all/forwarding", "1"))
+	}))
+	return vm
 }

@@ -23,10 +23,10 @@ var needPackets = map[string]string{
 	"output_filter/rest of ":    "TestPacketsThatBeginNothingDoNotLeave",
 	"forward_filter/guard of ":  "TestAMissingRedirectIsAnOutageForReroutedTrafficToo",
 	"forward_filter/rest of ":   "TestAMissingRedirectIsAnOutageForReroutedTrafficToo",
-	"forward_filter/DHCP":       "a relayed request; DHCP itself is not forwarded",
-	"forward_filter/IGMP":       "IGMP is not forwarded",
-	"forward_filter/ICMP other": "the machine's errors are related to a flow",
-	"forward_filter/ICMPv6":     "the machine's errors are related to a flow",
+	"forward_filter/DHCP":       "TestWhatANetworkNeedsIsForwardedForAMachine",
+	"forward_filter/IGMP":       "TestWhatANetworkNeedsIsForwardedForAMachine",
+	"forward_filter/ICMP other": "TestWhatANetworkNeedsIsForwardedForAMachine",
+	"forward_filter/ICMPv6":     "TestWhatANetworkNeedsIsForwardedForAMachine",
 }
 
 // needsPackets reports whether a rule is one of those.
