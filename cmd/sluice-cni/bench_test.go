@@ -106,7 +106,7 @@ func BenchmarkADD(b *testing.B) {
 		ratio := float64(own) / float64(median(field[than].times))
 		b.ReportMetric(ratio, "×"+field[than].name)
 		if b.N >= enoughRounds && ratio > most {
-			b.Errorf("ADD takes %.2f of %s; the bar is %.2f", ratio, field[than].name, most)
+			b.Errorf("ADD takes %v, %.2f of %s's %v; the bar is %.2f", own, ratio, field[than].name, median(field[than].times), most)
 		}
 	}
 	bar(2, 1)
