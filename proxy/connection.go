@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
 // connection is one connection that was redirected to the proxy.
@@ -19,6 +20,8 @@ type connection struct {
 	idle   atomic.Bool // nothing under way: may be closed when draining
 
 	upstream atomic.Pointer[net.TCPConn] // the other side of what is under way
+	pair     atomic.Pointer[relay.Pair]  // what it became, once the relay engine has it
+	handed   bool                        // the engine ends it, not its goroutine
 
 	deadline deadline // on reads from tcp
 }

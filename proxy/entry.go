@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"net/netip"
 	"time"
 
@@ -56,6 +57,16 @@ func (c *connection) entry(protocol string) *entry {
 	e := &entry{}
 	e.reset(protocol, time.Now(), c)
 	return e
+}
+
+// detach copies what is reused from request to request, for an entry that
+// outlives its request.
+func (e *entry) detach() *entry {
+	d := *e
+	for _, b := range []*[]byte{&d.method, &d.path, &d.authority, &d.userAgent, &d.forwardedFor, &d.requestID} {
+		*b = bytes.Clone(*b)
+	}
+	return &d
 }
 
 // fail notes why no endpoint was reached.

@@ -42,3 +42,5 @@ func ended(fd uintptr) bool {
 }
 
 func isNotConnected(err error) bool { return errors.Is(err, unix.ENOTCONN) }
+
+func closeFD(fd int) { unix.Close(fd) }

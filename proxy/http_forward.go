@@ -300,5 +300,5 @@ func (h *httpConn) upgraded(up *upstreamConn) {
 		up.close()
 		return
 	}
-	h.c.relay(up, &h.entry)
+	h.c.tunnel(up, h.entry.detach())
 }

@@ -13,14 +13,17 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/dns"
+	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
 // Config is what a Server needs. Only Listeners is required.
@@ -39,6 +42,9 @@ type Config struct {
 	// Resolver looks names up; default the machine's own configuration. Serve runs it;
 	// servers may share one.
 	Resolver *dns.Resolver
+	// Relay moves opaque bytes. Servers of one process may share one, which Serve
+	// does not close; default one of the server's own.
+	Relay *relay.Engine
 	// AccessLog receives a line per request or connection, many in one Write; nil:
 	// none. A Write may block or fail: lines are lost then, and traffic goes on.
 	AccessLog       io.Writer
@@ -70,6 +76,7 @@ type Server struct {
 	access  *accessLog
 	state   atomic.Pointer[state]
 	pools   *pools
+	relay   *relay.Engine
 	ownConn localPorts
 	notices *notices
 
@@ -105,7 +112,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 45 * time.Second
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, conns: map[*connection]struct{}{}}
+	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}}
+	if s.relay == nil {
+		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
+	}
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.pools = newPools(s)
 	s.notices = newNotices(s.log)
@@ -159,6 +169,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	stop()
 	background.Wait()
 	s.pools.close()
+	if s.cfg.Relay == nil {
+		s.relay.Close()
+	}
 	return err
 }
 
@@ -189,24 +202,34 @@ func (s *Server) start(tcp *net.TCPConn) {
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
 	s.observe(Event{Kind: ConnectionAccepted})
-	s.handlers.Go(func() {
+	s.handlers.Add(1)
+	go func() {
 		defer s.end(c)
 		c.serve()
-	})
+	}()
 }
 
-// end closes a connection whatever happened on it: a fault in one must not take
-// the others down.
+// end closes a connection whatever happened on it, unless it was handed over: a
+// fault in one must not take the others down.
 func (s *Server) end(c *connection) {
 	if fault := recover(); fault != nil {
 		c.failed(fault)
 	}
+	if c.handed {
+		return
+	}
 	c.tcp.Close()
 	c.in.release()
+	s.forget(c)
+}
+
+// forget is a connection's last step.
+func (s *Server) forget(c *connection) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
 	s.observe(Event{Kind: ConnectionEnded})
+	s.handlers.Done()
 }
 
 // drain wakes the connections that are between two requests, waits for the
@@ -225,6 +248,9 @@ func (s *Server) drain() {
 				cut(up)
 			}
 			c.abort()
+			if pair := c.pair.Load(); pair != nil {
+				pair.Cut()
+			}
 		})
 	})
 	defer late.Stop()
@@ -234,8 +260,9 @@ func (s *Server) drain() {
 
 func (s *Server) each(f func(*connection)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
+	all := slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, c := range all { // without the lock: a connection that is cut forgets itself
 		f(c)
 	}
 }

@@ -1,13 +1,10 @@
 package proxy
 
 import (
-	"errors"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -134,7 +131,7 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 		return
 	}
 	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
-	c.relay(up, e)
+	c.tunnel(up, e)
 }
 
 // open makes a connection for opaque bytes: up to three tries, on another
@@ -174,65 +171,7 @@ func (c *connection) relayUngoverned() {
 	up := &upstreamConn{Conn: tcp, tcp: tcp, up: &upstream{server: c.server}, local: addrPort(tcp.LocalAddr())}
 	c.server.ownConn.add(up.local)
 	e.upstreamHost, e.upstreamLocal = c.dst, up.local
-	c.relay(up, e)
-}
-
-// relay moves bytes both ways. The end of one direction is passed on as such
-// (half-close), a reset as a reset.
-func (c *connection) relay(up *upstreamConn, e *entry) {
-	defer up.close()
-	c.upstream.Store(up.tcp)
-	defer c.upstream.Store(nil)
-	if e.protocol != "http" {
-		c.server.opened(e)
-	}
-	var there, back error
-	var both sync.WaitGroup
-	both.Go(func() {
-		defer c.contain()
-		if e.received, there = pump(up.Conn, c.tcp, &c.in); there != nil {
-			cut(up.tcp, c.tcp)
-		}
-	})
-	if e.sent, back = pump(c.tcp, up.Conn, &up.in); back != nil {
-		cut(up.tcp, c.tcp)
-	}
-	both.Wait()
-	switch {
-	case isReset(there):
-		e.flags = "DC"
-	case there != nil || back != nil:
-		e.flags = "UC"
-	}
-	c.server.record(e)
-}
-
-// pump copies one direction and closes its write side at the end. What was read
-// ahead goes first; the rest moves inside the kernel when both ends are TCP.
-func pump(dst, src net.Conn, ahead *buffer) (int64, error) {
-	first := int64(0)
-	if ahead.len() > 0 {
-		n, err := dst.Write(ahead.bytes())
-		first = int64(n)
-		if err != nil {
-			return first, err
-		}
-	}
-	ahead.release()
-	n, err := io.Copy(dst, src)
-	if err == nil || errors.Is(err, errNoGoodbye) { // as Envoy: the protocol inside knows its own end
-		err = closeWrite(dst)
-	}
-	return first + n, err
-}
-
-func closeWrite(c net.Conn) error {
-	if w, ok := c.(interface{ CloseWrite() error }); ok {
-		if err := w.CloseWrite(); err != nil && !errors.Is(err, net.ErrClosed) && !isNotConnected(err) {
-			return err
-		}
-	}
-	return nil
+	c.tunnel(up, e)
 }
 
 // cut resets both connections: bytes were lost, and neither side may take what

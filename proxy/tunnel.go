@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/sluice-cni/sluice/proxy/relay"
+)
+
+// tunnel moves bytes both ways. The end of one direction is passed on as such
+// (half-close), a reset as a reset. Two plain TCP connections are the relay
+// engine's from here on, and this returns at once.
+func (c *connection) tunnel(up *upstreamConn, e *entry) {
+	if e.protocol != "http" {
+		c.server.opened(e)
+	}
+	if up.Conn == net.Conn(up.tcp) && c.handOver(up, e) {
+		return
+	}
+	defer up.close()
+	c.upstream.Store(up.tcp)
+	defer c.upstream.Store(nil)
+	var there, back error
+	var both sync.WaitGroup
+	both.Go(func() {
+		defer c.contain()
+		if e.received, there = pump(up.Conn, c.tcp, &c.in); there != nil {
+			cut(up.tcp, c.tcp)
+		}
+	})
+	if e.sent, back = pump(c.tcp, up.Conn, &up.in); back != nil {
+		cut(up.tcp, c.tcp)
+	}
+	both.Wait()
+	switch {
+	case isReset(there):
+		e.flags = "DC"
+	case there != nil || back != nil:
+		e.flags = "UC"
+	}
+	c.server.record(e)
+}
+
+// handOver gives both sockets to the relay engine. It reports false, and nothing
+// has changed, where that is not possible: no descriptor may be left.
+func (c *connection) handOver(up *upstreamConn, e *entry) bool {
+	client, err := relay.Dup(c.tcp)
+	if err != nil {
+		return false
+	}
+	server, err := relay.Dup(up.tcp)
+	if err != nil {
+		closeFD(client)
+		return false
+	}
+	done := func(r relay.Result) { c.carried(up, e, r) }
+	c.handed = true
+	pair, err := c.server.relay.Carry(relay.Side{FD: client, Ahead: c.in.bytes()}, relay.Side{FD: server, Ahead: up.in.bytes()}, done)
+	if err != nil {
+		c.handed = false
+		closeFD(client)
+		closeFD(server)
+		return false
+	}
+	c.pair.Store(pair)
+	c.tcp.Close()
+	up.tcp.Close()
+	c.in.release()
+	up.in.release()
+	if c.server.life.Err() != nil { // cut meanwhile, before there was a pair to find
+		pair.Cut()
+	}
+	return true
+}
+
+// carried is called by the relay engine when both connections have ended.
+func (c *connection) carried(up *upstreamConn, e *entry, r relay.Result) {
+	defer c.server.forget(c)
+	defer c.contain()
+	c.server.ownConn.remove(up.local)
+	e.received, e.sent = r.Moved[0], r.Moved[1]
+	switch r.End {
+	case relay.AFailed:
+		e.flags = "DC"
+	case relay.BFailed, relay.WasCut:
+		e.flags = "UC"
+	case relay.IdleTimeout:
+		e.details = "tcp_session_idle_timeout"
+	}
+	c.server.record(e)
+}
+
+// pump copies one direction and closes its write side at the end. What was read
+// ahead goes first; the rest moves inside the kernel when both ends are TCP.
+func pump(dst, src net.Conn, ahead *buffer) (int64, error) {
+	first := int64(0)
+	if ahead.len() > 0 {
+		n, err := dst.Write(ahead.bytes())
+		first = int64(n)
+		if err != nil {
+			return first, err
+		}
+	}
+	ahead.release()
+	n, err := io.Copy(dst, src)
+	if err == nil || errors.Is(err, errNoGoodbye) { // as Envoy: the protocol inside knows its own end
+		err = closeWrite(dst)
+	}
+	return first + n, err
+}
+
+func closeWrite(c net.Conn) error {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		if err := w.CloseWrite(); err != nil && !errors.Is(err, net.ErrClosed) && !isNotConnected(err) {
+			return err
+		}
+	}
+	return nil
+}
