@@ -1,9 +1,12 @@
 package rules
 
-// frames stop what a packet socket sends to captured destinations. Such frames
-// were not routed, which is how they are told from all others; who sent them does
-// not matter. They may lie about their protocol to the kernel, so it is read from
-// the frame itself, and what cannot be read does not pass.
+// frames stop what was not routed. That is what packet sockets send: of IP nothing
+// but a DHCP client's broadcast, wherever it goes, since what is seen here need not
+// be what leaves. Whoever has such a socket may have the kernel write a checksum of
+// his choice into the frame afterwards, over half an address, a port or the
+// protocol; and may shift the headers the kernel reads by four bytes. What a bridge
+// passes on, a virtual machine's frames say, is judged by its destination; it may
+// lie about its protocol, and what cannot be read does not pass.
 func (b builder) frames() Frames {
 	c := b.c
 	captures := !c.IncludeIPRanges.None() || len(c.IncludeOutboundPorts) > 0 || c.DNSCapture
@@ -15,6 +18,8 @@ func (b builder) frames() Frames {
 		{"sent by an ordinary socket", ReasonOther, []Match{{Key: KeyRouted}}, accept},
 		{"ARP", ReasonHousekeeping, []Match{{Key: KeyARP}}, accept},
 		{"neither IP nor ARP", ReasonNonTCP, []Match{{Key: KeyNotIP}}, drop},
+		{"DHCP broadcast", ReasonHousekeeping, []Match{{Key: KeyBroadcast}, {Key: KeyUDPSrcPort, Port: portDHCPClient}, {Key: KeyUDPPort, Port: portDHCPServer}}, accept},
+		{"sent by a packet socket", ReasonNonTCP, []Match{{Key: KeyMadeHere}}, drop},
 		{"excluded TCP port", ReasonExcludedPort, []Match{{Key: KeyTCPPort, Set: setExcludePorts}}, accept},
 		{"excluded UDP port", ReasonExcludedPort, []Match{{Key: KeyUDPPort, Set: setExcludePorts}}, accept},
 		{"excluded IPv4 range", ReasonExcludedRange, []Match{{Key: KeyFrameIPv4, Set: setExclude4}}, accept},

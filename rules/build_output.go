@@ -52,10 +52,22 @@ func (b builder) redirects(local []Rule) []Rule {
 // filterChain stands after the redirects, whose packets it knows by conntrack:
 // the outgoing interface it sees is still the one before the redirect.
 func (b builder) filterChain() Chain {
-	out := b.entry(ongoing(),
+	out := b.entry(ongoing())
+	if b.c.FailurePolicy == FailureBlock {
+		out = append(out, foreign())
+	}
+	out = append(out,
 		Rule{"redirected", ReasonDNS, []Match{{Key: KeyRewritten}}, Action{Kind: ActionAccept}},
 		jumpDirect())
 	return Chain{Name: chainFilter, Hook: &Hook{"filter", Output, priorityFilter}, Rules: append(out, b.refusals(localRules())...)}
+}
+
+// foreign keeps conntrack's memory honest. A raw socket can send, by lo or anything
+// else, what seems to come from a captured address: whatever then goes to that
+// address is the answer, and ongoing. Such a packet makes no connection, whoever
+// sends it and wherever to, excluded destinations too.
+func foreign() Rule {
+	return Rule{"foreign source", ReasonOther, []Match{{Key: KeyNew}, {Key: KeyForeignSrc}}, Action{Kind: ActionDrop}}
 }
 
 // refusals are what stands beneath the redirects, in their order.

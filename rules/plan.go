@@ -132,6 +132,7 @@ const (
 	KeyICMPv6Other // ICMPv6 except an echo request
 	KeyOngoing     // conntrack has seen the other direction, or it is related
 	KeyRewritten   // a redirect changed its destination
+	KeyForeignSrc  // its source is no address of the namespace
 
 	// Of frames only:
 	KeyRouted    // it went through routing: no packet socket sent it
@@ -141,6 +142,8 @@ const (
 	KeyFrameIPv6 // an IPv6 frame, by its own word, and its destination
 	KeyNotTCP    // a transport protocol that can be read and is not TCP
 	KeyTransport // a transport protocol that can be read
+	KeyMadeHere  // it did not arrive: whoever is not routed and made it has a packet socket
+	KeyBroadcast // an IPv4 frame, by its own word, to 255.255.255.255
 )
 
 // Action is what a rule does.

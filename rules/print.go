@@ -125,6 +125,7 @@ var keyWords = map[Key]string{
 	KeyNew:         "ct state new",
 	KeyInInterface: "iifname",
 	KeyLocalDst:    "fib daddr type local",
+	KeyForeignSrc:  "fib saddr type unicast",
 	KeyFamily:      "meta nfproto",
 	KeyMarked:      "meta mark != 0",
 	KeyRouted:      "meta rtclassid >= 0",
@@ -134,6 +135,8 @@ var keyWords = map[Key]string{
 	KeyFrameIPv6:   "ether type ip6 ip6 daddr",
 	KeyNotTCP:      "meta l4proto != tcp",
 	KeyTransport:   "meta l4proto >= 0",
+	KeyMadeHere:    "meta pkttype host",
+	KeyBroadcast:   "ether type ip ip daddr 255.255.255.255",
 }
 
 func (m Match) String() string {

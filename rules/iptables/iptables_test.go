@@ -78,7 +78,7 @@ func TestCheckNamesWhatWasTamperedWithAndApplyRepairsIt(t *testing.T) {
 	}{
 		"rule deleted":       {"iptables", "-t nat -F SLUICE_OUTPUT_NAT_1", `IPv4 nat chain SLUICE_OUTPUT_NAT_1: rule "`},
 		"first rule deleted": {"iptables", "-t filter -D SLUICE_OUTPUT_FILTER 1", `IPv4 filter chain SLUICE_OUTPUT_FILTER: rule "ongoing" is missing`},
-		"IPv6 rule deleted":  {"ip6tables", "-t filter -D SLUICE_OUTPUT_FILTER 2", `IPv6 filter chain SLUICE_OUTPUT_FILTER: rule "redirected" is missing`},
+		"IPv6 rule deleted":  {"ip6tables", "-t filter -D SLUICE_OUTPUT_FILTER 3", `IPv6 filter chain SLUICE_OUTPUT_FILTER: rule "redirected" is missing`},
 		"jump deleted":       {"iptables", "-t nat -D OUTPUT 1", `IPv4 nat chain OUTPUT: rule "-m comment --comment sluice -j SLUICE_OUTPUT_NAT" is missing`},
 		"jump doubled":       {"ip6tables", "-t nat -A OUTPUT -p udp -j SLUICE_OUTPUT_NAT", `IPv6 nat chain OUTPUT: rule "-p udp -j SLUICE_OUTPUT_NAT" is not sluice's`},
 		"rule added":         {"iptables", "-t filter -I SLUICE_OUTPUT_FILTER 1 -j RETURN", `IPv4 filter chain SLUICE_OUTPUT_FILTER: rule "" is not sluice's (-j RETURN)`},

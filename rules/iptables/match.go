@@ -87,6 +87,12 @@ func (t translator) state(k rules.Key) ([]condition, error) {
 		return []condition{{others: "-o lo"}}, nil
 	case rules.KeyLocalDst:
 		return []condition{{others: "-m addrtype --dst-type LOCAL"}}, nil
+	case rules.KeyForeignSrc:
+		foreign := "-m addrtype --src-type UNICAST"
+		if t.family.v6 { // there a local address is unicast as well
+			foreign += " -m addrtype ! --src-type LOCAL"
+		}
+		return []condition{{others: foreign}}, nil
 	case rules.KeyMarked:
 		return []condition{{others: "-m mark ! --mark 0x0"}}, nil
 	case rules.KeyTCP:

@@ -35,7 +35,7 @@ func features(f family) []feature {
 		{"several ports at once (xt_multiport)", "-m multiport", "filter", "-A OUTPUT -p tcp -m multiport --dports 1,2 -j RETURN"},
 		{"users and groups (xt_owner)", "-m owner", "filter", "-A OUTPUT -m owner --uid-owner 0 -j RETURN"},
 		{"marks (xt_mark)", "-m mark", "filter", "-A OUTPUT -m mark --mark 0x1 -j RETURN"},
-		{"address types (xt_addrtype)", "-m addrtype", "nat", "-A PREROUTING -m addrtype --dst-type LOCAL -j RETURN"},
+		{"address types (xt_addrtype)", "-m addrtype", "filter", "-A OUTPUT -m addrtype --src-type LOCAL -j RETURN"},
 		{"conntrack zones (xt_CT, CONFIG_NF_CONNTRACK_ZONES)", "-j CT", "raw", "-A OUTPUT -p udp -j CT --zone 1"},
 		{"cgroups of version 2 by path (xt_cgroup)", "-m cgroup", "filter", "-A OUTPUT -m cgroup --path / -j RETURN"},
 	}

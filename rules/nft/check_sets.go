@@ -84,12 +84,20 @@ func compareElements(a, b nftables.SetElement) int {
 	return 1
 }
 
-// firstOnlyIn names an element that a has and b has not; both are sorted.
+// firstOnlyIn names an element that a has and b has not; both are sorted. Where a
+// range begins says more than where one ends: the kernel makes an end of its own
+// before the first range.
 func firstOnlyIn(t rules.SetType, a, b []nftables.SetElement) string {
+	end := ""
 	for _, e := range a {
-		if _, found := slices.BinarySearchFunc(b, e, compareElements); !found {
+		_, found := slices.BinarySearchFunc(b, e, compareElements)
+		switch {
+		case found:
+		case !e.IntervalEnd:
 			return elementText(t, e)
+		case end == "":
+			end = elementText(t, e)
 		}
 	}
-	return ""
+	return end
 }

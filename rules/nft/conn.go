@@ -28,11 +28,18 @@ const (
 
 // open connects to the namespace behind a descriptor. The caller must close the
 // connection.
-func open(netnsFD int) (*nftables.Conn, error) {
+func open(netnsFD int) (c *nftables.Conn, err error) {
+	// The check that follows meets most of what makes the library panic, not a
+	// limit of open files that leaves room for one socket and no more.
+	defer func() {
+		if r := recover(); r != nil {
+			c, err = nil, errors.New("open a netlink socket in the network namespace: it failed for a reason that the library lost; raise the limit of open files if it is low")
+		}
+	}()
 	if err := haveNetfilterSockets(); err != nil {
 		return nil, explain("open a netlink socket", err)
 	}
-	c, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(netnsFD), nftables.WithSockOptions(prepareSocket))
+	c, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(netnsFD), nftables.WithSockOptions(prepareSocket))
 	if err != nil {
 		return nil, explain("open a netlink socket", err)
 	}

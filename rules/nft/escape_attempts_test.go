@@ -14,6 +14,9 @@ const (
 	ackFlag = 0x10
 )
 
+// Neighbours that are not there.
+var nobody4, nobody6 = netip.MustParseAddr("10.50.0.77"), netip.MustParseAddr("fd50::77")
+
 type overBoth func(name string, send func(to netip.Addr))
 
 // socketAttempts use ordinary sockets.
@@ -79,6 +82,22 @@ func rawAttempts(w *wire, both overBoth) {
 			withSocket(to, unix.SOCK_RAW, int(protocol), nil, func(fd int) { unix.Sendto(fd, make([]byte, 32), 0, sockaddr(to, 0)) })
 		})
 	}
+	both("an answer to a datagram of its own", func(to netip.Addr) {
+		w.rawFrom(to, w.from(to), unix.IPPROTO_UDP, udpFrom(443, 40001))
+		w.answer(to, unix.SOCK_DGRAM, 40001, 443)
+	})
+	both("an answer to a connection of its own", func(to netip.Addr) {
+		w.rawFrom(to, w.from(to), unix.IPPROTO_TCP, tcpFrom(80, 40002, synFlag)) // its checksum is wrong, so nobody resets it
+		w.answer(to, unix.SOCK_STREAM, 40002, 80)
+	})
+	both("an answer to what it sent to an excluded port", func(to netip.Addr) {
+		other := nobody4
+		if to.Is6() {
+			other = nobody6
+		}
+		w.rawFrom(to, other, unix.IPPROTO_UDP, udpFrom(443, 9999))
+		w.rawFrom(other, to, unix.IPPROTO_UDP, udpFrom(9999, 443))
+	})
 	both("a raw socket with UDP of its own", func(to netip.Addr) { w.rawPacket(to, unix.IPPROTO_UDP, udp(443)) })
 }
 
@@ -205,11 +224,33 @@ func sockaddr(addr netip.Addr, port uint16) unix.Sockaddr {
 	return &unix.SockaddrInet4{Port: int(port), Addr: addr.As4()}
 }
 
+// from is the pod's address of the family of to.
+func (w *wire) from(to netip.Addr) netip.Addr {
+	if to.Is4() {
+		return w.from4
+	}
+	return w.from6
+}
+
+// answer sends from a port of the pod, as an ordinary socket.
+func (w *wire) answer(to netip.Addr, kind int, from, port uint16) {
+	withSocket(to, kind, 0, []option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}}, func(fd int) {
+		unix.Bind(fd, sockaddr(w.from(to), from))
+		unix.Connect(fd, sockaddr(to, port))
+		unix.Write(fd, []byte("?"))
+	})
+}
+
 // rawPacket sends a whole IP packet through a raw socket.
 func (w *wire) rawPacket(to netip.Addr, protocol byte, payload []byte) {
-	packet, options := ip6(protocol, w.from6, to, payload), []option{{unix.SOL_IPV6, unix.IPV6_HDRINCL, 1}}
+	w.rawFrom(w.from(to), to, protocol, payload)
+}
+
+// rawFrom is rawPacket with any source.
+func (w *wire) rawFrom(from, to netip.Addr, protocol byte, payload []byte) {
+	packet, options := ip6(protocol, from, to, payload), []option{{unix.SOL_IPV6, unix.IPV6_HDRINCL, 1}}
 	if to.Is4() {
-		packet, options = ip4(protocol, w.from4, to, payload), []option{{unix.SOL_IP, unix.IP_HDRINCL, 1}}
+		packet, options = ip4(protocol, from, to, payload), []option{{unix.SOL_IP, unix.IP_HDRINCL, 1}}
 	}
 	withSocket(to, unix.SOCK_RAW, unix.IPPROTO_RAW, options, func(fd int) { unix.Sendto(fd, packet, 0, sockaddr(to, 0)) })
 }
@@ -324,9 +365,11 @@ func ip6(next byte, from, to netip.Addr, payload []byte) []byte {
 
 func tcp(flags byte) []byte { return tcpTo(80, flags) }
 
-func tcpTo(port uint16, flags byte) []byte {
+func tcpTo(port uint16, flags byte) []byte { return tcpFrom(40000, port, flags) }
+
+func tcpFrom(from, port uint16, flags byte) []byte {
 	out := make([]byte, 20)
-	binary.BigEndian.PutUint16(out, 40000)
+	binary.BigEndian.PutUint16(out, from)
 	binary.BigEndian.PutUint16(out[2:], port)
 	out[7], out[12], out[13], out[14] = 1, 5<<4, flags, 0xff
 	return out

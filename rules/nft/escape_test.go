@@ -104,7 +104,7 @@ func newWire(t *testing.T, p pair) *wire {
 	var other int
 	w.mac, other = link(t, p.server, "eth0")
 	must(t, p.pod.Do(func() error { return lab.Sysctl("net/ipv4/ip_forward", "1") })) // as on most nodes
-	for _, to := range []netip.Addr{w.to4, w.to6} {                                   // so that nothing waits for an address to be resolved
+	for _, to := range []netip.Addr{w.to4, w.to6, nobody4, nobody6} {                 // so that nothing waits for an address to be resolved, or says later that it was not
 		must(t, p.pod.Do(func() error {
 			return netlink.NeighSet(&netlink.Neigh{LinkIndex: w.eth0, IP: to.AsSlice(), HardwareAddr: w.mac, State: netlink.NUD_PERMANENT})
 		}))

@@ -79,6 +79,8 @@ func load(k rules.Key) []expr.Any {
 		return []expr.Any{meta(expr.MetaKeyIIFNAME)}
 	case rules.KeyLocalDst:
 		return []expr.Any{&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, equal(binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL))}
+	case rules.KeyForeignSrc: // a local one is of type local, none at all of type broadcast or unspec
+		return []expr.Any{&expr.Fib{Register: reg, FlagSADDR: true, ResultADDRTYPE: true}, equal(binaryutil.NativeEndian.PutUint32(unix.RTN_UNICAST))}
 	case rules.KeyFamily:
 		return []expr.Any{meta(expr.MetaKeyNFPROTO)}
 	case rules.KeyMarked:
@@ -142,6 +144,10 @@ func loadFrame(k rules.Key) []expr.Any {
 		return append(frame(unix.ETH_P_IPV6), payload(expr.PayloadBaseNetworkHeader, 24, 16))
 	case rules.KeyNotTCP:
 		return []expr.Any{meta(expr.MetaKeyL4PROTO), unequal([]byte{unix.IPPROTO_TCP})}
+	case rules.KeyMadeHere: // one that a bridge passes on was another host's or everybody's when it arrived
+		return []expr.Any{meta(expr.MetaKeyPKTTYPE), equal([]byte{unix.PACKET_HOST})}
+	case rules.KeyBroadcast:
+		return append(frame(unix.ETH_P_IP), payload(expr.PayloadBaseNetworkHeader, 16, 4), equal([]byte{255, 255, 255, 255}))
 	case rules.KeyTransport:
 		return []expr.Any{meta(expr.MetaKeyL4PROTO), atLeast([]byte{0})}
 	}

@@ -1,14 +1,19 @@
 package nft_test
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/rules/rulestest"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,13 +24,127 @@ type frameCase struct {
 	send    func(w *wire)
 }
 
+// Another's frames, that a bridge passes on, are judged by the rest of the rules.
+const socketRule = "sent by a packet socket"
+
+func withoutFrameRule(p rules.Plan, name string) rules.Plan {
+	p.Frames.Rules = slices.DeleteFunc(slices.Clone(p.Frames.Rules), func(r rules.Rule) bool { return r.Name == name })
+	return p
+}
+
+// Whoever has a packet socket can change a frame after it was judged, so nothing of
+// IP may pass but what a DHCP client must send.
+func TestAPacketSocketSendsNoIPWhereverItGoes(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t)
+	w := newWire(t, newPair(t))
+	apply(t, w.pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1", "excludeIPRanges=10.96.0.0/12", "excludeOutboundPorts=9999"))
+	dhcp := func(to string) func() {
+		return func() {
+			w.frame(netip.MustParseAddr(to), frameOptions{}, unix.IPPROTO_UDP, udpFrom(68, 67))
+		}
+	}
+	for name, send := range map[string]func(){
+		"TCP elsewhere":      func() { w.frame(netip.MustParseAddr("192.0.2.1"), frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) },
+		"IPv6 elsewhere":     func() { w.frame(netip.MustParseAddr("2001:db8::1"), frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) },
+		"DHCP to one server": dhcp("10.50.0.1"),
+		"a tag that is not there, so that the ports are read as an excluded address": func() {
+			w.frame(w.to4, frameOptions{claims: unix.ETH_P_8021Q}, unix.IPPROTO_UDP, udpFrom(10<<8|96, 443))
+		},
+		"a checksum over the destination": w.checksumOverDestination,
+	} {
+		if seen := w.watch(t, attempt{"", send}); len(seen) > 0 {
+			t.Errorf("%s: arrives, %x", name, seen[0])
+		}
+	}
+	if seen := w.watch(t, attempt{"", dhcp("255.255.255.255")}); len(seen) == 0 {
+		t.Error("a DHCP client's broadcast does not arrive")
+	}
+}
+
+// checksumOverDestination sends to 192.0.0.1 what the kernel, told that a checksum
+// belongs where the destination is, makes something else of.
+func (w *wire) checksumOverDestination() {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1)
+	const needsChecksum, start, offset = 1, 20, 10
+	header := []byte{needsChecksum, 0, 0, 0, 0, 0, start, 0, offset, 0}
+	packet := ip4(unix.IPPROTO_UDP, w.from4, netip.MustParseAddr("192.0.0.1"), udp(443))
+	frame := ether(w.mac, w.podMAC, unix.ETH_P_IP, packet)
+	unix.Sendto(fd, append(header, frame...), 0, &unix.SockaddrLinklayer{Ifindex: w.eth0, Protocol: swap(unix.ETH_P_IP), Halen: 6})
+}
+
+// A virtual machine in the pod, bridged to its interface, is no packet socket.
+func TestWhatABridgePassesOnIsJudgedByDestination(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t)
+	p := newPair(t)
+	w := newWire(t, p)
+	machine := labtest.New(t)
+	must(t, lab.Connect(lab.End{In: machine, Name: "eth0"}, lab.End{In: p.pod, Name: "vm0"}))
+	must(t, p.pod.Do(func() error {
+		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
+		if err := netlink.LinkAdd(bridge); err != nil {
+			return err
+		}
+		for _, name := range []string{"eth0", "vm0", "br0"} {
+			port, err := netlink.LinkByName(name)
+			if err != nil {
+				return err
+			}
+			if name != "br0" {
+				err = netlink.LinkSetMaster(port, bridge)
+			}
+			if err = errors.Join(err, netlink.LinkSetUp(port)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	_, eth0 := link(t, machine, "eth0")
+	apply(t, p.pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1"))
+	var frames [][]byte
+	buf := make([]byte, 4096)
+	for i, to := range []string{"10.50.0.1", "fd50::1", "192.0.2.1", "2001:db8::1"} {
+		a := netip.MustParseAddr(to)
+		kind, packet := uint16(unix.ETH_P_IPV6), ip6(unix.IPPROTO_TCP, w.from6, a, tcpTo(uint16(7000+i), synFlag))
+		if a.Is4() {
+			kind, packet = unix.ETH_P_IP, ip4(unix.IPPROTO_TCP, w.from4, a, tcpTo(uint16(7000+i), synFlag))
+		}
+		frames = append(frames, ether(w.mac, []byte{2, 0, 0, 0, 0, 9}, kind, packet))
+	}
+	must(t, machine.Do(func() error {
+		for _, f := range frames {
+			sendFrame(eth0, frameOptions{claims: binary.BigEndian.Uint16(f[12:])}, f)
+		}
+		return nil
+	}))
+	for {
+		n, _, err := unix.Recvfrom(w.fd, buf, 0)
+		if err != nil {
+			t.Fatalf("what goes elsewhere does not arrive: %v", err)
+		}
+		switch i := slices.IndexFunc(frames, func(f []byte) bool { return bytes.Equal(f, buf[:n]) }); i {
+		case 0, 1:
+			t.Errorf("frame %d, to a captured address, arrived", i)
+		case 3: // the last
+			return
+		}
+	}
+}
+
 func packetTo(name string, arrives bool, to string, protocol byte, payload []byte) frameCase {
 	return frameCase{name, arrives, func(w *wire) { w.frame(netip.MustParseAddr(to), frameOptions{}, protocol, payload) }}
 }
 
-// The layer beneath the packet sockets follows the same list as everything else,
-// and each of its rules is needed: without it one of the cases ends otherwise.
-func TestPacketSocketsAreJudgedByDestinationAndNoRuleIsThereForNothing(t *testing.T) {
+// Frames that are passed on follow the same list as everything else, and each rule is
+// needed: without it one of the cases ends otherwise. They come from a packet socket
+// here, whose own two rules are left out for that (TestAPacketSocketSendsNoIPWhereverItGoes).
+func TestFramesAreJudgedByDestinationAndNoRuleIsThereForNothing(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	p := newPair(t)
@@ -100,6 +219,7 @@ func (w *wire) judgeFrames(t *testing.T, missed map[string]bool, p rules.Plan, c
 	ends := func(c frameCase) bool {
 		return len(w.watch(t, attempt{"", func() { c.send(w) }})) > 0
 	}
+	p = withoutFrameRule(withoutFrameRule(p, socketRule), "DHCP broadcast")
 	apply(t, w.pod, p)
 	for _, c := range cases {
 		if ends(c) != c.arrives {

@@ -44,7 +44,8 @@ import (
 //	}
 //	table netdev sluice {                   failurePolicy block: frames of packet sockets
 //		set ...             the destinations again: a set belongs to one table
-//		chain frames        no hook: routed packets pass; judges the others by destination
+//		chain frames        no hook: routed packets pass, packet sockets' do not; judges what is
+//		                    bridged by destination
 //		chain egress_NAME   egress of interface NAME: jump frames
 //	}
 //

@@ -173,6 +173,10 @@ func TestCheckNamesWhatWasTamperedWith(t *testing.T) {
 		{"element added", `set exempt_uids: holds elements that are not sluice's (0)`, func(c *nftables.Conn) error {
 			return c.SetAddElements(&nftables.Set{Table: table, Name: "exempt_uids"}, []nftables.SetElement{{Key: []byte{0, 0, 0, 0}}})
 		}},
+		{"range added", `set exclude_ipv4: holds elements that are not sluice's (172.16.0.0)`, func(c *nftables.Conn) error {
+			return c.SetAddElements(&nftables.Set{Table: table, Name: "exclude_ipv4", Interval: true, KeyType: nftables.TypeIPAddr}, []nftables.SetElement{
+				{Key: []byte{0, 0, 0, 0}, IntervalEnd: true}, {Key: []byte{172, 16, 0, 0}}, {Key: []byte{172, 17, 0, 0}, IntervalEnd: true}})
+		}},
 		{"elements removed", `set include_ipv4: elements are missing (10.0.0.0)`, func(c *nftables.Conn) error {
 			c.FlushSet(&nftables.Set{Table: table, Name: "include_ipv4"})
 			return nil

@@ -52,7 +52,7 @@ func features() []feature {
 		{module: "connection tracking matches (nft_ct)", hook: filter, exprs: load(rules.KeyOngoing)},
 		{module: "conntrack zones (CONFIG_NF_CONNTRACK_ZONES)", hook: raw, exprs: translator{}.action(rules.Action{Kind: rules.ActionZone})},
 		{module: "reject (nft_reject_inet)", hook: filter, exprs: translator{}.action(rules.Action{Kind: rules.ActionReject})},
-		{module: "address type lookups for rerouteInterfaces (nft_fib_inet)", hook: arriving, exprs: load(rules.KeyLocalDst)},
+		{module: "address type lookups (nft_fib_inet)", hook: filter, exprs: load(rules.KeyForeignSrc)},
 		{module: "socket cgroupv2 matches for exemption cgroup (nft_socket, Linux 5.13)", hook: filter, exprs: []expr.Any{&expr.Socket{Key: expr.SocketKeyCgroupv2, Level: 1, Register: reg}}},
 		{module: "rate limits and dynamic sets for exemption mark (nft_limit)", hook: filter, set: dynamic,
 			exprs: translator{}.action(rules.Action{Kind: rules.ActionAlarm, Set: rules.SetMarkAlarm})},

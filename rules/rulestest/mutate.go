@@ -17,6 +17,7 @@ var needPackets = map[string]string{
 	"output_marks/":             "TestMarksCannotBeGuessed",
 	"output_filter/ongoing":     "TestAClientInsideACapturedRangeIsAnswered",
 	"forward_filter/ongoing":    "TestAClientInsideACapturedRangeIsAnswered",
+	"output_filter/foreign":     "TestNothingAWorkloadCanSendReachesACapturedAddress",
 	"output_filter/TCP":         "TestUnderBypassAMissingRedirectLetsTrafficGo",
 	"forward_filter/TCP":        "TestUnderBypassAMissingRedirectLetsTrafficGo",
 	"output_filter/guard of ":   "TestAMissingRedirectIsAnOutageNeverALeak",

@@ -132,6 +132,8 @@ func (t test) holds(p *packet) (holds, applies bool, err error) {
 		return int(p.ICMPType) == n, true, err
 	case "--dst-type":
 		return t.value == "LOCAL" && p.OutInterface == "lo", true, nil
+	case "--src-type": // what is sent has an address of the namespace
+		return (t.value == "LOCAL") == sent, true, nil
 	case "--mark":
 		n, err := strconv.ParseUint(t.value, 0, 32)
 		return uint64(p.Mark) == n, true, err

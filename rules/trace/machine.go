@@ -257,11 +257,11 @@ func (m *machine) conntrack(e *expr.Ct) (bool, end, error) {
 const statusDstNAT = 1 << 5 // IPS_DST_NAT
 
 func (m *machine) fib(e *expr.Fib) (bool, end, error) {
-	if !e.ResultADDRTYPE || !e.FlagDADDR {
+	if !e.ResultADDRTYPE || e.FlagDADDR == e.FlagSADDR {
 		return false, end{}, fmt.Errorf("%w: it asks for a route", ErrUnreadable)
 	}
 	kind := uint32(unix.RTN_UNICAST)
-	if m.OutInterface == "lo" {
+	if m.OutInterface == "lo" || e.FlagSADDR && m.InInterface == "" { // a process sends with an address of its own
 		kind = unix.RTN_LOCAL
 	}
 	m.store(e.Register, binaryutil.NativeEndian.PutUint32(kind))
