@@ -94,6 +94,7 @@ func (p *pod) startProxy(policy mesh.OutboundPolicy) {
 		Resolver:     dns.New(dns.Config{ResolvConf: resolv, Hosts: os.DevNull, Exchange: p.exchange}),
 		Log:          slog.New(slog.DiscardHandler),
 		DrainTimeout: time.Second,
+		HasIPv6:      func() bool { return true },
 	})
 	must(p.t, err)
 	store.Subscribe(server.Update)

@@ -32,17 +32,25 @@ func serverName(b []byte) (name string, more bool, err error) {
 		return "", false, nil
 	}
 	extensions := parser{p.vector(2)}
+	named := false
 	for len(extensions.rest) > 0 {
 		id := extensions.uint(2)
 		data := extensions.vector(2)
 		if extensions.rest == nil {
 			return "", false, errNotClientHello
 		}
-		if id == extensionServerName {
-			return hostName(data)
+		if id != extensionServerName {
+			continue
+		}
+		if named { // RFC 8446 §4.2: once; servers differ on which of two they take
+			return "", false, errNotClientHello
+		}
+		named = true
+		if name, err = hostName(data); err != nil {
+			return "", false, err
 		}
 	}
-	return "", false, nil
+	return name, false, nil
 }
 
 // handshake joins the record fragments of the first handshake message and
@@ -88,24 +96,20 @@ func handshake(b []byte) (body []byte, more bool, err error) {
 	}
 }
 
-// hostName reads the server_name extension (RFC 6066 §3).
-func hostName(data []byte) (string, bool, error) {
+// hostName reads the server_name extension (RFC 6066 §3), which holds one name of
+// a type. Of another type than host names none was ever defined.
+func hostName(data []byte) (string, error) {
 	p := parser{data}
 	list := parser{p.vector(2)}
-	if p.rest == nil {
-		return "", false, errNotClientHello
+	if p.rest == nil || len(p.rest) > 0 || len(list.rest) == 0 {
+		return "", errNotClientHello
 	}
-	for len(list.rest) > 0 {
-		nameType := list.uint(1)
-		name := list.vector(2)
-		if list.rest == nil {
-			return "", false, errNotClientHello
-		}
-		if nameType == 0 {
-			return string(name), false, nil
-		}
+	nameType := list.uint(1)
+	name := list.vector(2)
+	if list.rest == nil || len(list.rest) > 0 || nameType != 0 || len(name) == 0 {
+		return "", errNotClientHello
 	}
-	return "", false, nil
+	return string(name), nil
 }
 
 // parser takes TLS's length-prefixed vectors apart. After the first thing that

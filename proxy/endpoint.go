@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/sluice-cni/sluice/mesh"
 )
@@ -13,6 +14,7 @@ import (
 var (
 	errNoEndpoint = errors.New("no healthy upstream")
 	errNotItsName = errors.New("the destination is not an address of the registered name")
+	errUnsafe     = errors.New("the name leads to an address that DNS may not lead to")
 )
 
 // asked is what a connection or request wants: the name it gave, "" for none,
@@ -20,10 +22,32 @@ var (
 type asked struct {
 	name string // lower case, no port, no trailing dot
 	dst  netip.AddrPort
+	// tried are addresses that could not be connected to, for this one request.
+	tried [connectTries - 1]netip.Addr
+}
+
+// without is the same wish after a try in vain.
+func (a asked) without(addr netip.Addr) asked {
+	for i := range a.tried {
+		if !a.tried[i].IsValid() {
+			a.tried[i] = addr
+			break
+		}
+	}
+	return a
+}
+
+func (a *asked) hasTried(addr netip.Addr) bool {
+	for i := range a.tried {
+		if a.tried[i] == addr {
+			return true
+		}
+	}
+	return false
 }
 
 // endpoint picks the address for one attempt. turn differs from one attempt to
-// the next, so that another attempt gets another address where there is one.
+// the next, so that load is spread.
 func (s *Server) endpoint(ctx context.Context, c *mesh.Cluster, a asked, turn uint32) (netip.AddrPort, error) {
 	switch {
 	case c == passthrough:
@@ -31,7 +55,7 @@ func (s *Server) endpoint(ctx context.Context, c *mesh.Cluster, a asked, turn ui
 	case c.Resolution == mesh.ResolveNone:
 		return s.original(ctx, c, a, turn)
 	case len(c.Endpoints) > 0:
-		e := &c.Endpoints[pickWeighted(c.Endpoints, turn)]
+		e := pickEndpoint(c.Endpoints, a, turn)
 		if e.Addr.IsValid() {
 			return netip.AddrPortFrom(e.Addr, e.Port), nil
 		}
@@ -44,52 +68,74 @@ func (s *Server) endpoint(ctx context.Context, c *mesh.Cluster, a asked, turn ui
 
 // original serves resolution NONE: the original destination, provided that it is
 // an address of the registered name. Under a borrowed name (a forged Host or
-// SNI) the connection goes to the name's own address; without a name it is refused.
+// SNI) the connection goes to the name's own address, or is refused where the
+// operator wants that; without a name it is refused.
 func (s *Server) original(ctx context.Context, c *mesh.Cluster, a asked, turn uint32) (netip.AddrPort, error) {
-	port := a.dst.Port()
-	if c.TargetPort != c.Port {
-		port = c.TargetPort
-	}
-	dst := netip.AddrPortFrom(a.dst.Addr(), port)
+	dst := netip.AddrPortFrom(a.dst.Addr(), c.TargetPort)
 	if len(c.Addresses) > 0 {
-		for _, p := range c.Addresses {
-			if p.Contains(dst.Addr()) {
-				return dst, nil
-			}
-		}
-		for _, p := range c.Addresses {
-			if a.name != "" && p.IsSingleIP() {
-				return netip.AddrPortFrom(p.Addr(), port), nil
-			}
-		}
-		return netip.AddrPort{}, errNotItsName
-	}
-	name := nameOf(c, a)
-	addrs, err := s.cfg.Resolver.Lookup(ctx, name)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%w: %w", errNoEndpoint, err)
-	}
-	for _, addr := range addrs {
-		if addr == dst.Addr() {
+		if listed(c, dst.Addr()) {
 			return dst, nil
 		}
+		return s.redirect(a, singles(c.Addresses), c.TargetPort, turn)
 	}
-	if a.name == "" {
+	name := nameOf(c, a)
+	addrs, err := s.lookup(ctx, name)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	if slices.Contains(addrs, dst.Addr()) || s.cfg.Resolver.Had(name, dst.Addr()) {
+		if s.unsafe(c, dst.Addr()) {
+			return netip.AddrPort{}, unsafeError(name, dst.Addr())
+		}
+		return dst, nil
+	}
+	if a.name == "" { // the name may have a new address
 		s.cfg.Resolver.Refresh(name)
-		return netip.AddrPort{}, errNotItsName
 	}
-	return netip.AddrPortFrom(pickAddr(addrs, dst.Addr(), turn), port), nil
+	if addrs, err = s.safe(c, name, addrs); err != nil {
+		return netip.AddrPort{}, err
+	}
+	return s.redirect(a, addrs, c.TargetPort, turn)
 }
 
+// redirect sends a connection whose destination is not the name's to where the
+// name is.
+func (s *Server) redirect(a asked, own []netip.Addr, port uint16, turn uint32) (netip.AddrPort, error) {
+	if a.name == "" || len(own) == 0 || s.cfg.AddressMismatch == MismatchRefuse {
+		return netip.AddrPort{}, errNotItsName
+	}
+	return netip.AddrPortFrom(s.pickAddr(own, a, turn), port), nil
+}
+
+// resolve serves a name from the addresses that DNS has for it.
 func (s *Server) resolve(ctx context.Context, c *mesh.Cluster, name string, port uint16, a asked, turn uint32) (netip.AddrPort, error) {
-	addrs, err := s.cfg.Resolver.Lookup(ctx, name)
+	addrs, err := s.lookup(ctx, name)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%w: %w", errNoEndpoint, err)
+		return netip.AddrPort{}, err
 	}
 	if c.Resolution == mesh.ResolveDNSRoundRobin {
 		turn = 0
 	}
-	return netip.AddrPortFrom(pickAddr(addrs, a.dst.Addr(), turn), port), nil
+	addr := s.pickAddr(addrs, a, turn)
+	if s.unsafe(c, addr) {
+		if addrs, err = s.safe(c, name, addrs); err != nil {
+			return netip.AddrPort{}, err
+		}
+		addr = s.pickAddr(addrs, a, turn)
+	}
+	return netip.AddrPortFrom(addr, port), nil
+}
+
+// lookup returns at least one address.
+func (s *Server) lookup(ctx context.Context, name string) ([]netip.Addr, error) {
+	addrs, err := s.cfg.Resolver.Lookup(ctx, name)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errNoEndpoint, err)
+	case len(addrs) == 0:
+		return nil, errNoEndpoint
+	}
+	return addrs, nil
 }
 
 // nameOf is the DNS name behind a cluster: its host, or under a wildcard the one
@@ -101,48 +147,22 @@ func nameOf(c *mesh.Cluster, a asked) string {
 	return c.Host
 }
 
-// pickAddr prefers the family the application chose: it is known to work from there.
-func pickAddr(addrs []netip.Addr, like netip.Addr, turn uint32) netip.Addr {
-	same := uint32(0)
-	for _, a := range addrs {
-		if a.Is4() == like.Is4() {
-			same++
+func listed(c *mesh.Cluster, addr netip.Addr) bool {
+	for _, p := range c.Addresses {
+		if p.Contains(addr) {
+			return true
 		}
 	}
-	if same == 0 {
-		return addrs[turn%uint32(len(addrs))]
-	}
-	n := turn % same
-	for _, a := range addrs {
-		if a.Is4() != like.Is4() {
-			continue
-		}
-		if n == 0 {
-			return a
-		}
-		n--
-	}
-	return addrs[0]
+	return false
 }
 
-// pickWeighted walks the endpoints in turn, each as often as its weight says.
-// Without any weight all are equal.
-func pickWeighted(endpoints []mesh.Endpoint, turn uint32) int {
-	total := uint64(0)
-	for i := range endpoints {
-		total += uint64(endpoints[i].Weight)
-	}
-	if total == 0 {
-		return int(turn % uint32(len(endpoints)))
-	}
-	// A step coprime to most totals spreads the turns instead of sending runs.
-	n := (uint64(turn) * 2654435761) % total
-	for i := range endpoints {
-		w := uint64(endpoints[i].Weight)
-		if n < w {
-			return i
+// singles are the addresses among ranges: where a name is, if it has to be said.
+func singles(ranges []netip.Prefix) []netip.Addr {
+	var out []netip.Addr
+	for _, p := range ranges {
+		if p.IsSingleIP() {
+			out = append(out, p.Addr())
 		}
-		n -= w
 	}
-	return 0
+	return out
 }

@@ -81,6 +81,7 @@ func newRig(t testing.TB, policy mesh.OutboundPolicy, yaml string, change ...fun
 		Log:          slog.New(slog.NewTextHandler(r.log, nil)),
 		AccessLog:    r.access,
 		DrainTimeout: 5 * time.Second,
+		UnsafeRanges: []netip.Prefix{}, // the servers of tests are on loopback
 	}
 	for _, f := range change {
 		f(&cfg)

@@ -66,8 +66,9 @@ func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try
 		if *try++; *try >= connectTries || ctx.Err() != nil {
 			return nil, connectFailure(&h.entry, err, ctx, *try)
 		}
+		a = a.without(key.addr.Addr())
 		h.c.server.backOff(*try)
-		turn = u.turn.Add(1) - 1
+		turn = h.c.server.random() // not the next: those who come meanwhile are there already
 	}
 }
 
@@ -97,6 +98,8 @@ func connectFailure(e *entry, err error, ctx context.Context, tries int) *localR
 		return r
 	case errors.Is(err, errNotItsName):
 		return &localReply{status: 502, flags: "-", details: "destination_not_of_name"}
+	case errors.Is(err, errUnsafe):
+		return &localReply{status: 502, flags: "-", details: "name_leads_to_unsafe_address"}
 	}
 	return &localReply{status: 503, body: "no healthy upstream", flags: "UH", details: "no_healthy_upstream"}
 }

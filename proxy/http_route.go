@@ -22,7 +22,7 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 	if l := st.view.Listener(c.dst.Port()); l != nil && len(host) > 0 {
 		vh = l.MatchHTTP(host)
 	}
-	if vh == nil {
+	if vh == nil || vh.Host[0] == '*' && !isName(host) {
 		return unregistered(st, e)
 	}
 	route := vh.Match(r)

@@ -45,6 +45,16 @@ type Config struct {
 	// Relay moves opaque bytes. Servers of one process may share one, which Serve
 	// does not close; default one of the server's own.
 	Relay *relay.Engine
+	// AddressMismatch is what becomes of a request for a registered name, under
+	// resolution NONE, that was sent to an address which is not the name's.
+	AddressMismatch AddressMismatch
+	// UnsafeRanges are addresses that DNS may not lead to, unless the ServiceEntry
+	// lists them; nil: UnsafeRanges(). Endpoints that are written as addresses are not
+	// judged.
+	UnsafeRanges []netip.Prefix
+	// HasIPv6 says whether the sockets of Dial have a route to global IPv6 addresses;
+	// default: whether this process's namespace has. It is asked seldom.
+	HasIPv6 func() bool
 	// AccessLog receives a line per request or connection, many in one Write; nil:
 	// none. A Write may block or fail: lines are lost then, and traffic goes on.
 	AccessLog       io.Writer
@@ -57,6 +67,17 @@ type Config struct {
 	// context ends; default 45 s, Envoy's.
 	DrainTimeout time.Duration
 }
+
+// AddressMismatch says what becomes of a request for a registered name that was
+// sent elsewhere. A connection without a name (opaque TCP) is refused either way.
+type AddressMismatch uint8
+
+const (
+	// MismatchRedirect sends it to an address of the name.
+	MismatchRedirect AddressMismatch = iota
+	// MismatchRefuse refuses it: 502 for HTTP, a reset for TLS.
+	MismatchRefuse
+)
 
 // Limits that no setting changes yet.
 const (
@@ -79,6 +100,7 @@ type Server struct {
 	relay   *relay.Engine
 	ownConn localPorts
 	notices *notices
+	ipv6    remembered
 
 	life context.Context // ends when what is left is cut
 	kill context.CancelFunc
@@ -112,11 +134,18 @@ func New(cfg Config) (*Server, error) {
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 45 * time.Second
 	}
+	if cfg.UnsafeRanges == nil {
+		cfg.UnsafeRanges = UnsafeRanges()
+	}
+	if cfg.HasIPv6 == nil {
+		cfg.HasIPv6 = routesIPv6
+	}
 	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}}
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
 	}
 	s.life, s.kill = context.WithCancel(context.Background())
+	s.ipv6.ask = cfg.HasIPv6
 	s.pools = newPools(s)
 	s.notices = newNotices(s.log)
 	if cfg.AccessLog != nil {

@@ -4,7 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -78,7 +77,9 @@ func (c *connection) serveTLS(st *state, l *mesh.Listener) {
 	}
 	e.serverName = name
 	var route *mesh.TCPRoute
-	if l != nil {
+	switch {
+	case l == nil:
+	case name == "" || isName(name):
 		if route = l.MatchTLS(name, c.dst.Addr()); route == nil {
 			route = c.routeTCP(l)
 		}
@@ -93,7 +94,7 @@ func (c *connection) serverName() (string, error) {
 	for {
 		name, more, err := serverName(c.in.bytes())
 		if !more || err != nil {
-			return strings.TrimSuffix(strings.ToLower(name), "."), err
+			return canonicalName(name), err
 		}
 		if err := c.in.fill(c.tcp); err != nil {
 			return "", errNotClientHello
@@ -139,11 +140,13 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
 	ctx := s.life
 	var last error
+	turn := u.turn.Add(1) - 1
 	for try := range connectTries {
 		if try > 0 {
 			s.backOff(try)
+			turn = s.random()
 		}
-		addr, err := s.endpoint(ctx, u.cluster, a, u.turn.Add(1)-1)
+		addr, err := s.endpoint(ctx, u.cluster, a, turn)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +154,7 @@ func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
 		if err == nil {
 			return up, nil
 		}
-		last = err
+		a, last = a.without(addr.Addr()), err
 	}
 	return nil, last
 }

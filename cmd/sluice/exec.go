@@ -27,6 +27,7 @@ type execOptions struct {
 	include, exclude string
 	rangesFile       string // what include auto stands for
 	accessLog, log   string
+	names            nameOptions
 }
 
 func newExecCommand() *cobra.Command {
@@ -69,6 +70,7 @@ for it.`,
 	f.StringVar(&o.include, "include-ip-ranges", "*", "`LIST` of destinations that are governed; others are relayed untouched")
 	f.StringVar(&o.rangesFile, "ranges-file", rangesfile.DefaultPath, "what --include-ip-ranges auto stands for, as 'sluice cidr --write' `FILE` wrote it")
 	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "`LIST` of destinations that are relayed untouched although included")
+	o.names.flags(c, true)
 	f.StringVar(&o.accessLog, "access-log", "off", "where a JSON line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.log, "log", "off", "where the proxy's own messages go: a `FILE`, - for standard error, or off; errors are always on standard error")
 	return c
@@ -77,7 +79,14 @@ for it.`,
 func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	governed, rangesErr := o.governed(c.ErrOrStderr())
 	policy, policyErr := outboundPolicy(c)
-	if err := errors.Join(rangesErr, policyErr); err != nil {
+	cfg := proxy.Config{
+		Workload:     mesh.Workload{Namespace: namespace(c)},
+		Governed:     governed,
+		Dial:         dialWith(&net.Dialer{}),
+		DrainTimeout: execDrain,
+	}
+	namesErr := o.names.apply(&cfg, &net.Dialer{})
+	if err := errors.Join(rangesErr, policyErr, namesErr); err != nil {
 		return usage(err, "see 'sluice exec --help'")
 	}
 	messages, closeLog, logErr := openOutput("log", o.log, c.ErrOrStderr())
@@ -93,15 +102,8 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		return err
 	}
 	code, err := sandbox.Run(sandbox.Command{Argv: argv, Serve: func(ctx context.Context, s sandbox.Sockets) error {
-		return serveSandbox(ctx, store, s, proxy.Config{
-			Listeners:    s.TCP,
-			Workload:     mesh.Workload{Namespace: namespace(c)},
-			Governed:     governed,
-			Dial:         dialWith(&net.Dialer{}),
-			AccessLog:    access,
-			Log:          log,
-			DrainTimeout: execDrain,
-		})
+		cfg.Listeners, cfg.AccessLog, cfg.Log = s.TCP, access, log
+		return serveSandbox(ctx, store, s, cfg)
 	}})
 	if errors.Is(err, sandbox.ErrForbidden) {
 		err = hinted(err, "as root it works without: sudo sluice exec -- sudo -u $USER COMMAND")

@@ -18,7 +18,6 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
-	"github.com/sluice-cni/sluice/proxy/dns"
 )
 
 type proxyOptions struct {
@@ -26,6 +25,7 @@ type proxyOptions struct {
 	mark      string
 	accessLog string
 	drain     time.Duration
+	names     nameOptions
 }
 
 func newProxyCommand() *cobra.Command {
@@ -49,6 +49,7 @@ at once.`,
 	namespaceFlag(c, workloadNamespace)
 	f.StringVar(&o.mark, "mark", "", "packet `MARK` of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a JSON line per request goes: a `FILE`, - for standard output, or off")
+	o.names.flags(c, false)
 	f.DurationVar(&o.drain, "drain-timeout", 45*time.Second, "how long (`TIME`, such as 30s) requests under way may take after the first SIGTERM")
 	return c
 }
@@ -62,7 +63,13 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	if o.drain < 0 {
 		drainErr = fmt.Errorf("--drain-timeout %q: is negative; use 0s or more", o.drain)
 	}
-	if err := errors.Join(portErr, flagErr, policyErr, drainErr); err != nil {
+	cfg := proxy.Config{
+		Workload:     mesh.Workload{Namespace: namespace(c)},
+		Dial:         dialWith(dialer),
+		DrainTimeout: o.drain,
+	}
+	namesErr := o.names.apply(&cfg, dialer)
+	if err := errors.Join(portErr, flagErr, policyErr, drainErr, namesErr); err != nil {
 		return usage(err, "see 'sluice proxy --help'")
 	}
 	store, err := openStore(c, policy, log)
@@ -79,16 +86,9 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		return err
 	}
 	log.Info("ready")
+	cfg.Listeners, cfg.AccessLog, cfg.Log = listeners, access, log
 	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
-		return serveEgress(ctx, store, proxy.Config{
-			Listeners:    listeners,
-			Workload:     mesh.Workload{Namespace: namespace(c)},
-			Dial:         dialWith(dialer),
-			Resolver:     dns.New(dns.Config{Exchange: dns.Through(dialer)}),
-			AccessLog:    access,
-			Log:          log,
-			DrainTimeout: o.drain,
-		})
+		return serveEgress(ctx, store, cfg)
 	})
 }
 
