@@ -64,6 +64,17 @@ func TestAMismatchIsRedirectedOrRefusedByOption(t *testing.T) {
 			if resp, body := r.get("http://a.test/"); fmt.Sprint(resp.StatusCode, " ", body) != want {
 				t.Errorf("option %d, %s, sent elsewhere: %d %q", option, what, resp.StatusCode, body)
 			}
+			for _, says := range map[proxy.AddressMismatch][]string{
+				proxy.MismatchRedirect: {"msg=\"redirected: the destination is not", "upstream=127.0.0.2:" + port},
+				proxy.MismatchRefuse:   {"msg=\"refused: the destination is not"},
+			}[option] {
+				await(t, func() string {
+					if log := r.log.String(); !strings.Contains(log, says) || !strings.Contains(log, "destination=127.0.0.3:"+port) {
+						return fmt.Sprintf("option %d, %s: the log does not say %q: %s", option, what, says, log)
+					}
+					return ""
+				})
+			}
 			r.to("127.0.0.2:" + port)
 			if resp, body := r.get("http://a.test/"); resp.StatusCode != 200 || body != "own" {
 				t.Errorf("option %d, %s, sent to the name's own address: %d %q", option, what, resp.StatusCode, body)
@@ -114,9 +125,12 @@ func TestDNSLeadsToNoUnsafeAddress(t *testing.T) {
 				t.Errorf("%s, sent to %s: %d", what, dst, resp.StatusCode)
 			}
 		}
-		if log := r.log.String(); !strings.Contains(log, "a.test is 127.0.0.1") {
-			t.Errorf("%s: the log does not say it: %s", what, log)
-		}
+		await(t, func() string {
+			if log := r.log.String(); !strings.Contains(log, "a.test is 127.0.0.1") || !strings.Contains(log, "reason=unsafe_address") {
+				return what + ": the log does not say it: " + log
+			}
+			return ""
+		})
 	}
 	if n := reached.Load(); n != 0 {
 		t.Errorf("reached %d times", n)

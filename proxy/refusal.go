@@ -14,6 +14,7 @@ type Refusal string
 const (
 	Unregistered     Refusal = "unregistered"               // no resource registers it, under REGISTRY_ONLY
 	NotItsAddress    Refusal = "not_an_address_of_the_name" // the name is registered, the destination is not its own
+	UnsafeAddress    Refusal = "unsafe_address"             // DNS leads the registered name to where no name may lead
 	NoServerName     Refusal = "no_sni"                     // TLS without a server name where one is demanded
 	HiddenServerName Refusal = "ech"                        // an encrypted server name where that is refused
 	Loop             Refusal = "loop"                       // the proxy's own connection, sent back to it
@@ -26,7 +27,7 @@ const (
 
 // Refusals lists every Refusal.
 var Refusals = []Refusal{
-	Unregistered, NotItsAddress, NoServerName, HiddenServerName, Loop, Malformed,
+	Unregistered, NotItsAddress, UnsafeAddress, NoServerName, HiddenServerName, Loop, Malformed,
 	Overloaded, Unresolved, Unconfigured, Unsupported,
 }
 
@@ -41,6 +42,8 @@ var refusalTexts = map[Refusal]refusalText{
 		"register it with a ServiceEntry for this host and port, or set --outbound-policy ALLOW_ANY"},
 	NotItsAddress: {slog.LevelInfo, "refused: the destination is not an address of the registered name",
 		"list the address under spec.addresses of the ServiceEntry if it belongs to the service"},
+	UnsafeAddress: {slog.LevelWarn, "refused: DNS leads the registered name to an unsafe address",
+		"list the address under spec.addresses of the ServiceEntry if the service is really there; --unsafe-ranges says which are unsafe"},
 	NoServerName: {slog.LevelInfo, "refused: TLS without a server name",
 		"let the client send one (SNI), or register the address under spec.addresses"},
 	HiddenServerName: {slog.LevelInfo, "refused: TLS with an encrypted server name (ECH)",
@@ -67,6 +70,8 @@ func (e *entry) judge() {
 	case e.failure == nil:
 	case errors.Is(e.failure, errNotItsName):
 		e.refusal = NotItsAddress
+	case errors.Is(e.failure, errUnsafe):
+		e.refusal = UnsafeAddress
 	case errors.Is(e.failure, errNoEndpoint) && e.failure != errNoEndpoint:
 		e.refusal = Unresolved
 	}
@@ -85,12 +90,24 @@ func (s *Server) tell(e *entry) {
 		s.notices.say(noticeKey{string(e.refusal), clip(name, maxNoticeName), e.destination.Port()}, func() notice {
 			return s.refusalNotice(e)
 		})
+	case e.redirected():
+		s.notices.say(noticeKey{"redirected", clip(e.host(), maxNoticeName), e.destination.Port()}, func() notice {
+			return notice{level: slog.LevelInfo, message: "redirected: the destination is not an address of the registered name",
+				about: append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost)}
+		})
 	case e.failure != nil:
 		s.notices.say(noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
 			return notice{level: slog.LevelWarn, message: "upstream failed", about: append(s.about(e),
 				"cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)}
 		})
 	}
+}
+
+// redirected says that a connection went to its name's address instead of the one it
+// was aimed at, which resolution NONE would have taken.
+func (e *entry) redirected() bool {
+	return e.failure == nil && e.cluster != nil && e.cluster.Resolution == mesh.ResolveNone && e.cluster != passthrough &&
+		e.cluster != ungoverned && e.upstreamHost.IsValid() && e.upstreamHost.Addr() != e.destination.Addr()
 }
 
 func (s *Server) refusalNotice(e *entry) notice {
