@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,13 +42,16 @@ var names = map[string][2]string{
 type internet struct {
 	ns *lab.Namespace
 	ca string // file of the authority behind www.google.com
+
+	mu    sync.Mutex
+	count map[string]int // connections by the address that was reached
 }
 
 func newInternet(t *testing.T) *internet {
 	t.Helper()
-	n := &internet{ns: labtest.New(t)}
+	n := &internet{ns: labtest.New(t), count: map[string]int{}}
 	must(t, n.ns.Do(func() error {
-		all := []string{dnsAddress + "/32"}
+		all := []string{dnsAddress + "/32", metadata + "/32"}
 		for _, a := range names {
 			all = append(all, a[0]+"/32", a[1]+"/128")
 		}
@@ -95,17 +99,21 @@ func (n *internet) httpbin(w http.ResponseWriter, r *http.Request) {
 func (n *internet) serveHTTP(t *testing.T, address string, h http.Handler) {
 	l, err := n.ns.Listen("tcp", address)
 	must(t, err)
-	serveOn(t, l, h)
+	n.serveOn(t, l, h)
 }
 
 func (n *internet) serveTLS(t *testing.T, address string, c tls.Certificate, h http.Handler) {
 	l, err := n.ns.Listen("tcp", address)
 	must(t, err)
-	serveOn(t, tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{c}}), h)
+	n.serveOn(t, tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{c}}), h)
 }
 
-func serveOn(t *testing.T, l net.Listener, h http.Handler) {
-	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+func (n *internet) serveOn(t *testing.T, l net.Listener, h http.Handler) {
+	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), ConnState: func(c net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			n.reach(c)
+		}
+	}}
 	done := make(chan struct{})
 	go func() { s.Serve(l); close(done) }()
 	t.Cleanup(func() { s.Close(); <-done })
@@ -123,11 +131,25 @@ func (n *internet) serveDatabase(t *testing.T, address string) {
 			if err != nil {
 				return
 			}
+			n.reach(c)
 			io.WriteString(c, "welcome to "+address)
 			c.Close()
 		}
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
+}
+
+func (n *internet) reach(c net.Conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.count[c.LocalAddr().(*net.TCPAddr).IP.String()]++
+}
+
+// reached is how many connections have come to an address.
+func (n *internet) reached(address string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.count[address]
 }
 
 func (n *internet) serveDNS(t *testing.T) {
@@ -142,7 +164,11 @@ func (n *internet) serveDNS(t *testing.T) {
 func answer(w mdns.ResponseWriter, q *mdns.Msg) {
 	m := new(mdns.Msg).SetReply(q)
 	question := q.Question[0]
-	addrs, ok := names[strings.TrimSuffix(question.Name, ".")]
+	name := strings.TrimSuffix(question.Name, ".")
+	addrs, ok := names[name]
+	if wild, below := wildNames[name]; below {
+		addrs, ok = wild, true
+	}
 	header := mdns.RR_Header{Name: question.Name, Class: mdns.ClassINET, Rrtype: question.Qtype, Ttl: 30}
 	switch {
 	case !ok:

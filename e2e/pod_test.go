@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -36,14 +38,38 @@ type pod struct {
 	ns   *lab.Namespace
 	net  *internet
 	dir  string // of resources, watched
+	log  *lockedBuffer
 	stop func() // ends the proxy, as a crash does for new connections
+}
+
+// podOption changes how the proxy of a pod is set up.
+type podOption func(*proxy.Config)
+
+func refuseMismatches(c *proxy.Config) { c.AddressMismatch = proxy.MismatchRefuse }
+
+// lockedBuffer is a log that may be read while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
 
 // newPod programs the rules and starts the proxy. settings are fields of
 // rules.Config and their values.
-func newPod(t *testing.T, policy mesh.OutboundPolicy, settings map[string]string) *pod {
+func newPod(t *testing.T, policy mesh.OutboundPolicy, settings map[string]string, change ...podOption) *pod {
 	t.Helper()
-	p := &pod{t: t, ns: labtest.New(t), net: newInternet(t), dir: t.TempDir()}
+	p := &pod{t: t, ns: labtest.New(t), net: newInternet(t), dir: t.TempDir(), log: &lockedBuffer{}}
 	must(t, lab.Connect(
 		lab.End{In: p.ns, Name: "eth0", Addresses: prefixes("10.1.1.2/24", "fd01::2/64")},
 		lab.End{In: p.net.ns, Name: "pod", Addresses: prefixes("10.1.1.1/24", "fd01::1/64")}))
@@ -53,7 +79,7 @@ func newPod(t *testing.T, policy mesh.OutboundPolicy, settings map[string]string
 		}
 		return lab.AddRoute("eth0", netip.MustParsePrefix("::/0"), netip.MustParseAddr("fd01::1"))
 	}))
-	p.startProxy(policy)
+	p.startProxy(policy, change...)
 	p.program(settings)
 	return p
 }
@@ -76,7 +102,7 @@ func (p *pod) program(settings map[string]string) {
 	must(p.t, nft.Apply(p.ns.FD(), plan))
 }
 
-func (p *pod) startProxy(policy mesh.OutboundPolicy) {
+func (p *pod) startProxy(policy mesh.OutboundPolicy, change ...podOption) {
 	p.t.Helper()
 	store, err := file.Open(p.dir, file.Options{Options: mesh.Options{Policy: policy}})
 	must(p.t, err)
@@ -88,14 +114,18 @@ func (p *pod) startProxy(policy mesh.OutboundPolicy) {
 	}
 	resolv := filepath.Join(p.t.TempDir(), "resolv.conf")
 	must(p.t, os.WriteFile(resolv, []byte("nameserver "+dnsAddress+"\noptions timeout:1\n"), 0o644))
-	server, err := proxy.New(proxy.Config{
+	cfg := proxy.Config{
 		Listeners:    listeners,
 		Dial:         p.dialMarked,
 		Resolver:     dns.New(dns.Config{ResolvConf: resolv, Hosts: os.DevNull, Exchange: p.exchange}),
-		Log:          slog.New(slog.DiscardHandler),
+		Log:          slog.New(slog.NewTextHandler(p.log, nil)),
 		DrainTimeout: time.Second,
 		HasIPv6:      func() bool { return true },
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	server, err := proxy.New(cfg)
 	must(p.t, err)
 	store.Subscribe(server.Update)
 	ctx, cancel := context.WithCancel(context.Background())
