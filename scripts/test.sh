@@ -23,6 +23,10 @@ fi
 
 echo "building and running the tests; the first run compiles for a few minutes"
 # shellcheck disable=SC2086
-go test "${race[@]}" -json -timeout 9m ${SLUICE_TEST_ARGS:-} ./... | go run ./internal/testreport
+{
+	go test "${race[@]}" -json -timeout 9m ${SLUICE_TEST_ARGS:-} ./...
+	main=$?
+	go test -C tools/http1diff "${race[@]}" -json . && exit "$main"
+} | go run ./internal/testreport
 status=("${PIPESTATUS[@]}")
 [ "${status[0]}" = 0 ] && [ "${status[1]}" = 0 ]
