@@ -89,6 +89,14 @@ func (n *internet) httpbin(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 	}
+	switch r.URL.Path {
+	case "/count":
+		countBytes(w, r)
+		return
+	case "/echo":
+		echoFrames(w, r)
+		return
+	}
 	sni := "plain"
 	if r.TLS != nil {
 		sni = r.TLS.ServerName

@@ -9,6 +9,7 @@ package_of() {
 	gcc) echo gcc libc6-dev ;;
 	iptables-nft-restore | iptables-legacy-restore) echo iptables ;;
 	nft) echo nftables ;;
+	node) echo nodejs ;;
 	nginx) echo nginx-light ;;
 	nginx-stream) echo libnginx-mod-stream ;;
 	h2load) echo nghttp2-client ;;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every test. As root on a Debian-like system it first installs what is
-# missing: a C compiler (the race detector needs one) and iptables in both variants
-# (rules/iptables). Without a compiler the suite runs without -race and says so.
+# missing: a C compiler (the race detector needs one), iptables in both variants
+# (rules/iptables), and curl, Python and Node (e2e). Without a compiler the suite runs without -race and says so.
 # SLUICE_TEST_ARGS are passed to go test.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 has() { command -v "$1" >/dev/null; }
 compiler() { has "${CC:-gcc}" || has clang; }
 
-needed=(iptables-nft-restore iptables-legacy-restore)
+needed=(iptables-nft-restore iptables-legacy-restore curl python3 node)
 compiler || needed+=(gcc)
 scripts/needs.sh "${needed[@]}"
 
