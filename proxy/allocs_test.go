@@ -20,3 +20,13 @@ func TestForwardingASmallRequestAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations for 100 requests (the test itself makes a few)", n)
 	}
 }
+
+func TestForwardingAllocatesNothingWithMetricsOn(t *testing.T) {
+	c := newCounted(t, static("a", "a.test", "HTTP", 80, answerer(t, smallAnswer))+timeout("a.test", "10s"), discardAccess)
+	conn := c.dial()
+	conn.SetDeadline(time.Time{})
+	loop(t, conn, smallRequest, "world\n", 100)
+	if n := testing.AllocsPerRun(20, func() { loop(t, conn, smallRequest, "world\n", 100) }); n > 50 {
+		t.Errorf("%v allocations for 100 requests (the test itself makes a few)", n)
+	}
+}

@@ -81,6 +81,7 @@ func BenchmarkHTTPKeepAlive(b *testing.B) {
 	b.Run("accesslog", func(b *testing.B) {
 		benchHTTP(b, newRig(b, mesh.RegistryOnly, entry, discardAccess), smallRequest)
 	})
+	b.Run("metrics", func(b *testing.B) { benchHTTP(b, newCounted(b, entry, noAccess).rig, smallRequest) })
 	b.Run("timeout", func(b *testing.B) {
 		benchHTTP(b, newRig(b, mesh.RegistryOnly, entry+timeout("a.test", "10s"), discardAccess), smallRequest)
 	})

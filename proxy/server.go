@@ -108,6 +108,7 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*connection]struct{}
 	draining atomic.Bool
+	serving  atomic.Bool
 	handlers sync.WaitGroup
 }
 
@@ -185,6 +186,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	if s.access != nil {
 		background.Go(func() { s.access.flush(housekeeping) })
 	}
+	s.serving.Store(true)
 	var err error
 	select {
 	case <-ctx.Done():

@@ -173,6 +173,7 @@ func (c *connection) relayUngoverned() {
 	}
 	up := &upstreamConn{Conn: tcp, tcp: tcp, up: &upstream{server: c.server}, local: addrPort(tcp.LocalAddr())}
 	c.server.ownConn.add(up.local)
+	up.up.open.Add(1)
 	e.upstreamHost, e.upstreamLocal = c.dst, up.local
 	c.tunnel(up, e)
 }

@@ -79,7 +79,7 @@ func (c *connection) handOver(up *upstreamConn, e *entry) bool {
 func (c *connection) carried(up *upstreamConn, e *entry, r relay.Result) {
 	defer c.server.forget(c)
 	defer c.contain()
-	c.server.ownConn.remove(up.local)
+	up.ended()
 	e.received, e.sent = r.Moved[0], r.Moved[1]
 	switch r.End {
 	case relay.AFailed:

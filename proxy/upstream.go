@@ -19,6 +19,7 @@ type upstream struct {
 	server  *Server
 	cluster *mesh.Cluster
 	turn    atomic.Uint32
+	open    atomic.Int64 // connections, in use and idle
 	tls     origination
 
 	mu         sync.Mutex
@@ -46,6 +47,7 @@ type upstreamConn struct {
 	read     deadline
 	write    deadline
 	reused   bool
+	closed   atomic.Bool
 	since    time.Time // idle since
 	raw      syscall.RawConn
 	alive    bool
@@ -118,7 +120,15 @@ func (c *upstreamConn) close() {
 	}
 	c.Close()
 	c.in.release()
-	c.up.server.ownConn.remove(c.local)
+	c.ended()
+}
+
+// ended takes a connection off the books, once.
+func (c *upstreamConn) ended() {
+	if !c.closed.Swap(true) {
+		c.up.open.Add(-1)
+		c.up.server.ownConn.remove(c.local)
+	}
 }
 
 // connect opens a connection and, where the cluster says so, TLS over it. Both
@@ -139,6 +149,7 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	}
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
 	s.ownConn.add(c.local)
+	u.open.Add(1)
 	c.probe = c.peek
 	c.read.set, c.write.set = tcp.SetReadDeadline, tcp.SetWriteDeadline
 	if c.raw, err = tcp.SyscallConn(); err == nil && u.cluster.TLS != nil {
