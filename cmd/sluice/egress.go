@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -56,15 +55,24 @@ func openStore(c *cobra.Command, policy mesh.OutboundPolicy, log *slog.Logger) (
 
 // serveEgress runs a proxy that follows store until ctx ends.
 func serveEgress(ctx context.Context, store *file.Store, cfg proxy.Config) error {
-	server, err := proxy.New(cfg)
+	server, err := newEgress(store, cfg)
 	if err != nil {
 		return err
+	}
+	return together(ctx, store.Run, server.Serve)
+}
+
+// newEgress makes a proxy that follows store.
+func newEgress(store *file.Store, cfg proxy.Config) (*proxy.Server, error) {
+	server, err := proxy.New(cfg)
+	if err != nil {
+		return nil, err
 	}
 	store.Subscribe(func(s *mesh.Snapshot) {
 		server.Update(s)
 		cfg.Log.Info("configuration in force", "resources", len(s.Resources()))
 	})
-	return together(ctx, store.Run, server.Serve)
+	return server, nil
 }
 
 // together runs every task until ctx ends or one of them returns; it returns when
@@ -85,7 +93,7 @@ func together(ctx context.Context, tasks ...func(context.Context) error) error {
 }
 
 // openOutput opens what a flag names for writing: "-" is standard output, "off"
-// and "" are nothing (nil), all else is a file that is appended to.
+// and "" are nothing (nil), all else is a file that is appended to (a *logFile).
 func openOutput(flag, name string, stdout io.Writer) (io.Writer, func() error, error) {
 	nothing := func() error { return nil }
 	switch name {
@@ -94,7 +102,7 @@ func openOutput(flag, name string, stdout io.Writer) (io.Writer, func() error, e
 	case "-":
 		return stdout, nothing, nil
 	}
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	f, err := openLogFile(name)
 	if err != nil {
 		return nil, nothing, fmt.Errorf("--%s %q: cannot be written: %w", flag, name, reason(err))
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/dnsrelay"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/sandbox"
@@ -28,6 +29,7 @@ type execOptions struct {
 	rangesFile       string // what include auto stands for
 	accessLog, log   string
 	names            nameOptions
+	logFormat        string
 }
 
 func newExecCommand() *cobra.Command {
@@ -71,7 +73,8 @@ for it.`,
 	f.StringVar(&o.rangesFile, "ranges-file", rangesfile.DefaultPath, "what --include-ip-ranges auto stands for, as 'sluice cidr --write' `FILE` wrote it")
 	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "`LIST` of destinations that are relayed untouched although included")
 	o.names.flags(c, true)
-	f.StringVar(&o.accessLog, "access-log", "off", "where a JSON line per request goes: a `FILE`, - for standard output, or off")
+	f.StringVar(&o.accessLog, "access-log", "off", "where a line per request goes: a `FILE`, - for standard output, or off")
+	f.StringVar(&o.logFormat, "access-log-format", "json", accessLogFormatFlag)
 	f.StringVar(&o.log, "log", "off", "where the proxy's own messages go: a `FILE`, - for standard error, or off; errors are always on standard error")
 	return c
 }
@@ -79,14 +82,16 @@ for it.`,
 func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	governed, rangesErr := o.governed(c.ErrOrStderr())
 	policy, policyErr := outboundPolicy(c)
+	format, formatErr := accessLogFormat(o.logFormat)
 	cfg := proxy.Config{
-		Workload:     mesh.Workload{Namespace: namespace(c)},
-		Governed:     governed,
-		Dial:         dialWith(&net.Dialer{}),
-		DrainTimeout: execDrain,
+		Workload:        mesh.Workload{Namespace: namespace(c)},
+		Governed:        governed,
+		Dial:            dialWith(&net.Dialer{}),
+		AccessLogFormat: format,
+		DrainTimeout:    execDrain,
 	}
-	namesErr := o.names.apply(&cfg, &net.Dialer{})
-	if err := errors.Join(rangesErr, policyErr, namesErr); err != nil {
+	namesErr := o.names.apply(&cfg, dns.Through(nil))
+	if err := errors.Join(rangesErr, policyErr, namesErr, formatErr); err != nil {
 		return usage(err, "see 'sluice exec --help'")
 	}
 	messages, closeLog, logErr := openOutput("log", o.log, c.ErrOrStderr())

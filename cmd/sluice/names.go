@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -45,8 +44,8 @@ func (o *nameOptions) flags(c *cobra.Command, readHosts bool) {
 	f.StringVar(&o.hosts, "hosts-file", hosts, "`FILE` of addresses that come before DNS, or off")
 }
 
-// apply sets the proxy up as the flags say; its lookups use sockets of dialer.
-func (o *nameOptions) apply(cfg *proxy.Config, dialer *net.Dialer) error {
+// apply sets the proxy up as the flags say; its lookups go through ask.
+func (o *nameOptions) apply(cfg *proxy.Config, ask dns.Exchange) error {
 	mismatch, ok := mismatches[strings.ToLower(o.mismatch)]
 	var errs []error
 	if !ok {
@@ -61,7 +60,7 @@ func (o *nameOptions) apply(cfg *proxy.Config, dialer *net.Dialer) error {
 		hosts = os.DevNull
 	}
 	cfg.AddressMismatch, cfg.UnsafeRanges = mismatch, ranges
-	cfg.Resolver = dns.New(dns.Config{ResolvConf: o.resolvConf, Hosts: hosts, Exchange: dns.Through(dialer)})
+	cfg.Resolver = dns.New(dns.Config{ResolvConf: o.resolvConf, Hosts: hosts, Exchange: ask})
 	return errors.Join(errs...)
 }
 

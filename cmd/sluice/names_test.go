@@ -1,23 +1,23 @@
 package main
 
 import (
-	"net"
 	"strings"
 	"testing"
 
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dns"
 )
 
 func TestNameOptionsReportEveryMistake(t *testing.T) {
 	t.Parallel()
 	var cfg proxy.Config
-	err := (&nameOptions{mismatch: "ignore", unsafe: "10.0.0.0/8, x"}).apply(&cfg, &net.Dialer{})
+	err := (&nameOptions{mismatch: "ignore", unsafe: "10.0.0.0/8, x"}).apply(&cfg, dns.Through(nil))
 	for _, want := range []string{`--on-address-mismatch "ignore": not an action`, `--unsafe-ranges: element 2 "x"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %s", err, want)
 		}
 	}
-	if err := (&nameOptions{mismatch: "refuse", unsafe: " "}).apply(&cfg, &net.Dialer{}); err == nil {
+	if err := (&nameOptions{mismatch: "refuse", unsafe: " "}).apply(&cfg, dns.Through(nil)); err == nil {
 		t.Error("an empty list of ranges is taken")
 	}
 }
@@ -29,7 +29,7 @@ func TestUnsafeRangesNoneAllowsAll(t *testing.T) {
 		formatRanges(proxy.UnsafeRanges()): formatRanges(proxy.UnsafeRanges()),
 	} {
 		var cfg proxy.Config
-		err := (&nameOptions{mismatch: "REDIRECT", unsafe: text}).apply(&cfg, &net.Dialer{})
+		err := (&nameOptions{mismatch: "REDIRECT", unsafe: text}).apply(&cfg, dns.Through(nil))
 		if err != nil || formatRanges(cfg.UnsafeRanges) != want || cfg.UnsafeRanges == nil || cfg.Resolver == nil {
 			t.Errorf("%q: %v %v", text, cfg.UnsafeRanges, err)
 		}

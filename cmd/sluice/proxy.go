@@ -16,16 +16,20 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dns"
+	"github.com/sluice-cni/sluice/proxy/metrics"
 )
 
 type proxyOptions struct {
 	listen    string
 	mark      string
 	accessLog string
+	logFormat string
+	metrics   string
 	drain     time.Duration
 	names     nameOptions
+	workload  workloadOptions
 }
 
 func newProxyCommand() *cobra.Command {
@@ -38,7 +42,7 @@ where the resources in the directory say. It programs no rules and needs no root
 
 A change in the directory is in force within a second; a file with an error keeps
 its last good content. The first SIGTERM, SIGINT or SIGHUP stops it gracefully, the second
-at once.`,
+at once. SIGUSR1 opens the access log anew; one that was moved away is also noticed.`,
 		Example: "  sluice proxy --config /etc/sluice --access-log /var/log/sluice/access.log",
 		Args:    noArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return runProxy(c, o) },
@@ -46,9 +50,11 @@ at once.`,
 	addPolicyFlag(c)
 	f := c.Flags()
 	f.StringVar(&o.listen, "listen", "15001", "TCP `PORT` to listen on, IPv4 and IPv6; 0 is any free one")
-	namespaceFlag(c, workloadNamespace)
+	o.workload.add(c)
 	f.StringVar(&o.mark, "mark", "", "packet `MARK` of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
-	f.StringVar(&o.accessLog, "access-log", "-", "where a JSON line per request goes: a `FILE`, - for standard output, or off")
+	f.StringVar(&o.accessLog, "access-log", "-", "where a line per request goes: a `FILE`, - for standard output, or off")
+	f.StringVar(&o.logFormat, "access-log-format", "json", accessLogFormatFlag)
+	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, metricsFlag)
 	o.names.flags(c, false)
 	f.DurationVar(&o.drain, "drain-timeout", 45*time.Second, "how long (`TIME`, such as 30s) requests under way may take after the first SIGTERM")
 	return c
@@ -59,17 +65,21 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	dialer, flagErr := o.dialer()
 	port, portErr := parseListen(o.listen)
 	policy, policyErr := outboundPolicy(c)
+	workload, workloadErr := o.workload.workload(c)
+	format, formatErr := accessLogFormat(o.logFormat)
 	var drainErr error
 	if o.drain < 0 {
 		drainErr = fmt.Errorf("--drain-timeout %q: is negative; use 0s or more", o.drain)
 	}
+	counted := metrics.New(buildVersion())
 	cfg := proxy.Config{
-		Workload:     mesh.Workload{Namespace: namespace(c)},
-		Dial:         dialWith(dialer),
-		DrainTimeout: o.drain,
+		Workload:        workload,
+		Dial:            dialWith(dialer),
+		AccessLogFormat: format,
+		DrainTimeout:    o.drain,
 	}
-	namesErr := o.names.apply(&cfg, dialer)
-	if err := errors.Join(portErr, flagErr, policyErr, drainErr, namesErr); err != nil {
+	namesErr := o.names.apply(&cfg, counted.CountDNS(dns.Through(dialer)))
+	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, namesErr); err != nil {
 		return usage(err, "see 'sluice proxy --help'")
 	}
 	store, err := openStore(c, policy, log)
@@ -81,15 +91,26 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		return err
 	}
 	defer closeAccess()
+	defer reopenOnSignal(access, log)()
+	endpoint, err := listenMetrics(c, o.metrics, log)
+	if err != nil {
+		return err
+	}
 	listeners, err := listenBoth(port, log)
 	if err != nil {
 		return err
 	}
+	countStore(counted, store)
+	observer := counted.Workload(workload)
+	cfg.Listeners, cfg.AccessLog, cfg.Log, cfg.Observer = listeners, access, log, observer
+	server, err := newEgress(store, cfg)
+	if err != nil {
+		return err
+	}
+	observer.Watch(server)
 	log.Info("ready")
-	cfg.Listeners, cfg.AccessLog, cfg.Log = listeners, access, log
-	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
-		return serveEgress(ctx, store, cfg)
-	})
+	serve := withMetrics(endpoint, metrics.Endpoint{Metrics: counted, Ready: server.Ready, Log: log}, server.Serve)
+	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error { return together(ctx, store.Run, serve) })
 }
 
 // dialer makes the sockets that leave the proxy, marked if asked for.
@@ -125,11 +146,16 @@ func setMark(fd, mark int) error {
 }
 
 func parseListen(text string) (int, error) {
-	n, err := strconv.ParseUint(text, 10, 16)
+	n, err := parsePort(text)
 	if err != nil {
 		return 0, fmt.Errorf("--listen %q: not a port; use 1 to 65535, or 0 for any free one", text)
 	}
-	return int(n), nil
+	return n, nil
+}
+
+func parsePort(text string) (int, error) {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return int(n), err
 }
 
 // listenBoth listens on a port in both families. A family that the machine does

@@ -70,6 +70,15 @@ func startProxy(t *testing.T, args ...string) *proxy {
 	if err := p.Do(func() error { return lab.AddAddress("lo", address) }); err != nil {
 		t.Fatal(err)
 	}
+	p.start(t, args...)
+	p.waitFor(t, "msg=ready")
+	p.redirect(t)
+	return p
+}
+
+// start starts the program.
+func (p *proxy) start(t *testing.T, args ...string) {
+	t.Helper()
 	args = append([]string{"proxy", "--config", p.config, "--listen", "0", "--mark", fmt.Sprint(mark)}, args...)
 	p.cmd = exec.Command(sluicetest.File(), args...)
 	p.cmd.Stdout = io.Discard
@@ -82,9 +91,6 @@ func startProxy(t *testing.T, args ...string) *proxy {
 	}
 	go p.read(pipe)
 	t.Cleanup(func() { p.cmd.Process.Kill(); <-p.ended })
-	p.waitFor(t, "msg=ready")
-	p.redirect(t)
-	return p
 }
 
 func (p *proxy) read(r io.Reader) {
@@ -298,6 +304,9 @@ func TestProxyRefusesToStartOnErrorsAndNamesThemAll(t *testing.T) {
 		{[]string{"--config", empty + "/missing"}, 1, []string{"does not exist", "hint: mkdir"}},
 		{[]string{"--config", empty, "--listen", "70000", "--mark", "x", "--outbound-policy", "SOME"}, 2,
 			[]string{`--listen "70000"`, `--mark "x"`, `--outbound-policy "SOME"`}},
+		{[]string{"--config", empty, "--metrics-listen", "15090", "--access-log-format", "xml", "--labels", "a=b,c", "--pod", "No"}, 2,
+			[]string{`--metrics-listen "15090"`, `--access-log-format "xml"`, `--labels "c"`, `--pod "No"`}},
+		{[]string{"--config", empty, "--metrics-listen", "127.0.0.1:15001"}, 1, []string{`--metrics-listen "127.0.0.1:15001"`, "address already in use", "off"}},
 		{[]string{"--config", empty, "--mark", "0"}, 2, []string{`--mark "0"`}},
 		{[]string{"--config", empty}, 1, []string{"listen on port 15001", "address already in use", "hint: --listen"}},
 		{[]string{"--config", empty, "--access-log", "/no/such/folder/log"}, 1, []string{"--access-log"}},

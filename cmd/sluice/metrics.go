@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/metrics"
+)
+
+// defaultMetrics is Istio's port, on loopback: who shares the pod may read it,
+// its neighbours may not.
+const defaultMetrics = "127.0.0.1:15090"
+
+const metricsFlag = "`ADDRESS` that /metrics, /healthz and /readyz are served on, or off; :15090 is every address of the pod, so its neighbours' too"
+
+// listenMetrics opens the endpoint's socket, nil for none. The default address may
+// be taken, by another proxy or by the application: egress goes on without then.
+// One that somebody asked for must be free.
+func listenMetrics(c *cobra.Command, text string, log *slog.Logger) (net.Listener, error) {
+	if text == "off" || text == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", text)
+	switch {
+	case err == nil:
+		log.Info("metrics", "address", l.Addr())
+		return l, nil
+	case errors.Is(err, unix.EADDRINUSE) && !c.Flags().Changed("metrics-listen"):
+		log.Warn("no metrics: the address is in use; egress goes on without", "address", text, "hint", "name another with --metrics-listen, or off")
+		return nil, nil
+	}
+	return nil, hinted(fmt.Errorf("--metrics-listen %q: %w", text, reason(err)), "--metrics-listen off serves none")
+}
+
+func checkMetricsAddress(text string) error {
+	if text == "off" || text == "" {
+		return nil
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = parsePort(port)
+	}
+	if err == nil && host != "" {
+		_, err = netip.ParseAddr(host)
+	}
+	if err != nil {
+		return fmt.Errorf("--metrics-listen %q: not an address; use one such as %s or :15090, or off", text, defaultMetrics)
+	}
+	return nil
+}
+
+// withMetrics serves the endpoint for as long as serve runs, its draining
+// included. Trouble with the endpoint does not end egress.
+func withMetrics(l net.Listener, e metrics.Endpoint, serve func(context.Context) error) func(context.Context) error {
+	if l == nil {
+		return serve
+	}
+	return func(ctx context.Context) error {
+		until, stop := context.WithCancel(context.WithoutCancel(ctx))
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := e.Serve(until, l); err != nil {
+				e.Log.Error("the metrics endpoint failed; egress goes on without", "error", err)
+			}
+		}()
+		err := serve(ctx)
+		stop()
+		<-ended
+		return err
+	}
+}
+
+// countStore shows the state of a directory of resources.
+func countStore(m *metrics.Metrics, store *file.Store) {
+	m.Configuration(
+		func() int { return len(store.Snapshot().Resources()) },
+		func() (n int) {
+			for _, i := range store.Issues() {
+				if i.Severity == mesh.Error {
+					n++
+				}
+			}
+			return n
+		})
+}
+
+// Values of --access-log-format.
+var accessLogFormats = map[string]proxy.AccessLogFormat{"json": proxy.AccessLogJSON, "text": proxy.AccessLogText}
+
+const accessLogFormatFlag = "`FORMAT` of the access log: json, or text, which is Istio's default line"
+
+func accessLogFormat(text string) (proxy.AccessLogFormat, error) {
+	f, known := accessLogFormats[text]
+	if !known {
+		return 0, fmt.Errorf("--access-log-format %q: not a format; use json or text", text)
+	}
+	return f, nil
+}
+
+// reopenOnSignal opens a log file anew at each SIGUSR1, as Envoy does, until stop is called.
+// The signal is caught even without a file: it would end the process.
+func reopenOnSignal(out any, log *slog.Logger) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range signals {
+			if f, ok := out.(*logFile); ok {
+				if err := f.Reopen(); err != nil {
+					log.Error("the access log cannot be opened anew; the old file is written on", "error", err)
+				}
+			}
+		}
+	}()
+	return func() { signal.Stop(signals); close(signals); <-ended }
+}
