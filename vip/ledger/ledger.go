@@ -1,0 +1,196 @@
+// Package ledger keeps the book of virtual addresses over configuration changes and,
+// in a file, over restarts. Without a file a restart begins with an empty book: each
+// name gets the address it hashes to again, except where two names hash to the same
+// one, whose order of arrival only the file remembers.
+//
+//	l, err := ledger.Open("/var/lib/sluice/state", log)
+//	defer l.Close()
+//	mesh.Build(resources, mesh.Options{Virtual: l.Assign})
+package ledger
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/vip"
+)
+
+// Name is the file's name in the state directory.
+const Name = "virtual-addresses.json"
+
+// maxSize bounds what is read: every slot, under names of full length, fits.
+const maxSize = 32 << 20
+
+// Ledger is the book in force. Its methods may be called by many.
+type Ledger struct {
+	path string // "" keeps nothing
+	log  *slog.Logger
+	now  func() time.Time
+	lock *os.File
+
+	mu    sync.Mutex
+	book  vip.Book
+	dirty bool // the file lacks what the book says
+	full  bool // it was said that there are too many hosts
+}
+
+// Open reads the book in a directory; "" is none. The directory must be this
+// process's alone: a second Ledger on it is refused. A file that cannot be
+// understood is left out with a warning, entry by entry where that is possible.
+func Open(dir string, log *slog.Logger) (*Ledger, error) {
+	l := &Ledger{log: log, now: time.Now}
+	if dir == "" {
+		return l, nil
+	}
+	l.path = filepath.Join(dir, Name)
+	var err error
+	if l.lock, err = os.OpenFile(l.path+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600); err != nil {
+		return nil, fmt.Errorf("keep virtual addresses in %s: %w", dir, err)
+	}
+	if err := unix.Flock(int(l.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		l.lock.Close()
+		return nil, fmt.Errorf("keep virtual addresses in %s: another process does; give each its own directory", dir)
+	}
+	data, err := read(l.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		l.lock.Close()
+		return nil, fmt.Errorf("read virtual addresses: %w", err)
+	default:
+		var odd error
+		if l.book, odd = decode(data); odd != nil {
+			log.Warn("the file of virtual addresses is damaged; what can be read is used", "file", l.path, "error", odd)
+		}
+	}
+	return l, nil
+}
+
+// Close lets go of the directory.
+func (l *Ledger) Close() error {
+	if l.lock == nil {
+		return nil
+	}
+	return l.lock.Close()
+}
+
+// Assign gives each host its virtual addresses, IPv4 first. What is new is in the
+// file before it is returned, so that no answer is older than what is remembered of
+// it; where the file cannot be written that is logged, and tried again next time.
+func (l *Ledger) Assign(hosts []string) map[string][]netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next, left := l.book.Assign(hosts, l.now())
+	if len(left) > 0 && !l.full {
+		l.log.Error("more names than virtual addresses; the last ones have none and are resolved by DNS", "without", len(left), "addresses", vip.Slots)
+	}
+	l.full = len(left) > 0
+	l.dirty = l.dirty || !maps.Equal(next, l.book)
+	l.book = next
+	if l.dirty && l.path != "" {
+		if err := write(l.path, encode(next)); err != nil {
+			l.log.Error("virtual addresses cannot be kept; a restart may give names others", "file", l.path, "error", err)
+		} else {
+			l.dirty = false
+		}
+	}
+	out := make(map[string][]netip.Addr, len(hosts))
+	for _, host := range hosts {
+		if slot, ok := next.Slot(host); ok {
+			out[host] = []netip.Addr{slot.IPv4(), slot.IPv6()}
+		}
+	}
+	return out
+}
+
+// document is the file. People may read it; nobody need write it.
+type document struct {
+	Hosts map[string]record `json:"hosts"`
+}
+
+type record struct {
+	Address netip.Addr `json:"address"` // the IPv4 one; the IPv6 one has the same number
+	Left    *time.Time `json:"left,omitempty"`
+}
+
+func encode(b vip.Book) []byte {
+	d := document{Hosts: make(map[string]record, len(b))}
+	for host, a := range b {
+		r := record{Address: a.Slot.IPv4()}
+		if !a.Left.IsZero() {
+			r.Left = &a.Left
+		}
+		d.Hosts[host] = r
+	}
+	data, err := json.MarshalIndent(d, "", " ")
+	if err != nil {
+		panic("ledger: a book that is no JSON: " + err.Error())
+	}
+	return append(data, '\n')
+}
+
+// decode reads what it can. An address that is none of ours, or that two hosts
+// claim, is left out: of those the first by name keeps it.
+func decode(data []byte) (vip.Book, error) {
+	var d document
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, err
+	}
+	var odd []error
+	book, owner := vip.Book{}, map[vip.Slot]string{}
+	for _, host := range slices.Sorted(maps.Keys(d.Hosts)) {
+		r := d.Hosts[host]
+		slot, ok := vip.SlotOf(r.Address)
+		switch {
+		case !ok:
+			odd = append(odd, fmt.Errorf("hosts[%q] %q: not a virtual address", host, r.Address))
+			continue
+		case owner[slot] != "":
+			odd = append(odd, fmt.Errorf("hosts[%q] %q: is the address of %q", host, r.Address, owner[slot]))
+			continue
+		}
+		owner[slot] = host
+		a := vip.Assignment{Slot: slot}
+		if r.Left != nil {
+			a.Left = *r.Left
+		}
+		book[host] = a
+	}
+	return book, errors.Join(odd...)
+}
+
+func read(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxSize))
+}
+
+// write replaces the file as a whole, or not at all.
+func write(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), Name+".*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
