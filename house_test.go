@@ -14,10 +14,11 @@ const module = "github.com/sluice-cni/sluice/"
 // floors orders the top folders from the ground up. A package imports its own
 // folder and lower floors only, so that reading one never leads upstairs.
 var floors = map[string]int{
-	"internal": 0, "cidr": 0, "mesh": 0, "vip": 0,
-	"rules": 1, "proxy": 1,
-	"plugin": 2, "sandbox": 2, "demo": 2,
-	"cmd": 3, "e2e": 4, "bench": 4, "": 5,
+	"internal": 0, "cidr": 0, "vip": 0,
+	"mesh": 1, "rules": 1,
+	"proxy":  2,
+	"plugin": 3, "sandbox": 3, "demo": 3,
+	"cmd": 4, "e2e": 5, "bench": 5, "": 6,
 }
 
 type listed struct {

@@ -1,6 +1,10 @@
 package mesh
 
-import networking "istio.io/api/networking/v1alpha3"
+import (
+	"net/netip"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
 
 // Options says what the resources leave open.
 type Options struct {
@@ -11,6 +15,11 @@ type Options struct {
 	// Partial means that there may be more resources elsewhere, so that a name
 	// which nothing here registers is not worth a warning.
 	Partial bool
+	// Virtual gives hosts the virtual addresses by which an opaque connection says
+	// which of them it is for (see package vip); it is called once for each
+	// snapshot, with every host that wants some. nil: there are none, as where
+	// nobody answers the workloads' DNS.
+	Virtual func(hosts []string) map[string][]netip.Addr
 }
 
 // Build compiles resources, the oldest first: where two of them claim the same
@@ -32,6 +41,7 @@ func Build(resources []*Resource, opts Options) (*Snapshot, Issues) {
 	for _, r := range s.resources {
 		s.add(r)
 	}
+	s.assignVirtual(opts.Virtual)
 	issues = append(issues, s.conflicts(opts.Partial)...)
 	issues.Sort()
 	return s, issues

@@ -75,7 +75,7 @@ func seenWith(older []*service, s *service) *service {
 func (c *crossCheck) barePorts() {
 	first := make(map[uint16][]*service)
 	for _, s := range c.snapshot.services {
-		if len(s.addresses) > 0 {
+		if len(s.addresses) > 0 || c.snapshot.virtual != nil && s.wantsVirtual() {
 			continue
 		}
 		for _, p := range s.ports {
@@ -83,7 +83,7 @@ func (c *crossCheck) barePorts() {
 				continue
 			}
 			if other := seenWith(first[p.number], s); other != nil {
-				c.warn(s.resource, "spec.ports", "", "TCP port %d without spec.addresses is there already, in %s (%s); only what the hosts resolve to tells them apart: write spec.addresses",
+				c.warn(s.resource, "spec.ports", "", "TCP port %d without spec.addresses is there already, in %s (%s); only what the hosts resolve to tells them apart: write spec.addresses, or capture DNS",
 					p.number, other.resource.Identity(), other.source.Place())
 				continue
 			}

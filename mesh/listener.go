@@ -31,7 +31,7 @@ func (b *viewBuilder) addHTTP(l *Listener, use *portInUse) {
 		}
 		vh := b.virtualHost(h.host, h, use.number)
 		l.addVirtualHost(h.host, vh)
-		for _, prefix := range h.service.addresses {
+		for _, prefix := range b.addressesOf(h) {
 			if prefix.IsSingleIP() {
 				l.addVirtualHost(prefix.Addr().String(), vh)
 				l.addVirtualHost("["+prefix.Addr().String()+"]", vh)

@@ -32,16 +32,16 @@ func (b *viewBuilder) addTCP(l *Listener, use *portInUse) {
 				table.add(subnet, compiled)
 			}
 		}
-		l.addOpaque(h, table, route)
+		for _, prefix := range b.addressesOf(h) {
+			table.add(prefix, route)
+		}
+		l.addByName(h, route)
 	}
 }
 
-// addOpaque puts a route under the service's addresses. A service without any is
-// known by its name only, which a wildcard does not give.
-func (l *Listener) addOpaque(h hostOnPort, table *prefixTable, route *TCPRoute) {
-	for _, prefix := range h.service.addresses {
-		table.add(prefix, route)
-	}
+// addByName keeps the route of a service without addresses of its own, which is
+// known by its name only. A wildcard gives no name.
+func (l *Listener) addByName(h hostOnPort, route *TCPRoute) {
 	if len(h.service.addresses) > 0 || isWildcard(h.host) {
 		return
 	}

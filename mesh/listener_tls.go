@@ -100,11 +100,12 @@ func (b *viewBuilder) ownRoute(h hostOnPort, opaque bool) *TCPRoute {
 }
 
 func (b *viewBuilder) addHelloAddresses(l *Listener, h hostOnPort) {
-	if isWildcard(h.host) || len(h.service.addresses) == 0 {
+	addresses := b.addressesOf(h)
+	if isWildcard(h.host) || len(addresses) == 0 {
 		return // a wildcard without a name says nothing about where to go
 	}
 	route := b.ownRoute(h, true)
-	for _, prefix := range h.service.addresses {
+	for _, prefix := range addresses {
 		l.helloByIP.add(prefix, route)
 	}
 }

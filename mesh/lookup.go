@@ -3,6 +3,8 @@ package mesh
 import (
 	"net/netip"
 	"strings"
+
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // maxHostLength is that of a DNS name in presentation form. Nothing longer is
@@ -78,13 +80,14 @@ func routeTo(routes []nameRoute, dst netip.Addr) *TCPRoute {
 
 // MatchTCP finds the route of opaque bytes: by the longest range around their
 // destination, else the oldest service that declares the port without addresses.
-// For the latter CandidatesTCP has all there are. It allocates nothing.
+// For the latter CandidatesTCP has all there are. A virtual address is its host's
+// only. It allocates nothing.
 func (l *Listener) MatchTCP(dst netip.Addr) *TCPRoute {
 	if route := l.AddressedTCP(dst); route != nil {
 		return route
 	}
-	if len(l.tcpByName) > 0 {
-		return l.tcpByName[0]
+	if candidates := l.CandidatesTCP(dst); len(candidates) > 0 {
+		return candidates[0]
 	}
 	return nil
 }
@@ -99,8 +102,14 @@ func (l *Listener) AddressedTCP(dst netip.Addr) *TCPRoute {
 
 // CandidatesTCP lists the routes of services that declare the port without
 // addresses, the oldest first. Several of them can be told apart by what their
-// hosts resolve to. The caller must not change the list.
-func (l *Listener) CandidatesTCP() []*TCPRoute { return l.tcpByName }
+// hosts resolve to; nothing resolves to a virtual address. The caller must not
+// change the list.
+func (l *Listener) CandidatesTCP(dst netip.Addr) []*TCPRoute {
+	if len(l.tcpByName) == 0 || vip.Contains(dst) {
+		return nil
+	}
+	return l.tcpByName
+}
 
 // DeclaredTCP says that a destination is opaque by declaration, so that nobody
 // waits for the client's first bytes: in many protocols the server speaks first.
@@ -108,7 +117,7 @@ func (l *Listener) DeclaredTCP(dst netip.Addr) bool {
 	if l.tcpByIP.find(dst) != nil {
 		return true
 	}
-	return l.bareTCP && !l.HTTP && !l.TLS && !l.Unset
+	return l.bareTCP && !l.HTTP && !l.TLS && !l.Unset && !vip.Contains(dst)
 }
 
 // Match finds the first route that takes a request; nil means 404.

@@ -61,7 +61,7 @@ func TestTCPIsRoutedByTheLongestRangeThenByPort(t *testing.T) {
 			t.Errorf("%s goes to %s, want %s", dst, got, want)
 		}
 	}
-	if n := len(l.CandidatesTCP()); n != 2 {
+	if n := len(l.CandidatesTCP(netip.MustParseAddr("192.0.2.1"))); n != 2 {
 		t.Errorf("%d candidates, want 2", n)
 	}
 	if !l.DeclaredTCP(netip.MustParseAddr("192.0.2.1")) {

@@ -10,8 +10,9 @@ type registry struct {
 
 // registered is one host and who serves it on each port.
 type registered struct {
-	host  string
-	ports []registeredPort // each number once: the oldest service has it
+	host     string
+	ports    []registeredPort // each number once: the oldest service has it
+	services []*service       // the oldest first
 }
 
 type registeredPort struct {
@@ -33,6 +34,7 @@ func (g *registry) add(s *service, host string) {
 			g.parents[wildcard] = struct{}{}
 		}
 	}
+	entry.services = append(entry.services, s)
 	for _, p := range s.ports {
 		if _, taken := entry.on(p.number); !taken {
 			entry.ports = append(entry.ports, registeredPort{p, s})

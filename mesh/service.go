@@ -20,6 +20,7 @@ type service struct {
 	endpoints  []*networking.WorkloadEntry
 	sans       []string
 	external   bool
+	udp        bool // one of its ports is UDP's, which the proxy does not carry
 }
 
 type servicePort struct {
@@ -59,7 +60,8 @@ func compileService(r *Resource, spec *networking.ServiceEntry) *service {
 	for _, p := range spec.Ports {
 		protocol, proxied := protocols[strings.ToUpper(p.Protocol)]
 		if !proxied {
-			continue // UDP, which is not the proxy's
+			s.udp = true
+			continue
 		}
 		port := servicePort{number: uint16(p.Number), target: uint16(p.TargetPort), name: p.Name, protocol: protocol}
 		if port.target == 0 {

@@ -20,6 +20,7 @@ type Snapshot struct {
 	virtuals []*virtualService // those that name the mesh
 	rules    ruleIndex
 	sidecars []*sidecar
+	virtual  map[string][]netip.Addr // nil: no host has virtual addresses
 
 	mu       sync.Mutex
 	views    map[viewKey]*View       // built at first use
@@ -73,6 +74,8 @@ type Source struct {
 type View struct {
 	Policy    OutboundPolicy
 	listeners map[uint16]*Listener
+	names     hostIndex[*Name]
+	byVirtual map[netip.Addr]string
 }
 
 // Listener returns what visible services declare on a port, nil when none does.

@@ -38,6 +38,7 @@ func (s *Snapshot) newView(key viewKey) *View {
 	}
 	b.selectServices(key.sidecar)
 	b.selectVirtualServices(key.sidecar)
+	b.addNames(v)
 	for _, port := range b.portsInUse() {
 		v.listeners[port.number] = b.listener(port)
 	}

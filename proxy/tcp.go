@@ -25,7 +25,7 @@ func (c *connection) routeTCP(l *mesh.Listener) *mesh.TCPRoute {
 	if route := l.AddressedTCP(c.dst.Addr()); route != nil {
 		return route
 	}
-	candidates := l.CandidatesTCP()
+	candidates := l.CandidatesTCP(c.dst.Addr())
 	if len(candidates) > 1 {
 		for _, route := range candidates {
 			if c.server.hasAddress(route.Destinations[0].Cluster, c.dst) {
