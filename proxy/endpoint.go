@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // Why a cluster has no address to connect to.
@@ -51,7 +52,7 @@ func (a *asked) hasTried(addr netip.Addr) bool {
 func (s *Server) endpoint(ctx context.Context, c *mesh.Cluster, a asked, turn uint32) (netip.AddrPort, error) {
 	switch {
 	case c == passthrough:
-		return a.dst, nil
+		return s.behind(ctx, a, turn)
 	case c.Resolution == mesh.ResolveNone:
 		return s.original(ctx, c, a, turn)
 	case len(c.Endpoints) > 0:
@@ -67,9 +68,10 @@ func (s *Server) endpoint(ctx context.Context, c *mesh.Cluster, a asked, turn ui
 }
 
 // original serves resolution NONE: the original destination, provided that it is
-// an address of the registered name. Under a borrowed name (a forged Host or
-// SNI) the connection goes to the name's own address, or is refused where the
-// operator wants that; without a name it is refused.
+// an address of the registered name: one of the entry's, else one that the
+// application was given for the name, else one that a lookup gives. Under a borrowed
+// name (a forged Host or SNI) the connection goes to the name's own address, or is
+// refused where the operator wants that; without a name it is refused.
 func (s *Server) original(ctx context.Context, c *mesh.Cluster, a asked, turn uint32) (netip.AddrPort, error) {
 	dst := netip.AddrPortFrom(a.dst.Addr(), c.TargetPort)
 	if len(c.Addresses) > 0 {
@@ -79,6 +81,9 @@ func (s *Server) original(ctx context.Context, c *mesh.Cluster, a asked, turn ui
 		return s.redirect(a, singles(c.Addresses), c.TargetPort, turn)
 	}
 	name := nameOf(c, a)
+	if s.gave(name, dst.Addr()) && !s.unsafe(c, dst.Addr()) {
+		return dst, nil
+	}
 	addrs, err := s.lookup(ctx, name)
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -89,11 +94,15 @@ func (s *Server) original(ctx context.Context, c *mesh.Cluster, a asked, turn ui
 		}
 		return dst, nil
 	}
-	if a.name == "" { // the name may have a new address
+	virtual := vip.Contains(dst.Addr())
+	if a.name == "" && !virtual { // the name may have a new address
 		s.cfg.Resolver.Refresh(name)
 	}
 	if addrs, err = s.safe(c, name, addrs); err != nil {
 		return netip.AddrPort{}, err
+	}
+	if virtual { // the host's own, which it has from another port
+		return netip.AddrPortFrom(s.pickAddr(addrs, a, turn), c.TargetPort), nil
 	}
 	return s.redirect(a, addrs, c.TargetPort, turn)
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // Refusal is why something was not let through, as logs and metrics name it.
@@ -107,7 +108,7 @@ func (s *Server) tell(e *entry) {
 // was aimed at, which resolution NONE would have taken.
 func (e *entry) redirected() bool {
 	return e.failure == nil && e.cluster != nil && e.cluster.Resolution == mesh.ResolveNone && e.cluster != passthrough &&
-		e.cluster != ungoverned && e.upstreamHost.IsValid() && e.upstreamHost.Addr() != e.destination.Addr()
+		e.cluster != ungoverned && e.upstreamHost.IsValid() && e.upstreamHost.Addr() != e.destination.Addr() && !vip.Contains(e.destination.Addr())
 }
 
 func (s *Server) refusalNotice(e *entry) notice {
@@ -123,7 +124,7 @@ func (s *Server) refusalNotice(e *entry) notice {
 		about = append(about, "error", e.failure)
 	}
 	hint := text.hint
-	if e.refusal == Unregistered {
+	if e.refusal == Unregistered && (e.host() != "" || !vip.Contains(e.destination.Addr())) {
 		if entry := mesh.Registration(hostOnly(e.host()), e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
 			hint = "to allow it: echo '" + entry + "' | sluice create -f -"
 		}

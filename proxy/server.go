@@ -55,6 +55,9 @@ type Config struct {
 	// HasIPv6 says whether the sockets of Dial have a route to global IPv6 addresses;
 	// default: whether this process's namespace has. It is asked seldom.
 	HasIPv6 func() bool
+	// Answers remembers what the workload's DNS was answered with; nil: nobody here
+	// answers it.
+	Answers Answers
 	// AccessLog receives a line per request or connection, many in one Write; nil:
 	// none. A Write may block or fail: lines are lost then, and traffic goes on.
 	AccessLog       io.Writer

@@ -57,6 +57,9 @@ func (s *Server) hasAddress(c *mesh.Cluster, dst netip.AddrPort) bool {
 		if name == "" || name[0] == '*' {
 			continue
 		}
+		if s.gave(name, dst.Addr()) {
+			return true
+		}
 		addrs, err := s.cfg.Resolver.Lookup(s.life, name)
 		if err == nil && slices.Contains(addrs, dst.Addr()) {
 			return true
