@@ -1,0 +1,173 @@
+package dnsproxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/dns"
+)
+
+// Config is what a Server needs. Packets, Streams or both are required.
+type Config struct {
+	// Packets and Streams receive captured queries; Serve closes them. Answers leave
+	// from the address that a query came to, whatever a socket is bound to.
+	Packets []*net.UDPConn
+	Streams []*net.TCPListener
+	// Workload is who asks; default namespace "default".
+	Workload mesh.Workload
+	// Policy says what becomes of names that nothing registers.
+	Policy Policy
+	// Allow lists names that RegistryOnly lets through, each with all below it;
+	// lower case, without trailing dot. The cluster's own are let through anyway.
+	Allow []string
+	// ResolvConf says whom to ask, and the search domains that the workload has;
+	// default /etc/resolv.conf.
+	ResolvConf string
+	// Exchange asks a server; default dns.Through(nil).
+	Exchange dns.Exchange
+	// Reachable says in which families the workload can reach virtual addresses;
+	// default Routed, which asks this process's namespace.
+	Reachable func() (ipv4, ipv6 bool)
+	// Observe is told of every query once it is answered or dropped; nil: nobody is.
+	// It must not block.
+	Observe func(Event)
+	// Log receives what an operator should read; nil: slog.Default().
+	Log *slog.Logger
+}
+
+// Policy says what becomes of names that nothing registers.
+type Policy uint8
+
+const (
+	// Forward asks the resolvers for every name. It is the default: what a name leads
+	// to may be outside the captured ranges, where nothing is refused.
+	Forward Policy = iota
+	// RegistryOnly answers that they do not exist, wherever the outbound policy is
+	// REGISTRY_ONLY too, so that a name carries nothing out.
+	RegistryOnly
+)
+
+// Limits of one server.
+const (
+	maxWaiting       = 1024 // queries that wait for an upstream answer
+	maxWaitingEach   = 512  // of one client address
+	maxStreams       = 256  // TCP connections
+	maxStreamsEach   = 128  // of one client address
+	maxAsking        = 256  // questions put to the resolvers at once
+	patience         = 5 * time.Second
+	patienceForFresh = 500 * time.Millisecond // where a stale answer is at hand
+	patienceInDoubt  = time.Second            // whether a name exists that a registered one would answer
+)
+
+// Server answers one workload's queries.
+type Server struct {
+	cfg       Config
+	log       *slog.Logger
+	conf      *dns.ResolvConf
+	view      atomic.Pointer[mesh.View]
+	cache     *cache
+	given     given
+	preferred atomic.Uint32 // the resolver that answered last
+	asking    chan struct{}
+	waiting   shares
+	streams   shares
+	refused   occasionally
+	silent    occasionally
+
+	life     context.Context // of questions to the resolvers, which outlive whoever asked
+	end      context.CancelFunc
+	lookups  sync.WaitGroup
+	handlers sync.WaitGroup
+}
+
+// New checks cfg. The server fails every query until the first Update.
+func New(cfg Config) (*Server, error) {
+	if len(cfg.Packets)+len(cfg.Streams) == 0 {
+		return nil, errors.New("dnsproxy: no socket given; open them on the rules' dnsPort")
+	}
+	if cfg.Exchange == nil {
+		cfg.Exchange = dns.Through(nil)
+	}
+	if cfg.Reachable == nil {
+		cfg.Reachable = new(routes).reachable
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Event) {}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Log,
+		conf:    dns.NewResolvConf(cfg.ResolvConf),
+		cache:   newCache(),
+		asking:  make(chan struct{}, maxAsking),
+		waiting: shares{most: maxWaiting, each: maxWaitingEach},
+		streams: shares{most: maxStreams, each: maxStreamsEach},
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Update puts a snapshot in force for queries that arrive from now on. The proxy
+// must have it first: an answer may be used at once.
+func (s *Server) Update(snapshot *mesh.Snapshot) { s.view.Store(snapshot.View(s.cfg.Workload)) }
+
+// Gave reports whether a name was answered with an address, lately enough that the
+// workload may still be using it. It implements proxy.Answers.
+func (s *Server) Gave(name string, addr netip.Addr) bool { return s.given.has(name, addr, time.Now()) }
+
+// Serve answers until ctx ends, and returns nil; or until a socket fails.
+func (s *Server) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, len(s.cfg.Packets)+len(s.cfg.Streams))
+	var receiving sync.WaitGroup
+	for _, c := range s.cfg.Packets {
+		receiving.Go(func() { failed <- s.servePackets(ctx, c) })
+	}
+	for _, l := range s.cfg.Streams {
+		receiving.Go(func() { failed <- s.serveStreams(ctx, l) })
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	s.end()
+	receiving.Wait()
+	s.handlers.Wait()
+	s.lookups.Wait()
+	return err
+}
+
+// Event is what became of one query.
+type Event struct {
+	Transport string // "udp" or "tcp"
+	Type      string // "A", "AAAA", …, "other"; "" where the query could not be read
+	Source    Source
+	Rcode     string // "NOERROR", "NXDOMAIN", …; "" when it was dropped
+	Duration  time.Duration
+}
+
+// Source is where an answer came from.
+type Source string
+
+const (
+	FromRegistry Source = "registry" // a registered name, or a virtual address's
+	FromCache    Source = "cache"
+	FromUpstream Source = "upstream"
+	FromStale    Source = "stale"   // an expired answer, since the resolvers are silent or failing
+	Refused      Source = "refused" // by policy
+	Failed       Source = "failed"  // no resolver answered
+	Malformed    Source = "malformed"
+	Shed         Source = "shed" // beyond a limit
+)

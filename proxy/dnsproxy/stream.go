@@ -1,0 +1,126 @@
+package dnsproxy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Limits of one TCP connection (RFC 7766).
+const (
+	idleStream      = 20 * time.Second // between two queries, and within one
+	writeStream     = 10 * time.Second // for an answer to be taken
+	pipelinedStream = 16               // queries under way; further ones are not read yet
+)
+
+// serveStreams answers the queries on connections to l until ctx ends.
+func (s *Server) serveStreams(ctx context.Context, l *net.TCPListener) error {
+	defer l.Close()
+	defer context.AfterFunc(ctx, func() { l.Close() })()
+	for {
+		conn, err := l.AcceptTCP()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				conn.Close()
+			}
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // out of descriptors, or the client left again
+			if !pause(ctx, 10*time.Millisecond) {
+				return nil
+			}
+			continue
+		}
+		client := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		if !s.streams.take(client) {
+			conn.Close()
+			continue
+		}
+		s.handlers.Go(func() {
+			defer s.streams.release(client)
+			s.contained(func() { s.serveStream(ctx, conn, client) })
+		})
+	}
+}
+
+// serveStream answers one client's queries, each as soon as it can be (RFC 7766 §6.2.1.1).
+func (s *Server) serveStream(ctx context.Context, conn *net.TCPConn, client netip.Addr) {
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	var underWay sync.WaitGroup
+	defer underWay.Wait()
+	slots := make(chan struct{}, pipelinedStream)
+	w := &streamWriter{conn: conn}
+	for {
+		conn.SetReadDeadline(time.Now().Add(idleStream))
+		b, err := readFramed(conn)
+		if err != nil {
+			return
+		}
+		q, complaint := readQuery(b, "tcp", client)
+		if q == nil {
+			if complaint == nil {
+				return
+			}
+			s.malformed("tcp", complaint)
+			w.send(complaint.Pack())
+			continue
+		}
+		slots <- struct{}{}
+		underWay.Go(func() {
+			defer func() { <-slots }()
+			s.contained(func() { w.send(q.pack(s.streamed(ctx, q))) })
+		})
+	}
+}
+
+// readFramed reads one message behind its length (RFC 1035 §4.2.2).
+func readFramed(r io.Reader) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, min(int(binary.BigEndian.Uint16(length[:])), mostQuery))
+	if len(b) < int(binary.BigEndian.Uint16(length[:])) {
+		return nil, errors.New("a query of that length is none")
+	}
+	_, err := io.ReadFull(r, b)
+	return b, err
+}
+
+// streamWriter writes answers whole, one after another.
+type streamWriter struct {
+	mu   sync.Mutex
+	conn *net.TCPConn
+}
+
+// send writes length and message at once, so that they share a segment. A client
+// that does not take its answers loses the connection.
+func (w *streamWriter) send(b []byte, err error) {
+	if err != nil {
+		return
+	}
+	framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(b)), uint16(len(b)))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn.SetWriteDeadline(time.Now().Add(writeStream))
+	if _, err := w.conn.Write(append(framed, b...)); err != nil {
+		w.conn.Close()
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
