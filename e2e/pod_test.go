@@ -25,8 +25,10 @@ import (
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
+	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/vip/ledger"
 )
 
 // The proxy's mark: what exempts its own connections from the redirect.
@@ -43,9 +45,17 @@ type pod struct {
 }
 
 // podOption changes how the proxy of a pod is set up.
-type podOption func(*proxy.Config)
+type podOption func(*setup)
 
-func refuseMismatches(c *proxy.Config) { c.AddressMismatch = proxy.MismatchRefuse }
+// setup is what a pod's proxy is made from.
+type setup struct {
+	proxy.Config
+	names dnsproxy.Policy
+}
+
+func onlyRegisteredNames(s *setup) { s.names = dnsproxy.RegistryOnly }
+
+func refuseMismatches(c *setup) { c.AddressMismatch = proxy.MismatchRefuse }
 
 // lockedBuffer is a log that may be read while it is written.
 type lockedBuffer struct {
@@ -104,7 +114,9 @@ func (p *pod) program(settings map[string]string) {
 
 func (p *pod) startProxy(policy mesh.OutboundPolicy, change ...podOption) {
 	p.t.Helper()
-	store, err := file.Open(p.dir, file.Options{Options: mesh.Options{Policy: policy}})
+	addresses, err := ledger.Open("", slog.New(slog.DiscardHandler))
+	must(p.t, err)
+	store, err := file.Open(p.dir, file.Options{Options: mesh.Options{Policy: policy, Virtual: addresses.Assign}})
 	must(p.t, err)
 	var listeners []*net.TCPListener
 	for _, a := range []string{"127.0.0.1:15001", "[::1]:15001"} {
@@ -114,22 +126,25 @@ func (p *pod) startProxy(policy mesh.OutboundPolicy, change ...podOption) {
 	}
 	resolv := filepath.Join(p.t.TempDir(), "resolv.conf")
 	must(p.t, os.WriteFile(resolv, []byte("nameserver "+dnsAddress+"\noptions timeout:1\n"), 0o644))
-	cfg := proxy.Config{
+	set := setup{Config: proxy.Config{
 		Listeners:    listeners,
 		Dial:         p.dialMarked,
 		Resolver:     dns.New(dns.Config{ResolvConf: resolv, Hosts: os.DevNull, Exchange: p.exchange}),
 		Log:          slog.New(slog.NewTextHandler(p.log, nil)),
 		DrainTimeout: time.Second,
 		HasIPv6:      func() bool { return true },
-	}
+	}}
 	for _, f := range change {
-		f(&cfg)
+		f(&set)
 	}
-	server, err := proxy.New(cfg)
+	answers := p.openDNS(resolv, set.names)
+	set.Answers = answers
+	server, err := proxy.New(set.Config)
 	must(p.t, err)
-	store.Subscribe(server.Update)
+	store.Subscribe(func(s *mesh.Snapshot) { server.Update(s); answers.Update(s) })
 	ctx, cancel := context.WithCancel(context.Background())
-	watched, served := make(chan error, 1), make(chan error, 1)
+	watched, served, answered := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+	go func() { answered <- answers.Serve(ctx) }()
 	go func() { watched <- store.Run(ctx) }()
 	go func() { served <- server.Serve(ctx) }()
 	ended := false
@@ -143,6 +158,9 @@ func (p *pod) startProxy(policy mesh.OutboundPolicy, change ...podOption) {
 			p.t.Error(err)
 		}
 		if err := <-watched; err != nil {
+			p.t.Error(err)
+		}
+		if err := <-answered; err != nil {
 			p.t.Error(err)
 		}
 	}
@@ -174,16 +192,28 @@ func mark(_, _ string, raw syscall.RawConn) error {
 // exchange asks DNS from inside the pod.
 func (p *pod) exchange(ctx context.Context, q *mdns.Msg, server string) (m *mdns.Msg, err error) {
 	err = p.ns.Do(func() error {
-		c, err := net.Dial("udp", server)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		var client mdns.Client
-		m, _, err = client.ExchangeWithConnContext(ctx, q, &mdns.Conn{Conn: c})
+		m, err = dns.Through(&net.Dialer{Control: mark})(ctx, q, server)
 		return err
 	})
 	return m, err
+}
+
+// openDNS answers the pod's DNS, once rules with dnsCapture bring it here.
+func (p *pod) openDNS(resolvConf string, policy dnsproxy.Policy) *dnsproxy.Server {
+	p.t.Helper()
+	cfg := dnsproxy.Config{ResolvConf: resolvConf, Exchange: p.exchange, Policy: policy, Log: slog.New(slog.DiscardHandler)}
+	for _, a := range []string{"127.0.0.1:15053", "[::1]:15053"} {
+		l, err := p.ns.Listen("tcp", a)
+		must(p.t, err)
+		c, err := p.ns.ListenPacket("udp", a)
+		must(p.t, err)
+		cfg.Streams = append(cfg.Streams, l.(*net.TCPListener))
+		cfg.Packets = append(cfg.Packets, c.(*net.UDPConn))
+	}
+	cfg.Reachable = func() (bool, bool) { return true, true }
+	server, err := dnsproxy.New(cfg)
+	must(p.t, err)
+	return server
 }
 
 // write puts a file into the watched directory the way an editor does.

@@ -17,6 +17,10 @@ func (c *checker) hostName(path, host string) bool {
 	return true
 }
 
+// HostComplaint says what is wrong with a host, "" when nothing is. An address is
+// fine.
+func HostComplaint(host string) string { return hostComplaint(host) }
+
 // hostComplaint says what is wrong with a host, "" when nothing is.
 func hostComplaint(host string) string {
 	if isAddress(host) {

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 )
 
 // Values of --outbound-policy, Istio's own.
@@ -41,9 +42,9 @@ func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
 
 // openStore reads the directory of resources. Any error in it is an error, and
 // all come at once: there is no earlier content to go on with.
-func openStore(c *cobra.Command, policy mesh.OutboundPolicy, log *slog.Logger) (*file.Store, error) {
+func openStore(c *cobra.Command, opts mesh.Options, log *slog.Logger) (*file.Store, error) {
 	dir := configDir(c)
-	store, err := file.Open(dir, file.Options{Options: mesh.Options{Policy: policy}, Log: log})
+	store, err := file.Open(dir, file.Options{Options: opts, Log: log})
 	if asType[*file.DirectoryError](err) {
 		return nil, explainDirectory(c, err)
 	}
@@ -53,23 +54,32 @@ func openStore(c *cobra.Command, policy mesh.OutboundPolicy, log *slog.Logger) (
 	return store, nil
 }
 
-// serveEgress runs a proxy that follows store until ctx ends.
-func serveEgress(ctx context.Context, store *file.Store, cfg proxy.Config) error {
-	server, err := newEgress(store, cfg)
+// serveEgress runs a proxy that follows store until ctx ends, and beside it the
+// server of its workload's DNS.
+func serveEgress(ctx context.Context, store *file.Store, cfg proxy.Config, names *dnsproxy.Server) error {
+	server, err := newEgress(store, cfg, names)
 	if err != nil {
 		return err
 	}
-	return together(ctx, store.Run, server.Serve)
+	return together(ctx, store.Run, server.Serve, names.Serve)
 }
 
-// newEgress makes a proxy that follows store.
-func newEgress(store *file.Store, cfg proxy.Config) (*proxy.Server, error) {
+// newEgress makes a proxy that follows store, and has the server of its workload's
+// DNS, if any, follow it too. The proxy has each snapshot first: whatever a name is
+// answered with may be used at once.
+func newEgress(store *file.Store, cfg proxy.Config, names *dnsproxy.Server) (*proxy.Server, error) {
+	if names != nil {
+		cfg.Answers = names
+	}
 	server, err := proxy.New(cfg)
 	if err != nil {
 		return nil, err
 	}
 	store.Subscribe(func(s *mesh.Snapshot) {
 		server.Update(s)
+		if names != nil {
+			names.Update(s)
+		}
 		cfg.Log.Info("configuration in force", "resources", len(s.Resources()))
 	})
 	return server, nil

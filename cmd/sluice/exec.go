@@ -19,7 +19,7 @@ import (
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
-	"github.com/sluice-cni/sluice/proxy/dnsrelay"
+	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/sandbox"
 )
@@ -38,9 +38,9 @@ func newExecCommand() *cobra.Command {
 		Use:   "exec [flags] -- COMMAND [ARG...]",
 		Short: "Run a command under governed egress",
 		Long: `exec runs a command in a network namespace of its own. All its TCP goes through
-a proxy that obeys the resources in the directory, its DNS goes to this machine's
-resolver, all else (QUIC, ping) is refused at once. No root is needed, and nothing
-on the machine changes.
+a proxy that obeys the resources in the directory, its DNS is answered by them and,
+for all other names, by this machine's resolver, all else (QUIC, ping) is refused at
+once. No root is needed, and nothing on the machine changes.
 
 The command keeps its user, directory, environment, streams and terminal; signals
 reach it, and its exit code is exec's: 128 + n when signal n ended it, 127 when
@@ -66,6 +66,7 @@ for it.`,
 		RunE: func(c *cobra.Command, args []string) error { return runExec(c, o, args) },
 	}
 	addPolicyFlag(c)
+	dnsPolicyFlags(c)
 	namespaceFlag(c, workloadNamespace)
 	f := c.Flags()
 	f.SetInterspersed(false) // flags after the command are the command's
@@ -90,8 +91,10 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		AccessLogFormat: format,
 		DrainTimeout:    execDrain,
 	}
-	namesErr := o.names.apply(&cfg, dns.Through(nil))
-	if err := errors.Join(rangesErr, policyErr, namesErr, formatErr); err != nil {
+	bindErr := o.names.apply(&cfg, dns.Through(nil))
+	names, namesErr := dnsConfig(c)
+	names.ResolvConf = o.names.resolvConf
+	if err := errors.Join(rangesErr, policyErr, bindErr, namesErr, formatErr); err != nil {
 		return usage(err, "see 'sluice exec --help'")
 	}
 	messages, closeLog, logErr := openOutput("log", o.log, c.ErrOrStderr())
@@ -102,13 +105,17 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		return err
 	}
 	log := execLog(messages, c.ErrOrStderr())
-	store, err := openStore(c, policy, log)
+	addresses, err := openLedger("", true, log)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(c, virtual(addresses, mesh.Options{Policy: policy}), log)
 	if err != nil {
 		return err
 	}
 	code, err := sandbox.Run(sandbox.Command{Argv: argv, Serve: func(ctx context.Context, s sandbox.Sockets) error {
 		cfg.Listeners, cfg.AccessLog, cfg.Log = s.TCP, access, log
-		return serveSandbox(ctx, store, s, cfg)
+		return serveSandbox(ctx, store, s, cfg, names)
 	}})
 	if errors.Is(err, sandbox.ErrForbidden) {
 		err = hinted(err, "as root it works without: sudo sluice exec -- sudo -u $USER COMMAND")
@@ -122,26 +129,38 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 // execDrain is how long what the command sent last may take to arrive after its end.
 const execDrain = 2 * time.Second
 
-// serveSandbox carries the command's connections and its DNS.
-func serveSandbox(ctx context.Context, store *file.Store, s sandbox.Sockets, cfg proxy.Config) error {
-	conf := &dnsrelay.ResolvConf{Path: "/etc/resolv.conf"}
-	relay := dnsrelay.New(dnsrelay.Config{Servers: conf.Servers, Log: cfg.Log})
-	tasks := []func(context.Context) error{
-		func(ctx context.Context) error { return serveEgress(ctx, store, cfg) },
+// serveSandbox carries the command's connections and answers its DNS, from this
+// machine's resolvers where nothing registers a name.
+func serveSandbox(ctx context.Context, store *file.Store, s sandbox.Sockets, cfg proxy.Config, names dnsproxy.Config) error {
+	names.Packets, names.Streams = s.DNSPackets, s.DNSStreams
+	names.Workload, names.Log = cfg.Workload, cfg.Log
+	// The command's namespace has a route in each family that it has a socket in.
+	_, ipv6 := families(s.DNSPackets)
+	names.Reachable = func() (bool, bool) { return true, ipv6 }
+	server, err := dnsproxy.New(names)
+	if err != nil {
+		return err
 	}
-	for _, c := range s.DNSPackets {
-		tasks = append(tasks, func(ctx context.Context) error { return relay.ServePacket(ctx, c) })
+	return serveEgress(ctx, store, cfg, server)
+}
+
+// families says which the sockets are of.
+func families(sockets []*net.UDPConn) (ipv4, ipv6 bool) {
+	for _, c := range sockets {
+		if c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap().Is4() {
+			ipv4 = true
+		} else {
+			ipv6 = true
+		}
 	}
-	for _, l := range s.DNSStreams {
-		tasks = append(tasks, func(ctx context.Context) error { return relay.ServeStream(ctx, l) })
-	}
-	return together(ctx, tasks...)
+	return ipv4, ipv6
 }
 
 // governed says to which destinations policy applies, by the rules that a pod
 // with these ranges would have. nil governs everything.
 func (o execOptions) governed(warnings io.Writer) (func(netip.AddrPort) bool, error) {
 	c := rules.Default()
+	c.DNSCapture = true // virtual addresses are governed
 	var errs []error
 	for _, f := range []struct{ field, flag, text string }{
 		{"includeIPRanges", "--include-ip-ranges", o.include},

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/metrics"
@@ -40,6 +41,11 @@ func newProxyCommand() *cobra.Command {
 		Long: `proxy receives the connections that rules redirect to its port and sends them
 where the resources in the directory say. It programs no rules and needs no root.
 
+With --dns-listen it also answers the DNS that rules with dnsCapture bring to it:
+registered names by what the resources say, each host without addresses by a virtual
+one of its own, so that several databases on one port are told apart; all other names
+by asking the resolvers in /etc/resolv.conf.
+
 A change in the directory is in force within a second; a file with an error keeps
 its last good content. The first SIGTERM, SIGINT or SIGHUP stops it gracefully, the second
 at once. SIGUSR1 opens the access log anew; one that was moved away is also noticed.`,
@@ -51,6 +57,7 @@ at once. SIGUSR1 opens the access log anew; one that was moved away is also noti
 	f := c.Flags()
 	f.StringVar(&o.listen, "listen", "15001", "TCP `PORT` to listen on, IPv4 and IPv6; 0 is any free one")
 	o.workload.add(c)
+	dnsListenFlags(c)
 	f.StringVar(&o.mark, "mark", "", "packet `MARK` of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.logFormat, "access-log-format", "json", accessLogFormatFlag)
@@ -67,6 +74,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	policy, policyErr := outboundPolicy(c)
 	workload, workloadErr := o.workload.workload(c)
 	format, formatErr := accessLogFormat(o.logFormat)
+	names, namesErr := readAnswering(c)
 	var drainErr error
 	if o.drain < 0 {
 		drainErr = fmt.Errorf("--drain-timeout %q: is negative; use 0s or more", o.drain)
@@ -78,11 +86,17 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		AccessLogFormat: format,
 		DrainTimeout:    o.drain,
 	}
-	namesErr := o.names.apply(&cfg, counted.CountDNS(dns.Through(dialer)))
-	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, namesErr); err != nil {
+	exchange := counted.CountDNS(dns.Through(dialer))
+	bindErr := o.names.apply(&cfg, exchange)
+	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, bindErr, namesErr); err != nil {
 		return usage(err, "see 'sluice proxy --help'")
 	}
-	store, err := openStore(c, policy, log)
+	addresses, err := openLedger(names.stateDir, names.listen.on, log)
+	if err != nil {
+		return err
+	}
+	defer addresses.Close()
+	store, err := openStore(c, virtual(addresses, mesh.Options{Policy: policy}), log)
 	if err != nil {
 		return err
 	}
@@ -100,17 +114,26 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	if err != nil {
 		return err
 	}
+	names.config.ResolvConf = o.names.resolvConf
+	answers, err := names.open(workload, exchange, log)
+	if err != nil {
+		return err
+	}
 	countStore(counted, store)
 	observer := counted.Workload(workload)
 	cfg.Listeners, cfg.AccessLog, cfg.Log, cfg.Observer = listeners, access, log, observer
-	server, err := newEgress(store, cfg)
+	server, err := newEgress(store, cfg, answers)
 	if err != nil {
 		return err
 	}
 	observer.Watch(server)
 	log.Info("ready")
 	serve := withMetrics(endpoint, metrics.Endpoint{Metrics: counted, Ready: server.Ready, Log: log}, server.Serve)
-	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error { return together(ctx, store.Run, serve) })
+	tasks := []func(context.Context) error{store.Run, serve}
+	if answers != nil {
+		tasks = append(tasks, answers.Serve)
+	}
+	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error { return together(ctx, tasks...) })
 }
 
 // dialer makes the sockets that leave the proxy, marked if asked for.

@@ -78,9 +78,9 @@ func Open(dir string, log *slog.Logger) (*Ledger, error) {
 	return l, nil
 }
 
-// Close lets go of the directory.
+// Close lets go of the directory; a nil Ledger has none.
 func (l *Ledger) Close() error {
-	if l.lock == nil {
+	if l == nil || l.lock == nil {
 		return nil
 	}
 	return l.lock.Close()
