@@ -23,6 +23,11 @@ type connection struct {
 	pair     atomic.Pointer[relay.Pair]  // what it became, once the relay engine has it
 	handed   bool                        // the engine ends it, not its goroutine
 
+	lane    atomic.Pointer[laneConn] // where it is now, unless with a goroutine
+	parks   bool                     // it goes to a lane when its goroutine has ended
+	left    uint8                    // how often it came back
+	penance uint16                   // requests before it may go again
+
 	deadline deadline // on reads from tcp
 }
 

@@ -69,6 +69,14 @@ func (d *deadline) resume() {
 	d.woken = false
 }
 
+// rebind makes d the deadline of another connection, or of the same socket in a new
+// one: none is set there yet.
+func (d *deadline) rebind(set func(time.Time) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.set, d.current, d.limit, d.woken = set, time.Time{}, time.Time{}, false
+}
+
 func (d *deadline) move(t time.Time) {
 	if d.woken {
 		return

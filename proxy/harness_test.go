@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -46,6 +47,10 @@ type rig struct {
 	stop   context.CancelFunc
 	ended  chan error
 }
+
+// lanes runs the whole suite through the event loops:
+// go test ./proxy -args -lanes
+var lanes = flag.Bool("lanes", false, "connections go to an event loop before their first request")
 
 type lockedBuffer struct {
 	mu sync.Mutex
@@ -88,6 +93,9 @@ func newRig(t testing.TB, policy mesh.OutboundPolicy, yaml string, change ...fun
 	}
 	if r.server, err = proxy.New(cfg); err != nil {
 		t.Fatal(err)
+	}
+	if *lanes {
+		proxy.GoToLanes(r.server)
 	}
 	r.to("203.0.113.1:80")
 	r.apply(policy, yaml)

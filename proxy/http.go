@@ -25,16 +25,37 @@ type httpConn struct {
 	upgrading bool // the request asks for a WebSocket
 	body      requestBody
 	write     deadline // on writes to the application
+
+	to   decision  // where the request goes
+	via  *upstream // and by what
+	lone bool      // nothing about this exchange needed a goroutine
+
+	unsent []byte     // in a lane: what is on its way out, of head or back
+	rest   answerRest // in a lane: what is left of the answer
 }
 
 var httpConnPool = sync.Pool{New: func() any { return new(httpConn) }}
 
 // serveHTTP answers requests until one side wants the connection closed.
 func (c *connection) serveHTTP() {
+	if c.server.eager && c.left == 0 && len(c.server.lanes) > 0 {
+		c.parks = true
+		return
+	}
 	h := httpConnPool.Get().(*httpConn)
 	h.c = c
-	h.write.set = c.tcp.SetWriteDeadline
-	for h.serveOne() {
+	h.write.rebind(c.tcp.SetWriteDeadline)
+	c.serveRequests(h, (*httpConn).serveOne)
+}
+
+// serveRequests begins with first and goes on while requests may follow, or until
+// the connection goes to a lane, which serves the usual ones more cheaply.
+func (c *connection) serveRequests(h *httpConn, first func(*httpConn) bool) {
+	for serve := first; serve(h); serve = (*httpConn).serveOne {
+		if h.lone && c.mayPark() {
+			c.parks = true
+			break
+		}
 	}
 	h.forget()
 	httpConnPool.Put(h)
@@ -43,7 +64,8 @@ func (c *connection) serveHTTP() {
 // forget drops what must not outlive the connection; the memory stays.
 func (h *httpConn) forget() {
 	h.c = nil
-	h.write.set, h.write.current = nil, time.Time{}
+	h.write.rebind(nil)
+	h.to, h.via, h.unsent = decision{}, nil, nil
 	h.entry = entry{}
 	h.body.up, h.body.c = nil, nil
 	if cap(h.body.out) > maxBufferSize {
@@ -66,7 +88,9 @@ func (h *httpConn) serveOne() bool {
 	if d.status != 0 {
 		return h.reply(d.localReply)
 	}
-	return h.forward(st, d, start)
+	h.to, h.via = d, st.upstream(d.cluster)
+	h.encode(d.cluster)
+	return h.deliver()
 }
 
 // readHead waits for a whole request head. Between requests it waits for long
@@ -142,7 +166,7 @@ func (h *httpConn) malformed(err *http1.Error) {
 func (c *connection) refuseGarbage() {
 	h := httpConnPool.Get().(*httpConn)
 	h.c = c
-	h.write.set = c.tcp.SetWriteDeadline
+	h.write.rebind(c.tcp.SetWriteDeadline)
 	h.malformed(&http1.Error{Status: 400, Detail: "http1.not_http"})
 	h.forget()
 	httpConnPool.Put(h)
@@ -159,6 +183,7 @@ func (h *httpConn) begin(start time.Time) {
 		}
 	}
 	h.host = appendHost(h.host[:0], r.Authority)
+	h.lone = false
 	e := &h.entry
 	e.reset("http", start, h.c)
 	e.method = append(e.method[:0], r.Method...)

@@ -11,25 +11,28 @@ import (
 
 var alpnHTTP1 = []string{"http/1.1"}
 
-// forward sends the request to its cluster and the answer back, and says whether
-// the connection may carry another request.
-func (h *httpConn) forward(st *state, d decision, start time.Time) bool {
-	var deadline time.Time
-	if d.timeout > 0 {
-		deadline = start.Add(d.timeout)
-	}
-	u := st.upstream(d.cluster)
-	h.encode(d.cluster)
+// deliver sends the encoded request to its cluster and the answer back, and says
+// whether the connection may carry another request.
+func (h *httpConn) deliver() bool {
+	deadline := h.deadline()
 	for try := 0; ; {
-		up, failure := h.acquire(u, d.cluster, deadline, &try)
+		up, failure := h.acquire(h.via, h.to.cluster, deadline, &try)
 		if failure != nil {
 			return h.reply(*failure)
 		}
-		keep, again := h.exchange(up, d.timeout)
+		keep, again := h.exchange(up, h.to.timeout)
 		if !again {
 			return keep
 		}
 	}
+}
+
+// deadline is when the route's timeout ends the request; zero for none.
+func (h *httpConn) deadline() time.Time {
+	if h.to.timeout == 0 {
+		return time.Time{}
+	}
+	return h.entry.start.Add(h.to.timeout)
 }
 
 // acquire gets a connection: an idle one where there is one, else a new one,
@@ -165,6 +168,11 @@ func (h *httpConn) exchange(up *upstreamConn, timeout time.Duration) (keep, agai
 		h.body.start(up, timeout)
 		err = h.readResponse(up)
 	}
+	return h.conclude(up, err, unsent)
+}
+
+// conclude ends an exchange: with what became of the wait for an answer's head.
+func (h *httpConn) conclude(up *upstreamConn, err error, unsent bool) (keep, again bool) {
 	if err != nil {
 		again, r := h.exchangeFailed(up, err, unsent || h.idempotent())
 		if again {

@@ -16,9 +16,8 @@ import (
 func (h *httpConn) sendResponse(up *upstreamConn) bool {
 	r := &h.resp
 	framing := r.Body(h.entry.method)
-	rechunk := (framing == http1.Chunked || framing == http1.UntilClose) && h.req.Minor == 1
-	untilClose := framing >= http1.Chunked && !rechunk
-	keep := h.req.KeepAlive && !untilClose && !h.c.server.draining.Load()
+	rechunk, untilClose, keep := h.delivery(framing)
+	h.lone = h.body.complete && framing != http1.UntilClose && r.ContentLength <= laneAnswer && up.Conn == net.Conn(up.tcp)
 	h.entry.status = r.Status
 	h.appendHead(framing, rechunk, keep)
 	err := h.sendBody(up, framing, rechunk)
@@ -38,6 +37,14 @@ func (h *httpConn) sendResponse(up *upstreamConn) bool {
 		return false
 	}
 	return true
+}
+
+// delivery says how an answer of that framing goes to the application: chunk by
+// chunk, until the connection's end, and whether the connection lives on.
+func (h *httpConn) delivery(framing http1.Framing) (rechunk, untilClose, keep bool) {
+	rechunk = (framing == http1.Chunked || framing == http1.UntilClose) && h.req.Minor == 1
+	untilClose = framing >= http1.Chunked && !rechunk
+	return rechunk, untilClose, h.req.KeepAlive && !untilClose && !h.c.server.draining.Load()
 }
 
 // finish writes the request's line in the access log.

@@ -42,7 +42,7 @@ func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
 	defer p.mu.Unlock()
 	u := p.byKey[key]
 	if u == nil {
-		u = &upstream{server: p.server, cluster: c}
+		u = &upstream{server: p.server, cluster: c, lanes: make([]lanePool, len(p.server.lanes))}
 		u.tls.settings = c.TLS
 		p.byKey[key] = u
 	}

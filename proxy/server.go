@@ -23,6 +23,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/dns"
+	"github.com/sluice-cni/sluice/proxy/loop"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
@@ -66,6 +67,9 @@ type Config struct {
 	Observer Observer
 	// Log receives what an operator should read; nil: slog.Default().
 	Log *slog.Logger
+	// Loops are the event loops that serve usual HTTP/1.1 connections; default those
+	// that all servers of the process share.
+	Loops *loop.Group
 	// DrainTimeout bounds how long Serve waits for requests under way after its
 	// context ends; default 45 s, Envoy's.
 	DrainTimeout time.Duration
@@ -113,6 +117,10 @@ type Server struct {
 	draining atomic.Bool
 	serving  atomic.Bool
 	handlers sync.WaitGroup
+
+	lanes    []*lane
+	nextLane atomic.Uint32
+	eager    bool // tests: connections go to a lane before their first request, always
 }
 
 // New checks cfg. The server refuses everything until the first Update.
@@ -134,6 +142,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Loops == nil {
+		cfg.Loops = &processLoops
 	}
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 45 * time.Second
@@ -175,6 +186,7 @@ func (s *Server) Update(snapshot *mesh.Snapshot) {
 func (s *Server) Serve(ctx context.Context) error {
 	var accepting, background sync.WaitGroup
 	failed := make(chan error, len(s.cfg.Listeners))
+	s.openLanes()
 	for _, l := range s.cfg.Listeners {
 		accepting.Go(func() {
 			if err := s.accept(l); err != nil {
@@ -200,6 +212,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	accepting.Wait()
 	s.drain()
+	s.closeLanes()
 	stop()
 	background.Wait()
 	s.pools.close()
@@ -237,24 +250,26 @@ func (s *Server) start(tcp *net.TCPConn) {
 	s.mu.Unlock()
 	s.observe(Event{Kind: ConnectionAccepted})
 	s.handlers.Add(1)
-	go func() {
-		defer s.end(c)
-		c.serve()
-	}()
+	go s.run(c, c.serve)
 }
 
-// end closes a connection whatever happened on it, unless it was handed over: a
-// fault in one must not take the others down.
-func (s *Server) end(c *connection) {
-	if fault := recover(); fault != nil {
-		c.failed(fault)
-	}
-	if c.handed {
-		return
-	}
-	c.tcp.Close()
-	c.in.release()
-	s.forget(c)
+// run is a goroutine's life with a connection. It closes it whatever happened on
+// it, unless it was handed over or goes to a lane: a fault in one must not take the
+// others down.
+func (s *Server) run(c *connection, serve func()) {
+	parked := false
+	defer func() {
+		if fault := recover(); fault != nil {
+			c.failed(fault)
+		}
+		if !parked && !c.handed {
+			c.tcp.Close()
+			c.in.release()
+			s.forget(c)
+		}
+	}()
+	serve()
+	parked = s.park(c)
 }
 
 // forget is a connection's last step.
@@ -271,17 +286,26 @@ func (s *Server) forget(c *connection) {
 func (s *Server) drain() {
 	s.draining.Store(true)
 	s.each(func(c *connection) {
-		if c.idle.Load() {
+		if lc := c.lane.Load(); lc != nil {
+			lc.lane.loop.Post(lc.drain)
+		} else if c.idle.Load() {
 			c.deadline.wake()
 		}
 	})
 	late := time.AfterFunc(s.cfg.DrainTimeout, func() {
 		s.kill()
 		s.each(func(c *connection) {
+			if lc := c.lane.Load(); lc != nil {
+				lc.lane.loop.Post(lc.cutIfHere)
+				return
+			}
 			if up := c.upstream.Load(); up != nil {
 				cut(up)
 			}
-			c.abort()
+			s.mu.Lock() // under which it changes
+			tcp := c.tcp
+			s.mu.Unlock()
+			cut(tcp)
 			if pair := c.pair.Load(); pair != nil {
 				pair.Cut()
 			}

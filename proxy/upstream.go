@@ -23,10 +23,12 @@ type upstream struct {
 	tls     origination
 
 	mu         sync.Mutex
+	lanes      []lanePool // what lanes keep for themselves; each touches its own
 	idle       map[poolKey][]*upstreamConn
 	retired    bool
-	generation uint64    // of the last snapshot that used it
-	leftAt     time.Time // when a sweep first found a newer generation
+	left       atomic.Bool // retired, for lanes
+	generation uint64      // of the last snapshot that used it
+	leftAt     time.Time   // when a sweep first found a newer generation
 }
 
 // poolKey tells connections apart that must not be mixed up: another address, or
@@ -172,6 +174,7 @@ func (u *upstream) retire() {
 	u.mu.Lock()
 	idle := u.idle
 	u.idle, u.retired = nil, true
+	u.left.Store(true)
 	u.mu.Unlock()
 	for _, conns := range idle {
 		for _, c := range conns {

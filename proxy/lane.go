@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/loop"
+)
+
+// A lane serves plain HTTP/1.1 connections from one event loop: requests whose
+// body came with their head, answers that are not long. That is the usual case,
+// and there a goroutine per connection costs more in waking than in work
+// (docs/decisions/0012). Whatever else a connection needs, a new upstream
+// connection, a long or streaming body, an upgrade, an answer of the proxy's own,
+// is the business of a goroutine: the lane hands the connection over, and gets it
+// back between two requests once it is quiet again.
+//
+//	goroutine: accept ▸ sniff ▸ first request ──▶ lane: request, request, request …
+//	    ▲                                           │
+//	    └──────────── anything unusual ─────────────┘
+//
+// A connection in a lane is an httpConn only while a request is under way. All of
+// a lane's state belongs to its loop's goroutine.
+type lane struct {
+	server    *Server
+	loop      *loop.Loop
+	number    int         // which of an upstream's lanePools is ours
+	free      []*httpConn // not under way
+	upstreams map[*upstream]struct{}
+	sweep     loop.Timer
+}
+
+// maxFree bounds the httpConns that a lane keeps for later.
+const maxFree = 64
+
+// processLoops are for all servers of a process that were given no others.
+var processLoops loop.Group
+
+// openLanes makes a lane on each loop. Without any, goroutines do it all.
+func (s *Server) openLanes() {
+	loops, err := s.cfg.Loops.Open()
+	if err != nil {
+		s.log.Warn("no event loop; every connection is served by a goroutine", "error", err)
+		return
+	}
+	for i, l := range loops {
+		ln := &lane{server: s, loop: l, number: i, upstreams: map[*upstream]struct{}{}}
+		s.lanes = append(s.lanes, ln)
+		l.Post(ln.scheduleSweep)
+	}
+}
+
+// closeLanes ends the lanes; no connection is in them any more.
+func (s *Server) closeLanes() {
+	if len(s.lanes) == 0 {
+		return
+	}
+	var dropped sync.WaitGroup
+	for _, ln := range s.lanes {
+		dropped.Add(1)
+		ln.loop.Post(func() {
+			defer dropped.Done()
+			ln.dropAll()
+		})
+	}
+	dropped.Wait()
+	s.cfg.Loops.Close()
+}
+
+// park moves a connection that is between two requests into a lane and says
+// whether it did. The caller's goroutine must not touch it afterwards.
+func (s *Server) park(c *connection) bool {
+	if !c.parks {
+		return false
+	}
+	c.parks = false
+	ln := s.lanes[int(s.nextLane.Add(1))%len(s.lanes)]
+	lc := &laneConn{lane: ln, c: c}
+	c.lane.Store(lc) // before anything could be looking for it there
+	fd, err := loop.Detach(c.tcp)
+	if err != nil {
+		c.lane.Store(nil)
+		return false
+	}
+	lc.sock.fd = fd
+	if !ln.loop.Post(lc.enter) { // cannot be: lanes outlive the connections
+		unix.Close(fd)
+		c.in.release()
+		s.forget(c)
+	}
+	return true
+}
+
+func (ln *lane) httpConn() *httpConn {
+	if n := len(ln.free); n > 0 {
+		h := ln.free[n-1]
+		ln.free = ln.free[:n-1]
+		return h
+	}
+	return new(httpConn)
+}
+
+// giveBack is forget for a lane, which does it after every request: what is kept
+// is overwritten by the next.
+func (ln *lane) giveBack(h *httpConn) {
+	h.c, h.body.c, h.via, h.to.cluster, h.unsent = nil, nil, nil, nil, nil
+	if len(ln.free) < maxFree && max(cap(h.head), cap(h.back)) <= maxBufferSize {
+		ln.free = append(ln.free, h)
+	}
+}
+
+// sock is a socket that the runtime does not poll, as a reader.
+type sock struct{ fd int }
+
+func (s *sock) Read(b []byte) (int, error) { return loop.Read(s.fd, b) }
+
+// laneSweep finds the connections whose service has left the configuration, and
+// those idle for too long.
+type laneSweep struct{ *lane }
+
+func (ln *lane) scheduleSweep() {
+	ln.loop.Set(&ln.sweep, laneSweep{ln}, ln.loop.Now().Add(sweepEvery))
+}
+
+func (w laneSweep) Ready(loop.Readiness) {}
+func (w laneSweep) Fault(fault any) {
+	w.server.log.Error("sweeping idle connections failed", "fault", fault, "stack", stack())
+}
+
+func (w laneSweep) Expired() {
+	w.expireIdle(w.loop.Now())
+	w.scheduleSweep()
+}
+
+// limit is the earlier of a time limit from now and a deadline, if there is one.
+func limit(now time.Time, d time.Duration, deadline time.Time) time.Time {
+	at := now.Add(d)
+	if !deadline.IsZero() && deadline.Before(at) {
+		return deadline
+	}
+	return at
+}

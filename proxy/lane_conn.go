@@ -1,0 +1,287 @@
+package proxy
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/loop"
+)
+
+// laneConn is an application's connection in a lane.
+type laneConn struct {
+	lane  *lane
+	c     *connection
+	sock  sock
+	timer loop.Timer
+
+	h  *httpConn     // the request under way; nil between two
+	up *laneUpstream // who answers it
+
+	phase    lanePhase
+	entered  bool // the loop watches it
+	readable bool // there may be bytes, or an end, to read
+	ended    bool // there is an end to read, after what bytes there are
+	blocked  bool // the application is not taking what we write
+	served   uint16
+}
+
+type lanePhase uint8
+
+const (
+	awaiting  lanePhase = iota // a request's head
+	sending                    // it, upstream
+	waiting                    // for the answer's head
+	answering                  // bytes on their way to the application
+)
+
+// enter begins a connection's time in the lane.
+func (lc *laneConn) enter() {
+	defer lc.contain()
+	s := lc.lane.server
+	if s.life.Err() != nil {
+		lc.cut()
+		return
+	}
+	if err := lc.lane.loop.Add(lc.sock.fd, lc); err != nil {
+		s.log.Warn("a connection was lost on its way to an event loop", "error", err)
+		lc.end()
+		return
+	}
+	lc.entered = true
+	lc.next()
+}
+
+// contain is for what the loop does not call itself.
+func (lc *laneConn) contain() {
+	if fault := recover(); fault != nil {
+		lc.Fault(fault)
+	}
+}
+
+// Ready implements loop.Handler.
+func (lc *laneConn) Ready(r loop.Readiness) {
+	if r&(loop.Readable|loop.Ended) != 0 {
+		lc.readable = true
+	}
+	lc.ended = lc.ended || r&loop.Ended != 0
+	switch {
+	case lc.phase == awaiting && lc.readable:
+		lc.read()
+	case lc.phase == answering && lc.blocked && r&(loop.Writable|loop.Ended) != 0:
+		lc.blocked = false
+		lc.answer()
+	}
+}
+
+// Fault implements loop.Handler: a fault here ends this connection only.
+func (lc *laneConn) Fault(fault any) {
+	c := lc.c
+	c.server.log.Error("a connection failed inside the proxy; it was closed, others go on",
+		"source", c.src, "destination", c.dst, "fault", fault, "stack", stack())
+	lc.cut()
+}
+
+// next waits for another request, or takes up one that is already here.
+func (lc *laneConn) next() {
+	lc.phase = awaiting
+	c := lc.c
+	if c.server.draining.Load() && c.in.len() == 0 {
+		lc.end()
+		return
+	}
+	if c.in.len() > 0 {
+		lc.parse()
+		return
+	}
+	lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(idleTimeout))
+	if lc.readable {
+		lc.read()
+		return
+	}
+	c.in.release()
+}
+
+// read takes what the application has sent and looks for a request in it.
+func (lc *laneConn) read() {
+	c := lc.c
+	first := c.in.len() == 0
+	err := c.in.fill(&lc.sock)
+	switch {
+	case err == unix.EAGAIN:
+		lc.readable = false
+		if first {
+			c.in.release()
+		}
+		return
+	case err == errBufferFull:
+		lc.leave(nil)
+		return
+	case err != nil: // the application is gone
+		lc.end()
+		return
+	}
+	if c.in.w < len(c.in.b) && !lc.ended {
+		lc.readable = false // a short count: nothing is left, and more will be told
+	}
+	if first { // once: a head that comes byte by byte gets no more time
+		lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(headTimeout))
+	}
+	lc.parse()
+}
+
+// parse looks for a whole request head among the bytes read. All but a proper one
+// that can be forwarded at once is left to a goroutine, which begins anew with the
+// same bytes.
+func (lc *laneConn) parse() {
+	c := lc.c
+	if lc.h == nil {
+		lc.h = lc.lane.httpConn()
+		lc.h.c = c
+	}
+	n, bad := lc.h.req.Parse(c.in.bytes())
+	switch {
+	case bad != nil:
+		lc.leave(nil)
+	case n > 0:
+		lc.forward(n)
+	default:
+		lc.drop()
+		if lc.readable {
+			lc.read()
+		}
+	}
+}
+
+// drop gives the httpConn back: nothing is under way.
+func (lc *laneConn) drop() {
+	if lc.h != nil {
+		lc.lane.giveBack(lc.h)
+		lc.h = nil
+	}
+}
+
+// Expired implements loop.Timed.
+func (lc *laneConn) Expired() {
+	switch lc.phase {
+	case awaiting:
+		lc.end()
+	case sending, waiting:
+		lc.leaveWith(errLaneTimeout)
+	case answering:
+		lc.fail(lc.timeout())
+	}
+}
+
+// drain ends a connection that nothing is under way on; others end with their answer.
+func (lc *laneConn) drain() {
+	if lc.entered && lc.phase == awaiting && lc.c.in.len() == 0 {
+		lc.end()
+	}
+}
+
+// cutIfHere resets the connection unless it has left meanwhile.
+func (lc *laneConn) cutIfHere() {
+	if lc.entered {
+		lc.cut()
+	}
+}
+
+// end closes the connection and forgets it.
+func (lc *laneConn) end() {
+	if lc.sock.fd < 0 {
+		return
+	}
+	ln, c := lc.lane, lc.c
+	ln.loop.Stop(&lc.timer)
+	ln.loop.CloseSocket(lc.sock.fd)
+	lc.sock.fd, lc.entered = -1, false
+	lc.release()
+	c.in.release()
+	c.server.forget(c)
+}
+
+// cut ends it with a reset.
+func (lc *laneConn) cut() {
+	if lc.sock.fd >= 0 {
+		unix.SetsockoptLinger(lc.sock.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	lc.end()
+}
+
+// release closes what an exchange under way held.
+func (lc *laneConn) release() {
+	if lc.up != nil {
+		lc.lane.close(lc.up)
+		lc.up = nil
+	}
+	lc.drop()
+}
+
+// leave hands the connection to a goroutine. serve is what it does first, and says
+// whether requests may follow; nil is a request from its first byte.
+func (lc *laneConn) leave(serve func(*httpConn) bool) {
+	ln, c, h := lc.lane, lc.c, lc.h
+	ln.loop.Stop(&lc.timer)
+	ln.loop.Remove(lc.sock.fd)
+	fd := lc.sock.fd
+	lc.sock.fd, lc.entered, lc.h = -1, false, nil
+	if serve == nil && h != nil {
+		ln.giveBack(h)
+		h = nil
+	}
+	c.unfit(lc.served)
+	go c.server.adopt(c, fd, h, serve)
+}
+
+// adopt is a goroutine's life with a connection that has left a lane.
+func (s *Server) adopt(c *connection, fd int, h *httpConn, serve func(*httpConn) bool) {
+	s.run(c, func() {
+		tcp, err := loop.Attach(fd)
+		if err != nil {
+			s.log.Warn("a connection was lost between an event loop and its goroutine", "error", err)
+			return
+		}
+		s.mu.Lock() // the end of a drain looks at it from outside
+		c.tcp = tcp
+		c.lane.Store(nil)
+		s.mu.Unlock()
+		c.deadline.rebind(tcp.SetReadDeadline)
+		if s.life.Err() != nil {
+			c.abort()
+			return
+		}
+		if serve == nil {
+			c.serveHTTP()
+			return
+		}
+		h.write.rebind(tcp.SetWriteDeadline)
+		c.serveRequests(h, serve)
+	})
+}
+
+// A connection that keeps leaving its lane gains nothing from going back: it stays
+// with its goroutine for twice as many requests each time.
+const (
+	maxPenance  = 10 // doublings
+	goodService = 64 // requests in a lane after which all is forgiven
+)
+
+func (c *connection) unfit(served uint16) {
+	if served >= goodService {
+		c.left = 0
+	}
+	c.penance = 1<<c.left - 1
+	c.left = min(c.left+1, maxPenance)
+}
+
+// mayPark counts a request that a lane could have served, and says whether the
+// connection may go to one.
+func (c *connection) mayPark() bool {
+	if len(c.server.lanes) == 0 {
+		return false
+	}
+	if c.penance > 0 && !c.server.eager {
+		c.penance--
+		return false
+	}
+	return true
+}

@@ -1,0 +1,282 @@
+package proxy
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/http1"
+	"github.com/sluice-cni/sluice/proxy/loop"
+)
+
+// laneAnswer is the longest answer, of known length, that a lane carries itself.
+// Longer ones the kernel moves, for a goroutine.
+const laneAnswer = 256 << 10
+
+// errLaneTimeout is a time limit that ended in a lane.
+var errLaneTimeout = os.ErrDeadlineExceeded
+
+// plain says whether a request is one that a lane can forward: its body, if any,
+// is here, and it asks for nothing beyond an answer.
+func (h *httpConn) plain(here int) bool {
+	r := &h.req
+	switch r.Body() {
+	case http1.NoBody:
+	case http1.Length:
+		if r.ContentLength > int64(here) {
+			return false
+		}
+	default:
+		return false
+	}
+	return len(r.UpgradeTo) == 0 && (r.Form == http1.Origin || r.Form == http1.Absolute)
+}
+
+// forward sends the request, whose head is n bytes long, upstream.
+func (lc *laneConn) forward(n int) {
+	c, h := lc.c, lc.h
+	if !h.plain(c.in.len() - n) {
+		lc.leave(nil)
+		return
+	}
+	st := c.server.state.Load()
+	h.headSize = n
+	h.begin(time.Now())
+	d := h.route(st)
+	if d.status != 0 {
+		lc.leave(nil)
+		return
+	}
+	h.to, h.via = d, st.upstream(d.cluster)
+	up := lc.lane.take(h)
+	if up == nil {
+		lc.leave(nil)
+		return
+	}
+	c.in.discard(n)
+	h.encode(d.cluster)
+	h.entry.upstreamHost, h.entry.upstreamLocal = up.key.addr, up.local
+	lc.up, up.user = up, lc
+	lc.phase, h.unsent = sending, h.head
+	lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), streamIdleTimeout, h.deadline()))
+	lc.send()
+}
+
+// send writes what is left of the request.
+func (lc *laneConn) send() {
+	h := lc.h
+	n, err := loop.Write(lc.up.sock.fd, h.unsent)
+	if err != nil && err != unix.EAGAIN {
+		lc.sendElsewhere()
+		return
+	}
+	if h.unsent = h.unsent[n:]; len(h.unsent) == 0 {
+		lc.phase = waiting
+	}
+}
+
+// sendElsewhere leaves a request to a goroutine that its idle connection, closed by
+// the server at this very moment, did not take.
+func (lc *laneConn) sendElsewhere() {
+	lc.lane.close(lc.up)
+	lc.up = nil
+	lc.leave((*httpConn).deliver)
+}
+
+// news is told what its upstream connection is ready for.
+func (lc *laneConn) news(r loop.Readiness) {
+	switch lc.phase {
+	case sending:
+		if r&(loop.Writable|loop.Ended) != 0 {
+			lc.send()
+		}
+		if lc.phase == waiting && lc.up.readable {
+			lc.receive()
+		}
+	case waiting:
+		if lc.up.readable {
+			lc.receive()
+		}
+	case answering:
+		if lc.up.readable && !lc.blocked {
+			lc.answer()
+		}
+	}
+}
+
+// receive reads the answer's head. What is not a final answer of a kind that lanes
+// carry is read again by a goroutine.
+func (lc *laneConn) receive() {
+	h, up := lc.h, lc.up
+	if err := up.fill(); err != nil {
+		if err != unix.EAGAIN {
+			lc.leaveWith(err)
+		}
+		return
+	}
+	n, bad := h.resp.Parse(up.in.bytes())
+	switch {
+	case bad != nil:
+		lc.leaveWith(bad)
+	case n > 0:
+		lc.begin(n)
+	case up.readable:
+		lc.receive()
+	}
+}
+
+// begin starts the answer whose head is n bytes long.
+func (lc *laneConn) begin(n int) {
+	h, r := lc.h, &lc.h.resp
+	framing := r.Body(h.entry.method)
+	if r.Status < 200 || framing == http1.UntilClose || framing == http1.Length && r.ContentLength > laneAnswer {
+		lc.leaveWith(nil)
+		return
+	}
+	lc.up.in.discard(n)
+	h.answer(framing)
+	lc.phase = answering
+	lc.answer()
+}
+
+// answer moves the answer on as far as both sides let it.
+func (lc *laneConn) answer() {
+	h, up := lc.h, lc.up
+	for {
+		more := false
+		if len(h.unsent) == 0 {
+			var bad error
+			if more, bad = h.produce(&up.in); bad != nil {
+				lc.fail(bad)
+				return
+			}
+		}
+		if !lc.flush() {
+			return
+		}
+		if h.rest.done {
+			lc.finish()
+			return
+		}
+		if more {
+			continue
+		}
+		if err := up.fill(); err != nil {
+			if err != unix.EAGAIN {
+				lc.fail(unexpected(err))
+				return
+			}
+			lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), streamIdleTimeout, h.deadline()))
+			return
+		}
+	}
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// flush writes what is ready and says whether all of it is out.
+func (lc *laneConn) flush() bool {
+	h := lc.h
+	for len(h.unsent) > 0 {
+		n, err := loop.Write(lc.sock.fd, h.unsent)
+		if err == unix.EAGAIN {
+			lc.blocked = true
+			lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(streamIdleTimeout))
+			return false
+		}
+		if err != nil {
+			lc.fail(&writeError{err})
+			return false
+		}
+		h.unsent = h.unsent[n:]
+	}
+	h.back = h.back[:0]
+	return true
+}
+
+// finish ends an exchange that went well.
+func (lc *laneConn) finish() {
+	h, up, c := lc.h, lc.up, lc.c
+	lc.up, up.user = nil, nil
+	if h.resp.KeepAlive && up.in.len() == 0 {
+		lc.lane.put(up)
+	} else {
+		lc.lane.close(up)
+	}
+	h.finish(nil)
+	if lc.served < goodService {
+		lc.served++
+	}
+	switch {
+	case h.rest.keep:
+		lc.drop()
+		lc.next()
+	case c.in.len() > 0:
+		lc.leave(func(h *httpConn) bool { h.end(); return false })
+	default:
+		lc.end()
+	}
+}
+
+// fail ends an answer in its middle.
+func (lc *laneConn) fail(err error) {
+	h := lc.h
+	lc.lane.close(lc.up)
+	lc.up = nil
+	h.finish(err)
+	if h.rest.untilClose {
+		lc.cut()
+		return
+	}
+	lc.end()
+}
+
+// timeout is whose fault it is that an answer did not go on.
+func (lc *laneConn) timeout() error {
+	if lc.blocked {
+		return &writeError{errLaneTimeout}
+	}
+	return errLaneTimeout
+}
+
+// leaveWith leaves an exchange whose answer has not begun to a goroutine: with an
+// error for a failed one, else to read the answer as far as it is here.
+func (lc *laneConn) leaveWith(err error) {
+	up := lc.up
+	lc.up, up.user = nil, nil
+	lc.lane.loop.Remove(up.sock.fd)
+	lc.leave(func(h *httpConn) bool { return h.resume(up, err) })
+}
+
+// resume goes on with an exchange that a lane began.
+func (h *httpConn) resume(lu *laneUpstream, err error) bool {
+	up := lu.upstreamConn
+	tcp, lost := loop.Attach(lu.sock.fd)
+	if lost != nil {
+		h.c.server.ownConn.remove(up.local)
+		return h.reply(*upstreamClosed())
+	}
+	if lost = up.attach(tcp); lost != nil && err == nil {
+		err = lost
+	}
+	if h.to.timeout > 0 {
+		up.read.cap(h.deadline())
+	}
+	h.c.upstream.Store(up.tcp)
+	defer h.c.upstream.Store(nil)
+	if err == nil {
+		err = h.readResponse(up)
+	}
+	keep, again := h.conclude(up, err, false)
+	if again {
+		return h.deliver()
+	}
+	return keep
+}

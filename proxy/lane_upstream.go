@@ -1,0 +1,196 @@
+package proxy
+
+import (
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/loop"
+)
+
+// laneUpstream is an upstream connection in a lane: carrying an exchange, or idle.
+type laneUpstream struct {
+	*upstreamConn
+	lane     *lane
+	sock     sock
+	user     *laneConn // whose exchange it carries; nil: idle
+	readable bool
+	ended    bool
+}
+
+// lanePool holds a lane's idle connections to one upstream.
+type lanePool struct {
+	idle map[poolKey][]*laneUpstream
+}
+
+// Ready implements loop.Handler.
+func (up *laneUpstream) Ready(r loop.Readiness) {
+	if r&(loop.Readable|loop.Ended) != 0 {
+		up.readable = true
+	}
+	up.ended = up.ended || r&loop.Ended != 0
+	switch {
+	case up.user != nil:
+		up.user.news(r)
+	case up.readable: // closed, or bytes that nobody asked for: of no use
+		up.lane.discard(up)
+	}
+}
+
+// Fault implements loop.Handler.
+func (up *laneUpstream) Fault(fault any) {
+	if up.user != nil {
+		up.user.Fault(fault)
+		return
+	}
+	up.lane.server.log.Error("an idle upstream connection failed inside the proxy", "fault", fault, "stack", stack())
+	up.lane.discard(up)
+}
+
+// fill reads once.
+func (up *laneUpstream) fill() error {
+	if !up.readable {
+		return unix.EAGAIN
+	}
+	err := up.in.fill(&up.sock)
+	switch {
+	case err == unix.EAGAIN:
+		up.readable = false
+	case err == errBufferFull:
+		return tooLarge
+	case err == nil && up.in.w < len(up.in.b) && !up.ended:
+		up.readable = false // a short count: what comes later, the end too, is told anew
+	}
+	return err
+}
+
+// take finds an idle connection for a request: the lane's own, else one that a
+// goroutine left behind. nil is none, or no address without waiting.
+func (ln *lane) take(h *httpConn) *laneUpstream {
+	u, c := h.via, h.to.cluster
+	if c.TLS != nil {
+		return nil
+	}
+	a := h.c.askedFor(c, h.host)
+	key := poolKey{sni: sniFor(c, a)}
+	var err error
+	if key.addr, err = ln.server.endpoint(noWait, c, a, u.turn.Add(1)-1); err != nil {
+		return nil
+	}
+	pool := &u.lanes[ln.number]
+	for idle := pool.idle[key]; len(idle) > 0; idle = pool.idle[key] {
+		up := idle[len(idle)-1]
+		idle[len(idle)-1] = nil
+		pool.idle[key] = idle[:len(idle)-1]
+		if h.idempotent() || up.open() {
+			up.reused = true
+			ln.loop.HearFirst(up.sock.fd, false)
+			return up
+		}
+		ln.close(up)
+	}
+	return ln.fetch(u, key)
+}
+
+// open asks the kernel whether an idle connection is still one. Events tell the
+// same a moment later, which is soon enough for requests that may be sent twice.
+func (up *laneUpstream) open() bool {
+	_, errno := peek(uintptr(up.sock.fd))
+	return errno == unix.EAGAIN
+}
+
+// fetch moves an idle connection from where goroutines keep them into the lane.
+func (ln *lane) fetch(u *upstream, key poolKey) *laneUpstream {
+	c := u.take(key)
+	if c == nil {
+		return nil
+	}
+	fd, err := loop.Detach(c.tcp)
+	if err != nil {
+		c.close()
+		return nil
+	}
+	up := &laneUpstream{upstreamConn: c, lane: ln, sock: sock{fd}}
+	if err := ln.loop.Add(fd, up); err != nil {
+		ln.close(up)
+		return nil
+	}
+	ln.upstreams[u] = struct{}{}
+	return up
+}
+
+// put keeps a connection for another request.
+func (ln *lane) put(up *laneUpstream) {
+	up.in.release()
+	up.since = ln.loop.Now()
+	u := up.up
+	if up.readable || u.left.Load() {
+		ln.close(up)
+		return
+	}
+	pool := &u.lanes[ln.number]
+	if pool.idle == nil {
+		pool.idle = map[poolKey][]*laneUpstream{}
+	}
+	pool.idle[up.key] = append(pool.idle[up.key], up)
+	ln.loop.HearFirst(up.sock.fd, true)
+}
+
+// discard takes a connection out of its pool and closes it.
+func (ln *lane) discard(up *laneUpstream) {
+	pool := &up.up.lanes[ln.number]
+	idle := pool.idle[up.key]
+	if i := slices.Index(idle, up); i >= 0 {
+		idle = slices.Delete(idle, i, i+1)
+	}
+	if len(idle) == 0 {
+		delete(pool.idle, up.key)
+	} else {
+		pool.idle[up.key] = idle
+	}
+	ln.close(up)
+}
+
+func (ln *lane) close(up *laneUpstream) {
+	ln.loop.CloseSocket(up.sock.fd)
+	up.user = nil
+	up.in.release()
+	ln.server.ownConn.remove(up.local)
+}
+
+// expireIdle closes the idle connections of upstreams that have left the
+// configuration, and those that were idle for too long.
+func (ln *lane) expireIdle(now time.Time) {
+	for u := range ln.upstreams {
+		pool := &u.lanes[ln.number]
+		gone := u.left.Load()
+		for _, idle := range pool.idle {
+			for _, up := range slices.Clone(idle) {
+				if gone || now.Sub(up.since) > idleTimeout {
+					ln.discard(up)
+				}
+			}
+		}
+		if gone {
+			delete(ln.upstreams, u)
+		}
+	}
+}
+
+// dropAll closes every idle connection, at the server's end.
+func (ln *lane) dropAll() {
+	ln.loop.Stop(&ln.sweep)
+	ln.expireIdle(ln.loop.Now().Add(2 * idleTimeout))
+}
+
+// attach makes c a connection that a goroutine can wait on again.
+func (c *upstreamConn) attach(tcp *net.TCPConn) error {
+	c.Conn, c.tcp = tcp, tcp
+	c.read.rebind(tcp.SetReadDeadline)
+	c.write.rebind(tcp.SetWriteDeadline)
+	var err error
+	c.raw, err = tcp.SyscallConn()
+	return err
+}

@@ -1,0 +1,77 @@
+package loop
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Read reads from a non-blocking socket without telling the scheduler, which needs
+// no time to let others run: the call returns at once. Zero bytes and no error
+// cannot be; the end is io.EOF, and nothing there is unix.EAGAIN.
+func Read(fd int, b []byte) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return 0, errno
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return int(n), nil
+		}
+	}
+}
+
+// Write writes to a non-blocking socket like Read. A short count is no error.
+func Write(fd int, b []byte) (int, error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return 0, errno
+		default:
+			return int(n), nil
+		}
+	}
+}
+
+// Detach takes the socket out of a connection that the runtime polls; the
+// connection is closed, the socket is not.
+func Detach(c *net.TCPConn) (fd int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var dup error
+	if err = raw.Control(func(old uintptr) { fd, dup = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err == nil {
+		err = dup
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("duplicate a socket", err)
+	}
+	c.Close()
+	return fd, nil
+}
+
+// Attach is the opposite of Detach. The socket is closed if it fails.
+func Attach(fd int) (*net.TCPConn, error) {
+	f := os.NewFile(uintptr(fd), "tcp")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		c.Close()
+		return nil, syscall.EPROTOTYPE
+	}
+	return tcp, nil
+}
