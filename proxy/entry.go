@@ -73,6 +73,9 @@ func (e *entry) detach() *entry {
 func (e *entry) fail(err error) {
 	e.failure = err
 	e.flags, e.details = "UF", err.Error()
+	if isOverload(err) {
+		e.flags, e.refusal = "UO", Overloaded
+	}
 }
 
 func (e *entry) host() string {

@@ -119,6 +119,10 @@ func (h *httpConn) readHead() bool {
 				h.malformed(tooLarge)
 				return false
 			}
+			if err2 == error(noMemory) {
+				h.overMemory()
+				return false
+			}
 			if err2 != nil {
 				return false
 			}
@@ -159,6 +163,16 @@ func (h *httpConn) malformed(err *http1.Error) {
 	default:
 		r.body = reasonPhrase(err.Status)
 	}
+	h.reply(r)
+}
+
+// overMemory answers a head that there is no room for.
+func (h *httpConn) overMemory() {
+	h.isHead, h.body.complete = false, false // of an earlier request
+	h.entry = *h.c.entry("http")
+	h.entry.failure, h.entry.refusal = noMemory, Overloaded
+	r := *overflow()
+	r.close = true
 	h.reply(r)
 }
 

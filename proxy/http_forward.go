@@ -66,7 +66,7 @@ func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try
 			return up, nil
 		}
 		h.entry.upstreamHost = key.addr
-		if *try++; *try >= connectTries || ctx.Err() != nil {
+		if *try++; *try >= connectTries || ctx.Err() != nil || isOverload(err) {
 			return nil, connectFailure(&h.entry, err, ctx, *try)
 		}
 		a = a.without(key.addr.Addr())
@@ -99,6 +99,9 @@ func connectFailure(e *entry, err error, ctx context.Context, tries int) *localR
 		}
 		e.transportFailure = ce.reason()
 		return r
+	case isOverload(err):
+		e.refusal = Overloaded
+		return overflow()
 	case errors.Is(err, errNotItsName):
 		return &localReply{status: 502, flags: "-", details: "destination_not_of_name"}
 	case errors.Is(err, errUnsafe):

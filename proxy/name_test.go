@@ -61,12 +61,12 @@ func TestAHelloWithTwoServerNamesIsRefused(t *testing.T) {
 		"an empty list":        extension(),
 		"bytes after the list": {0, 0, 0, 14, 0, 11, 0, 0, 8, 'w', 'w', 'w', '.', 't', 'e', 's', 't', 0},
 	} {
-		if name, more, err := serverName(helloWith(extensions)); err == nil || more {
-			t.Errorf("%s: %q, more %v, error %v", what, name, more, err)
+		if name, more, err := readClientHello(helloWith(extensions)); err == nil || more {
+			t.Errorf("%s: %+v, more %v, error %v", what, name, more, err)
 		}
 	}
-	if name, _, err := serverName(helloWith(extension(good))); name != "www.test" || err != nil {
-		t.Errorf("one name: %q %v", name, err)
+	if got, _, err := readClientHello(helloWith(extension(good))); got.name != "www.test" || err != nil {
+		t.Errorf("one name: %+v %v", got, err)
 	}
 }
 

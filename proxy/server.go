@@ -43,6 +43,10 @@ type Config struct {
 	// Resolver looks names up; default the machine's own configuration. Serve runs it;
 	// servers may share one.
 	Resolver *dns.Resolver
+	// Limits bound what the server holds at once.
+	Limits Limits
+	// RefuseTLS is what TLS connections must not be like.
+	RefuseTLS RefuseTLS
 	// Relay moves opaque bytes. Servers of one process may share one, which Serve
 	// does not close; default one of the server's own.
 	Relay *relay.Engine
@@ -109,6 +113,11 @@ type Server struct {
 	notices *notices
 	ipv6    remembered
 
+	connects budget // upstream connections that may be begun
+	memory   budget
+	shedding chan struct{} // as many as are read before they are refused
+	freed    chan struct{} // a connection has ended
+
 	life context.Context // ends when what is left is cut
 	kill context.CancelFunc
 
@@ -159,6 +168,10 @@ func New(cfg Config) (*Server, error) {
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
 	}
+	s.cfg.Limits = cfg.Limits.withDefaults()
+	s.connects.left.Store(int64(s.cfg.Limits.Connects))
+	s.memory.left.Store(s.cfg.Limits.Memory)
+	s.shedding, s.freed = make(chan struct{}, shedders), make(chan struct{}, 1)
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.ipv6.ask = cfg.HasIPv6
 	s.pools = newPools(s)
@@ -222,32 +235,19 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
-// accept hands each connection to a goroutine of its own until the listener closes.
-func (s *Server) accept(l *net.TCPListener) error {
-	pause := 5 * time.Millisecond
-	for {
-		tcp, err := l.AcceptTCP()
-		switch {
-		case err == nil:
-			pause = 5 * time.Millisecond
-			s.start(tcp)
-		case errors.Is(err, net.ErrClosed):
-			return nil
-		case isTemporary(err):
-			s.log.Warn("cannot accept a connection; trying again", "error", err, "in", pause)
-			time.Sleep(pause) // descriptors or memory ran out: let some be freed
-			pause = min(2*pause, time.Second)
-		default:
-			return err
-		}
-	}
-}
-
 func (s *Server) start(tcp *net.TCPConn) {
 	c := &connection{server: s, tcp: tcp}
+	c.in.memory = &s.memory
 	s.mu.Lock()
-	s.conns[c] = struct{}{}
+	full := len(s.conns) >= s.cfg.Limits.Connections
+	if !full {
+		s.conns[c] = struct{}{}
+	}
 	s.mu.Unlock()
+	if full {
+		s.shed(tcp)
+		return
+	}
 	s.observe(Event{Kind: ConnectionAccepted})
 	s.handlers.Add(1)
 	go s.run(c, c.serve)
@@ -277,6 +277,7 @@ func (s *Server) forget(c *connection) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	s.tellFreed()
 	s.observe(Event{Kind: ConnectionEnded})
 	s.handlers.Done()
 }

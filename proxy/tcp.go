@@ -72,13 +72,24 @@ func (s *Server) hasAddress(c *mesh.Cluster, dst netip.AddrPort) bool {
 // without opening it.
 func (c *connection) serveTLS(st *state, l *mesh.Listener) {
 	e := c.entry("tls")
-	name, err := c.serverName()
-	if err != nil {
+	hello, err := c.clientHello()
+	name := canonicalName(hello.name)
+	e.serverName = name
+	switch refusal := c.server.cfg.RefuseTLS.judge(hello); {
+	case isOverload(err):
+		e.fail(err)
+		c.abort()
+		c.server.record(e)
+		return
+	case err != nil:
 		e.refusal, e.details = Malformed, err.Error()
 		c.refuse(e)
 		return
+	case refusal != "":
+		e.refusal, e.details = refusal, string(refusal)
+		c.refuse(e)
+		return
 	}
-	e.serverName = name
 	var route *mesh.TCPRoute
 	switch {
 	case l == nil:
@@ -90,17 +101,19 @@ func (c *connection) serveTLS(st *state, l *mesh.Listener) {
 	c.carry(st, route, asked{name: name, dst: c.dst}, e)
 }
 
-// serverName waits for the whole ClientHello and returns the name in it.
-func (c *connection) serverName() (string, error) {
+// clientHello waits for the whole ClientHello.
+func (c *connection) clientHello() (clientHello, error) {
 	c.deadline.at(time.Now().Add(helloTimeout))
 	defer c.deadline.at(time.Time{})
 	for {
-		name, more, err := serverName(c.in.bytes())
+		hello, more, err := readClientHello(c.in.bytes())
 		if !more || err != nil {
-			return canonicalName(name), err
+			return hello, err
 		}
-		if err := c.in.fill(c.tcp); err != nil {
-			return "", errNotClientHello
+		if err := c.in.fill(c.tcp); isOverload(err) {
+			return clientHello{}, err
+		} else if err != nil {
+			return clientHello{}, errNotClientHello
 		}
 	}
 }
@@ -158,6 +171,9 @@ func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
 			return up, nil
 		}
 		a, last = a.without(addr.Addr()), err
+		if isOverload(err) {
+			break
+		}
 	}
 	return nil, last
 }
@@ -166,17 +182,14 @@ func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
 func (c *connection) relayUngoverned() {
 	e := c.entry("tcp")
 	e.cluster = ungoverned
-	tcp, err := c.server.cfg.Dial(c.server.life, c.dst)
+	u := &upstream{server: c.server, cluster: ungoverned}
+	up, err := u.connect(c.server.life, poolKey{addr: c.dst}, nil)
 	if err != nil {
-		e.fail(&connectError{err: err})
-		c.server.observe(Event{Kind: ConnectFailed, Cluster: ungoverned, Failure: failureOf(err)})
+		e.fail(err)
 		c.server.record(e)
 		c.abort()
 		return
 	}
-	up := &upstreamConn{Conn: tcp, tcp: tcp, up: &upstream{server: c.server}, local: addrPort(tcp.LocalAddr())}
-	c.server.ownConn.add(up.local)
-	up.up.open.Add(1)
 	e.upstreamHost, e.upstreamLocal = c.dst, up.local
 	c.tunnel(up, e)
 }

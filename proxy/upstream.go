@@ -143,13 +143,21 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s := u.server
+	if !s.connects.take(1) {
+		return nil, tooManyConnects
+	}
+	defer s.connects.giveBack(1)
 	tcp, err := s.cfg.Dial(ctx, key.addr)
+	if noneLeft(err) {
+		return nil, noDescriptors
+	}
 	if err != nil {
 		err := &connectError{err: err}
 		s.observe(Event{Kind: ConnectFailed, Cluster: u.cluster, Failure: err.kind()})
 		return nil, err
 	}
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
+	c.in.memory = &s.memory
 	s.ownConn.add(c.local)
 	u.open.Add(1)
 	c.probe = c.peek

@@ -31,6 +31,7 @@ type proxyOptions struct {
 	drain     time.Duration
 	names     nameOptions
 	workload  workloadOptions
+	pressure  pressureOptions
 }
 
 func newProxyCommand() *cobra.Command {
@@ -64,6 +65,7 @@ at once. SIGUSR1 opens the access log anew; one that was moved away is also noti
 	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, metricsFlag)
 	o.names.flags(c, false)
 	f.DurationVar(&o.drain, "drain-timeout", 45*time.Second, "how long (`TIME`, such as 30s) requests under way may take after the first SIGTERM")
+	o.pressure.flags(f)
 	return c
 }
 
@@ -88,7 +90,8 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	}
 	exchange := counted.CountDNS(dns.Through(dialer))
 	bindErr := o.names.apply(&cfg, exchange)
-	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, bindErr, namesErr); err != nil {
+	pressureErr := errors.Join(o.pressure.apply(&cfg)...)
+	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, bindErr, namesErr, pressureErr); err != nil {
 		return usage(err, "see 'sluice proxy --help'")
 	}
 	addresses, err := openLedger(names.stateDir, names.listen.on, log)

@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Limits bound what a server, and so a pod, may hold at once. A zero field is its
+// default. Over a limit HTTP is answered 503 with the flag UO and
+// x-envoy-overloaded, everything else is reset; below it all goes on by itself.
+type Limits struct {
+	// Connections from the application. Default: half of the descriptors that this
+	// process may open, less a reserve (512, or a quarter), at most 10 000; a
+	// connection and its way upstream need two.
+	Connections int
+	// Connects are upstream connections being made; default 1024. A black hole keeps
+	// each for the connect timeout.
+	Connects int
+	// Memory is what buffers may take beyond the first 4 KiB of each connection, in
+	// bytes; default 64 MiB. Only heads and ClientHellos larger than that need it.
+	Memory int64
+}
+
+const (
+	maxConnections    = 10_000
+	reserve           = 512
+	defaultConnects   = 1024
+	defaultMemory     = 64 << 20
+	descriptorsEach   = 2
+	unknownDescriptor = 1024 // POSIX's customary soft limit
+)
+
+func (l Limits) withDefaults() Limits {
+	if l.Connections == 0 {
+		n := descriptorLimit()
+		l.Connections = min(maxConnections, max(1, (n-min(reserve, n/4))/descriptorsEach))
+	}
+	if l.Connects == 0 {
+		l.Connects = defaultConnects
+	}
+	if l.Memory == 0 {
+		l.Memory = defaultMemory
+	}
+	return l
+}
+
+func descriptorLimit() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return unknownDescriptor
+	}
+	return int(min(r.Cur, 1<<30))
+}
+
+// budget is an amount that many share.
+type budget struct{ left atomic.Int64 }
+
+// take reports false, and takes nothing, where less than n is left.
+func (b *budget) take(n int64) bool {
+	if b.left.Add(-n) >= 0 {
+		return true
+	}
+	b.left.Add(n)
+	return false
+}
+
+func (b *budget) giveBack(n int64) { b.left.Add(n) }
+
+// overload is a limit that was reached; nobody upstream is to blame.
+type overload struct{ what string }
+
+func (o *overload) Error() string { return o.what }
+
+var (
+	tooManyConnections = &overload{"as many connections as are allowed are open (--max-connections)"}
+	tooManyConnects    = &overload{"as many upstream connections as are allowed are being made; is an upstream a black hole?"}
+	noDescriptors      = &overload{"no descriptor is left for an upstream connection; raise the limit of open files"}
+	noMemory           = &overload{"the memory for large heads is used up"}
+)
+
+func isOverload(err error) bool {
+	var o *overload
+	return errors.As(err, &o)
+}
+
+// noneLeft reports that descriptors ran out, the process's or the machine's.
+func noneLeft(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
+
+// overflow is the reply over a limit, in the words of Envoy's circuit breakers.
+func overflow() *localReply {
+	return &localReply{status: 503, flags: "UO", body: resetBody + "reset reason: overflow",
+		details: "upstream_reset_before_response_started{overflow}", extra: overloadedField}
+}
+
+const overloadedField = "x-envoy-overloaded: true\r\n"
+
+// overflowBytes is the same for a connection that is not even read properly.
+func overflowBytes() []byte {
+	r := overflow()
+	head := fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n%s", len(r.body), r.extra)
+	return append(appendDate([]byte(head)), "server: envoy\r\nconnection: close\r\n\r\n"+r.body...)
+}

@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"net"
+	"time"
+)
+
+// Bounds of what is done for connections that are over the limit.
+const (
+	shedders    = 64          // of them are read at a time; the others are reset at once
+	shedTimeout = time.Second // for a request's head
+)
+
+// shed turns a connection over the limit away: HTTP with 503, if its head comes
+// soon and few others are waiting for theirs, everything else with a reset.
+func (s *Server) shed(tcp *net.TCPConn) {
+	select {
+	case s.shedding <- struct{}{}:
+	default:
+		s.sayOverload(tooManyConnections.Error())
+		cut(tcp)
+		return
+	}
+	s.handlers.Go(func() {
+		defer func() { <-s.shedding }()
+		defer tcp.Close()
+		c := &connection{server: s, tcp: tcp, src: addrPort(tcp.RemoteAddr())}
+		c.in.memory = &s.memory
+		defer c.in.release()
+		defer c.contain()
+		c.overLimit()
+	})
+}
+
+// overLimit answers the first request of a connection that is not served.
+func (c *connection) overLimit() {
+	c.dst, _ = c.server.cfg.OriginalDst(c.tcp) // for the log
+	c.deadline.set = c.tcp.SetReadDeadline
+	c.deadline.cap(time.Now().Add(shedTimeout))
+	k := unknown
+	for k == unknown && c.in.fill(c.tcp) == nil {
+		k = sniff(c.in.bytes())
+	}
+	if k == isHTTP1 {
+		h := httpConnPool.Get().(*httpConn)
+		h.c = c
+		h.write.set = c.tcp.SetWriteDeadline
+		defer func() { h.forget(); httpConnPool.Put(h) }()
+		if h.readHead() {
+			h.begin(time.Now())
+			h.entry.failure, h.entry.refusal = tooManyConnections, Overloaded
+			r := *overflow()
+			r.close = true
+			h.reply(r)
+			return
+		}
+	}
+	e := c.entry("tcp")
+	e.fail(tooManyConnections)
+	c.abort()
+	c.server.record(e)
+}
