@@ -244,10 +244,10 @@ func (p *pod) client(family string) *http.Client {
 // eventually waits until a change of the directory is in force.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 3 s: %s", what)
+			t.Fatalf("not within 20 s: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
