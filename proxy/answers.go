@@ -43,5 +43,8 @@ func (s *Server) behind(ctx context.Context, a asked, turn uint32) (netip.AddrPo
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
+	if addrs, err = s.safe(passthrough, name, addrs); err != nil {
+		return netip.AddrPort{}, err
+	}
 	return netip.AddrPortFrom(s.pickAddr(addrs, a, turn), a.dst.Port()), nil
 }

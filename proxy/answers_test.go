@@ -154,3 +154,24 @@ func TestUnderAllowAnyAnotherPortOfAVirtualAddressIsTheNames(t *testing.T) {
 		t.Errorf("a virtual address that no host has: got %q", got)
 	}
 }
+
+// Neither what the application was given nor a virtual address is a way around the
+// addresses that DNS may not lead to.
+func TestNoAnswerLeadsToAnUnsafeAddress(t *testing.T) {
+	t.Parallel()
+	port := hello(t, "inside")
+	r := newRig(t, mesh.RegistryOnly, unresolved("a", "api.test", "TCP", port), answersGiven(given{"api.test": "127.0.0.1"}),
+		func(c *proxy.Config) { c.UnsafeRanges = nil })
+	r.names.Store("api.test", []string{"127.0.0.1"})
+	r.to(fmt.Sprintf("127.0.0.1:%d", port))
+	if got := r.greeting(); got != "" {
+		t.Errorf("given as an answer: %q", got)
+	}
+	r = newRig(t, mesh.AllowAny, "", func(c *proxy.Config) { c.UnsafeRanges = nil })
+	at := r.applyVirtual(mesh.AllowAny, static("a", "a.test", "TCP", 27017, "127.0.0.1:1"))
+	r.names.Store("a.test", []string{"127.0.0.1"})
+	r.to(netip.AddrPortFrom(at["a.test"][0], port).String())
+	if got := r.greeting(); got != "" {
+		t.Errorf("by a virtual address: %q", got)
+	}
+}
