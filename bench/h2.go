@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"time"
 )
 
 var h2Succeeded = regexp.MustCompile(`(\d+) succeeded, (\d+) failed`)
@@ -14,9 +15,9 @@ func h2PerRequest(o options, s *stage) (float64, error) {
 	if _, err := exec.LookPath("h2load"); err != nil {
 		return 0, fmt.Errorf("h2load is not installed (Debian: nghttp2-client): %w", err)
 	}
-	run := func(seconds float64) (int, error) {
-		cmd := exec.Command("h2load", "-c", "8", "-m", "16", "-D", fmt.Sprintf("%.1f", seconds), "--header", ":authority: "+host,
-			"http://"+target(httpPort)+"/path")
+	run := func(length ...string) (int, error) {
+		cmd := exec.Command("h2load", append(length, "-c", "8", "-m", "16", "--header", ":authority: "+host,
+			"http://"+target(httpPort)+"/path")...)
 		out, err := outputIn(s, cmd)
 		m := h2Succeeded.FindStringSubmatch(string(out))
 		if err != nil || m == nil {
@@ -28,14 +29,14 @@ func h2PerRequest(o options, s *stage) (float64, error) {
 		}
 		return done, nil
 	}
-	if _, err := run(0.5); err != nil { // warm
+	if _, err := run("-n", "2000"); err != nil { // warm
 		return 0, err
 	}
 	before, err := processorTime(s.clocks)
 	if err != nil {
 		return 0, err
 	}
-	done, err := run(o.time.Seconds())
+	done, err := run("-D", strconv.Itoa(max(1, int(o.time.Round(time.Second).Seconds())))) // whole seconds only
 	if err != nil {
 		return 0, err
 	}

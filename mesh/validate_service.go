@@ -103,8 +103,6 @@ func (c *checker) protocol(path, protocol string) {
 		c.warn(path, protocol, "the proxy carries TCP only, so the port opens nothing; remove it")
 	case !known:
 		c.error(path, protocol, "not a protocol; use one of %s", protocolNames)
-	case protocols[upper] == HTTP2:
-		c.warn(path, protocol, "HTTP/2 in plain text is not supported by this version of sluice: the port carries HTTP/1.1, and TLS as it is, with HTTP/2 inside; write HTTP or TLS")
 	}
 	if known && protocol != upper {
 		c.add(Notice, path, protocol, "deprecated spelling; write %s", upper)

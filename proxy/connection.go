@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/http2"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
@@ -22,6 +23,8 @@ type connection struct {
 	upstream atomic.Pointer[net.TCPConn] // the other side of what is under way
 	pair     atomic.Pointer[relay.Pair]  // what it became, once the relay engine has it
 	handed   bool                        // the engine ends it, not its goroutine
+	giveUp   atomic.Pointer[func()]      // the same where the other side is shared
+	h2       atomic.Pointer[http2.Conn]  // of a connection that speaks HTTP/2
 
 	lane    atomic.Pointer[laneConn] // where it is now, unless with a goroutine
 	parks   bool                     // it goes to a lane when its goroutine has ended
@@ -77,22 +80,13 @@ func (c *connection) dispatch(st *state) {
 		c.serveTLS(st, l)
 	case k == isHTTP1 && c.speaksHTTP(st, l):
 		c.serveHTTP()
-	case k == isHTTP2 && st.view.Policy == mesh.RegistryOnly && (l == nil || l.MatchTCP(c.dst.Addr()) == nil):
-		c.refuseHTTP2()
+	case k == isHTTP2 && c.speaksHTTP(st, l):
+		c.serveHTTP2()
 	case k == isOpaque && l != nil && l.HTTP && l.MatchTCP(c.dst.Addr()) == nil && st.view.Policy == mesh.RegistryOnly:
 		c.refuseGarbage()
 	default:
 		c.serveTCP(st, l)
 	}
-}
-
-// refuseHTTP2 refuses what would need a look inside HTTP/2: its hosts may differ
-// from stream to stream, so it cannot pass as opaque bytes.
-func (c *connection) refuseHTTP2() {
-	e := c.entry("http")
-	e.version = "HTTP/2"
-	e.refusal, e.details = Unsupported, "http2_prior_knowledge_not_supported"
-	c.refuse(e)
 }
 
 // speaksHTTP says whether bytes that look like HTTP are to be read as HTTP: not

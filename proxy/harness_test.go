@@ -242,7 +242,7 @@ type authority struct {
 	file string
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{file: filepath.Join(t.TempDir(), "ca.pem")}
 	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -260,7 +260,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
+func (a *authority) issue(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	template := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: names, NotAfter: time.Now().Add(time.Hour),

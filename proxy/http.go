@@ -88,6 +88,9 @@ func (h *httpConn) serveOne() bool {
 	if d.status != 0 {
 		return h.reply(d.localReply)
 	}
+	if speaksHTTP2(d.cluster, false) {
+		return h.forwardHTTP2(st, d, start)
+	}
 	h.to, h.via = d, st.upstream(d.cluster)
 	h.encode(d.cluster)
 	return h.deliver()

@@ -49,6 +49,10 @@ func (lc *laneConn) forward(n int) {
 		lc.leave(nil)
 		return
 	}
+	if speaksHTTP2(d.cluster, false) {
+		lc.leave(nil)
+		return
+	}
 	h.to, h.via = d, st.upstream(d.cluster)
 	up := lc.lane.take(h)
 	if up == nil {

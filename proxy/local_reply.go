@@ -95,17 +95,20 @@ var date atomic.Pointer[dateLine]
 
 type dateLine struct {
 	second int64
+	value  string
 	line   []byte
 }
 
-func appendDate(b []byte) []byte {
-	now := time.Now()
+func appendDate(b []byte) []byte { return append(b, dateNow(time.Now()).line...) }
+
+func dateNow(now time.Time) *dateLine {
 	d := date.Load()
 	if d == nil || d.second != now.Unix() {
-		d = &dateLine{now.Unix(), []byte("date: " + now.UTC().Format(http.TimeFormat) + "\r\n")}
+		value := now.UTC().Format(http.TimeFormat)
+		d = &dateLine{now.Unix(), value, []byte("date: " + value + "\r\n")}
 		date.Store(d)
 	}
-	return append(b, d.line...)
+	return d
 }
 
 // reasonPhrases are made ready as bytes; http.StatusText has the words.

@@ -10,7 +10,8 @@ import (
 
 // pools finds the live side of clusters across snapshots.
 type pools struct {
-	server *Server
+	server  *Server
+	readers sync.WaitGroup // of HTTP/2 connections
 
 	mu         sync.Mutex
 	generation uint64
@@ -92,6 +93,7 @@ func (p *pools) sweepOnce(now time.Time) {
 	}
 	for _, u := range kept {
 		u.expire(now)
+		u.expireHTTP2(now)
 	}
 }
 
@@ -131,4 +133,5 @@ func (p *pools) close() {
 	for _, u := range all {
 		u.retire()
 	}
+	p.readers.Wait()
 }

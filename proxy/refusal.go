@@ -23,13 +23,12 @@ const (
 	Overloaded       Refusal = "overloaded"                 // a limit was reached
 	Unresolved       Refusal = "dns"                        // the registered name has no address
 	Unconfigured     Refusal = "no_configuration"           // nothing is in force yet
-	Unsupported      Refusal = "unsupported"                // a protocol this version does not carry
 )
 
 // Refusals lists every Refusal.
 var Refusals = []Refusal{
 	Unregistered, NotItsAddress, UnsafeAddress, NoServerName, HiddenServerName, Loop, Malformed,
-	Overloaded, Unresolved, Unconfigured, Unsupported,
+	Overloaded, Unresolved, Unconfigured,
 }
 
 // refusalText is how a refusal is logged.
@@ -58,8 +57,6 @@ var refusalTexts = map[Refusal]refusalText{
 	Unresolved: {slog.LevelWarn, "refused: the registered name has no address",
 		"try the name with the resolvers in the proxy's resolv.conf"},
 	Unconfigured: {slog.LevelWarn, "refused: no configuration yet", ""},
-	Unsupported: {slog.LevelWarn, "refused: HTTP/2 without TLS is not carried by this version",
-		"use HTTP/1.1, or HTTP/2 inside TLS with a ServiceEntry of protocol TLS; TCP passes it unread"},
 }
 
 // judge names the refusal that an entry amounts to, where nobody has.

@@ -292,6 +292,9 @@ func (s *Server) drain() {
 		} else if c.idle.Load() {
 			c.deadline.wake()
 		}
+		if h := c.h2.Load(); h != nil {
+			h.Shutdown()
+		}
 	})
 	late := time.AfterFunc(s.cfg.DrainTimeout, func() {
 		s.kill()
@@ -302,6 +305,9 @@ func (s *Server) drain() {
 			}
 			if up := c.upstream.Load(); up != nil {
 				cut(up)
+			}
+			if giveUp := c.giveUp.Load(); giveUp != nil {
+				(*giveUp)()
 			}
 			s.mu.Lock() // under which it changes
 			tcp := c.tcp

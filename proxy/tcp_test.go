@@ -213,19 +213,6 @@ func TestUnregisteredTCPIsReset(t *testing.T) {
 	}
 }
 
-func TestHTTP2WithoutTLSIsRefusedAndTheLogSaysSo(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, mesh.RegistryOnly, static("a", "api.test", "HTTP", 80, serve(t, echo)))
-	c := r.dial()
-	io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	if _, err := c.Read(make([]byte, 1)); !isReset(err) {
-		t.Errorf("got %v, want a reset", err)
-	}
-	if !strings.Contains(r.log.String(), "HTTP/2 without TLS") {
-		t.Errorf("the log does not say why: %s", r.log)
-	}
-}
-
 func TestAResetIsCarriedThrough(t *testing.T) {
 	t.Parallel()
 	up := tcpServer(t, func(c *net.TCPConn) {

@@ -25,6 +25,7 @@ type upstream struct {
 	mu         sync.Mutex
 	lanes      []lanePool // what lanes keep for themselves; each touches its own
 	idle       map[poolKey][]*upstreamConn
+	h2         map[poolKey]*h2Group
 	retired    bool
 	left       atomic.Bool // retired, for lanes
 	generation uint64      // of the last snapshot that used it
@@ -179,6 +180,7 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 
 // retire closes the idle connections; those in use are closed when they come back.
 func (u *upstream) retire() {
+	defer u.retireHTTP2()
 	u.mu.Lock()
 	idle := u.idle
 	u.idle, u.retired = nil, true

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/sluice-cni/sluice/proxy/http2"
+)
+
+// h2Exchange is a stream of an upstream's HTTP/2 connection.
+type h2Exchange struct {
+	*http2.Stream
+	conn  *h2Conn
+	spare []byte // what take lent out
+}
+
+func (x *h2Exchange) write(data []byte, end bool) error { return x.Write(data, end) }
+
+func (x *h2Exchange) writeTrailers(fields []http2.Field) error {
+	err := x.WriteHead(fields, true)
+	x.Flush()
+	return err
+}
+
+func (x *h2Exchange) flush() error {
+	x.Flush()
+	return nil
+}
+
+func (x *h2Exchange) answer() (http2.Head, error)        { return x.ReadHead() }
+func (x *h2Exchange) over() bool                         { return x.Over() }
+func (x *h2Exchange) trailers() []http2.Field            { return x.Trailers() }
+func (x *h2Exchange) consumed(n int)                     { x.Consumed(n) }
+func (x *h2Exchange) ready() bool                        { return x.Ready() }
+func (x *h2Exchange) cancel()                            { x.Reset(http2.Cancel) }
+func (x *h2Exchange) fresh(err error) bool               { return errors.Is(err, http2.ErrUnprocessed) }
+func (x *h2Exchange) ends() (host, local netip.AddrPort) { return x.conn.up.key.addr, x.conn.up.local }
+
+func (x *h2Exchange) take() ([]byte, bool, error) {
+	data, last, err := x.Take(x.spare)
+	if err == nil {
+		x.spare = data
+	}
+	return data, last, err
+}
+
+func (x *h2Exchange) finish(bool) {
+	x.Close()
+	http2.Recycle(x.spare)
+	x.spare = nil
+}
+
+// headFields is a request's header section for HTTP/2. The scheme is that of the
+// connection it goes out on: strict servers compare the two.
+func (o *outgoing) headFields(tls bool) []http2.Field {
+	scheme := "http"
+	if tls {
+		scheme = "https"
+	}
+	fields := make([]http2.Field, 0, len(o.fields)+4)
+	fields = append(fields,
+		http2.Field{Name: ":method", Value: o.method}, http2.Field{Name: ":scheme", Value: scheme},
+		http2.Field{Name: ":authority", Value: o.authority}, http2.Field{Name: ":path", Value: o.path})
+	return append(fields, o.fields...)
+}
+
+// open begins a stream. Nothing is sent yet: begin does that.
+func (hc *h2Conn) open(o *outgoing) (*h2Exchange, error) {
+	s, err := hc.Open(o.headFields(hc.up.up.cluster.TLS != nil), o.method == "HEAD", o.bare())
+	if err != nil {
+		return nil, err
+	}
+	return &h2Exchange{Stream: s, conn: hc}, nil
+}
+
+// begin sends the head with what is here of the body. An error shows where the
+// answer is awaited.
+func (x *h2Exchange) begin(o *outgoing) {
+	if !o.bare() && (o.end || len(o.body) > 0) {
+		x.Write(o.body, o.end)
+	}
+	x.Flush()
+}

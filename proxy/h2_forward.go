@@ -1,0 +1,273 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/http1"
+	"github.com/sluice-cni/sluice/proxy/http2"
+)
+
+// maxFresh bounds how often a request is sent again because nothing of it had
+// been processed: a server that refuses every stream is given up on.
+const maxFresh = 8
+
+// forward sends the request to its cluster and the answer back.
+func (r *h2Request) forward(st *state, cluster *mesh.Cluster) {
+	u := st.upstream(cluster)
+	r.body.gather()
+	for try, fresh := 0, 0; ; fresh++ {
+		x, failure := r.acquire(u, cluster, r.outgoing(), &try)
+		if failure != nil {
+			r.reply(*failure)
+			return
+		}
+		again, failure := r.exchange(x, fresh < maxFresh)
+		if failure != nil {
+			r.reply(*failure)
+		}
+		if !again {
+			return
+		}
+	}
+}
+
+// exchange sends the request on x and its answer back. again says that nothing
+// was lost and another connection may be tried.
+func (r *h2Request) exchange(x exchange, mayRepeat bool) (again bool, failure *localReply) {
+	r.entry.upstreamHost, r.entry.upstreamLocal = x.ends()
+	if !r.hold(x, nil) {
+		x.cancel()
+	}
+	err := x.flush()
+	if err == nil {
+		r.body.start(r, x)
+	}
+	var head http2.Head
+	if err == nil {
+		head, err = r.answer(x)
+	}
+	if err != nil {
+		r.hold(nil, nil)
+		fresh := x.fresh(err)
+		r.body.halt(x)
+		x.finish(false)
+		if fresh && mayRepeat && !r.body.lost && r.ending() == running {
+			return true, nil
+		}
+		return false, r.failure(err)
+	}
+	err = r.sendAnswer(x, head)
+	r.hold(nil, nil)
+	r.body.halt(x)
+	x.finish(err == nil)
+	r.finish(err)
+	return false, nil
+}
+
+// answer waits for the final head; interim ones are passed on.
+func (r *h2Request) answer(x exchange) (http2.Head, error) {
+	for {
+		h, err := x.answer()
+		if err != nil || h.Status >= 200 {
+			return h, err
+		}
+		fields := append([]http2.Field{{Name: ":status", Value: strconv.Itoa(h.Status)}}, h.Fields...)
+		if r.down.WriteHead(fields, false) == nil {
+			r.down.Flush()
+		}
+	}
+}
+
+// sendAnswer passes the answer on.
+func (r *h2Request) sendAnswer(x exchange, head http2.Head) error {
+	r.down.OnIdle(nil)
+	r.entry.status = head.Status
+	over := x.over()
+	fields := r.answerFields(&head)
+	r.entry.headSent = headSize(fields)
+	r.entry.keepStatus(head.Fields)
+	if err := r.down.WriteHead(fields, over); err != nil {
+		return &writeError{err}
+	}
+	if over {
+		r.down.Flush()
+		return nil
+	}
+	if !x.ready() {
+		r.down.Flush()
+	}
+	for {
+		data, last, err := x.take()
+		switch {
+		case err == io.EOF:
+			return r.endAnswer(x.trailers())
+		case err != nil:
+			return err
+		}
+		r.entry.sent += int64(len(data))
+		r.sent.add(data)
+		if err := r.down.Write(data, last); err != nil {
+			return &writeError{err}
+		}
+		x.consumed(len(data))
+		if last || !x.ready() {
+			r.down.Flush()
+		}
+		if last {
+			return nil
+		}
+	}
+}
+
+func (r *h2Request) endAnswer(trailers []http2.Field) error {
+	var err error
+	r.entry.keepStatus(trailers)
+	if len(trailers) > 0 {
+		err = r.down.WriteHead(trailers, true)
+	} else {
+		err = r.down.Write(nil, true)
+	}
+	r.down.Flush()
+	if err != nil {
+		return &writeError{err}
+	}
+	return nil
+}
+
+// answerFields is the answer's head as the application gets it.
+func (r *h2Request) answerFields(head *http2.Head) []http2.Field {
+	fields := make([]http2.Field, 0, len(head.Fields)+4)
+	fields = append(fields, http2.Field{Name: ":status", Value: statusText(head.Status)})
+	dated := false
+	for i := range head.Fields {
+		switch f := &head.Fields[i]; f.Name {
+		case "server":
+		case "date":
+			dated = true
+			fields = append(fields, *f)
+		default:
+			fields = append(fields, *f)
+		}
+	}
+	if !dated {
+		fields = append(fields, http2.Field{Name: "date", Value: dateValue()})
+	}
+	r.entry.serviceTime = time.Since(r.entry.start)
+	return append(fields, http2.Field{Name: "server", Value: "envoy"},
+		http2.Field{Name: "x-envoy-upstream-service-time", Value: strconv.FormatInt(r.entry.serviceTime.Milliseconds(), 10)})
+}
+
+// failure is the reply to a request whose answer never began, nil when nobody is
+// there to be answered.
+func (r *h2Request) failure(err error) *localReply {
+	if r.ending() != running || r.body.failed != nil {
+		return r.gaveUp()
+	}
+	return upstreamFailure(err, r.streamTimeout())
+}
+
+// upstreamFailure is the reply to a request whose answer never began, by the
+// upstream's doing; idle is the one for nothing having moved.
+func upstreamFailure(err error, idle *localReply) *localReply {
+	var bad *http1.Error
+	var stream *http2.StreamError
+	var conn *http2.ConnError
+	switch {
+	case errors.Is(err, http2.ErrUnprocessed):
+		return &localReply{status: 503, body: resetBody + "reset reason: remote refused stream reset", flags: "UR",
+			details: "upstream_reset_before_response_started{remote_refused_stream_reset}"}
+	case errors.As(err, &stream) && stream.Remote:
+		return &localReply{status: 503, body: resetBody + "reset reason: remote reset", flags: "UR",
+			details: "upstream_reset_before_response_started{remote_reset}"}
+	case errors.As(err, &stream):
+		return protocolError(stream.Detail)
+	case errors.As(err, &conn):
+		return protocolError("http2." + detail(conn.Code))
+	case errors.As(err, &bad):
+		return protocolError(bad.Detail)
+	case isTimeout(err), errors.Is(err, http2.ErrIdle):
+		return idle
+	}
+	return upstreamClosed()
+}
+
+func protocolError(detail string) *localReply {
+	return &localReply{status: 502, body: resetBody + "reset reason: protocol error", flags: "UPE",
+		details: "upstream_reset_before_response_started{protocol_error:" + detail + "}"}
+}
+
+func (r *h2Request) streamTimeout() *localReply {
+	status := 504
+	if !r.body.whole {
+		status = 408
+	}
+	return &localReply{status: status, body: "stream timeout", flags: "SI", details: "stream_idle_timeout"}
+}
+
+// gaveUp is the reply to a request that was ended from outside. Its status is 0
+// where the application has left: nothing is sent then.
+func (r *h2Request) gaveUp() *localReply {
+	switch r.ending() {
+	case timedOut:
+		return routeTimeout()
+	case idled:
+		return r.streamTimeout()
+	}
+	left := &localReply{flags: "DC", details: "downstream_remote_disconnect"}
+	var bad *http2.StreamError
+	switch err := r.down.Err(); {
+	case errors.Is(err, http2.ErrIdle):
+		left.flags, left.details = "SI", "stream_idle_timeout"
+	case !errors.As(err, &bad):
+	case bad.Remote:
+		left.details = "http2.remote_reset"
+	default:
+		left.flags, left.details = "DPE", bad.Detail
+	}
+	return left
+}
+
+// finish writes the request's line in the access log; an answer that broke off is
+// reset, never ended as if it were whole.
+func (r *h2Request) finish(err error) {
+	e := &r.entry
+	e.received, e.messagesReceived, e.messagesSent = r.body.received.Load(), r.body.messages.n, r.sent.n
+	why := r.ending()
+	code := http2.InternalError
+	switch {
+	case err == nil:
+		e.details = "via_upstream"
+	case why == timedOut:
+		e.flags, e.details = "UT", "response_timeout"
+	case isWriteError(err) || why == gone || r.body.failed != nil:
+		left := r.gaveUp()
+		e.flags, e.details = left.flags, left.details
+	default:
+		e.flags, e.details, code = brokenOff(err)
+	}
+	if err != nil {
+		r.down.Reset(code)
+	}
+	r.c.server.record(e)
+}
+
+// brokenOff says of an answer that the upstream did not finish what is logged, and
+// what the application's stream is reset with.
+func brokenOff(err error) (flags, details string, code http2.ErrCode) {
+	var stream *http2.StreamError
+	switch {
+	case isTimeout(err), errors.Is(err, http2.ErrIdle):
+		return "SI", "stream_idle_timeout", http2.InternalError
+	case errors.As(err, &stream) && stream.Remote && stream.Code != http2.NoError:
+		return "UR", "upstream_reset_after_response_started{remote_reset}", stream.Code
+	case errors.As(err, &stream) && stream.Remote:
+		return "UR", "upstream_reset_after_response_started{remote_reset}", http2.InternalError
+	case errors.As(err, &stream):
+		return "UPE", "upstream_reset_after_response_started{protocol_error:" + stream.Detail + "}", http2.InternalError
+	}
+	return "UC", "upstream_reset_after_response_started{connection_termination}", http2.InternalError
+}

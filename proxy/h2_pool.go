@@ -1,0 +1,206 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluice-cni/sluice/proxy/http2"
+	"golang.org/x/sys/unix"
+)
+
+var alpnHTTP2 = []string{"h2"}
+
+// h2Conn is an HTTP/2 connection to an endpoint.
+type h2Conn struct {
+	*http2.Conn
+	up *upstreamConn
+}
+
+// h2Group is the HTTP/2 connections of one pool key. Requests share them; a new
+// one is opened when none has room, one at a time.
+type h2Group struct {
+	conns   []*h2Conn
+	dialing *h2Dial
+}
+
+// h2Dial is a connection under way that requests wait for.
+type h2Dial struct {
+	done chan struct{}
+	err  error // read after done
+}
+
+// errNoHTTP2 is a server that TLS has told us does not speak HTTP/2.
+var errNoHTTP2 = errors.New("the server did not choose h2 in ALPN; declare the port HTTP if it speaks HTTP/1.1 only")
+
+// openHTTP2 begins the request on a connection that has room. It opens one where
+// there is none, and waits for that until ctx ends.
+func (u *upstream) openHTTP2(ctx context.Context, key poolKey, o *outgoing) (*h2Exchange, error) {
+	for {
+		x, dial := u.tryHTTP2(key, o, true)
+		if x != nil {
+			x.begin(o)
+			return x, nil
+		}
+		select {
+		case <-dial.done:
+			if dial.err != nil {
+				return nil, dial.err
+			}
+		case <-ctx.Done():
+			return nil, &connectError{err: ctx.Err()}
+		}
+	}
+}
+
+// tryHTTP2 begins the request where there is room, else says what to wait for, if
+// it may dial.
+func (u *upstream) tryHTTP2(key poolKey, o *outgoing, dial bool) (*h2Exchange, *h2Dial) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.h2 == nil {
+		u.h2 = map[poolKey]*h2Group{}
+	}
+	g := u.h2[key]
+	if g == nil {
+		g = &h2Group{}
+		u.h2[key] = g
+	}
+	if x := g.open(o, u.retired); x != nil {
+		return x, nil
+	}
+	if !dial {
+		return nil, nil
+	}
+	if g.dialing == nil {
+		g.dialing = &h2Dial{done: make(chan struct{})}
+		u.server.pools.readers.Go(func() { u.dialHTTP2(key, g, g.dialing) })
+	}
+	return nil, g.dialing
+}
+
+// open begins the request on the first connection with room, and forgets those
+// that will have none again. last has the connection end with what is on it.
+func (g *h2Group) open(o *outgoing, last bool) *h2Exchange {
+	for i := 0; i < len(g.conns); i++ {
+		hc := g.conns[i]
+		switch room := hc.Room(); {
+		case room < 0:
+			g.conns = slices.Delete(g.conns, i, i+1)
+			i--
+		case room > 0:
+			x, err := hc.open(o)
+			if last {
+				hc.Shutdown()
+			}
+			if err == nil {
+				return x
+			}
+		}
+	}
+	return nil
+}
+
+// dialHTTP2 opens a connection for all that wait for one, and then serves it.
+func (u *upstream) dialHTTP2(key poolKey, g *h2Group, dial *h2Dial) {
+	hc, err := u.connectHTTP2(key)
+	u.mu.Lock()
+	g.dialing, dial.err = nil, err
+	if err == nil {
+		g.conns = append(g.conns, hc)
+		if u.retired { // and yet somebody waits for it, unless they gave up
+			time.AfterFunc(leftFor, hc.Shutdown)
+		}
+	} else if len(g.conns) == 0 { // names that lead nowhere leave nothing behind
+		delete(u.h2, key)
+	}
+	u.mu.Unlock()
+	close(dial.done)
+	if err == nil {
+		stop := context.AfterFunc(u.server.life, hc.Close)
+		hc.Run()
+		stop()
+		hc.up.close()
+		u.forgetHTTP2(key, hc)
+	}
+}
+
+func (u *upstream) connectHTTP2(key poolKey) (*h2Conn, error) {
+	up, err := u.connect(u.server.life, key, alpnHTTP2)
+	if err != nil {
+		return nil, err
+	}
+	cfg := http2.Config{StreamIdle: streamIdleTimeout}
+	if secure, ok := up.Conn.(*tls.Conn); !ok {
+		cfg.Try = up.try
+	} else if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {
+		up.close()
+		if got != "" {
+			err = fmt.Errorf("%w (it chose %q)", errNoHTTP2, got)
+		} else {
+			err = errNoHTTP2
+		}
+		return nil, &connectError{err: err, tls: true}
+	}
+	return &h2Conn{Conn: http2.Client(up.Conn, cfg), up: up}, nil
+}
+
+// try writes what the socket takes without waiting.
+func (c *upstreamConn) try(b []byte) (int, error) { return tryWrite(c.raw.Write, b) }
+
+func tryWrite(do func(func(uintptr) bool) error, b []byte) (n int, err error) {
+	failed := do(func(fd uintptr) bool {
+		n, err = unix.Write(int(fd), b)
+		return true
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	return n, nil
+}
+
+func (u *upstream) forgetHTTP2(key poolKey, hc *h2Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if g := u.h2[key]; g != nil {
+		if i := slices.Index(g.conns, hc); i >= 0 {
+			g.conns = slices.Delete(g.conns, i, i+1)
+		}
+		if len(g.conns) == 0 && g.dialing == nil {
+			delete(u.h2, key)
+		}
+	}
+}
+
+// expireHTTP2 ends the connections that were idle for too long.
+func (u *upstream) expireHTTP2(now time.Time) {
+	for _, hc := range u.http2Conns() {
+		if hc.IdleFor(now) > idleTimeout {
+			hc.Shutdown()
+		}
+	}
+}
+
+// retireHTTP2 lets the streams under way finish, and ends the connections with them.
+func (u *upstream) retireHTTP2() {
+	for _, hc := range u.http2Conns() {
+		hc.Shutdown()
+	}
+}
+
+func (u *upstream) http2Conns() (all []*h2Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, g := range u.h2 {
+		all = append(all, g.conns...)
+	}
+	return all
+}

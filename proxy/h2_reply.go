@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-cni/sluice/proxy/http2"
+)
+
+// reply sends a local reply: to a gRPC request in gRPC's form. One without a
+// status is only recorded.
+func (r *h2Request) reply(l localReply) {
+	e := &r.entry
+	e.received = r.body.received.Load()
+	e.status, e.flags, e.details = l.status, l.flags, l.details
+	if l.status == 0 {
+		r.c.server.record(e)
+		return
+	}
+	body := l.body
+	fields := make([]http2.Field, 1, 8)
+	fields[0] = http2.Field{Name: ":status", Value: statusText(l.status)}
+	switch {
+	case e.grpc:
+		e.status, e.grpcStatus = 200, grpcStatus(l)
+		fields[0].Value = "200"
+		fields = append(fields, http2.Field{Name: "content-type", Value: "application/grpc"},
+			http2.Field{Name: "grpc-status", Value: strconv.Itoa(grpcStatus(l))})
+		if body != "" && r.head.Method != "HEAD" {
+			fields = append(fields, http2.Field{Name: "grpc-message", Value: percentEncode(body)})
+		}
+		body = ""
+	case body != "":
+		fields = append(fields, http2.Field{Name: "content-type", Value: "text/plain"},
+			http2.Field{Name: "content-length", Value: strconv.Itoa(len(body))})
+	}
+	fields = append(fields, http2.Field{Name: "date", Value: dateValue()}, http2.Field{Name: "server", Value: "envoy"})
+	if r.head.Method == "HEAD" {
+		body = ""
+	}
+	e.headSent = headSize(fields)
+	err := r.down.WriteHead(fields, body == "")
+	if err == nil && body != "" {
+		err = r.down.Write([]byte(body), true)
+		e.sent = int64(len(body))
+	}
+	r.down.Flush()
+	if err != nil {
+		left := r.gaveUp()
+		e.flags, e.details = left.flags, left.details
+	}
+	r.c.server.record(e)
+}
+
+// grpcStatus maps a reply's status as gRPC's own table and Envoy do; a route's
+// timeout is DEADLINE_EXCEEDED (Envoy since 2026), which is not worth a retry.
+func grpcStatus(l localReply) int {
+	if l.flags == "UT" {
+		return 4
+	}
+	switch l.status {
+	case 400:
+		return 13 // INTERNAL
+	case 401:
+		return 16 // UNAUTHENTICATED
+	case 403:
+		return 7 // PERMISSION_DENIED
+	case 404:
+		return 12 // UNIMPLEMENTED
+	case 429, 502, 503, 504:
+		return 14 // UNAVAILABLE
+	}
+	return 2 // UNKNOWN
+}
+
+// percentEncode writes a grpc-message (gRPC over HTTP/2, "Responses").
+func percentEncode(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '%' {
+			const hex = "0123456789ABCDEF"
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// statusText is a status in digits, without allocating for the usual ones.
+func statusText(status int) string {
+	switch status {
+	case 200:
+		return "200"
+	case 204:
+		return "204"
+	case 304:
+		return "304"
+	case 404:
+		return "404"
+	case 502:
+		return "502"
+	case 503:
+		return "503"
+	}
+	return strconv.Itoa(status)
+}
+
+// dateValue is the Date field's value, made once a second.
+func dateValue() string {
+	return dateNow(time.Now()).value
+}

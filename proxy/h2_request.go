@@ -1,0 +1,300 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/http1"
+	"github.com/sluice-cni/sluice/proxy/http2"
+)
+
+// h2Request is a request that came as HTTP/2, with its answer.
+type h2Request struct {
+	c     *connection
+	down  *http2.Stream
+	head  *http2.Head
+	host  []byte
+	entry entry
+	body  h2Body
+	sent  messageCount
+	limit time.Duration // the route's timeout
+
+	mu    sync.Mutex
+	ended ending
+	up    exchange           // under way
+	stop  context.CancelFunc // of a connection being opened
+	timer *time.Timer
+}
+
+// ending says what ended a request from outside.
+type ending uint8
+
+const (
+	running ending = iota
+	gone           // the application gave it up
+	timedOut
+	idled
+)
+
+// serveStream answers one request.
+func (c *connection) serveStream(down *http2.Stream) {
+	r := &h2Request{c: c, down: down, head: down.Head()}
+	r.body.down = down
+	defer r.abandon()
+	r.begin()
+	st := c.server.state.Load()
+	d := r.route(st)
+	if d.status != 0 {
+		r.reply(d.localReply)
+		return
+	}
+	r.limit = d.timeout
+	down.OnFail(func() { r.end(gone) })
+	down.OnIdle(func() { r.end(idled) })
+	r.forward(st, d.cluster)
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	down.OnFail(nil)
+}
+
+// abandon gives up what a fault of ours has left under way.
+func (r *h2Request) abandon() {
+	if r.up != nil {
+		r.up.cancel()
+		r.up.finish(false)
+	}
+}
+
+// begin notes what is needed of the request.
+func (r *h2Request) begin() {
+	h := r.head
+	r.host = appendHost(nil, []byte(h.Authority))
+	e := &r.entry
+	e.reset("http", time.Now(), r.c)
+	e.version, e.grpc, e.grpcStatus = "HTTP/2", isGRPC(h), -1
+	e.keepHead(h)
+	e.method, e.path, e.authority = []byte(h.Method), []byte(h.Path), []byte(h.Authority)
+	if h.Path != "" && h.Path[0] == '/' {
+		h.Path = string(http1.Normalize([]byte(h.Path), nil))
+	}
+}
+
+// keepHead notes what the logs want of a head.
+func (e *entry) keepHead(h *http2.Head) {
+	e.headReceived = headSize(h.Fields) + int64(len(h.Method)+len(h.Scheme)+len(h.Authority)+len(h.Path))
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; f.Name {
+		case "user-agent":
+			e.userAgent = []byte(f.Value)
+		case "x-request-id":
+			e.requestID = []byte(f.Value)
+		case "x-forwarded-for":
+			e.forwardedFor = []byte(f.Value)
+		}
+	}
+}
+
+func headSize(fields []http2.Field) (n int64) {
+	for i := range fields {
+		n += int64(len(fields[i].Name) + len(fields[i].Value))
+	}
+	return n
+}
+
+// isGRPC knows a gRPC request by its content type: application/grpc or
+// application/grpc+something, as Envoy does.
+func isGRPC(h *http2.Head) bool {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.Name == "content-type" {
+			rest, ok := strings.CutPrefix(f.Value, "application/grpc")
+			return ok && (rest == "" || rest[0] == '+')
+		}
+	}
+	return false
+}
+
+// route decides about the request.
+func (r *h2Request) route(st *state) decision {
+	switch h := r.head; {
+	case r.down.HeadError() != nil:
+		d := refusal(431, "DPE", "http2.too_many_headers")
+		r.entry.refusal = Malformed
+		d.body = "Request Header Fields Too Large"
+		return d
+	case h.Authority == "":
+		return refusal(400, "-", "missing_host_header")
+	case h.Method == "CONNECT":
+		return refusal(404, "NR", "route_not_found")
+	case h.Path == "*":
+		return refusal(404, "-", "absolute_path_rejected")
+	}
+	return r.c.decide(st, r.host, h2View{r.head}, &r.entry)
+}
+
+// h2View shows a request to mesh's matches.
+type h2View struct{ *http2.Head }
+
+func (v h2View) Method() string    { return v.Head.Method }
+func (v h2View) Path() string      { return v.Head.Path }
+func (v h2View) Scheme() string    { return "http" } // as for HTTP/1: it came without TLS
+func (v h2View) Authority() string { return v.Head.Authority }
+
+// Header returns a field's value; several are joined with a comma (RFC 9110 §5.3).
+func (v h2View) Header(name string) (string, bool) {
+	value, found := "", false
+	for i := range v.Fields {
+		switch f := &v.Fields[i]; {
+		case f.Name != name:
+		case !found:
+			value, found = f.Value, true
+		default:
+			value += "," + f.Value
+		}
+	}
+	return value, found
+}
+
+// end gives the request up from outside.
+func (r *h2Request) end(why ending) {
+	r.mu.Lock()
+	if r.ended == running {
+		r.ended = why
+	}
+	up, stop := r.up, r.stop
+	r.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	if up != nil {
+		up.cancel()
+	}
+}
+
+// hold notes what has to be given up when the request is, and says whether it
+// still goes on.
+func (r *h2Request) hold(up exchange, stop context.CancelFunc) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.up, r.stop = up, stop
+	return r.ended == running
+}
+
+func (r *h2Request) ending() ending {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended
+}
+
+// complete is called when the whole request has gone on: the route's timeout
+// bounds the wait for the answer, not the application's upload.
+func (r *h2Request) complete() {
+	if r.limit == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer == nil {
+		r.timer = time.AfterFunc(r.limit, func() { r.end(timedOut) })
+	}
+}
+
+// outgoing is the request as it goes upstream.
+func (r *h2Request) outgoing() *outgoing {
+	h := r.head
+	return &outgoing{
+		method: h.Method, authority: h.Authority, path: h.Path, fields: h.Fields, length: h.ContentLength,
+		body: r.body.kept, end: r.body.whole && r.body.trailers == nil,
+	}
+}
+
+// acquire begins the request on a connection of its cluster, with Envoy's
+// default retries. try counts over the whole request.
+func (r *h2Request) acquire(u *upstream, c *mesh.Cluster, o *outgoing, try *int) (exchange, *localReply) {
+	s := r.c.server
+	a := r.c.askedFor(c, r.host)
+	key := poolKey{sni: sniFor(c, a)}
+	turn := u.turn.Add(1) - 1
+	var err error
+	if key.addr, err = s.endpoint(noWait, c, a, turn); err == nil { // the usual case first
+		if x := u.pooled(key, o, speaksHTTP2(c, true)); x != nil {
+			return x, nil
+		}
+	}
+	ctx, stop := s.until(r.entry.start, r.limit)
+	defer stop()
+	defer r.hold(nil, nil)
+	if !r.hold(nil, stop) {
+		stop()
+	}
+	for {
+		if key.addr, err = s.endpoint(ctx, c, a, turn); err != nil {
+			return nil, r.unreached(err, ctx, *try)
+		}
+		x, err := u.begin(ctx, key, o, speaksHTTP2(c, true))
+		if err == nil {
+			return x, nil
+		}
+		r.entry.upstreamHost = key.addr
+		if *try++; *try >= connectTries || ctx.Err() != nil {
+			return nil, r.unreached(err, ctx, *try)
+		}
+		s.backOff(*try)
+		turn = u.turn.Add(1) - 1
+	}
+}
+
+// until is a context for what a request waits for: its route's timeout bounds it.
+func (s *Server) until(start time.Time, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit > 0 {
+		return context.WithDeadline(s.life, start.Add(limit))
+	}
+	return context.WithCancel(s.life)
+}
+
+// unreached is the reply to a request that no endpoint took; none is due when the
+// application has left meanwhile.
+func (r *h2Request) unreached(err error, ctx context.Context, tries int) *localReply {
+	if r.ending() == running && !errors.Is(ctx.Err(), context.Canceled) {
+		return connectFailure(&r.entry, err, ctx, tries)
+	}
+	return r.gaveUp()
+}
+
+// pooled begins the request on a connection that is there, nil when there is none.
+func (u *upstream) pooled(key poolKey, o *outgoing, h2 bool) exchange {
+	if h2 {
+		if x, _ := u.tryHTTP2(key, o, false); x != nil {
+			x.begin(o)
+			return x
+		}
+		return nil
+	}
+	if up := u.take(key); up != nil {
+		return beginH1(up, o)
+	}
+	return nil
+}
+
+// begin is pooled that opens a connection where there is none.
+func (u *upstream) begin(ctx context.Context, key poolKey, o *outgoing, h2 bool) (exchange, error) {
+	if h2 {
+		x, err := u.openHTTP2(ctx, key, o)
+		if err != nil {
+			return nil, err
+		}
+		return x, nil
+	}
+	up := u.take(key)
+	if up == nil {
+		var err error
+		if up, err = u.connect(ctx, key, alpnHTTP1); err != nil {
+			return nil, err
+		}
+	}
+	return beginH1(up, o), nil
+}
