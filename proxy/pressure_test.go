@@ -206,7 +206,8 @@ func TestDescriptorsRunOutAndAllRecovers(t *testing.T) {
 		counts[got]++
 		held = append(held, conn.(*net.TCPConn))
 	}
-	if counts["200"] < 20 || counts["200"] > 96 || counts["503"]+counts["reset"] != 200-counts["200"] {
+	shed := counts["503"] + counts["reset"] // some were answered, and closed afterwards
+	if counts["200"] < 20 || shed < 20 || shed != 200-counts["200"] {
 		t.Errorf("outcomes: %v", counts)
 	}
 	spent := c.holds()
