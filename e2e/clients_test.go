@@ -102,15 +102,17 @@ func TestCurlGetsWhatItAsksFor(t *testing.T) {
 	must(t, os.WriteFile(large, bytes.Repeat([]byte("0123456789abcdef"), 2<<20), 0o644)) // 32 MiB
 	const status = " %{http_code} %{http_version} %{num_connects}\n"
 	for what, c := range map[string]struct{ args, want string }{
-		"HTTP/1.0":               {"--http1.0 http://httpbin.org/", "host=httpbin.org "},
-		"HTTP/1.1, kept alive":   {"--http1.1 http://httpbin.org/a http://httpbin.org/b -o /dev/null -o /dev/null", " 200 1.1 1\n 200 1.1 0\n"},
-		"a large upload":         {"-T " + large + " http://httpbin.org/count", "33554432 bytes 200 1.1 1\n"},
-		"a large chunked upload": {"-H Transfer-Encoding:chunked -T " + large + " http://httpbin.org/count", "33554432 bytes 200 1.1 1\n"},
-		"Expect: 100-continue":   {"--expect100-timeout 50 -m 20 -H Expect:100-continue -d hello http://httpbin.org/count", "5 bytes 200 1.1 1\n"},
-		"HEAD":                   {"-I -m 20 http://httpbin.org/", " 200 1.1 1\n"},
-		"HTTPS, passed through":  {"--http1.1 --cacert " + p.net.ca + " https://www.google.com/", "host=www.google.com sni=www.google.com"},
-		"an unregistered host":   {"http://elsewhere.net/", " 502 1.1 1\n"},
-		"unregistered HTTPS":     {"-k https://elsewhere.net/", "curl: (35)"},
+		"HTTP/1.0":                {"--http1.0 http://httpbin.org/", "host=httpbin.org "},
+		"HTTP/1.1, kept alive":    {"--http1.1 http://httpbin.org/a http://httpbin.org/b -o /dev/null -o /dev/null", " 200 1.1 1\n 200 1.1 0\n"},
+		"a large upload":          {"-T " + large + " http://httpbin.org/count", "33554432 bytes 200 1.1 1\n"},
+		"a large chunked upload":  {"-H Transfer-Encoding:chunked -T " + large + " http://httpbin.org/count", "33554432 bytes 200 1.1 1\n"},
+		"Expect: 100-continue":    {"--expect100-timeout 50 -m 20 -H Expect:100-continue -d hello http://httpbin.org/count", "5 bytes 200 1.1 1\n"},
+		"HTTP/2, prior knowledge": {"--http2-prior-knowledge http://httpbin.org/", "host=httpbin.org sni=plain"},
+		"an upload in HTTP/2":     {"--http2-prior-knowledge -T " + large + " http://httpbin.org/count", "33554432 bytes 200 2 1\n"},
+		"HEAD":                    {"-I -m 20 http://httpbin.org/", " 200 1.1 1\n"},
+		"HTTPS, passed through":   {"--http1.1 --cacert " + p.net.ca + " https://www.google.com/", "host=www.google.com sni=www.google.com"},
+		"an unregistered host":    {"http://elsewhere.net/", " 502 1.1 1\n"},
+		"unregistered HTTPS":      {"-k https://elsewhere.net/", "curl: (35)"},
 	} {
 		for _, family := range []string{"-4", "-6"} {
 			argv := append([]string{"curl", "-sS", family, "-w", status}, strings.Fields(c.args)...)

@@ -243,8 +243,9 @@ func (r *h2Request) acquire(u *upstream, c *mesh.Cluster, o *outgoing, try *int)
 		if *try++; *try >= connectTries || ctx.Err() != nil {
 			return nil, r.unreached(err, ctx, *try)
 		}
+		a = a.without(key.addr.Addr())
 		s.backOff(*try)
-		turn = u.turn.Add(1) - 1
+		turn = s.random()
 	}
 }
 

@@ -73,8 +73,9 @@ func (h *httpConn) acquireHTTP2(u *upstream, d decision, o *outgoing, start time
 		if *try++; *try >= connectTries || ctx.Err() != nil {
 			return nil, connectFailure(&h.entry, err, ctx, *try)
 		}
+		a = a.without(key.addr.Addr())
 		s.backOff(*try)
-		turn = u.turn.Add(1) - 1
+		turn = s.random()
 	}
 }
 
