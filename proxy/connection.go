@@ -28,6 +28,7 @@ type connection struct {
 
 	lane    atomic.Pointer[laneConn] // where it is now, unless with a goroutine
 	parks   bool                     // it goes to a lane when its goroutine has ended
+	stays   bool                     // it was to go to a lane, and could not
 	left    uint8                    // how often it came back
 	penance uint16                   // requests before it may go again
 

@@ -80,8 +80,10 @@ func (s *Server) park(c *connection) bool {
 	lc := &laneConn{lane: ln, c: c}
 	c.lane.Store(lc) // before anything could be looking for it there
 	fd, err := loop.Detach(c.tcp)
-	if err != nil {
+	if err != nil { // no descriptor is left: its goroutine goes on
 		c.lane.Store(nil)
+		c.unfit(0)
+		c.stays = true
 		return false
 	}
 	lc.sock.fd = fd

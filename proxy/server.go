@@ -268,8 +268,14 @@ func (s *Server) run(c *connection, serve func()) {
 			s.forget(c)
 		}
 	}()
-	serve()
-	parked = s.park(c)
+	for {
+		serve()
+		if parked = s.park(c); parked || !c.stays {
+			return
+		}
+		c.stays = false
+		serve = c.serveHTTP
+	}
 }
 
 // forget is a connection's last step.
