@@ -63,17 +63,16 @@ func (c *connection) serve() {
 func (c *connection) dispatch(st *state) {
 	l := st.view.Listener(c.dst.Port())
 	if l != nil && l.DeclaredTCP(c.dst.Addr()) {
-		c.serveTCP(st, l)
+		if !c.refusedAsLoop() {
+			c.serveTCP(st, l)
+		}
 		return
 	}
 	k, err := c.sniff(st, l)
 	if err != nil {
 		return // the client left before it said anything
 	}
-	if c.cameFromProxy() {
-		e := c.entry("tcp")
-		e.refusal = Loop
-		c.refuse(e)
+	if c.refusedAsLoop() {
 		return
 	}
 	switch {
@@ -137,7 +136,18 @@ func (c *connection) patience(st *state, l *mesh.Listener) time.Duration {
 	return idleTimeout
 }
 
-func (c *connection) cameFromProxy() bool { return c.server.ownConn.has(c.src) }
+// refusedAsLoop refuses a connection that the proxy itself has made and that rules
+// sent back to it: serving it would never end. One that is just being made is not
+// known yet; so it is asked again once there is a connection upstream.
+func (c *connection) refusedAsLoop() bool {
+	if !c.server.ownConn.has(c.src) {
+		return false
+	}
+	e := c.entry("tcp")
+	e.refusal = Loop
+	c.refuse(e)
+	return true
+}
 
 // abort ends the connection with a reset: the application sees at once that it
 // was refused or cut, and no half answer passes for a whole one.

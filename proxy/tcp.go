@@ -147,6 +147,10 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 		c.abort()
 		return
 	}
+	if c.refusedAsLoop() {
+		up.close()
+		return
+	}
 	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
 	c.tunnel(up, e)
 }

@@ -26,7 +26,10 @@ echo "building and running the tests; the first run compiles for a few minutes"
 {
 	go test "${race[@]}" -json -timeout 9m ${SLUICE_TEST_ARGS:-} ./...
 	main=$?
-	go test -C tools/http1diff "${race[@]}" -json . && exit "$main"
+	for nested in tools/http1diff e2e/grpc; do
+		go test -C "$nested" "${race[@]}" -json . || main=1
+	done
+	exit "$main"
 } | go run ./internal/testreport
 status=("${PIPESTATUS[@]}")
 [ "${status[0]}" = 0 ] && [ "${status[1]}" = 0 ]
