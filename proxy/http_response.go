@@ -17,7 +17,7 @@ func (h *httpConn) sendResponse(up *upstreamConn) bool {
 	r := &h.resp
 	framing := r.Body(h.entry.method)
 	rechunk, untilClose, keep := h.delivery(framing)
-	h.lone = h.body.complete && framing != http1.UntilClose && r.ContentLength <= laneAnswer && up.Conn == net.Conn(up.tcp)
+	h.lone = h.body.complete && framing != http1.UntilClose && r.ContentLength <= laneAnswer
 	h.entry.status = r.Status
 	h.appendHead(framing, rechunk, keep)
 	err := h.sendBody(up, framing, rechunk)

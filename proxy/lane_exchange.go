@@ -71,7 +71,7 @@ func (lc *laneConn) forward(n int) {
 // send writes what is left of the request.
 func (lc *laneConn) send() {
 	h := lc.h
-	n, err := loop.Write(lc.up.sock.fd, h.unsent)
+	n, err := lc.up.write(h.unsent)
 	if err != nil && err != unix.EAGAIN {
 		lc.sendElsewhere()
 		return
@@ -126,7 +126,7 @@ func (lc *laneConn) receive() {
 		lc.leaveWith(bad)
 	case n > 0:
 		lc.begin(n)
-	case up.readable:
+	case up.more():
 		lc.receive()
 	}
 }
@@ -264,7 +264,7 @@ func (h *httpConn) resume(lu *laneUpstream, err error) bool {
 	up := lu.upstreamConn
 	tcp, lost := loop.Attach(lu.sock.fd)
 	if lost != nil {
-		h.c.server.ownConn.remove(up.local)
+		up.ended()
 		return h.reply(*upstreamClosed())
 	}
 	if lost = up.attach(tcp); lost != nil && err == nil {

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -50,24 +51,44 @@ func answerTo(t *testing.T, in *bufio.Reader, method string) (*http.Response, st
 // script is a server that answers the request for /NAME with answers[NAME], as it
 // stands; an answer that ends in CLOSE ends the connection.
 func script(t *testing.T, answers map[string]string) string {
-	return tcpServer(t, func(c *net.TCPConn) {
-		in := bufio.NewReader(c)
-		for {
-			req, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			body, _ := io.ReadAll(req.Body)
-			answer, known := answers[strings.TrimPrefix(req.URL.Path, "/")]
-			if !known {
-				answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-			}
-			answer, last := strings.CutSuffix(answer, "CLOSE")
-			if _, err := io.WriteString(c, answer); err != nil || last {
-				return
-			}
+	return tcpServer(t, func(c *net.TCPConn) { play(c, answers) })
+}
+
+func play(c net.Conn, answers map[string]string) {
+	in := bufio.NewReader(c)
+	for {
+		req, err := http.ReadRequest(in)
+		if err != nil {
+			return
 		}
-	})
+		body, _ := io.ReadAll(req.Body)
+		answer, known := answers[strings.TrimPrefix(req.URL.Path, "/")]
+		if !known {
+			answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		}
+		answer, last := strings.CutSuffix(answer, closed)
+		if _, err := io.WriteString(c, answer); err != nil || last {
+			return
+		}
+	}
+}
+
+// overTLS is script inside TLS, with a certificate for a.test. It counts the
+// sessions that were resumed.
+func overTLS(t *testing.T, a *authority, answers map[string]string) (address string, resumed *atomic.Int64) {
+	config := &tls.Config{Certificates: []tls.Certificate{a.issue(t, "a.test")}}
+	resumed = &atomic.Int64{}
+	return tcpServer(t, func(tcp *net.TCPConn) {
+		c := tls.Server(tcp, config)
+		if c.Handshake() != nil {
+			return
+		}
+		if c.ConnectionState().DidResume {
+			resumed.Add(1)
+		}
+		play(c, answers)
+		c.Close()
+	}), resumed
 }
 
 const closed = "CLOSE"
@@ -78,6 +99,23 @@ func get(path string) string { return "GET /" + path + " HTTP/1.1\r\nHost: a.tes
 // answer: in the lane, out of it, and back.
 func TestALaneAndItsGoroutinesServeOneConnectionTogether(t *testing.T) {
 	t.Parallel()
+	t.Run("plain", func(t *testing.T) {
+		t.Parallel()
+		serveTogether(t, func(answers map[string]string) string {
+			return static("a", "a.test", "HTTP", 80, script(t, answers))
+		})
+	})
+	t.Run("TLS", func(t *testing.T) {
+		t.Parallel()
+		a := newAuthority(t)
+		serveTogether(t, func(answers map[string]string) string {
+			up, _ := overTLS(t, a, answers)
+			return static("a", "a.test", "HTTP", 80, up) + originate("a.test", a.file, "")
+		})
+	})
+}
+
+func serveTogether(t *testing.T, register func(answers map[string]string) string) {
 	long := strings.Repeat("0123456789abcdef", 40<<10) // 640 KB: moved by the kernel
 	medium := long[:200<<10]                           // by the lane, in many turns
 	chunks := ""
@@ -95,7 +133,7 @@ func TestALaneAndItsGoroutinesServeOneConnectionTogether(t *testing.T) {
 		"close":     "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nclose" + closed,
 		"until":     "HTTP/1.1 200 OK\r\n\r\nuntil the end" + closed,
 	}
-	r := laneRig(t, static("a", "a.test", "HTTP", 80, script(t, answers)))
+	r := laneRig(t, register(answers))
 	c := r.dial()
 	in := bufio.NewReader(c)
 	chunked := strings.Builder{}
@@ -148,6 +186,26 @@ func TestALaneAndItsGoroutinesServeOneConnectionTogether(t *testing.T) {
 	}
 	if _, err := in.ReadByte(); err != io.EOF {
 		t.Errorf("after garbage: %v", err)
+	}
+}
+
+// The next connection to a name resumes the session of the last, also when the
+// configuration has changed around it.
+func TestSessionsAreResumedAcrossConnectionsAndConfigurations(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	up, resumed := overTLS(t, a, map[string]string{"x": "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok" + closed})
+	yaml := static("a", "a.test", "HTTP", 80, up) + originate("a.test", a.file, "")
+	r := newRig(t, mesh.RegistryOnly, yaml)
+	for i := range 4 {
+		c := r.dial()
+		if _, body := exchange(t, c, bufio.NewReader(c), "GET", get("x")); body != "ok" {
+			t.Fatalf("%d: %q", i, body)
+		}
+		r.apply(mesh.RegistryOnly, yaml+static("b", fmt.Sprintf("b%d.test", i), "HTTP", 80, up))
+	}
+	if n := resumed.Load(); n != 3 {
+		t.Errorf("%d of 3 sessions were resumed", n)
 	}
 }
 

@@ -17,7 +17,7 @@ type laneUpstream struct {
 	sock     sock
 	user     *laneConn // whose exchange it carries; nil: idle
 	readable bool
-	ended    bool
+	over     bool // there is an end to read, after what bytes there are
 }
 
 // lanePool holds a lane's idle connections to one upstream.
@@ -30,11 +30,14 @@ func (up *laneUpstream) Ready(r loop.Readiness) {
 	if r&(loop.Readable|loop.Ended) != 0 {
 		up.readable = true
 	}
-	up.ended = up.ended || r&loop.Ended != 0
+	up.over = up.over || r&loop.Ended != 0
+	if up.under != nil && r&loop.Writable != 0 {
+		up.under.flush()
+	}
 	switch {
 	case up.user != nil:
 		up.user.news(r)
-	case up.readable: // closed, or bytes that nobody asked for: of no use
+	case up.readable && !up.silent(): // closed, or bytes that nobody asked for: of no use
 		up.lane.discard(up)
 	}
 }
@@ -49,30 +52,62 @@ func (up *laneUpstream) Fault(fault any) {
 	up.lane.discard(up)
 }
 
-// fill reads once.
-func (up *laneUpstream) fill() error {
+// read takes bytes from the socket, without asking when there is nothing to take.
+func (up *laneUpstream) read(b []byte) (int, error) {
 	if !up.readable {
-		return unix.EAGAIN
+		return 0, unix.EAGAIN
 	}
-	err := up.in.fill(&up.sock)
-	switch {
-	case err == unix.EAGAIN:
-		up.readable = false
-	case err == errBufferFull:
-		return tooLarge
-	case err == nil && up.in.w < len(up.in.b) && !up.ended:
+	n, err := loop.Read(up.sock.fd, b)
+	if err == unix.EAGAIN || err == nil && n < len(b) && !up.over {
 		up.readable = false // a short count: what comes later, the end too, is told anew
 	}
+	return n, err
+}
+
+// plainRead is read as an io.Reader, for a connection without TLS.
+type plainRead laneUpstream
+
+func (r *plainRead) Read(b []byte) (int, error) { return (*laneUpstream)(r).read(b) }
+
+// fill reads once.
+func (up *laneUpstream) fill() error {
+	var err error
+	if up.under != nil {
+		err = up.in.fill(up.Conn)
+	} else {
+		err = up.in.fill((*plainRead)(up))
+	}
+	if err == errBufferFull {
+		return tooLarge
+	}
 	return err
+}
+
+// more says that fill may find something.
+func (up *laneUpstream) more() bool { return up.readable || up.under != nil }
+
+func (up *laneUpstream) write(b []byte) (int, error) {
+	if up.under != nil {
+		return up.Conn.Write(b)
+	}
+	return loop.Write(up.sock.fd, b)
+}
+
+// silent reports whether a readable idle connection holds nothing for us: only TLS
+// has something to say meanwhile, such as a ticket for later sessions.
+func (up *laneUpstream) silent() bool {
+	if up.under == nil {
+		return !up.readable
+	}
+	var b [1]byte
+	n, err := up.Conn.Read(b[:])
+	return n == 0 && err == unix.EAGAIN
 }
 
 // take finds an idle connection for a request: the lane's own, else one that a
 // goroutine left behind. nil is none, or no address without waiting.
 func (ln *lane) take(h *httpConn) *laneUpstream {
 	u, c := h.via, h.to.cluster
-	if c.TLS != nil {
-		return nil
-	}
 	a := h.c.askedFor(c, h.host)
 	key := poolKey{sni: sniFor(c, a)}
 	var err error
@@ -84,6 +119,7 @@ func (ln *lane) take(h *httpConn) *laneUpstream {
 		up := idle[len(idle)-1]
 		idle[len(idle)-1] = nil
 		pool.idle[key] = idle[:len(idle)-1]
+		u.lying.Add(-1)
 		if h.idempotent() || up.open() {
 			up.reused = true
 			ln.loop.HearFirst(up.sock.fd, false)
@@ -113,6 +149,9 @@ func (ln *lane) fetch(u *upstream, key poolKey) *laneUpstream {
 		return nil
 	}
 	up := &laneUpstream{upstreamConn: c, lane: ln, sock: sock{fd}}
+	if c.under != nil {
+		c.under.enter(up)
+	}
 	if err := ln.loop.Add(fd, up); err != nil {
 		ln.close(up)
 		return nil
@@ -126,7 +165,7 @@ func (ln *lane) put(up *laneUpstream) {
 	up.in.release()
 	up.since = ln.loop.Now()
 	u := up.up
-	if up.readable || u.left.Load() {
+	if !up.silent() || u.left.Load() {
 		ln.close(up)
 		return
 	}
@@ -135,6 +174,7 @@ func (ln *lane) put(up *laneUpstream) {
 		pool.idle = map[poolKey][]*laneUpstream{}
 	}
 	pool.idle[up.key] = append(pool.idle[up.key], up)
+	u.lying.Add(1)
 	ln.loop.HearFirst(up.sock.fd, true)
 }
 
@@ -144,6 +184,7 @@ func (ln *lane) discard(up *laneUpstream) {
 	idle := pool.idle[up.key]
 	if i := slices.Index(idle, up); i >= 0 {
 		idle = slices.Delete(idle, i, i+1)
+		up.up.lying.Add(-1)
 	}
 	if len(idle) == 0 {
 		delete(pool.idle, up.key)
@@ -153,11 +194,15 @@ func (ln *lane) discard(up *laneUpstream) {
 	ln.close(up)
 }
 
+// close ends a connection; TLS says goodbye first, without waiting.
 func (ln *lane) close(up *laneUpstream) {
+	if up.under != nil {
+		up.Conn.Close()
+	}
 	ln.loop.CloseSocket(up.sock.fd)
 	up.user = nil
 	up.in.release()
-	ln.server.ownConn.remove(up.local)
+	up.upstreamConn.ended()
 }
 
 // expireIdle closes the idle connections of upstreams that have left the
@@ -187,7 +232,12 @@ func (ln *lane) dropAll() {
 
 // attach makes c a connection that a goroutine can wait on again.
 func (c *upstreamConn) attach(tcp *net.TCPConn) error {
-	c.Conn, c.tcp = tcp, tcp
+	c.tcp = tcp
+	if c.under == nil {
+		c.Conn = tcp
+	} else if err := c.under.leave(tcp); err != nil {
+		return err
+	}
 	c.read.rebind(tcp.SetReadDeadline)
 	c.write.rebind(tcp.SetWriteDeadline)
 	var err error

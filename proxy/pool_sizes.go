@@ -31,7 +31,7 @@ func (u *upstream) idleCount() (n int) {
 	for _, conns := range u.idle {
 		n += len(conns)
 	}
-	return n
+	return n + int(u.lying.Load())
 }
 
 // Ready says what is missing before the server can serve, nil when nothing is.

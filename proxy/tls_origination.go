@@ -21,16 +21,41 @@ type origination struct {
 	settings *mesh.TLSSettings
 
 	mu     sync.Mutex
-	config *tls.Config
+	config *tls.Config // what all connections share
+	named  map[string]*tls.Config
 }
+
+// maxNamed bounds the configurations that are kept, of which a wildcard host may
+// ask for any number.
+const maxNamed = 256
 
 // handshake speaks TLS over tcp as a client. sni is the name that is asked for
 // and, unless the settings name others, the one the certificate must have.
 // alpn is what is offered.
 func (o *origination) handshake(ctx context.Context, tcp net.Conn, sni string, alpn []string) (net.Conn, error) {
+	config, err := o.configFor(sni, alpn)
+	if err != nil {
+		return nil, err
+	}
+	c := tls.Client(tcp, config)
+	if err := c.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// configFor is the configuration for connections to that name, made once. All share
+// one store of sessions, so that the next connection to a name resumes the last.
+func (o *origination) configFor(sni string, alpn []string) (*tls.Config, error) {
 	base, err := o.prepare()
 	if err != nil {
 		return nil, err
+	}
+	key := strings.Join(alpn, ",") + " " + sni
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if config := o.named[key]; config != nil {
+		return config, nil
 	}
 	config := base.Clone()
 	config.ServerName, config.NextProtos = sni, alpn
@@ -41,11 +66,11 @@ func (o *origination) handshake(ctx context.Context, tcp net.Conn, sni string, a
 		}
 		config.VerifyConnection = func(cs tls.ConnectionState) error { return verify(cs, roots, names) }
 	}
-	c := tls.Client(tcp, config)
-	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, err
+	if o.named == nil || len(o.named) >= maxNamed {
+		o.named = map[string]*tls.Config{}
 	}
-	return c, nil
+	o.named[key] = config
+	return config, nil
 }
 
 // prepare builds the part of the configuration that all connections share.

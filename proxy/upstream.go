@@ -20,6 +20,7 @@ type upstream struct {
 	cluster *mesh.Cluster
 	turn    atomic.Uint32
 	open    atomic.Int64 // connections, in use and idle
+	lying   atomic.Int64 // those that are idle in lanes
 	tls     origination
 
 	mu         sync.Mutex
@@ -43,6 +44,7 @@ type poolKey struct {
 type upstreamConn struct {
 	net.Conn // the TCP connection, or TLS over it
 	tcp      *net.TCPConn
+	under    *underTLS // what TLS runs over, nil without
 	up       *upstream
 	key      poolKey
 	local    netip.AddrPort
@@ -164,8 +166,11 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	c.probe = c.peek
 	c.read.set, c.write.set = tcp.SetReadDeadline, tcp.SetWriteDeadline
 	if c.raw, err = tcp.SyscallConn(); err == nil && u.cluster.TLS != nil {
-		c.Conn, err = u.tls.handshake(ctx, underTLS{tcp}, key.sni, alpn)
-		if err != nil {
+		under := &underTLS{TCPConn: tcp}
+		c.Conn, err = u.tls.handshake(ctx, under, key.sni, alpn)
+		if err == nil {
+			c.under = under
+		} else {
 			err = &connectError{err: err, tls: true}
 		}
 	}
