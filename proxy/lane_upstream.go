@@ -144,8 +144,10 @@ func (ln *lane) fetch(u *upstream, key poolKey) *laneUpstream {
 		return nil
 	}
 	fd, err := loop.Detach(c.tcp)
-	if err != nil {
-		c.close()
+	if err != nil { // no descriptor to spare
+		if !u.keep(c) {
+			c.close()
+		}
 		return nil
 	}
 	up := &laneUpstream{upstreamConn: c, lane: ln, sock: sock{fd}}
