@@ -51,11 +51,11 @@ func speaksHTTP2(c *mesh.Cluster, application bool) bool {
 
 // outgoing is a request's head as it goes upstream.
 type outgoing struct {
-	method, scheme, authority, path string
-	fields                          []http2.Field // no pseudo-header and no hop-by-hop field
-	length                          int64         // of the body; -1: not known
-	body                            []byte        // what is here of it
-	end                             bool          // and that this is all, without trailers
+	method, authority, path string
+	fields                  []http2.Field // no pseudo-header and no hop-by-hop field
+	length                  int64         // of the body; -1: not known
+	body                    []byte        // what is here of it
+	end                     bool          // and that this is all, without trailers
 }
 
 // bare says that the request is its head alone.

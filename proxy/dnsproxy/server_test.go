@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -371,8 +372,13 @@ func TestSharesAreBoundedInAllAndForEach(t *testing.T) {
 	t.Parallel()
 	s := shares{most: 3, each: 2}
 	a, b := mustAddr("192.0.2.1"), mustAddr("192.0.2.2")
-	if !s.take(a) || !s.take(a) || s.take(a) || !s.take(b) || s.take(b) {
-		t.Error("the bounds do not hold")
+	for i, want := range []struct {
+		who  netip.Addr
+		took bool
+	}{{a, true}, {a, true}, {a, false}, {b, true}, {b, false}} {
+		if s.take(want.who) != want.took {
+			t.Errorf("take %d for %s: want %v", i, want.who, want.took)
+		}
 	}
 	s.release(a)
 	if !s.take(b) || len(s.of) != 2 {

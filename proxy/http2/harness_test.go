@@ -2,11 +2,12 @@ package http2
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"runtime"
 	"strings"
-
 	"testing"
 	"time"
 
@@ -171,10 +172,18 @@ func echo(s *Stream) {
 	}
 }
 
-// settle fails the test when goroutines of this package's connections remain.
-func settle(t *testing.T) {
-	t.Helper()
-	var left string
+// TestMain fails the run when goroutines of this package's connections outlive it.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if left := remaining(); left != "" && code == 0 {
+		fmt.Fprintf(os.Stderr, "goroutines are left:\n%s", left)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// remaining gives connections that are ending some time, and tells of the others.
+func remaining() (left string) {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		b := make([]byte, 1<<20)
 		b = b[:runtime.Stack(b, true)]
@@ -185,8 +194,8 @@ func settle(t *testing.T) {
 			}
 		}
 		if left == "" {
-			return
+			break
 		}
 	}
-	t.Errorf("goroutines are left:\n%s", left)
+	return left
 }
