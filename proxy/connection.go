@@ -140,7 +140,7 @@ func (c *connection) patience(st *state, l *mesh.Listener) time.Duration {
 // sent back to it: serving it would never end. One that is just being made is not
 // known yet; so it is asked again once there is a connection upstream.
 func (c *connection) refusedAsLoop() bool {
-	if !c.server.ownConn.has(c.src) {
+	if !c.server.ownConn.has(ends{c.src, c.dst}) {
 		return false
 	}
 	e := c.entry("tcp")

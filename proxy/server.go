@@ -109,7 +109,7 @@ type Server struct {
 	state   atomic.Pointer[state]
 	pools   *pools
 	relay   *relay.Engine
-	ownConn localPorts
+	ownConn ownConns
 	notices *notices
 	ipv6    remembered
 

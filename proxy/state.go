@@ -26,32 +26,37 @@ func (st *state) upstream(c *mesh.Cluster) *upstream {
 	return u
 }
 
-// localPorts are the source addresses of connections the proxy itself has open.
-// A connection that arrives from one of them was made by the proxy and sent back
-// by rules that do not exempt it: serving it would never end.
-type localPorts struct {
+// ends are the two ends of a connection, which no other has at the same time.
+type ends struct{ local, remote netip.AddrPort }
+
+// ownConns are the connections that the proxy itself has open. One that arrives
+// with the ends of such a connection was made by the proxy and sent back by rules
+// that do not exempt it: serving it would go round for ever. Its source alone does
+// not tell: the application shares the address, and the kernel gives one port to
+// connections of both, as long as they go to different places.
+type ownConns struct {
 	mu   sync.Mutex
-	open map[netip.AddrPort]struct{}
+	open map[ends]struct{}
 }
 
-func (p *localPorts) add(a netip.AddrPort) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.open == nil {
-		p.open = map[netip.AddrPort]struct{}{}
+func (o *ownConns) add(e ends) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.open == nil {
+		o.open = map[ends]struct{}{}
 	}
-	p.open[a] = struct{}{}
+	o.open[e] = struct{}{}
 }
 
-func (p *localPorts) remove(a netip.AddrPort) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.open, a)
+func (o *ownConns) remove(e ends) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.open, e)
 }
 
-func (p *localPorts) has(a netip.AddrPort) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, ok := p.open[a]
+func (o *ownConns) has(e ends) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, ok := o.open[e]
 	return ok
 }

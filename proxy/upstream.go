@@ -132,8 +132,12 @@ func (c *upstreamConn) close() {
 func (c *upstreamConn) ended() {
 	if !c.closed.Swap(true) {
 		c.up.open.Add(-1)
-		c.up.server.ownConn.remove(c.local)
+		c.up.server.ownConn.remove(c.ends())
 	}
+}
+
+func (c *upstreamConn) ends() ends {
+	return ends{c.local, netip.AddrPortFrom(c.key.addr.Addr().Unmap(), c.key.addr.Port())}
 }
 
 // connect opens a connection and, where the cluster says so, TLS over it. Both
@@ -161,7 +165,7 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	}
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
 	c.in.memory = &s.memory
-	s.ownConn.add(c.local)
+	s.ownConn.add(c.ends())
 	u.open.Add(1)
 	c.probe = c.peek
 	c.read.set, c.write.set = tcp.SetReadDeadline, tcp.SetWriteDeadline
