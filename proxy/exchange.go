@@ -37,7 +37,8 @@ type exchange interface {
 	// finish ends the use of the exchange. whole says that both messages ended.
 	finish(whole bool)
 	// fresh says that the request may be sent again after err: nothing of it was
-	// processed.
+	// processed, or its connection, used before, ended at that very moment and what
+	// might have been processed does no harm twice.
 	fresh(err error) bool
 	// ends are the upstream's address and ours.
 	ends() (host, local netip.AddrPort)
@@ -47,6 +48,15 @@ type exchange interface {
 // port declares, else the application's own.
 func speaksHTTP2(c *mesh.Cluster, application bool) bool {
 	return c.Protocol == mesh.HTTP2 || c.Protocol == mesh.Unset && application
+}
+
+// idempotent methods may be sent twice (RFC 9110 §9.2.2).
+func idempotent[T string | []byte](method T) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
 }
 
 // outgoing is a request's head as it goes upstream.

@@ -271,14 +271,7 @@ func (x *h1Exchange) finish(whole bool) {
 // fresh knows an idle connection that the peer closed at the very moment it was
 // used. What might have been processed is sent again only where that does no harm.
 func (x *h1Exchange) fresh(error) bool {
-	if !x.up.reused || x.seen || x.cancelled.Load() {
-		return false
-	}
-	switch x.method {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return false
+	return x.up.reused && !x.seen && !x.cancelled.Load() && idempotent(x.method)
 }
 
 func (x *h1Exchange) ends() (host, local netip.AddrPort) { return x.up.key.addr, x.up.local }

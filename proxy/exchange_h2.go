@@ -11,6 +11,7 @@ import (
 type h2Exchange struct {
 	*http2.Stream
 	conn  *h2Conn
+	twice bool   // may be sent again when its connection ends
 	spare []byte // what take lent out
 }
 
@@ -33,8 +34,13 @@ func (x *h2Exchange) trailers() []http2.Field            { return x.Trailers() }
 func (x *h2Exchange) consumed(n int)                     { x.Consumed(n) }
 func (x *h2Exchange) ready() bool                        { return x.Ready() }
 func (x *h2Exchange) cancel()                            { x.Reset(http2.Cancel) }
-func (x *h2Exchange) fresh(err error) bool               { return errors.Is(err, http2.ErrUnprocessed) }
 func (x *h2Exchange) ends() (host, local netip.AddrPort) { return x.conn.up.key.addr, x.conn.up.local }
+
+// fresh knows a stream that the peer has not looked at, and one whose connection
+// was ending when it was opened: the news of that comes by another goroutine.
+func (x *h2Exchange) fresh(err error) bool {
+	return errors.Is(err, http2.ErrUnprocessed) || x.twice && errors.Is(err, http2.ErrClosed)
+}
 
 func (x *h2Exchange) take() ([]byte, bool, error) {
 	data, last, err := x.Take(x.spare)
@@ -70,7 +76,7 @@ func (hc *h2Conn) open(o *outgoing) (*h2Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &h2Exchange{Stream: s, conn: hc}, nil
+	return &h2Exchange{Stream: s, conn: hc, twice: idempotent(o.method) && !s.First()}, nil
 }
 
 // begin sends the head with what is here of the body. An error shows where the

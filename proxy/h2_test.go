@@ -194,6 +194,54 @@ func TestGOAWAYFailsNoRequest(t *testing.T) {
 	}
 }
 
+// A connection may be ending while a request is on its way to it. What may be sent
+// twice is, once more; what may not is told to the application.
+func TestAnHTTP2ConnectionThatEndsAsItIsUsedCostsNoGET(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	var served sync.Map // connection ▸ its requests
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		c := r.Context().Value(key{}).(net.Conn)
+		if _, again := served.LoadOrStore(c, true); again {
+			c.Close() // without a word
+			return
+		}
+		io.WriteString(w, "served")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(handler), Protocols: new(http.Protocols),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, key{}, c) }}
+	s.Protocols.SetUnencryptedHTTP2(true)
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	for _, app := range []string{"h1", "h2"} {
+		r := newRig(t, mesh.RegistryOnly, static("a", "a.example.com", "HTTP2", 80, l.Addr().String()))
+		c := mode{app: app}.client(r)
+		for range 6 { // every second one meets a connection that ends
+			if resp, body := fetch(t, c, getRequest(t, "http://a.example.com/")); resp.StatusCode != 200 || body != "served" {
+				t.Errorf("%s: %d %q", app, resp.StatusCode, body)
+			}
+		}
+		lost := 0
+		for range 4 {
+			resp, err := c.Post("http://a.example.com/", "text/plain", strings.NewReader("once"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode == 503 {
+				lost++
+			}
+		}
+		if lost != 2 {
+			t.Errorf("%s: %d of 4 POSTs were answered with 503, not every second one", app, lost)
+		}
+	}
+}
+
 func TestStoppingLetsStreamsFinishAndTakesNoMore(t *testing.T) {
 	t.Parallel()
 	release, begun := make(chan struct{}), make(chan struct{})

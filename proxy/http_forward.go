@@ -217,14 +217,7 @@ func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) (again
 	return false, upstreamClosed()
 }
 
-// idempotent methods may be sent twice (RFC 9110 §9.2.2).
-func (h *httpConn) idempotent() bool {
-	switch string(h.entry.method) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return true
-	}
-	return false
-}
+func (h *httpConn) idempotent() bool { return idempotent(h.entry.method) }
 
 // maxInterims bounds the 1xx responses to one request: a server may not answer for ever.
 const maxInterims = 100

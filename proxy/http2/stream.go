@@ -47,6 +47,9 @@ func (c *Conn) newStream(id uint32) *Stream {
 	return s
 }
 
+// First says that no stream was opened on the connection before this one.
+func (s *Stream) First() bool { return s.id <= 1 }
+
 // Head is the request. Where HeadError is not nil there is none, and the request
 // can only be answered.
 func (s *Stream) Head() *Head { return &s.head }
