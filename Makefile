@@ -33,6 +33,10 @@ bench-proxies: ## the data path beside HAProxy and nginx (BENCH_ARGS="-jobs http
 	@scripts/needs.sh haproxy nginx nginx-stream h2load
 	go run ./bench $(BENCH_ARGS)
 
+SOAK_TIME ?= 20m
+soak: ## the proxy at half of its load for SOAK_TIME (20m): servers die, its configuration changes
+	go run ./soak -time $(SOAK_TIME)
+
 FUZZTIME ?= 1m
 fuzz: ## every fuzz target for FUZZTIME (1m) each
 	@scripts/fuzz.sh $(FUZZTIME)
@@ -45,4 +49,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test lint bench bench-proxies fuzz oracle clean
+.PHONY: help build demo test lint bench bench-proxies soak fuzz oracle clean

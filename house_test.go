@@ -18,7 +18,7 @@ var floors = map[string]int{
 	"mesh": 1, "rules": 1,
 	"proxy":  2,
 	"plugin": 3, "sandbox": 3, "demo": 3,
-	"cmd": 4, "e2e": 5, "bench": 5, "": 6,
+	"cmd": 4, "e2e": 5, "bench": 5, "soak": 5, "": 6,
 }
 
 type listed struct {
