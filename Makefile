@@ -24,9 +24,11 @@ lint: ## gofmt, go vet and staticcheck
 
 bench: ## benchmarks of the rules, the resources and the data path; the plugin against its bars
 	@scripts/needs.sh nft iptables-nft-restore iptables-legacy-restore
-	go test -run '^$$' -bench . -benchmem ./rules/... ./mesh/... ./proxy/...
-	go test -run '^$$' -bench . -benchtime 30x ./cmd/sluice-cni
-	@$(MAKE) --no-print-directory bench-proxies
+	@status=0; \
+	go test -run '^$$' -bench . -benchmem ./rules/... ./mesh/... ./proxy/... || status=1; \
+	go test -run '^$$' -bench . -benchtime 30x ./cmd/sluice-cni || status=1; \
+	$(MAKE) --no-print-directory bench-proxies || status=1; \
+	exit $$status
 
 BENCH_ARGS ?=
 bench-proxies: ## the data path beside HAProxy and nginx (BENCH_ARGS="-jobs http"; -jobs help lists them)
