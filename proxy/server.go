@@ -263,8 +263,8 @@ func (s *Server) run(c *connection, serve func()) {
 			c.failed(fault)
 		}
 		if !parked && !c.handed {
+			c.in.release() // before its end can be seen: who opens another has the room
 			c.tcp.Close()
-			c.in.release()
 			s.forget(c)
 		}
 	}()
