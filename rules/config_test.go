@@ -112,6 +112,7 @@ func TestImpossibleCombinationsAreRefused(t *testing.T) {
 		`{"outboundPort":1} {}`:                                        "something follows",
 		`{"outboundPort":`:                                             "not valid JSON",
 		`{"INCLUDEIPRANGES":"*"}`:                                      "did you mean includeIPRanges",
+		`{"includeIPRange":"*"}`:                                       "did you mean includeIPRanges",
 		`{"excludeIPRanges":"::ffff:10.0.0.0/104"}`:                    "write 10.0.0.0/8",
 		`{"dnsCapture":true,"dnsPort":15001,"dnsServers":"","x":true}`: "x: unknown field",
 	} {

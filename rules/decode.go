@@ -124,7 +124,7 @@ func fieldNamed(name string) (Field, error) {
 		if f.Name == name {
 			return f, nil
 		}
-		if strings.EqualFold(f.Name, name) {
+		if strings.EqualFold(f.Name, name) || strings.EqualFold(strings.TrimSuffix(f.Name, "s"), name) || strings.EqualFold(f.Name+"s", name) {
 			hint = "; did you mean " + f.Name
 		}
 	}

@@ -38,7 +38,7 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, fou
 			return err
 		case len(inRules) > 0 && w.Name == chainApplied:
 			found.record = true
-			found.sentences = append(found.sentences, inRules...)
+			found.sentences = append(found.sentences, recordDifferences(inRules)...)
 		case len(inRules) > 0:
 			found.inStructure(inRules...)
 		}
@@ -50,6 +50,17 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, fou
 		found.inStructure("chain " + name + ": not sluice's")
 	}
 	return nil
+}
+
+// recordDifferences says in one sentence that the record is about another
+// configuration: what differs in that, the sets and rules tell.
+func recordDifferences(inRules []string) []string {
+	aboutConfig := func(s string) bool { return strings.Contains(s, `: rule "config `) }
+	out := slices.DeleteFunc(slices.Clone(inRules), aboutConfig)
+	if len(out) < len(inRules) {
+		out = append(out, "chain "+chainApplied+": it records another configuration, or was changed")
+	}
+	return out
 }
 
 func (d *drift) inStructure(sentences ...string) {
