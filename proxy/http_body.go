@@ -31,6 +31,7 @@ func (b *requestBody) begin(c *connection, r *http1.Request) {
 	b.c, b.framing, b.remaining = c, r.Body(), max(r.ContentLength, 0)
 	b.complete, b.done, b.up, b.bad = b.framing == http1.NoBody, nil, nil, nil
 	b.chunks.Reset()
+	b.out = b.out[:0] // of a body that ended in a bad chunk, perhaps another client's
 	b.allSent.Store(false)
 	b.lost.Store(false)
 	b.bytes.Store(0)
