@@ -42,6 +42,11 @@ type pod struct {
 	dir  string // of resources, watched
 	log  *lockedBuffer
 	stop func() // ends the proxy, as a crash does for new connections
+
+	// asking is held while a name is looked up in ns, which must not be closed then:
+	// the resolver renews names by itself.
+	asking sync.RWMutex
+	ended  bool
 }
 
 // podOption changes how the proxy of a pod is set up.
@@ -80,6 +85,11 @@ func (b *lockedBuffer) String() string {
 func newPod(t *testing.T, policy mesh.OutboundPolicy, settings map[string]string, change ...podOption) *pod {
 	t.Helper()
 	p := &pod{t: t, ns: labtest.New(t), net: newInternet(t), dir: t.TempDir(), log: &lockedBuffer{}}
+	t.Cleanup(func() {
+		p.asking.Lock()
+		defer p.asking.Unlock()
+		p.ended = true
+	})
 	must(t, lab.Connect(
 		lab.End{In: p.ns, Name: "eth0", Addresses: prefixes("10.1.1.2/24", "fd01::2/64")},
 		lab.End{In: p.net.ns, Name: "pod", Addresses: prefixes("10.1.1.1/24", "fd01::1/64")}))
@@ -191,6 +201,11 @@ func mark(_, _ string, raw syscall.RawConn) error {
 
 // exchange asks DNS from inside the pod.
 func (p *pod) exchange(ctx context.Context, q *mdns.Msg, server string) (m *mdns.Msg, err error) {
+	p.asking.RLock()
+	defer p.asking.RUnlock()
+	if p.ended {
+		return nil, net.ErrClosed
+	}
 	err = p.ns.Do(func() error {
 		m, err = dns.Through(&net.Dialer{Control: mark})(ctx, q, server)
 		return err

@@ -88,7 +88,8 @@ func (lc *laneConn) next() {
 		lc.end()
 		return
 	}
-	if c.in.len() > 0 {
+	if c.in.len() > 0 { // the limit of the exchange before is none for this head
+		lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(headTimeout))
 		lc.parse()
 		return
 	}

@@ -16,12 +16,13 @@ import (
 
 // Rules that do not exempt the proxy send its own connections back to it. Where
 // only TCP is declared it waits for no byte before it connects, and so could
-// connect to itself for ever.
+// connect to itself for ever. As in the kernel, what comes back was going to where
+// the proxy had dialled.
 func TestConnectionsThatComeBackToTheProxyEnd(t *testing.T) {
 	t.Parallel()
 	var self atomic.Pointer[string]
 	var dialled atomic.Int64
-	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "TCP", 5000, "127.0.0.1:1"), func(cfg *proxy.Config) {
+	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "TCP", 5000, "203.0.113.1:5000"), func(cfg *proxy.Config) {
 		cfg.Dial = func(ctx context.Context, _ netip.AddrPort) (*net.TCPConn, error) {
 			dialled.Add(1)
 			var d net.Dialer
