@@ -27,9 +27,9 @@ import (
 func TestNothingAWorkloadCanSendReachesACapturedAddress(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	p := newPair(t)
+	p := rulestest.NewPair(t)
 	agent := agentCgroup(t)
-	echo(t, p.pod, ":15001", "proxy")
+	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	w := newWire(t, p)
 	captured := plan(t, "exemption=cgroup", "exemptCgroups="+agent, "dnsCapture=true", "excludeOutboundPorts=9999")
 	for _, a := range attempts(w) {
@@ -37,11 +37,11 @@ func TestNothingAWorkloadCanSendReachesACapturedAddress(t *testing.T) {
 			if seen := w.watch(t, a); len(seen) == 0 {
 				t.Fatalf("nothing arrived without any rules: the attempt is none")
 			}
-			apply(t, p.pod, captured)
+			apply(t, p.Pod, captured)
 			if seen := w.watch(t, a); len(seen) > 0 {
 				t.Errorf("%d packets arrived, the first: %x", len(seen), seen[0])
 			}
-			if err := nft.Remove(p.pod.FD()); err != nil {
+			if err := nft.Remove(p.Pod.FD()); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -52,10 +52,10 @@ func TestNothingAWorkloadCanSendReachesACapturedAddress(t *testing.T) {
 func TestTheProxysCgroupReachesCapturedAddresses(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	p := newPair(t)
+	p := rulestest.NewPair(t)
 	agent := agentCgroup(t)
 	w := newWire(t, p)
-	apply(t, p.pod, plan(t, "exemption=cgroup", "exemptCgroups="+agent, "excludeOutboundPorts=9999"))
+	apply(t, p.Pod, plan(t, "exemption=cgroup", "exemptCgroups="+agent, "excludeOutboundPorts=9999"))
 	for _, cgroup := range []string{agent, agent + "/deep"} {
 		for _, to := range []netip.Addr{w.to4, w.to6} {
 			asAgent := attempt{"", func() {
@@ -86,7 +86,7 @@ func agentCgroup(t *testing.T) string {
 
 // wire watches what comes out of the pod.
 type wire struct {
-	pair
+	rulestest.Pair
 	fd           int
 	from4, from6 netip.Addr
 	to4, to6     netip.Addr
@@ -95,22 +95,22 @@ type wire struct {
 	sentinels    uint16
 }
 
-func newWire(t *testing.T, p pair) *wire {
+func newWire(t *testing.T, p rulestest.Pair) *wire {
 	t.Helper()
-	w := &wire{pair: p, from4: netip.MustParseAddr("10.50.0.2"), from6: netip.MustParseAddr("fd50::2"),
+	w := &wire{Pair: p, from4: netip.MustParseAddr("10.50.0.2"), from6: netip.MustParseAddr("fd50::2"),
 		to4: netip.MustParseAddr("10.50.0.1"), to6: netip.MustParseAddr("fd50::1")}
-	w.podMAC, w.eth0 = link(t, p.pod, "eth0")
-	_, w.lo = link(t, p.pod, "lo")
+	w.podMAC, w.eth0 = link(t, p.Pod, "eth0")
+	_, w.lo = link(t, p.Pod, "lo")
 	var other int
-	w.mac, other = link(t, p.server, "eth0")
-	must(t, p.pod.Do(func() error { return lab.Sysctl("net/ipv4/ip_forward", "1") })) // as on most nodes
+	w.mac, other = link(t, p.Server, "eth0")
+	must(t, p.Pod.Do(func() error { return lab.Sysctl("net/ipv4/ip_forward", "1") })) // as on most nodes
 	for _, to := range []netip.Addr{w.to4, w.to6, nobody4, nobody6} {                 // so that nothing waits for an address to be resolved, or says later that it was not
-		must(t, p.pod.Do(func() error {
+		must(t, p.Pod.Do(func() error {
 			return netlink.NeighSet(&netlink.Neigh{LinkIndex: w.eth0, IP: to.AsSlice(), HardwareAddr: w.mac, State: netlink.NUD_PERMANENT})
 		}))
 	}
-	silence(t, p.server)
-	must(t, p.server.Do(func() (err error) {
+	silence(t, p.Server)
+	must(t, p.Server.Do(func() (err error) {
 		w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err == nil {
 			limit := unix.NsecToTimeval(int64(3 * time.Second))
@@ -152,7 +152,7 @@ func silence(t *testing.T, ns *lab.Namespace) {
 func (w *wire) watch(t *testing.T, a attempt) [][]byte {
 	t.Helper()
 	w.sentinels++
-	must(t, w.pod.Do(func() error {
+	must(t, w.Pod.Do(func() error {
 		if a.name != "" {
 			if err := becomeWorkload(); err != nil {
 				return err
@@ -161,7 +161,7 @@ func (w *wire) watch(t *testing.T, a attempt) [][]byte {
 		a.send()
 		return nil
 	}))
-	return w.until(t, w.pod)
+	return w.until(t, w.Pod)
 }
 
 // watchFrom is watch for what another machine sends through the pod.

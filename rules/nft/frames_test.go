@@ -37,8 +37,8 @@ func withoutFrameRule(p rules.Plan, name string) rules.Plan {
 func TestAPacketSocketSendsNoIPWhereverItGoes(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	w := newWire(t, newPair(t))
-	apply(t, w.pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1", "excludeIPRanges=10.96.0.0/12", "excludeOutboundPorts=9999"))
+	w := newWire(t, rulestest.NewPair(t))
+	apply(t, w.Pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1", "excludeIPRanges=10.96.0.0/12", "excludeOutboundPorts=9999"))
 	dhcp := func(to string) func() {
 		return func() {
 			w.frame(netip.MustParseAddr(to), frameOptions{}, unix.IPPROTO_UDP, udpFrom(68, 67))
@@ -82,11 +82,11 @@ func (w *wire) checksumOverDestination() {
 func TestWhatABridgePassesOnIsJudgedByDestination(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	p := newPair(t)
+	p := rulestest.NewPair(t)
 	w := newWire(t, p)
 	machine := labtest.New(t)
-	must(t, lab.Connect(lab.End{In: machine, Name: "eth0"}, lab.End{In: p.pod, Name: "vm0"}))
-	must(t, p.pod.Do(func() error {
+	must(t, lab.Connect(lab.End{In: machine, Name: "eth0"}, lab.End{In: p.Pod, Name: "vm0"}))
+	must(t, p.Pod.Do(func() error {
 		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}
 		if err := netlink.LinkAdd(bridge); err != nil {
 			return err
@@ -106,7 +106,7 @@ func TestWhatABridgePassesOnIsJudgedByDestination(t *testing.T) {
 		return nil
 	}))
 	_, eth0 := link(t, machine, "eth0")
-	apply(t, p.pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1"))
+	apply(t, p.Pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1"))
 	var frames [][]byte
 	buf := make([]byte, 4096)
 	for i, to := range []string{"10.50.0.1", "fd50::1", "192.0.2.1", "2001:db8::1"} {
@@ -147,7 +147,7 @@ func packetTo(name string, arrives bool, to string, protocol byte, payload []byt
 func TestFramesAreJudgedByDestinationAndNoRuleIsThereForNothing(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	p := newPair(t)
+	p := rulestest.NewPair(t)
 	agent := agentCgroup(t)
 	w := newWire(t, p)
 	settings := []string{"exemption=cgroup", "exemptCgroups=" + agent, "includeIPRanges=10.50.0.0/24,fd50::/64",
@@ -220,7 +220,7 @@ func (w *wire) judgeFrames(t *testing.T, missed map[string]bool, p rules.Plan, c
 		return len(w.watch(t, attempt{"", func() { c.send(w) }})) > 0
 	}
 	p = withoutFrameRule(withoutFrameRule(p, socketRule), "DHCP broadcast")
-	apply(t, w.pod, p)
+	apply(t, w.Pod, p)
 	for _, c := range cases {
 		if ends(c) != c.arrives {
 			t.Errorf("%s: arrives %t", c.name, !c.arrives)
@@ -229,11 +229,11 @@ func (w *wire) judgeFrames(t *testing.T, missed map[string]bool, p rules.Plan, c
 	for i, rule := range p.Frames.Rules {
 		mutilated := p
 		mutilated.Frames.Rules = slices.Delete(slices.Clone(p.Frames.Rules), i, i+1)
-		apply(t, w.pod, mutilated)
+		apply(t, w.Pod, mutilated)
 		otherwise := slices.ContainsFunc(cases, func(c frameCase) bool { return ends(c) != c.arrives })
 		missed[rule.Name] = missed[rule.Name] || otherwise
 	}
-	if err := nft.Remove(w.pod.FD()); err != nil {
+	if err := nft.Remove(w.Pod.FD()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -241,12 +241,12 @@ func (w *wire) judgeFrames(t *testing.T, missed map[string]bool, p rules.Plan, c
 func TestAnExcludedInterfaceIsLeftToPacketSockets(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	w := newWire(t, newPair(t))
-	apply(t, w.pod, plan(t, "excludeInterfaces=eth0"))
+	w := newWire(t, rulestest.NewPair(t))
+	apply(t, w.Pod, plan(t, "excludeInterfaces=eth0"))
 	if seen := w.watch(t, attempt{"packet", func() { w.frame(w.to4, frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) }}); len(seen) == 0 {
 		t.Error("nothing arrived")
 	}
-	apply(t, w.pod, plan(t, "excludeOutboundPorts=9999"))
+	apply(t, w.Pod, plan(t, "excludeOutboundPorts=9999"))
 	if seen := w.watch(t, attempt{"packet", func() { w.frame(w.to4, frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) }}); len(seen) > 0 {
 		t.Error("it arrives though the interface is not excluded any more")
 	}
@@ -254,20 +254,20 @@ func TestAnExcludedInterfaceIsLeftToPacketSockets(t *testing.T) {
 
 func TestCheckNoticesAnInterfaceWithoutItsChainAndForgetsOneThatIsGone(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	apply(t, p.pod, plan(t))
-	removeLink(t, p.pod, "eth0")
-	if err := nft.Check(p.pod.FD(), plan(t)); err != nil {
+	p := rulestest.NewPair(t)
+	apply(t, p.Pod, plan(t))
+	removeLink(t, p.Pod, "eth0")
+	if err := nft.Check(p.Pod.FD(), plan(t)); err != nil {
 		t.Errorf("after the interface went: %v", err)
 	}
-	if err := deleteChain(t, p.pod, "egress_lo"); err != nil {
+	if err := deleteChain(t, p.Pod, "egress_lo"); err != nil {
 		t.Fatal(err)
 	}
-	if err := nft.Check(p.pod.FD(), plan(t)); err == nil || err.Error() != "chain egress_lo: missing" {
+	if err := nft.Check(p.Pod.FD(), plan(t)); err == nil || err.Error() != "chain egress_lo: missing" {
 		t.Errorf("after its chain was deleted: %v", err)
 	}
-	apply(t, p.pod, plan(t))
-	if err := nft.Check(p.pod.FD(), plan(t)); err != nil {
+	apply(t, p.Pod, plan(t))
+	if err := nft.Check(p.Pod.FD(), plan(t)); err != nil {
 		t.Error(err)
 	}
 }

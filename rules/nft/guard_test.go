@@ -11,6 +11,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,16 +47,16 @@ func refused(t *testing.T, ns *lab.Namespace, network, host, port string) bool {
 func TestAMissingRedirectIsAnOutageNeverALeak(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"10.50.0.1", "fd50::1"} {
-		p := newPair(t)
-		port := echo(t, p.server, ":0", "there")
-		apply(t, p.pod, plan(t, "excludeOutboundPorts=9", "dnsCapture=true"))
-		withoutRedirects(t, p.pod)
+		p := rulestest.NewPair(t)
+		port := rulestest.Echo(t, p.Server, ":0", "there")
+		apply(t, p.Pod, plan(t, "excludeOutboundPorts=9", "dnsCapture=true"))
+		withoutRedirects(t, p.Pod)
 		for _, flow := range [][2]string{{"tcp", port}, {"tcp", "53"}, {"udp", "53"}} {
-			if !refused(t, p.pod, flow[0], host, flow[1]) {
+			if !refused(t, p.Pod, flow[0], host, flow[1]) {
 				t.Errorf("%s to %s port %s went out", flow[0], host, flow[1])
 			}
 		}
-		if refused(t, p.pod, "udp", host, "9") {
+		if refused(t, p.Pod, "udp", host, "9") {
 			t.Error("an excluded port is guarded")
 		}
 	}
@@ -63,26 +64,26 @@ func TestAMissingRedirectIsAnOutageNeverALeak(t *testing.T) {
 
 func TestTheGuardHoldsIncludedPortsAndLetsConnectionsGoOn(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	port := echo(t, p.server, ":0", "there")
-	old := dial(t, p.pod, "10.50.0.1", port)
-	apply(t, p.pod, running(t, "includeIPRanges=", "includeOutboundPorts="+port))
-	withoutRedirects(t, p.pod)
-	if !refused(t, p.pod, "tcp", "10.50.0.1", port) {
+	p := rulestest.NewPair(t)
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	old := dial(t, p.Pod, "10.50.0.1", port)
+	apply(t, p.Pod, running(t, "includeIPRanges=", "includeOutboundPorts="+port))
+	withoutRedirects(t, p.Pod)
+	if !refused(t, p.Pod, "tcp", "10.50.0.1", port) {
 		t.Error("an included port went out")
 	}
-	if who := ask(old); who != "there" {
+	if who := rulestest.Ask(old); who != "there" {
 		t.Errorf("a connection older than the rules: %s", who)
 	}
 }
 
 func TestUnderBypassAMissingRedirectLetsTrafficGo(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	port := echo(t, p.server, ":0", "there")
-	apply(t, p.pod, plan(t, "failurePolicy=bypass", "dnsCapture=true"))
-	withoutRedirects(t, p.pod)
-	if who := ask(dial(t, p.pod, "10.50.0.1", port)); who != "there" {
+	p := rulestest.NewPair(t)
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	apply(t, p.Pod, plan(t, "failurePolicy=bypass", "dnsCapture=true"))
+	withoutRedirects(t, p.Pod)
+	if who := rulestest.Ask(dial(t, p.Pod, "10.50.0.1", port)); who != "there" {
 		t.Error(who)
 	}
 }
@@ -92,7 +93,7 @@ func TestUnderBypassAMissingRedirectLetsTrafficGo(t *testing.T) {
 func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	w := newWire(t, newPair(t))
+	w := newWire(t, rulestest.NewPair(t))
 	send := func(to netip.Addr) attempt {
 		return attempt{"odd", func() {
 			for _, flags := range []byte{ackFlag, finFlag, rstFlag, 0, synFlag | finFlag} {
@@ -106,7 +107,7 @@ func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
 		{"includeIPRanges=", "includeOutboundPorts=80,53"},
 		{"includeIPRanges=", "dnsCapture=true", "includeOutboundPorts=80"},
 	} {
-		apply(t, w.pod, plan(t, append(settings, "excludeOutboundPorts=9999")...))
+		apply(t, w.Pod, plan(t, append(settings, "excludeOutboundPorts=9999")...))
 		for _, to := range []netip.Addr{w.to4, w.to6} {
 			if seen := w.watch(t, send(to)); len(seen) > 0 {
 				t.Errorf("%v: %d packets to %s arrived", settings, len(seen), to)
@@ -118,17 +119,17 @@ func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
 // What a machine behind the pod sends is held as what the pod itself sends.
 func TestAMissingRedirectIsAnOutageForReroutedTrafficToo(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
+	p := rulestest.NewPair(t)
 	vm := machineBehind(t, p)
-	port := echo(t, p.server, ":0", "there")
-	echo(t, p.pod, ":15001", "proxy")
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	for _, host := range []string{"10.50.0.1", "fd50::1"} {
-		apply(t, p.pod, plan(t, "rerouteInterfaces=vm0", "dnsCapture=true"))
+		apply(t, p.Pod, plan(t, "rerouteInterfaces=vm0", "dnsCapture=true"))
 		old := dial(t, vm, host, port)
-		if who := ask(old); who != "proxy" {
+		if who := rulestest.Ask(old); who != "proxy" {
 			t.Errorf("%s: a rerouted connection: %s", host, who)
 		}
-		change(t, p.pod, func(c *nftables.Conn) error {
+		change(t, p.Pod, func(c *nftables.Conn) error {
 			c.FlushChain(&nftables.Chain{Name: "reroute_nat", Table: &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}})
 			return nil
 		})
@@ -137,7 +138,7 @@ func TestAMissingRedirectIsAnOutageForReroutedTrafficToo(t *testing.T) {
 				t.Errorf("%s port %s went out", host, to)
 			}
 		}
-		if who := ask(old); who != "proxy" {
+		if who := rulestest.Ask(old); who != "proxy" {
 			t.Errorf("%s: the established connection: %s", host, who)
 		}
 	}
@@ -148,10 +149,10 @@ func TestAMissingRedirectIsAnOutageForReroutedTrafficToo(t *testing.T) {
 func TestWhatANetworkNeedsIsForwardedForAMachine(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	p := newPair(t)
+	p := rulestest.NewPair(t)
 	vm := machineBehind(t, p)
 	w := newWire(t, p)
-	apply(t, p.pod, plan(t, "rerouteInterfaces=vm0", "excludeOutboundPorts=9999"))
+	apply(t, p.Pod, plan(t, "rerouteInterfaces=vm0", "excludeOutboundPorts=9999"))
 	from4, from6 := netip.MustParseAddr("10.60.0.2"), netip.MustParseAddr("fd60::2")
 	raw := func(to netip.Addr, protocol byte, payload []byte) func() {
 		packet, options := ip6(protocol, from6, to, payload), []option{{unix.SOL_IPV6, unix.IPV6_HDRINCL, 1}}
@@ -175,7 +176,7 @@ func TestWhatANetworkNeedsIsForwardedForAMachine(t *testing.T) {
 		if seen := w.watchFrom(t, vm, send); len(seen) == 0 {
 			t.Errorf("%s did not arrive", rule)
 		}
-		change(t, p.pod, func(c *nftables.Conn) error { return deleteRule(c, "forward_filter", rule) })
+		change(t, p.Pod, func(c *nftables.Conn) error { return deleteRule(c, "forward_filter", rule) })
 		if seen := w.watchFrom(t, vm, send); len(seen) != 0 {
 			t.Errorf("%s arrives without its rule too: the rule is there for nothing", rule)
 		}
@@ -183,20 +184,20 @@ func TestWhatANetworkNeedsIsForwardedForAMachine(t *testing.T) {
 }
 
 // machineBehind is a machine whose way out leads through the pod, by vm0.
-func machineBehind(t *testing.T, p pair) *lab.Namespace {
+func machineBehind(t *testing.T, p rulestest.Pair) *lab.Namespace {
 	t.Helper()
 	vm := labtest.New(t)
 	prefixes := func(v4, v6 string) []netip.Prefix {
 		return []netip.Prefix{netip.MustParsePrefix(v4), netip.MustParsePrefix(v6)}
 	}
-	must(t, lab.Connect(lab.End{In: p.pod, Name: "vm0", Addresses: prefixes("10.60.0.1/24", "fd60::1/64")},
+	must(t, lab.Connect(lab.End{In: p.Pod, Name: "vm0", Addresses: prefixes("10.60.0.1/24", "fd60::1/64")},
 		lab.End{In: vm, Name: "eth0", Addresses: prefixes("10.60.0.2/24", "fd60::2/64")}))
 	route := func(to, via string) error {
 		return lab.AddRoute("eth0", netip.MustParsePrefix(to), netip.MustParseAddr(via))
 	}
 	must(t, vm.Do(func() error { return errors.Join(route("10.50.0.0/24", "10.60.0.1"), route("fd50::/64", "fd60::1")) }))
-	must(t, p.server.Do(func() error { return errors.Join(route("10.60.0.0/24", "10.50.0.2"), route("fd60::/64", "fd50::2")) }))
-	must(t, p.pod.Do(func() error {
+	must(t, p.Server.Do(func() error { return errors.Join(route("10.60.0.0/24", "10.50.0.2"), route("fd60::/64", "fd50::2")) }))
+	must(t, p.Pod.Do(func() error {
 		return errors.Join(lab.Sysctl("net/ipv4/ip_forward", "1"), lab.Sysctl("net/ipv6/conf/all/forwarding", "1"))
 	}))
 	return vm

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,28 +34,28 @@ func TestMain(m *testing.M) {
 
 func TestOtherRangesTouchNoRuleAndNoConnection(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	port := echo(t, p.server, ":0", "there")
-	echo(t, p.pod, ":15001", "proxy")
-	apply(t, p.pod, plan(t, "includeIPRanges=10.50.0.1", "includeOutboundPorts=9"))
-	before := handles(t, p.pod)
-	redirected, direct := dial(t, p.pod, "10.50.0.1", port), dial(t, p.pod, "fd50::1", port)
+	p := rulestest.NewPair(t)
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	rulestest.Echo(t, p.Pod, ":15001", "proxy")
+	apply(t, p.Pod, plan(t, "includeIPRanges=10.50.0.1", "includeOutboundPorts=9"))
+	before := handles(t, p.Pod)
+	redirected, direct := dial(t, p.Pod, "10.50.0.1", port), dial(t, p.Pod, "fd50::1", port)
 
 	other := plan(t, "includeIPRanges=fd50::1", "includeOutboundPorts=9", "excludeIPRanges=10.9.0.0/16")
-	apply(t, p.pod, other)
-	if after := handles(t, p.pod); after != before {
+	apply(t, p.Pod, other)
+	if after := handles(t, p.Pod); after != before {
 		t.Errorf("rules %s became %s", before, after)
 	}
-	if err := nft.Check(p.pod.FD(), other); err != nil {
+	if err := nft.Check(p.Pod.FD(), other); err != nil {
 		t.Error(err)
 	}
 	for c, want := range map[net.Conn]string{redirected: "proxy", direct: "there"} {
-		if who := ask(c); who != want {
+		if who := rulestest.Ask(c); who != want {
 			t.Errorf("the connection to %s: %s, want %s", c.RemoteAddr(), who, want)
 		}
 	}
 	for host, want := range map[string]string{"10.50.0.1": "there", "fd50::1": "proxy"} {
-		if who := ask(dial(t, p.pod, host, port)); who != want {
+		if who := rulestest.Ask(dial(t, p.Pod, host, port)); who != want {
 			t.Errorf("a new connection to %s: %s, want %s", host, who, want)
 		}
 	}
@@ -72,12 +73,12 @@ func manyRanges(t *testing.T, first int) rules.Plan {
 func TestTenThousandRangesAreReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t) // only root may send so large a message
-	p := newPair(t)
-	port := echo(t, p.server, ":0", "there")
-	echo(t, p.pod, ":15001", "proxy")
+	p := rulestest.NewPair(t)
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	plans := []rules.Plan{manyRanges(t, 20), manyRanges(t, 100)}
-	apply(t, p.pod, plans[0])
-	old := map[net.Conn]string{dial(t, p.pod, "10.50.0.1", port): "proxy", dial(t, p.pod, "fd50::1", port): "there"}
+	apply(t, p.Pod, plans[0])
+	old := map[net.Conn]string{dial(t, p.Pod, "10.50.0.1", port): "proxy", dial(t, p.Pod, "fd50::1", port): "there"}
 
 	ctx, stop := context.WithCancel(context.Background())
 	var made atomic.Int64
@@ -85,12 +86,12 @@ func TestTenThousandRangesAreReplacedUnderLoad(t *testing.T) {
 	for host, want := range map[string]string{"10.50.0.1": "proxy", "fd50::1": "there"} {
 		clients.Go(func() {
 			for ctx.Err() == nil {
-				c, err := p.pod.Dial(context.Background(), "tcp", net.JoinHostPort(host, port))
+				c, err := p.Pod.Dial(context.Background(), "tcp", net.JoinHostPort(host, port))
 				if err != nil {
 					t.Errorf("%s: %v", host, err)
 					return
 				}
-				if who := ask(c); who != want {
+				if who := rulestest.Ask(c); who != want {
 					t.Errorf("a connection to %s: %s, want %s", host, who, want)
 				}
 				c.(*net.TCPConn).SetLinger(0)
@@ -100,16 +101,16 @@ func TestTenThousandRangesAreReplacedUnderLoad(t *testing.T) {
 		})
 	}
 	for i := range 6 {
-		apply(t, p.pod, plans[(i+1)%2])
+		apply(t, p.Pod, plans[(i+1)%2])
 		for c, want := range old {
-			if who := ask(c); who != want {
+			if who := rulestest.Ask(c); who != want {
 				t.Errorf("the old connection to %s: %s, want %s", c.RemoteAddr(), who, want)
 			}
 		}
 	}
 	stop()
 	clients.Wait()
-	if err := nft.Check(p.pod.FD(), plans[0]); err != nil {
+	if err := nft.Check(p.Pod.FD(), plans[0]); err != nil {
 		t.Error(err)
 	}
 	t.Logf("%d connections meanwhile", made.Load())
@@ -117,32 +118,32 @@ func TestTenThousandRangesAreReplacedUnderLoad(t *testing.T) {
 
 func TestDisableEndsCaptureAndKeepsConnections(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	port := echo(t, p.server, ":0", "there")
-	echo(t, p.pod, ":15001", "proxy")
+	p := rulestest.NewPair(t)
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	whole := plan(t, "dnsCapture=true", "includeOutboundPorts=1-65535", "includeInboundPorts=*")
 	for range 2 {
-		apply(t, p.pod, whole)
-		redirected := dial(t, p.pod, "10.50.0.1", port)
+		apply(t, p.Pod, whole)
+		redirected := dial(t, p.Pod, "10.50.0.1", port)
 		for range 2 {
-			if err := nft.Disable(p.pod.FD()); err != nil {
+			if err := nft.Disable(p.Pod.FD()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if who := ask(redirected); who != "proxy" {
+		if who := rulestest.Ask(redirected); who != "proxy" {
 			t.Errorf("the redirected connection: %s", who)
 		}
 		for _, host := range []string{"10.50.0.1", "fd50::1"} {
-			if who := ask(dial(t, p.pod, host, port)); who != "there" {
+			if who := rulestest.Ask(dial(t, p.Pod, host, port)); who != "there" {
 				t.Errorf("a new connection to %s: %s", host, who)
 			}
 		}
-		if err := nft.Check(p.pod.FD(), whole); err == nil || !strings.Contains(err.Error(), "capture is disabled") {
+		if err := nft.Check(p.Pod.FD(), whole); err == nil || !strings.Contains(err.Error(), "capture is disabled") {
 			t.Errorf("check: %v", err)
 		}
 	}
-	apply(t, p.pod, whole)
-	if err := nft.Check(p.pod.FD(), whole); err != nil {
+	apply(t, p.Pod, whole)
+	if err := nft.Check(p.Pod.FD(), whole); err != nil {
 		t.Error(err)
 	}
 	if err := nft.Disable(labtest.New(t).FD()); err != nil {
@@ -181,35 +182,35 @@ func TestWhatWasAppliedCanBeReadBack(t *testing.T) {
 
 func TestWithoutHeartbeatsTrafficGoesDirect(t *testing.T) {
 	t.Parallel()
-	p := newPair(t)
-	port := echo(t, p.server, ":0", "there")
-	echo(t, p.pod, ":15001", "proxy")
+	p := rulestest.NewPair(t)
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	const timeout = 500 * time.Millisecond
 	gated, err := rules.NewPlan(config(t, "failurePolicy=bypass"), rules.Gated(timeout))
 	if err != nil {
 		t.Fatal(err)
 	}
-	who := func() string { return ask(dial(t, p.pod, "10.50.0.1", port)) }
-	apply(t, p.pod, gated)
+	who := func() string { return rulestest.Ask(dial(t, p.Pod, "10.50.0.1", port)) }
+	apply(t, p.Pod, gated)
 	if got := who(); got != "proxy" {
 		t.Errorf("right after it was applied: %s", got)
 	}
 	waitFor(t, "the gate to open", func() bool { return who() == "there" })
-	if refused(t, p.pod, "udp", "10.50.0.1", "443") {
+	if refused(t, p.Pod, "udp", "10.50.0.1", "443") {
 		t.Error("UDP is refused while nobody is there")
 	}
 	for range 3 { // again and again: a heartbeat must refresh those that are there
-		if err := nft.Beat(p.pod.FD(), 10*time.Second); err != nil {
+		if err := nft.Beat(p.Pod.FD(), 10*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		if got := who(); got != "proxy" {
 			t.Errorf("after a heartbeat: %s", got)
 		}
 	}
-	if !refused(t, p.pod, "udp", "10.50.0.1", "443") {
+	if !refused(t, p.Pod, "udp", "10.50.0.1", "443") {
 		t.Error("UDP goes out past a proxy that is there")
 	}
-	if err := nft.Check(p.pod.FD(), gated); err != nil {
+	if err := nft.Check(p.Pod.FD(), gated); err != nil {
 		t.Error(err)
 	}
 	if err := nft.Beat(labtest.New(t).FD(), timeout); err == nil {

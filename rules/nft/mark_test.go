@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,9 +14,9 @@ import (
 func TestMarksCannotBeGuessed(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	w := newWire(t, newPair(t))
+	w := newWire(t, rulestest.NewPair(t))
 	const right = 0x40001
-	apply(t, w.pod, plan(t, "exemption=mark", "exemptMark=0x40001", "excludeOutboundPorts=9999", "includeOutboundPorts=80"))
+	apply(t, w.Pod, plan(t, "exemption=mark", "exemptMark=0x40001", "excludeOutboundPorts=9999", "includeOutboundPorts=80"))
 	markedTo := func(mark int) attempt {
 		return attempt{"marked", func() { connect(w.to4, 80, option{unix.SOL_SOCKET, unix.SO_MARK, mark}) }}
 	}
@@ -47,8 +48,8 @@ func TestMarksCannotBeGuessed(t *testing.T) {
 func TestAFewWrongMarksDoNotHurtTheProxy(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
-	w := newWire(t, newPair(t))
-	apply(t, w.pod, plan(t, "exemption=mark", "exemptMark=7", "excludeOutboundPorts=9999"))
+	w := newWire(t, rulestest.NewPair(t))
+	apply(t, w.Pod, plan(t, "exemption=mark", "exemptMark=7", "excludeOutboundPorts=9999"))
 	w.watch(t, attempt{"some", func() {
 		for mark := range 20 {
 			datagram(w.to4, 443, option{unix.SOL_SOCKET, unix.SO_MARK, 100 + mark})
