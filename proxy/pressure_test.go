@@ -73,8 +73,15 @@ func TestConnectionsOverTheLimitAreShedAndTheNextAreServed(t *testing.T) {
 			t.Fatalf("with a place free: %s", got)
 		}
 	}
-	if log := r.finish(); len(log) < 6 || log[4]["response_flags"] != "UO" || log[4]["response_code"] != 503.0 {
-		t.Errorf("logged %v", log)
+	shed := 0 // lines of different connections come in any order
+	log := r.finish()
+	for _, line := range log {
+		if line["response_flags"] == "UO" && line["response_code"] == 503.0 {
+			shed++
+		}
+	}
+	if len(log) < 6 || shed == 0 {
+		t.Errorf("%d answers of 503 UO logged: %v", shed, log)
 	}
 }
 
