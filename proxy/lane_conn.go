@@ -21,6 +21,8 @@ type laneConn struct {
 	readable bool // there may be bytes, or an end, to read
 	ended    bool // there is an end to read, after what bytes there are
 	blocked  bool // the application is not taking what we write
+	yielded  bool // the answer goes on when the others on the loop had their turn
+	reads    uint8
 	served   uint16
 }
 
@@ -219,7 +221,10 @@ func (lc *laneConn) release() {
 
 // leave hands the connection to a goroutine. serve is what it does first, and says
 // whether requests may follow; nil is a request from its first byte.
-func (lc *laneConn) leave(serve func(*httpConn) bool) {
+func (lc *laneConn) leave(serve func(*httpConn) bool) { lc.depart(nil, serve) }
+
+// depart is leave with an upstream connection, of which serve has the care.
+func (lc *laneConn) depart(up *laneUpstream, serve func(*httpConn) bool) {
 	ln, c, h := lc.lane, lc.c, lc.h
 	ln.loop.Stop(&lc.timer)
 	ln.loop.Remove(lc.sock.fd)
@@ -230,14 +235,16 @@ func (lc *laneConn) leave(serve func(*httpConn) bool) {
 		h = nil
 	}
 	c.unfit(lc.served)
-	go c.server.adopt(c, fd, h, serve)
+	go c.server.adopt(c, fd, up, h, serve)
 }
 
-// adopt is a goroutine's life with a connection that has left a lane.
-func (s *Server) adopt(c *connection, fd int, h *httpConn, serve func(*httpConn) bool) {
+// adopt is a goroutine's life with a connection that has left a lane, perhaps with
+// an upstream connection.
+func (s *Server) adopt(c *connection, fd int, up *laneUpstream, h *httpConn, serve func(*httpConn) bool) {
 	s.run(c, func() {
 		tcp, err := loop.Attach(fd)
 		if err != nil {
+			up.abandon()
 			s.log.Warn("a connection was lost between an event loop and its goroutine", "error", err)
 			return
 		}
@@ -247,6 +254,7 @@ func (s *Server) adopt(c *connection, fd int, h *httpConn, serve func(*httpConn)
 		s.mu.Unlock()
 		c.deadline.rebind(tcp.SetReadDeadline)
 		if s.life.Err() != nil {
+			up.abandon()
 			c.abort()
 			return
 		}

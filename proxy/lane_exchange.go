@@ -15,6 +15,13 @@ import (
 // Longer ones the kernel moves, for a goroutine.
 const laneAnswer = 256 << 10
 
+// Bounds of what one connection may have of its loop, on which all others wait.
+const (
+	laneHead  = 8 << 10 // the longest request head that is routed there: routes may be regular expressions
+	laneTurns = 64      // reads of an answer before the others have their turn
+	headReads = 16      // reads of an answer's head; a server that sends it in crumbs is left to a goroutine
+)
+
 // errLaneTimeout is a time limit that ended in a lane.
 var errLaneTimeout = os.ErrDeadlineExceeded
 
@@ -37,7 +44,7 @@ func (h *httpConn) plain(here int) bool {
 // forward sends the request, whose head is n bytes long, upstream.
 func (lc *laneConn) forward(n int) {
 	c, h := lc.c, lc.h
-	if !h.plain(c.in.len() - n) {
+	if n > laneHead || !h.plain(c.in.len()-n) {
 		lc.leave(nil)
 		return
 	}
@@ -63,7 +70,7 @@ func (lc *laneConn) forward(n int) {
 	h.encode(d.cluster)
 	h.entry.upstreamHost, h.entry.upstreamLocal = up.key.addr, up.local
 	lc.up, up.user = up, lc
-	lc.phase, h.unsent = sending, h.head
+	lc.phase, lc.reads, h.unsent = sending, 0, h.head
 	lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), streamIdleTimeout, h.deadline()))
 	lc.send()
 }
@@ -114,20 +121,28 @@ func (lc *laneConn) news(r loop.Readiness) {
 // carry is read again by a goroutine.
 func (lc *laneConn) receive() {
 	h, up := lc.h, lc.up
-	if err := up.fill(); err != nil {
-		if err != unix.EAGAIN {
-			lc.leaveWith(err)
+	for {
+		if err := up.fill(); err != nil {
+			if err != unix.EAGAIN {
+				lc.leaveWith(err)
+			}
+			return
 		}
-		return
-	}
-	n, bad := h.resp.Parse(up.in.bytes())
-	switch {
-	case bad != nil:
-		lc.leaveWith(bad)
-	case n > 0:
-		lc.begin(n)
-	case up.more():
-		lc.receive()
+		n, bad := h.resp.Parse(up.in.bytes())
+		lc.reads++
+		switch {
+		case bad != nil:
+			lc.leaveWith(bad)
+			return
+		case n > 0:
+			lc.begin(n)
+			return
+		case lc.reads >= headReads:
+			lc.leaveWith(nil)
+			return
+		case !up.more():
+			return
+		}
 	}
 }
 
@@ -145,10 +160,17 @@ func (lc *laneConn) begin(n int) {
 	lc.answer()
 }
 
-// answer moves the answer on as far as both sides let it.
+// answer moves the answer on as far as both sides and the others on the loop let it.
 func (lc *laneConn) answer() {
 	h, up := lc.h, lc.up
-	for {
+	if lc.yielded {
+		return
+	}
+	for turns := 0; ; turns++ {
+		if turns == laneTurns {
+			lc.yield()
+			return
+		}
 		more := false
 		if len(h.unsent) == 0 {
 			var bad error
@@ -172,10 +194,29 @@ func (lc *laneConn) answer() {
 				lc.fail(unexpected(err))
 				return
 			}
-			lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), streamIdleTimeout, h.deadline()))
+			lc.awaitMore()
 			return
 		}
 	}
+}
+
+// awaitMore begins the time in which more of the answer must come.
+func (lc *laneConn) awaitMore() {
+	lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), streamIdleTimeout, lc.h.deadline()))
+}
+
+// yield goes on with the answer once the others on the loop had their turn.
+func (lc *laneConn) yield() {
+	lc.yielded = true
+	lc.awaitMore()
+	up := lc.up
+	lc.lane.loop.Post(func() {
+		defer lc.contain()
+		lc.yielded = false
+		if lc.up == up && lc.phase == answering && !lc.blocked {
+			lc.answer()
+		}
+	})
 }
 
 func unexpected(err error) error {
@@ -222,8 +263,8 @@ func (lc *laneConn) finish() {
 	case h.rest.keep:
 		lc.drop()
 		lc.next()
-	case c.in.len() > 0:
-		lc.leave(func(h *httpConn) bool { h.end(); return false })
+	case c.in.len() > 0 || lc.readable: // a plain close could destroy the answer
+		lc.leave(func(h *httpConn) bool { h.c.closeGently(); return false })
 	default:
 		lc.end()
 	}
@@ -256,7 +297,7 @@ func (lc *laneConn) leaveWith(err error) {
 	up := lc.up
 	lc.up, up.user = nil, nil
 	lc.lane.loop.Remove(up.sock.fd)
-	lc.leave(func(h *httpConn) bool { return h.resume(up, err) })
+	lc.depart(up, func(h *httpConn) bool { return h.resume(up, err) })
 }
 
 // resume goes on with an exchange that a lane began.
@@ -264,6 +305,7 @@ func (h *httpConn) resume(lu *laneUpstream, err error) bool {
 	up := lu.upstreamConn
 	tcp, lost := loop.Attach(lu.sock.fd)
 	if lost != nil {
+		up.in.release()
 		up.ended()
 		return h.reply(*upstreamClosed())
 	}

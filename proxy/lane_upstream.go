@@ -207,6 +207,17 @@ func (ln *lane) close(up *laneUpstream) {
 	up.upstreamConn.ended()
 }
 
+// abandon closes a connection that has left its loop and that nobody will use; nil
+// is none.
+func (up *laneUpstream) abandon() {
+	if up == nil {
+		return
+	}
+	unix.Close(up.sock.fd)
+	up.in.release()
+	up.upstreamConn.ended()
+}
+
 // expireIdle closes the idle connections of upstreams that have left the
 // configuration, and those that were idle for too long.
 func (ln *lane) expireIdle(now time.Time) {

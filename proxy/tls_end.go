@@ -15,6 +15,12 @@ import (
 // may be half of what was sent.
 var errNoGoodbye = errors.New("the server closed the connection without ending TLS")
 
+// maxPending bounds what is kept in a lane for a server that does not read: more than
+// any request there, less than endless answers to its key updates.
+const maxPending = 256 << 10
+
+var errNotReading = errors.New("the server asks for answers and does not read them")
+
 // underTLS is the connection that TLS runs over: a TCP connection while a goroutine
 // has it, the bare socket in a lane. crypto/tls reads no further than a
 // close_notify, so an end that it meets is one without; it would report io.EOF for
@@ -70,6 +76,9 @@ func (c *underTLS) Write(b []byte) (int, error) {
 		if n, err = loop.Write(c.lane.sock.fd, b); err != nil && err != unix.EAGAIN {
 			return 0, err
 		}
+	}
+	if len(c.pending)+len(b)-n > maxPending {
+		return 0, errNotReading
 	}
 	c.pending = append(c.pending, b[n:]...)
 	return len(b), nil

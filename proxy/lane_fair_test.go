@@ -1,0 +1,156 @@
+package proxy_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"golang.org/x/sys/unix"
+)
+
+// longAnswer is so long, and its chunks so small, that a loop is busy with it for a
+// while; both kernels can hold all of it, so nobody has to be waited for on the way.
+const longAnswer = 32 << 20
+
+func holdsAll(option int) func(string, string, syscall.RawConn) error {
+	return func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		if failed := raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, 4*longAnswer) }); failed != nil {
+			return failed
+		}
+		return err
+	}
+}
+
+// longAnswers answers "ok", and longAnswer bytes to who asks for /long.
+func longAnswers(t *testing.T) string {
+	t.Helper()
+	lc := net.ListenConfig{Control: holdsAll(unix.SO_SNDBUFFORCE)}
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", longAnswer/6)
+	t.Cleanup(func() { l.Close() })
+	go func() { // ends with the listener
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // ends with the connection
+				defer c.Close()
+				for in := bufio.NewReader(c); ; {
+					req, err := http.ReadRequest(in)
+					if err != nil {
+						return
+					}
+					answer := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+					if req.URL.Path == "/long" {
+						answer = long
+					}
+					io.WriteString(c, answer)
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestALongAnswerLeavesItsLoopToOthers(t *testing.T) {
+	t.Parallel()
+	labtest.NeedsOtherUsers(t) // who has them may exceed net.core.wmem_max
+	r := laneRig(t, static("a", "a.test", "HTTP", 80, longAnswers(t)))
+	others := map[net.Conn]*bufio.Reader{} // on every loop
+	for range 8 {
+		c := r.dial()
+		others[c] = bufio.NewReader(c)
+		exchange(t, c, others[c], "GET", get("ok"))
+	}
+	d := net.Dialer{Control: holdsAll(unix.SO_RCVBUFFORCE)}
+	c, err := d.DialContext(t.Context(), "tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	exchange(t, c, bufio.NewReader(c), "GET", get("ok"))
+	io.WriteString(c, get("long"))
+	eventually(t, "the long answer begins", func() bool { return arrived(t, c) > 64<<10 })
+	for other := range others {
+		io.WriteString(other, get("ok"))
+	}
+	for _, in := range others {
+		answerTo(t, in, "GET")
+	}
+	if n := arrived(t, c); n > longAnswer/2 {
+		t.Errorf("the others were answered when %d bytes of %d had arrived", n, longAnswer)
+	}
+}
+
+// arrived is how much waits to be read.
+func arrived(t *testing.T, c net.Conn) (n int) {
+	t.Helper()
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err == nil {
+		raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A head that comes in crumbs, each a TLS record of its own, is read by a goroutine
+// in the end, and is an answer like any other.
+func TestAnAnswersHeadInCrumbsIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "a.test")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				in := bufio.NewReader(c)
+				for {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					answer := "HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 3000) + "\r\nContent-Length: 2\r\n\r\nok"
+					for i := range len(answer) {
+						if _, err := io.WriteString(c, answer[i:i+1]); err != nil {
+							return
+						}
+					}
+				}
+			}()
+		}
+	}()
+	r := laneRig(t, static("a", "a.test", "HTTP", 80, l.Addr().String())+`
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: a}
+spec: {host: a.test, trafficPolicy: {tls: {mode: SIMPLE, caCertificates: `+ca.file+`}}}
+`)
+	c := r.dial()
+	in := bufio.NewReader(c)
+	for i := range 5 {
+		if resp, body := exchange(t, c, in, "GET", get("small")); body != "ok" || len(resp.Header.Get("X-Long")) != 3000 {
+			t.Fatalf("request %d: %q, %d bytes of the field", i, body, len(resp.Header.Get("X-Long")))
+		}
+	}
+}
