@@ -90,16 +90,22 @@ func ruleTables(netnsFD int) ([]string, error) {
 	}
 	var names []string
 	for _, t := range tables {
-		names = append(names, t.Name)
+		names = append(names, strings.TrimSpace(families[t.Family]+" "+t.Name))
 	}
 	return names, nil
+}
+
+// families are nft's names of those that the plugin uses.
+var families = map[nftables.TableFamily]string{
+	nftables.TableFamilyINet: "inet", nftables.TableFamilyNetdev: "netdev",
+	nftables.TableFamilyIPv4: "ip", nftables.TableFamilyIPv6: "ip6",
 }
 
 func describe(tables []string) string {
 	if len(tables) == 0 {
 		return "no rules"
 	}
-	return "rules in nftables table " + strings.Join(tables, ", ")
+	return "rules in nftables: " + strings.Join(tables, ", ")
 }
 
 // create types the YAML and waits until the proxy follows it.

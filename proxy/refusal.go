@@ -123,7 +123,7 @@ func (s *Server) refusalNotice(e *entry) notice {
 	hint := text.hint
 	if e.refusal == Unregistered && (e.host() != "" || !vip.Contains(e.destination.Addr())) {
 		if entry := mesh.Registration(hostOnly(e.host()), e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
-			hint = "to allow it: echo '" + entry + "' | sluice create -f -"
+			hint = "to allow it: echo '" + entry + "' | " + s.cfg.Register
 		}
 	}
 	if hint != "" {

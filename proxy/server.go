@@ -69,6 +69,9 @@ type Config struct {
 	AccessLogFormat AccessLogFormat
 	// Observer is told what happens; nil: nobody is.
 	Observer Observer
+	// Register is the command, for the hints in Log, that registers the ServiceEntry on
+	// its standard input; default "sluice create -f -".
+	Register string
 	// Log receives what an operator should read; nil: slog.Default().
 	Log *slog.Logger
 	// Loops are the event loops that serve usual HTTP/1.1 connections; default those
@@ -151,6 +154,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Register == "" {
+		cfg.Register = "sluice create -f -"
 	}
 	if cfg.Loops == nil {
 		cfg.Loops = &processLoops

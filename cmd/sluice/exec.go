@@ -89,6 +89,7 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		Governed:        governed,
 		Dial:            dialWith(&net.Dialer{}),
 		AccessLogFormat: format,
+		Register:        commandLine(c, "create -f -"),
 		DrainTimeout:    execDrain,
 	}
 	bindErr := o.names.apply(&cfg, dns.Through(nil))

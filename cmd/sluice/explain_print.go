@@ -14,7 +14,11 @@ import (
 // print says it to a person: the answer first, then where it is from.
 func (e *explanation) print(w io.Writer) error {
 	fmt.Fprintln(w, e.subject())
-	fmt.Fprintln(w, e.answer(e.verdict))
+	if !e.agree() && e.config != nil {
+		fmt.Fprintln(w, "in doubt: the kernel does not do what the configuration says")
+	} else {
+		fmt.Fprintln(w, e.answer(e.verdict))
+	}
 	if e.config != nil {
 		line := rules.Precedence()[e.line]
 		fmt.Fprintf(w, "  configuration (%s): line %d %q: %s%s\n", e.source, int(e.line)+1, line.Name, line.Matches, bracketed(e.because()))

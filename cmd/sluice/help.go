@@ -98,6 +98,7 @@ func describeFlag(f *pflag.Flag) (name, text string) {
 	}
 	switch {
 	case f.DefValue == "" || f.DefValue == "false" || f.DefValue == "[]":
+	case strings.Contains(text, "(default "): // its own words say it
 	case f.Value.Type() == "string":
 		text += fmt.Sprintf(" (default %q)", f.DefValue)
 	default:

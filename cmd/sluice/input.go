@@ -54,10 +54,15 @@ func explainDirectory(c *cobra.Command, err error) error {
 
 // again is a command line for a hint, about the directory that this one names.
 func again(c *cobra.Command, words string) string {
+	return "'" + commandLine(c, words) + "'"
+}
+
+// commandLine is a command line about the directory that this one names.
+func commandLine(c *cobra.Command, words string) string {
 	if dir := flagValue(c, "config"); dir != "" {
 		words += " --config " + quoted(dir)
 	}
-	return "'sluice " + words + "'"
+	return "sluice " + words
 }
 
 // quoted is a word that a shell takes as one.

@@ -86,6 +86,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		Workload:        workload,
 		Dial:            dialWith(dialer),
 		AccessLogFormat: format,
+		Register:        commandLine(c, "create -f -"),
 		DrainTimeout:    o.drain,
 	}
 	exchange := counted.CountDNS(dns.Through(dialer))

@@ -121,7 +121,8 @@ func TestExplainSaysWhenTheKernelDoesOtherwise(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	p := sluice(t, "", "explain", "--netns", ns.Path(), "--dst", "1.2.3.4:443")
-	if p.code != 1 || !strings.Contains(p.out, "THEY DISAGREE: by the configuration it is to the proxy, by the kernel direct") {
+	if p.code != 1 || !strings.Contains(p.out, "THEY DISAGREE: by the configuration it is to the proxy, by the kernel direct") ||
+		!strings.Contains(p.out, "\nin doubt: ") || strings.Contains(p.out, "captured: ") {
 		t.Error(p)
 	}
 	explain(t, 0, "--netns", ns.Path(), "--dst", "[2001:db8::1]:443", "--out-if", "eth0") // the other family is whole

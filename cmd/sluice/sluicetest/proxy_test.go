@@ -267,6 +267,7 @@ func TestProxySaysOnceThatAChangeIsInForce(t *testing.T) {
 	if got, err := p.get(t.Context(), "/b"); !strings.HasPrefix(got, "502 ") {
 		t.Errorf("unregistered: %q, %v", got, err)
 	}
+	p.waitFor(t, "| sluice create -f - --config "+p.config+`"`)
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.exit(t)
 	if n := p.said("configuration in force"); n != 2 {
