@@ -36,8 +36,12 @@ type Config struct {
 	// Governed says whether policy applies to a destination; others are relayed
 	// untouched. nil governs every destination.
 	Governed func(netip.AddrPort) bool
-	// Dial opens upstream connections; default a net.Dialer in this process's namespace.
+	// Dial opens upstream connections; default: sockets of this process's namespace,
+	// without keep-alive probes.
 	Dial func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error)
+	// Mark is the packet mark (SO_MARK) of the sockets that the default Dial opens; it
+	// needs CAP_NET_ADMIN. Default 0: none.
+	Mark uint32
 	// OriginalDst says where a redirected connection was going; default SO_ORIGINAL_DST.
 	OriginalDst func(*net.TCPConn) (netip.AddrPort, error)
 	// Resolver looks names up; default the machine's own configuration. Serve runs it;
@@ -113,8 +117,10 @@ type Server struct {
 	pools   *pools
 	relay   *relay.Engine
 	ownConn ownConns
-	notices *notices
-	ipv6    remembered
+
+	dialsRaw bool // upstream sockets for the relay are made without Go's netpoller
+	notices  *notices
+	ipv6     remembered
 
 	connects budget // upstream connections that may be begun
 	memory   budget
@@ -143,8 +149,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Workload.Namespace == "" {
 		cfg.Workload.Namespace = "default"
 	}
-	if cfg.Dial == nil {
-		cfg.Dial = dialPlain
+	dialsRaw := cfg.Dial == nil
+	if dialsRaw {
+		cfg.Dial = dialPlain(cfg.Mark)
 	}
 	if cfg.OriginalDst == nil {
 		cfg.OriginalDst = originalDst
@@ -170,7 +177,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.HasIPv6 == nil {
 		cfg.HasIPv6 = routesIPv6
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}}
+	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw}
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
 	}
@@ -346,8 +353,3 @@ func (s *Server) each(f func(*connection)) {
 
 // longAgo is a deadline that has passed.
 var longAgo = time.Unix(1, 0)
-
-func dialPlain(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
-	var d net.Dialer
-	return d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst)
-}

@@ -170,7 +170,7 @@ func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
 		if err != nil {
 			return nil, err
 		}
-		up, err := u.connect(ctx, poolKey{addr, sniFor(u.cluster, a)}, nil)
+		up, err := u.connectOpaque(ctx, poolKey{addr, sniFor(u.cluster, a)})
 		if err == nil {
 			return up, nil
 		}
@@ -187,7 +187,7 @@ func (c *connection) relayUngoverned() {
 	e := c.entry("tcp")
 	e.cluster = ungoverned
 	u := &upstream{server: c.server, cluster: ungoverned}
-	up, err := u.connect(c.server.life, poolKey{addr: c.dst}, nil)
+	up, err := u.connectOpaque(c.server.life, poolKey{addr: c.dst})
 	if err != nil {
 		e.fail(err)
 		c.server.record(e)

@@ -16,7 +16,13 @@ func (c *connection) tunnel(up *upstreamConn, e *entry) {
 	if e.protocol != "http" {
 		c.server.opened(e)
 	}
-	if up.Conn == net.Conn(up.tcp) && c.handOver(up, e) {
+	if (up.tcp == nil || up.Conn == net.Conn(up.tcp)) && c.handOver(up, e) {
+		return
+	}
+	if err := up.bePolled(); err != nil {
+		e.fail(noDescriptors)
+		c.abort()
+		c.server.record(e)
 		return
 	}
 	defer up.close()
@@ -50,10 +56,12 @@ func (c *connection) handOver(up *upstreamConn, e *entry) bool {
 	if err != nil {
 		return false
 	}
-	server, err := relay.Dup(up.tcp)
-	if err != nil {
-		closeFD(client)
-		return false
+	server := up.fd
+	if up.tcp != nil {
+		if server, err = relay.Dup(up.tcp); err != nil {
+			closeFD(client)
+			return false
+		}
 	}
 	done := func(r relay.Result) { c.carried(up, e, r) }
 	c.handed = true
@@ -61,12 +69,16 @@ func (c *connection) handOver(up *upstreamConn, e *entry) bool {
 	if err != nil {
 		c.handed = false
 		closeFD(client)
-		closeFD(server)
+		if up.tcp != nil {
+			closeFD(server)
+		}
 		return false
 	}
 	c.pair.Store(pair)
 	c.tcp.Close()
-	up.tcp.Close()
+	if up.tcp != nil {
+		up.tcp.Close()
+	}
 	c.in.release()
 	up.in.release()
 	if c.server.life.Err() != nil { // cut meanwhile, before there was a pair to find

@@ -57,6 +57,7 @@ type upstreamConn struct {
 	raw      syscall.RawConn
 	alive    bool
 	probe    func(uintptr)
+	fd       int // the socket, while tcp is nil: Go does not poll it
 }
 
 // take returns an idle connection that is still open, nil when there is none.
@@ -143,11 +144,7 @@ func (c *upstreamConn) ends() ends {
 // connect opens a connection and, where the cluster says so, TLS over it. Both
 // together have the cluster's connect timeout. alpn is offered in TLS.
 func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*upstreamConn, error) {
-	limit := u.cluster.ConnectTimeout
-	if limit == 0 {
-		limit = defaultConnectTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()
 	s := u.server
 	if !s.connects.take(1) {
@@ -155,13 +152,8 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	}
 	defer s.connects.giveBack(1)
 	tcp, err := s.cfg.Dial(ctx, key.addr)
-	if noneLeft(err) {
-		return nil, noDescriptors
-	}
 	if err != nil {
-		err := &connectError{err: err}
-		s.observe(Event{Kind: ConnectFailed, Cluster: u.cluster, Failure: err.kind()})
-		return nil, err
+		return nil, u.notMade(err)
 	}
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
 	c.in.memory = &s.memory
@@ -185,6 +177,23 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 		return nil, err
 	}
 	return c, nil
+}
+
+func (u *upstream) connectTimeout() time.Duration {
+	if u.cluster.ConnectTimeout == 0 {
+		return defaultConnectTimeout
+	}
+	return u.cluster.ConnectTimeout
+}
+
+// notMade tells of a TCP connection that could not be made, and is its error.
+func (u *upstream) notMade(err error) error {
+	if noneLeft(err) {
+		return noDescriptors
+	}
+	failed := &connectError{err: err}
+	u.server.observe(Event{Kind: ConnectFailed, Cluster: u.cluster, Failure: failed.kind()})
+	return failed
 }
 
 // retire closes the idle connections; those in use are closed when they come back.

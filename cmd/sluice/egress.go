@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -117,11 +115,4 @@ func openOutput(flag, name string, stdout io.Writer) (io.Writer, func() error, e
 		return nil, nothing, fmt.Errorf("--%s %q: cannot be written: %w", flag, name, reason(err))
 	}
 	return f, f.Close, nil
-}
-
-// dialWith dials upstreams from a dialer's sockets.
-func dialWith(d *net.Dialer) func(context.Context, netip.AddrPort) (*net.TCPConn, error) {
-	return func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
-		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst)
-	}
 }

@@ -87,7 +87,6 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	cfg := proxy.Config{
 		Workload:        mesh.Workload{Namespace: namespace(c)},
 		Governed:        governed,
-		Dial:            dialWith(&net.Dialer{}),
 		AccessLogFormat: format,
 		Register:        commandLine(c, "create -f -"),
 		DrainTimeout:    execDrain,

@@ -71,7 +71,7 @@ at once. SIGUSR1 opens the access log anew; one that was moved away is also noti
 
 func runProxy(c *cobra.Command, o proxyOptions) error {
 	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-	dialer, flagErr := o.dialer()
+	mark, flagErr := o.packetMark()
 	port, portErr := parseListen(o.listen)
 	policy, policyErr := outboundPolicy(c)
 	workload, workloadErr := o.workload.workload(c)
@@ -84,12 +84,12 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	counted := metrics.New(buildVersion())
 	cfg := proxy.Config{
 		Workload:        workload,
-		Dial:            dialWith(dialer),
+		Mark:            mark,
 		AccessLogFormat: format,
 		Register:        commandLine(c, "create -f -"),
 		DrainTimeout:    o.drain,
 	}
-	exchange := counted.CountDNS(dns.Through(dialer))
+	exchange := counted.CountDNS(dns.Through(markedDialer(int(mark))))
 	bindErr := o.names.apply(&cfg, exchange)
 	pressureErr := errors.Join(o.pressure.apply(&cfg)...)
 	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, bindErr, namesErr, pressureErr); err != nil {
@@ -140,23 +140,31 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error { return together(ctx, tasks...) })
 }
 
-// dialer makes the sockets that leave the proxy, marked if asked for.
-func (o proxyOptions) dialer() (*net.Dialer, error) {
+// packetMark is the mark of what leaves the proxy, 0 if none was asked for.
+func (o proxyOptions) packetMark() (uint32, error) {
 	if o.mark == "" {
-		return &net.Dialer{}, nil
+		return 0, nil
 	}
 	mark, err := strconv.ParseUint(o.mark, 0, 32)
 	if err != nil || mark == 0 {
-		return nil, fmt.Errorf("--mark %q: not a packet mark; use 1 to 4294967295, or hexadecimal such as 0x539", o.mark)
+		return 0, fmt.Errorf("--mark %q: not a packet mark; use 1 to 4294967295, or hexadecimal such as 0x539", o.mark)
 	}
 	if err := tryMark(int(mark)); err != nil {
-		return nil, fmt.Errorf("--mark %q: %w; give the proxy CAP_NET_ADMIN, or exempt it by uid instead", o.mark, err)
+		return 0, fmt.Errorf("--mark %q: %w; give the proxy CAP_NET_ADMIN, or exempt it by uid instead", o.mark, err)
+	}
+	return uint32(mark), nil
+}
+
+// markedDialer makes the sockets that DNS is asked through.
+func markedDialer(mark int) *net.Dialer {
+	if mark == 0 {
+		return &net.Dialer{}
 	}
 	return &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		var set error
-		err := raw.Control(func(fd uintptr) { set = setMark(int(fd), int(mark)) })
+		err := raw.Control(func(fd uintptr) { set = setMark(int(fd), mark) })
 		return errors.Join(err, set)
-	}}, nil
+	}}
 }
 
 func tryMark(mark int) error {
@@ -190,7 +198,7 @@ func parsePort(text string) (int, error) {
 func listenBoth(port int, log *slog.Logger) ([]*net.TCPListener, error) {
 	var listeners []*net.TCPListener
 	for _, network := range []string{"tcp4", "tcp6"} {
-		l, err := net.ListenTCP(network, &net.TCPAddr{Port: port})
+		l, err := listenPlain(network, port)
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			log.Warn("this machine lacks an address family; listening on the other", "missing", network)
 			continue
@@ -209,6 +217,18 @@ func listenBoth(port int, log *slog.Logger) ([]*net.TCPListener, error) {
 		return nil, fmt.Errorf("listen on port %d: this machine has neither IPv4 nor IPv6", port)
 	}
 	return listeners, nil
+}
+
+// listenPlain listens for TCP and nothing above it: Multipath TCP, Go's default, is
+// not what a redirect brings, and keep-alive probes cost four calls a connection.
+func listenPlain(network string, port int) (*net.TCPListener, error) {
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(context.Background(), network, net.JoinHostPort("", strconv.Itoa(port)))
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
 }
 
 // endings are the signals that end a command: SIGTERM, and those of others that

@@ -1,0 +1,144 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialPlain is Config.Dial for sockets of this process, marked unless mark is 0.
+// Keep-alive probes are off, as Envoy's are: the idle timeouts end what is dead.
+func dialPlain(mark uint32) func(context.Context, netip.AddrPort) (*net.TCPConn, error) {
+	d := net.Dialer{KeepAlive: -1}
+	if mark != 0 {
+		d.Control = func(_, _ string, raw syscall.RawConn) error {
+			var set error
+			err := raw.Control(func(fd uintptr) { set = setMark(int(fd), mark) })
+			return errors.Join(err, set)
+		}
+	}
+	return func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
+		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst) // the zero address binds
+	}
+}
+
+func setMark(fd int, mark uint32) error {
+	return os.NewSyscallError("setsockopt SO_MARK", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)))
+}
+
+// dialRaw is dialPlain for a socket that goes to the relay engine: Go's netpoller
+// never sees it, unless the connection takes its time. It also returns the socket's
+// own address.
+func dialRaw(ctx context.Context, dst netip.AddrPort, mark uint32) (int, netip.AddrPort, error) {
+	fd, local, err := beginDial(dst, mark)
+	if err == nil {
+		err = finishDial(ctx, fd, sockaddr(dst))
+	}
+	if err == nil && local == dst { // two ends that chose the same port met (RFC 9293 §3.5)
+		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
+	}
+	if err != nil {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		return -1, netip.AddrPort{}, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(dst), Err: err}
+	}
+	return fd, local, nil
+}
+
+// beginDial makes a socket that is connecting. On error the socket, unless -1, is
+// the caller's to close.
+func beginDial(dst netip.AddrPort, mark uint32) (int, netip.AddrPort, error) {
+	family := unix.AF_INET
+	if !dst.Addr().Is4() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, netip.AddrPort{}, os.NewSyscallError("socket", err)
+	}
+	if mark != 0 {
+		if err := setMark(fd, mark); err != nil {
+			return fd, netip.AddrPort{}, err
+		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return fd, netip.AddrPort{}, os.NewSyscallError("setsockopt", err)
+	}
+	if err := unix.Connect(fd, sockaddr(dst)); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
+		return fd, netip.AddrPort{}, os.NewSyscallError("connect", err)
+	}
+	local, err := unix.Getsockname(fd)
+	return fd, addrPortOf(local), os.NewSyscallError("getsockname", err)
+}
+
+// finishDial waits until a connection stands or has failed. To an endpoint nearby it
+// stands already.
+func finishDial(ctx context.Context, fd int, to unix.Sockaddr) error {
+	done, err := connected(fd, to)
+	if done {
+		return err
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	f := os.NewFile(uintptr(own), "tcp") // for the netpoller; fd stays as it is
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { f.SetWriteDeadline(longAgo) })()
+	var failure error
+	if err := raw.Write(func(uintptr) bool {
+		done, failure = connected(fd, to)
+		return done
+	}); err != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx.Err()
+		}
+		return err // the time is over
+	}
+	return failure
+}
+
+// connected asks the kernel by a second connect, which waits for nothing either.
+func connected(fd int, to unix.Sockaddr) (done bool, err error) {
+	switch err := unix.Connect(fd, to); err {
+	case nil, unix.EISCONN:
+		return true, nil
+	case unix.EALREADY, unix.EINPROGRESS, unix.EINTR:
+		return false, nil
+	default:
+		return true, os.NewSyscallError("connect", err)
+	}
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// addrPortOf is addrPort for the kernel's form.
+func addrPortOf(s unix.Sockaddr) netip.AddrPort {
+	switch a := s.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// unmapped is an address whose IPv4 is never in its IPv6 form.
+func unmapped(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}

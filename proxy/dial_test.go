@@ -1,0 +1,118 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestARawDialSaysHowItFailed(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	late, cancelLate := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancelLate()
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	full := fullListener(t)
+	for _, tc := range []struct {
+		name string
+		ctx  context.Context
+		dst  netip.AddrPort
+		want error
+		kind ConnectFailure
+	}{
+		{"a closed port", t.Context(), addrPort(closed.Addr()), unix.ECONNREFUSED, ConnectRefused},
+		{"a black hole", late, full, os.ErrDeadlineExceeded, ConnectTimeout},
+		{"a black hole and a caller who leaves", canceled, full, context.Canceled, ConnectCanceled},
+	} {
+		fd, _, err := dialRaw(tc.ctx, tc.dst, 0)
+		if fd != -1 || !errors.Is(err, tc.want) {
+			t.Errorf("%s: descriptor %d, error %v; want %v", tc.name, fd, err, tc.want)
+		}
+		if got := (&connectError{err: err}).kind(); got != tc.kind {
+			t.Errorf("%s: counted as %v, want %v", tc.name, got, tc.kind)
+		}
+	}
+}
+
+// A connection that does not stand at once is waited for, and its socket is none
+// that Go polls afterwards.
+func TestARawDialWaitsForASlowServer(t *testing.T) {
+	t.Parallel()
+	dst, room := fullListenerWithRoom(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	type result struct {
+		fd    int
+		local netip.AddrPort
+		err   error
+	}
+	dialled := make(chan result, 1)
+	go func() {
+		fd, local, err := dialRaw(ctx, dst, 0)
+		dialled <- result{fd, local, err}
+	}()
+	room() // the kernel tries again a second after the first attempt
+	r := <-dialled
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	defer unix.Close(r.fd)
+	peer, err := unix.Getpeername(r.fd)
+	if err != nil || addrPortOf(peer) != dst || r.local.Port() == 0 {
+		t.Errorf("the socket leads from %v to %v (%v), want %v", r.local, peer, err, dst)
+	}
+}
+
+// fullListener is an address that answers no SYN: its queue is full.
+func fullListener(t *testing.T) netip.AddrPort {
+	dst, _ := fullListenerWithRoom(t)
+	return dst
+}
+
+func fullListenerWithRoom(t *testing.T) (dst netip.AddrPort, room func()) {
+	t.Helper()
+	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(l) })
+	if err := errors.Join(unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(l, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dst = addrPortOf(name)
+	var held []net.Conn
+	t.Cleanup(func() {
+		for _, c := range held {
+			c.Close()
+		}
+	})
+	for len(held) < 16 {
+		c, err := net.DialTimeout("tcp4", dst.String(), 300*time.Millisecond)
+		if err != nil {
+			break
+		}
+		held = append(held, c)
+	}
+	return dst, func() {
+		for range held {
+			if fd, _, err := unix.Accept(l); err == nil {
+				unix.Close(fd)
+			}
+		}
+	}
+}

@@ -1,0 +1,50 @@
+package proxy
+
+import (
+	"context"
+
+	"github.com/sluice-cni/sluice/proxy/loop"
+)
+
+// connectOpaque opens a connection for bytes that nobody looks at. Without TLS it is
+// bound for the relay engine and so stays out of Go's netpoller.
+func (u *upstream) connectOpaque(ctx context.Context, key poolKey) (*upstreamConn, error) {
+	s := u.server
+	if !s.dialsRaw || u.cluster.TLS != nil || key.addr.Addr().Zone() != "" {
+		return u.connect(ctx, key, nil)
+	}
+	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
+	defer cancel()
+	if !s.connects.take(1) {
+		return nil, tooManyConnects
+	}
+	defer s.connects.giveBack(1)
+	fd, local, err := dialRaw(ctx, unmapped(key.addr), s.cfg.Mark)
+	if err != nil {
+		return nil, u.notMade(err)
+	}
+	c := &upstreamConn{fd: fd, up: u, key: key, local: local}
+	c.in.memory = &s.memory
+	s.ownConn.add(c.ends())
+	u.open.Add(1)
+	return c, nil
+}
+
+// bePolled makes a connection of connectOpaque one like the others, where the relay
+// engine could not take it. On error it is closed.
+func (c *upstreamConn) bePolled() error {
+	if c.tcp != nil {
+		return nil
+	}
+	tcp, err := loop.Attach(c.fd)
+	if err != nil {
+		c.ended()
+		return err
+	}
+	if err := c.attach(tcp); err != nil {
+		tcp.Close()
+		c.ended()
+		return err
+	}
+	return nil
+}
