@@ -144,6 +144,8 @@ spec: {hosts: [nowhere.test], ports: [{number: 80, name: http, protocol: HTTP}],
 `)
 	for range 3 {
 		c.get("http://ok.test/")
+		// the application has its answer before the connection is back for the next
+		c.eventually(1, "sluice_upstream_connections", "upstream_cluster=outbound|80||ok.test", "state=idle")
 	}
 	c.get("http://slow.test/")
 	c.get("http://closed.test/")
