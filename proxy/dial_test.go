@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -71,6 +72,46 @@ func TestARawDialWaitsForASlowServer(t *testing.T) {
 	peer, err := unix.Getpeername(r.fd)
 	if err != nil || addrPortOf(peer) != dst || r.local.Port() == 0 {
 		t.Errorf("the socket leads from %v to %v (%v), want %v", r.local, peer, err, dst)
+	}
+}
+
+// A loop is sometimes found only once there is a connection upstream.
+func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
+	t.Parallel()
+	own, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	server, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	s, err := New(Config{Listeners: []*net.TCPListener{own}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &upstream{server: s, cluster: ungoverned}
+	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if up.tcp != nil || !s.ownConn.has(up.ends()) {
+		t.Error("the connection is not a raw one, or the proxy does not know it for its own")
+	}
+	peer, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	up.close()
+	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := peer.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("the server reads %d bytes, %v; want the end", n, err)
+	}
+	if u.open.Load() != 0 || s.ownConn.has(up.ends()) {
+		t.Error("a closed connection is still on the books")
 	}
 }
 

@@ -121,10 +121,15 @@ func (c *upstreamConn) peek(fd uintptr) {
 
 // close ends the connection; TLS says goodbye first, without waiting.
 func (c *upstreamConn) close() {
-	if c.Conn != net.Conn(c.tcp) {
+	switch {
+	case c.tcp == nil:
+		closeFD(c.fd)
+	case c.Conn != net.Conn(c.tcp):
 		c.SetWriteDeadline(time.Now().Add(time.Second))
+		c.Close()
+	default:
+		c.Close()
 	}
-	c.Close()
 	c.in.release()
 	c.ended()
 }
