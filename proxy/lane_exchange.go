@@ -80,6 +80,10 @@ func (lc *laneConn) send() {
 	h := lc.h
 	n, err := lc.up.write(h.unsent)
 	if err != nil && err != unix.EAGAIN {
+		if len(h.unsent) < len(h.head) && !h.idempotent() { // the server may have acted on what it got
+			lc.leaveWith(err)
+			return
+		}
 		lc.sendElsewhere()
 		return
 	}

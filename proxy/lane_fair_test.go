@@ -37,30 +37,19 @@ func longAnswers(t *testing.T) string {
 		t.Fatal(err)
 	}
 	long := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", longAnswer/6)
-	t.Cleanup(func() { l.Close() })
-	go func() { // ends with the listener
-		for {
-			c, err := l.Accept()
+	return serveOn(t, l, func(c net.Conn) {
+		for in := bufio.NewReader(c); ; {
+			req, err := http.ReadRequest(in)
 			if err != nil {
 				return
 			}
-			go func() { // ends with the connection
-				defer c.Close()
-				for in := bufio.NewReader(c); ; {
-					req, err := http.ReadRequest(in)
-					if err != nil {
-						return
-					}
-					answer := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-					if req.URL.Path == "/long" {
-						answer = long
-					}
-					io.WriteString(c, answer)
-				}
-			}()
+			answer := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+			if req.URL.Path == "/long" {
+				answer = long
+			}
+			io.WriteString(c, answer)
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 func TestALongAnswerLeavesItsLoopToOthers(t *testing.T) {
@@ -115,31 +104,20 @@ func TestAnAnswersHeadInCrumbsIsReadToItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+	addr := serveOn(t, l, func(c net.Conn) {
+		for in := bufio.NewReader(c); ; {
+			if _, err := http.ReadRequest(in); err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				in := bufio.NewReader(c)
-				for {
-					if _, err := http.ReadRequest(in); err != nil {
-						return
-					}
-					answer := "HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 3000) + "\r\nContent-Length: 2\r\n\r\nok"
-					for i := range len(answer) {
-						if _, err := io.WriteString(c, answer[i:i+1]); err != nil {
-							return
-						}
-					}
+			answer := "HTTP/1.1 200 OK\r\nX-Long: " + strings.Repeat("x", 3000) + "\r\nContent-Length: 2\r\n\r\nok"
+			for i := range len(answer) {
+				if _, err := io.WriteString(c, answer[i:i+1]); err != nil {
+					return
 				}
-			}()
+			}
 		}
-	}()
-	r := laneRig(t, static("a", "a.test", "HTTP", 80, l.Addr().String())+`
+	})
+	r := laneRig(t, static("a", "a.test", "HTTP", 80, addr)+`
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule

@@ -153,6 +153,12 @@ func tcpServer(t testing.TB, handle func(*net.TCPConn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, l, func(c net.Conn) { handle(c.(*net.TCPConn)) })
+}
+
+// serveOn handles each connection of a listener, which ends with the test, and
+// returns its address.
+func serveOn(t testing.TB, l net.Listener, handle func(net.Conn)) string {
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -160,7 +166,7 @@ func tcpServer(t testing.TB, handle func(*net.TCPConn)) string {
 			if err != nil {
 				return
 			}
-			go func() { defer c.Close(); handle(c.(*net.TCPConn)) }()
+			go func() { defer c.Close(); handle(c) }()
 		}
 	}()
 	return l.Addr().String()
