@@ -61,6 +61,13 @@ func goodPort(b []byte) bool {
 	return port <= 65535
 }
 
+// namesPort reports whether a good authority ends in a port that is not 0, as
+// CONNECT's must (RFC 9110 §9.3.6).
+func namesPort(b []byte) bool {
+	colon := bytes.LastIndexByte(b, ':')
+	return colon > 0 && b[len(b)-1] != ']' && len(bytes.TrimLeft(b[colon+1:], "0")) > 0
+}
+
 func allIn(b []byte, chars *[256]bool) bool {
 	for _, c := range b {
 		if !chars[c] {

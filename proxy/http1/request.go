@@ -100,17 +100,16 @@ func (r *Request) startLine(line []byte) *Error {
 	return nil
 }
 
+// parseVersion takes 1.0 and 1.1, the versions there are. RFC 9110 §2.5 reads a later
+// minor version as 1.1, but not every parser gives it 1.1's framing.
 func parseVersion(v []byte) (int, *Error) {
 	if len(v) != 8 || string(v[:5]) != "HTTP/" || v[6] != '.' || !digit(v[5]) || !digit(v[7]) {
 		return 0, errStartLine
 	}
-	if v[5] != '1' {
+	if v[5] != '1' || v[7] > '1' {
 		return 0, errVersion
 	}
-	if v[7] == '0' {
-		return 0, nil
-	}
-	return 1, nil
+	return int(v[7] - '0'), nil
 }
 
 func digit(c byte) bool { return '0' <= c && c <= '9' }
@@ -130,7 +129,7 @@ func (r *Request) resolve() *Error {
 	switch {
 	case string(r.Method) == "CONNECT":
 		r.Form, r.Authority, r.Path = AuthorityForm, r.Target, nil
-		if !goodAuthority(r.Target) {
+		if !goodAuthority(r.Target) || !namesPort(r.Target) {
 			return errTarget
 		}
 	case r.Target[0] == '/':

@@ -30,7 +30,7 @@ func TestARequestLineIsReadInEveryForm(t *testing.T) {
 		{"GET http://[2001:db8::1]:80/ HTTP/1.1", Absolute, "/", "[2001:db8::1]:80"},
 		{"CONNECT u.test:443 HTTP/1.1", AuthorityForm, "", "u.test:443"},
 		{"OPTIONS * HTTP/1.1", Asterisk, "*", "h.test"},
-		{"GET / HTTP/1.7", Origin, "/", "h.test"}, // a later minor version reads as 1.1
+		{"CONNECT [2001:db8::1]:0443 HTTP/1.1", AuthorityForm, "", "[2001:db8::1]:0443"},
 	} {
 		r, n, err := parseRequest(c.line + "\r\nHost: h.test\r\n\r\n")
 		if err != nil || n == 0 || r.Form != c.form || string(r.Path) != c.path || string(r.Authority) != c.authority {
@@ -61,6 +61,7 @@ func TestWhatTwoParsersCouldReadDifferentlyIsRefused(t *testing.T) {
 		"version with two digits":       {line("GET / HTTP/1.10"), errStartLine},
 		"version 2":                     {line("GET / HTTP/2.0"), errVersion},
 		"version 0.9":                   {line("GET / HTTP/0.9"), errVersion},
+		"version 1.2":                   {line("GET / HTTP/1.2"), errVersion},
 		"fragment":                      {line("GET /a#b HTTP/1.1"), errTarget},
 		"control in the target":         {line("GET /\x01 HTTP/1.1"), errTarget},
 		"delete in the target":          {line("GET /\x7f HTTP/1.1"), errTarget},
@@ -72,6 +73,11 @@ func TestWhatTwoParsersCouldReadDifferentlyIsRefused(t *testing.T) {
 		"absolute with query, no path":  {line("GET http://h.test?q HTTP/1.1"), errTarget},
 		"absolute, two ports":           {line("GET http://h.test:1:2/ HTTP/1.1"), errHost},
 		"CONNECT with a path":           {line("CONNECT /x HTTP/1.1"), errTarget},
+		"CONNECT with an asterisk":      {line("CONNECT * HTTP/1.1"), errTarget},
+		"CONNECT without a port":        {line("CONNECT u.test HTTP/1.1"), errTarget},
+		"CONNECT to an empty port":      {line("CONNECT u.test: HTTP/1.1"), errTarget},
+		"CONNECT to port 0":             {line("CONNECT u.test:00 HTTP/1.1"), errTarget},
+		"CONNECT to an address alone":   {line("CONNECT [2001:db8::1] HTTP/1.1"), errTarget},
 		"bare LF after the line":        {"GET / HTTP/1.1\nHost: h.test\r\n\r\n", errLineEnd},
 		"bare LF after a field":         {"GET / HTTP/1.1\r\nHost: h.test\nA: b\r\n\r\n", errLineEnd},
 		"bare LFs at the end":           {"GET / HTTP/1.1\r\nHost: h.test\n\n", errLineEnd},

@@ -37,6 +37,7 @@ var differences = []difference{
 	{name: "Content-Length beside chunked", target: "FuzzRequest", text: "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", theirs: true},
 	{name: "HTTP/2.0 in a request line", target: "FuzzRequest", text: "GET / HTTP/2.0\r\nHost: a\r\n\r\n", theirs: true},
 	{name: "Transfer-Encoding: identity", target: "FuzzRequest", text: "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", theirs: true},
+	{name: "response of a minor version above 1", target: "FuzzResponse", text: "HTTP/1.2 200 OK\r\n\r\n", theirs: true},
 	{name: "response with both framings", target: "FuzzResponse", text: "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", theirs: true},
 	{name: "response chunked in HTTP/1.0", target: "FuzzResponse", text: "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", theirs: true},
 	{name: "status below 100", target: "FuzzResponse", text: "HTTP/1.1 099 Odd\r\n\r\n", theirs: true},
