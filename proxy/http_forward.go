@@ -165,8 +165,8 @@ func (h *httpConn) exchange(up *upstreamConn, timeout time.Duration) (keep, agai
 	}
 	h.c.upstream.Store(up.tcp)
 	defer h.c.upstream.Store(nil)
-	_, err := up.Conn.Write(h.head)
-	unsent := err != nil
+	n, err := up.Conn.Write(h.head)
+	unsent := err != nil && n == 0 // the server may have acted on a part
 	if err == nil {
 		h.body.start(up, timeout)
 		err = h.readResponse(up)

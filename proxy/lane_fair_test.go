@@ -83,11 +83,17 @@ func TestALongAnswerLeavesItsLoopToOthers(t *testing.T) {
 }
 
 // arrived is how much waits to be read.
-func arrived(t *testing.T, c net.Conn) (n int) {
+func arrived(t *testing.T, c net.Conn) int {
+	t.Helper()
+	return queued(t, c, unix.TIOCINQ)
+}
+
+// queued asks the kernel for the length of one of a socket's queues.
+func queued(t *testing.T, c net.Conn, queue uint) (n int) {
 	t.Helper()
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err == nil {
-		raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+		raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), queue) })
 	}
 	if err != nil {
 		t.Fatal(err)
