@@ -12,12 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	mdns "github.com/miekg/dns"
-	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
@@ -32,7 +30,7 @@ import (
 )
 
 // The proxy's mark: what exempts its own connections from the redirect.
-const proxyMark = 0x51
+const proxyMark proxy.Mark = 0x51
 
 // pod is a namespace with rules and a proxy in it, cabled to an internet.
 type pod struct {
@@ -113,7 +111,7 @@ func (p *pod) program(settings map[string]string) {
 		}
 	}
 	set("exemption", "mark")
-	set("exemptMark", strconv.Itoa(proxyMark))
+	set("exemptMark", strconv.Itoa(int(proxyMark)))
 	for field, value := range settings {
 		set(field, value)
 	}
@@ -181,22 +179,10 @@ func (p *pod) startProxy(policy mesh.OutboundPolicy, change ...podOption) {
 // the exempt mark.
 func (p *pod) dialMarked(ctx context.Context, dst netip.AddrPort) (c *net.TCPConn, err error) {
 	err = p.ns.Do(func() error {
-		d := net.Dialer{Control: mark}
-		c, err = d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst)
+		c, err = proxyMark.Dialer().DialTCP(ctx, "tcp", netip.AddrPort{}, dst)
 		return err
 	})
 	return c, err
-}
-
-func mark(_, _ string, raw syscall.RawConn) error {
-	var sockErr error
-	err := raw.Control(func(fd uintptr) {
-		sockErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, proxyMark)
-	})
-	if err != nil {
-		return err
-	}
-	return sockErr
 }
 
 // exchange asks DNS from inside the pod.
@@ -207,7 +193,7 @@ func (p *pod) exchange(ctx context.Context, q *mdns.Msg, server string) (m *mdns
 		return nil, net.ErrClosed
 	}
 	err = p.ns.Do(func() error {
-		m, err = dns.Through(&net.Dialer{Control: mark})(ctx, q, server)
+		m, err = dns.Through(proxyMark.Dialer())(ctx, q, server)
 		return err
 	})
 	return m, err

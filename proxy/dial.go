@@ -6,35 +6,24 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// dialPlain is Config.Dial for sockets of this process, marked unless mark is 0.
+// dialPlain is Config.Dial for sockets of this process, with a mark.
 // Keep-alive probes are off, as Envoy's are: the idle timeouts end what is dead.
-func dialPlain(mark uint32) func(context.Context, netip.AddrPort) (*net.TCPConn, error) {
-	d := net.Dialer{KeepAlive: -1}
-	if mark != 0 {
-		d.Control = func(_, _ string, raw syscall.RawConn) error {
-			var set error
-			err := raw.Control(func(fd uintptr) { set = setMark(int(fd), mark) })
-			return errors.Join(err, set)
-		}
-	}
+func dialPlain(mark Mark) func(context.Context, netip.AddrPort) (*net.TCPConn, error) {
+	d := mark.Dialer()
+	d.KeepAlive = -1
 	return func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
 		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst) // the zero address binds
 	}
 }
 
-func setMark(fd int, mark uint32) error {
-	return os.NewSyscallError("setsockopt SO_MARK", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)))
-}
-
 // dialRaw is dialPlain for a socket that goes to the relay engine: Go's netpoller
 // never sees it, unless the connection takes its time. It also returns the socket's
 // own address.
-func dialRaw(ctx context.Context, dst netip.AddrPort, mark uint32) (int, netip.AddrPort, error) {
+func dialRaw(ctx context.Context, dst netip.AddrPort, mark Mark) (int, netip.AddrPort, error) {
 	fd, local, err := beginDial(dst, mark)
 	if err == nil {
 		err = finishDial(ctx, fd, sockaddr(dst))
@@ -53,7 +42,7 @@ func dialRaw(ctx context.Context, dst netip.AddrPort, mark uint32) (int, netip.A
 
 // beginDial makes a socket that is connecting. On error the socket, unless -1, is
 // the caller's to close.
-func beginDial(dst netip.AddrPort, mark uint32) (int, netip.AddrPort, error) {
+func beginDial(dst netip.AddrPort, mark Mark) (int, netip.AddrPort, error) {
 	family := unix.AF_INET
 	if !dst.Addr().Is4() {
 		family = unix.AF_INET6
@@ -62,10 +51,8 @@ func beginDial(dst netip.AddrPort, mark uint32) (int, netip.AddrPort, error) {
 	if err != nil {
 		return -1, netip.AddrPort{}, os.NewSyscallError("socket", err)
 	}
-	if mark != 0 {
-		if err := setMark(fd, mark); err != nil {
-			return fd, netip.AddrPort{}, err
-		}
+	if err := mark.set(fd); err != nil {
+		return fd, netip.AddrPort{}, err
 	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fd, netip.AddrPort{}, os.NewSyscallError("setsockopt", err)

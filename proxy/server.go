@@ -39,9 +39,8 @@ type Config struct {
 	// Dial opens upstream connections; default: sockets of this process's namespace,
 	// without keep-alive probes.
 	Dial func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error)
-	// Mark is the packet mark (SO_MARK) of the sockets that the default Dial opens; it
-	// needs CAP_NET_ADMIN. Default 0: none.
-	Mark uint32
+	// Mark is the packet mark of the sockets that the default Dial opens; default none.
+	Mark Mark
 	// OriginalDst says where a redirected connection was going; default SO_ORIGINAL_DST.
 	OriginalDst func(*net.TCPConn) (netip.AddrPort, error)
 	// Resolver looks names up; default the machine's own configuration. Serve runs it;

@@ -89,7 +89,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		Register:        commandLine(c, "create -f -"),
 		DrainTimeout:    o.drain,
 	}
-	exchange := counted.CountDNS(dns.Through(markedDialer(int(mark))))
+	exchange := counted.CountDNS(dns.Through(mark.Dialer()))
 	bindErr := o.names.apply(&cfg, exchange)
 	pressureErr := errors.Join(o.pressure.apply(&cfg)...)
 	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, bindErr, namesErr, pressureErr); err != nil {
@@ -141,43 +141,19 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 }
 
 // packetMark is the mark of what leaves the proxy, 0 if none was asked for.
-func (o proxyOptions) packetMark() (uint32, error) {
+func (o proxyOptions) packetMark() (proxy.Mark, error) {
 	if o.mark == "" {
 		return 0, nil
 	}
-	mark, err := strconv.ParseUint(o.mark, 0, 32)
+	n, err := strconv.ParseUint(o.mark, 0, 32)
+	mark := proxy.Mark(n)
 	if err != nil || mark == 0 {
 		return 0, fmt.Errorf("--mark %q: not a packet mark; use 1 to 4294967295, or hexadecimal such as 0x539", o.mark)
 	}
-	if err := tryMark(int(mark)); err != nil {
+	if err := mark.Try(); err != nil {
 		return 0, fmt.Errorf("--mark %q: %w; give the proxy CAP_NET_ADMIN, or exempt it by uid instead", o.mark, err)
 	}
-	return uint32(mark), nil
-}
-
-// markedDialer makes the sockets that DNS is asked through.
-func markedDialer(mark int) *net.Dialer {
-	if mark == 0 {
-		return &net.Dialer{}
-	}
-	return &net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
-		var set error
-		err := raw.Control(func(fd uintptr) { set = setMark(int(fd), mark) })
-		return errors.Join(err, set)
-	}}
-}
-
-func tryMark(mark int) error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return setMark(fd, mark)
-}
-
-func setMark(fd, mark int) error {
-	return os.NewSyscallError("set the mark", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, mark))
+	return mark, nil
 }
 
 func parseListen(text string) (int, error) {

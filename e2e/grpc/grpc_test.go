@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -45,8 +43,8 @@ func (raw) Name() string                       { return "raw" }
 type pod struct{ ns, outside *lab.Namespace }
 
 const (
-	service   = "10.50.0.1" // where servers are
-	proxyMark = 0x51
+	service              = "10.50.0.1" // where servers are
+	proxyMark proxy.Mark = 0x51
 )
 
 func newPod(t *testing.T) pod {
@@ -59,7 +57,7 @@ func newPod(t *testing.T) pod {
 		return lab.AddRoute("eth0", netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr(service))
 	}))
 	c := rules.Default()
-	c.Exemption, c.ExemptMark = rules.ExemptByMark, proxyMark
+	c.Exemption, c.ExemptMark = rules.ExemptByMark, uint32(proxyMark)
 	plan, err := rules.NewPlan(c)
 	must(t, err)
 	must(t, nft.Apply(p.ns.FD(), plan))
@@ -67,21 +65,12 @@ func newPod(t *testing.T) pod {
 }
 
 // dialMarked makes the proxy's connections, which the rules exempt.
-func (p pod) dialMarked(ctx context.Context, to netip.AddrPort) (*net.TCPConn, error) {
-	var c net.Conn
-	err := p.ns.Do(func() (err error) {
-		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
-			var set error
-			err := raw.Control(func(fd uintptr) { set = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, proxyMark) })
-			return errors.Join(err, set)
-		}}
-		c, err = d.DialContext(ctx, "tcp", to.String())
+func (p pod) dialMarked(ctx context.Context, to netip.AddrPort) (c *net.TCPConn, err error) {
+	err = p.ns.Do(func() error {
+		c, err = proxyMark.Dialer().DialTCP(ctx, "tcp", netip.AddrPort{}, to)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.TCPConn), nil
+	return c, err
 }
 
 func must(t *testing.T, err error) {

@@ -1,0 +1,58 @@
+package proxy
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// However the proxy makes a socket, it carries the mark: one without would be sent
+// back to the proxy.
+func TestEverySocketOfAMarkCarriesIt(t *testing.T) {
+	t.Parallel()
+	const mark Mark = 0x539
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	to := addrPort(l.Addr())
+	for _, want := range []Mark{0, mark} {
+		if err := want.Try(); err != nil {
+			t.Fatal(err)
+		}
+		tcp, err := dialPlain(want)(t.Context(), to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tcp.Close()
+		udp, err := want.Dialer().DialUDP(t.Context(), "udp", netip.AddrPort{}, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer udp.Close()
+		fd, _, err := dialRaw(t.Context(), to, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		for how, c := range map[string]syscall.Conn{"plain": tcp, "for DNS": udp} {
+			raw, err := c.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) { checkMark(t, how, int(fd), want) })
+		}
+		checkMark(t, "raw", fd, want)
+	}
+}
+
+func checkMark(t *testing.T, how string, fd int, want Mark) {
+	t.Helper()
+	if got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK); err != nil || Mark(got) != want {
+		t.Errorf("%s: marked 0x%x (%v), want 0x%x", how, got, err, want)
+	}
+}
