@@ -4,7 +4,6 @@ go 1.26.0
 
 require (
 	github.com/sluice-cni/sluice v0.0.0
-	golang.org/x/sys v0.49.0
 	google.golang.org/grpc v1.81.1
 )
 
@@ -21,6 +20,7 @@ require (
 	go4.org/netipx v0.0.0-20260823151212-3075585bcbeb // indirect
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/genproto/googleapis/api v0.0.0-20260226221140-a57be14db171 // indirect
 	google.golang.org/genproto/googleapis/rpc v0.0.0-20260226221140-a57be14db171 // indirect

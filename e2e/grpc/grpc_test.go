@@ -19,8 +19,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/mesh"
