@@ -118,13 +118,13 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	if err != nil {
 		return err
 	}
-	names.config.ResolvConf = o.names.resolvConf
+	observer := counted.Workload(workload)
+	names.config.ResolvConf, names.config.Observe = o.names.resolvConf, observer.ObserveDNS
 	answers, err := names.open(workload, exchange, log)
 	if err != nil {
 		return err
 	}
 	countStore(counted, store)
-	observer := counted.Workload(workload)
 	cfg.Listeners, cfg.AccessLog, cfg.Log, cfg.Observer = listeners, access, log, observer
 	server, err := newEgress(store, cfg, answers)
 	if err != nil {

@@ -49,15 +49,22 @@ func pack(asked, r *dns.Msg, transport string) ([]byte, error) {
 
 // malformed counts a message that was no query to serve.
 func (s *Server) malformed(transport string, complaint *dns.Msg) {
-	s.cfg.Observe(Event{Transport: transport, Source: Malformed, Rcode: dns.RcodeToString[complaint.Rcode]})
+	s.cfg.Observe(Event{Transport: transport, Source: Malformed, Rcode: codeName(complaint.Rcode)})
 }
 
-// finish counts a query and its answer; r is nil when there is none.
+// finish counts a query and its answer.
 func (s *Server) finish(q *query, r *dns.Msg, source Source) *dns.Msg {
-	e := Event{Transport: q.transport, Type: typeName(q.qtype), Source: source, Duration: time.Since(q.began)}
-	if r != nil {
-		e.Rcode = dns.RcodeToString[r.Rcode]
-	}
-	s.cfg.Observe(e)
+	s.cfg.Observe(Event{Transport: q.transport, Type: typeName(q.qtype), Source: source, Rcode: codeName(r.Rcode), Duration: time.Since(q.began)})
 	return r
+}
+
+// codeName is the response code for an Event: a fixed few, whatever a resolver makes up.
+func codeName(rcode int) string {
+	switch rcode {
+	case dns.RcodeSuccess, dns.RcodeFormatError, dns.RcodeServerFailure, dns.RcodeNameError, dns.RcodeNotImplemented, dns.RcodeRefused:
+		return dns.RcodeToString[rcode]
+	case dns.RcodeBadVers: // RcodeToString has its other name, that of a TSIG error
+		return "BADVERS"
+	}
+	return "other"
 }

@@ -35,7 +35,7 @@ type Config struct {
 	// Reachable says in which families the workload can reach virtual addresses;
 	// default Routed, which asks this process's namespace.
 	Reachable func() (ipv4, ipv6 bool)
-	// Observe is told of every query once it is answered or dropped; nil: nobody is.
+	// Observe is told of every query once it has its answer; nil: nobody is.
 	// It must not block.
 	Observe func(Event)
 	// Log receives what an operator should read; nil: slog.Default().
@@ -149,13 +149,13 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
-// Event is what became of one query.
+// Event is what became of one query. Its texts are constants, out of a fixed few each.
 type Event struct {
 	Transport string // "udp" or "tcp"
-	Type      string // "A", "AAAA", …, "other"; "" where the query could not be read
+	Type      string // "A", "AAAA", …, "other"; "" where the query is Malformed
 	Source    Source
-	Rcode     string // "NOERROR", "NXDOMAIN", …; "" when it was dropped
-	Duration  time.Duration
+	Rcode     string        // "NOERROR", "NXDOMAIN", …, "other"
+	Duration  time.Duration // from reading the query to its answer; 0 where it is Malformed
 }
 
 // Source is where an answer came from.
@@ -165,9 +165,9 @@ const (
 	FromRegistry Source = "registry" // a registered name, or a virtual address's
 	FromCache    Source = "cache"
 	FromUpstream Source = "upstream"
-	FromStale    Source = "stale"   // an expired answer, since the resolvers are silent or failing
-	Refused      Source = "refused" // by policy
-	Failed       Source = "failed"  // no resolver answered
-	Malformed    Source = "malformed"
-	Shed         Source = "shed" // beyond a limit
+	FromStale    Source = "stale"     // an expired answer, since the resolvers are silent or failing
+	Refused      Source = "refused"   // by policy
+	Failed       Source = "failed"    // no resolver answered
+	Malformed    Source = "malformed" // or of a kind that is not served, as a zone transfer is
+	Shed         Source = "shed"      // beyond a limit
 )

@@ -346,6 +346,18 @@ func TestBeforeThereIsAConfigurationNothingIsAnswered(t *testing.T) {
 	}
 }
 
+func TestAnEventNamesFewTypesAndCodes(t *testing.T) {
+	t.Parallel()
+	types, codes := map[string]bool{}, map[string]bool{}
+	for n := range 1 << 16 {
+		types[typeName(uint16(n))] = true
+		codes[codeName(n)] = true
+	}
+	if len(types) != 13 || !types["other"] || len(codes) != 8 || !codes["other"] || !codes["BADVERS"] || types[""] || codes[""] {
+		t.Errorf("%v, %v", types, codes)
+	}
+}
+
 func TestAFaultInOneQueryHurtsNoOther(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, tcp("a", "a.db"), func(c *Config) {

@@ -34,6 +34,10 @@ var Catalogue = []Metric{
 	{"sluice_tls_handshake_failures_total", "counter", "Those of them where TCP stood and TLS failed.", with("reason")},
 	{"sluice_access_log_lines_lost_total", "counter", "Lines of the access log that were not written: a full disk, or a reader that does not read.", ownLabels},
 
+	{"sluice_dns_requests_total", "counter", "DNS queries of the application, by where the answer came from.",
+		with("transport", "type", "rcode", "source")},
+	{"sluice_dns_request_duration_seconds", "histogram", "From reading such a query to its answer.", with("source")},
+
 	{"sluice_dns_queries_total", "counter", "Questions to DNS servers by what came back: a response code, timeout, or error.", []string{"result"}},
 	{"sluice_dns_query_failures_total", "counter", "Those of them that brought no answer: neither addresses nor that there are none.", nil},
 	{"sluice_config_generation", "gauge", "How many times a configuration was put in force.", nil},

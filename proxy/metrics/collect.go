@@ -47,6 +47,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range sources {
 		c.source(s)
 		c.pools(s.source, pools[s.source])
+		c.dns(s)
 	}
 	m.dns.collect(c)
 	config.collect(c)
@@ -63,7 +64,12 @@ func (c sink) gauge(name string, v float64, labels ...string) {
 	c.ch <- prometheus.MustNewConstMetric(descriptions[name], prometheus.GaugeValue, v, labels...)
 }
 
-func (c sink) histogram(name string, h *histogram, labels []string) (count uint64) {
+// distribution is a histogram of whatever unit and buckets.
+type distribution interface {
+	read() (count uint64, sum float64, upTo map[float64]uint64)
+}
+
+func (c sink) histogram(name string, h distribution, labels []string) (count uint64) {
 	count, sum, upTo := h.read()
 	c.ch <- prometheus.MustNewConstHistogram(descriptions[name], count, sum, upTo, labels...)
 	return count

@@ -31,11 +31,17 @@ func (h *histogram) observe(v uint64) {
 
 // read gives Prometheus' form: how many, their sum, and how many up to each bound.
 func (h *histogram) read() (count uint64, sum float64, upTo map[float64]uint64) {
+	count, upTo = cumulate(h.buckets[:], bounds[:])
+	return count, float64(h.sum.Load()) / 1000, upTo
+}
+
+// cumulate counts how many there are, and how many up to each bound; there is one
+// bucket more than there are bounds.
+func cumulate(buckets []atomic.Uint64, bounds []float64) (count uint64, upTo map[float64]uint64) {
 	upTo = make(map[float64]uint64, len(bounds))
 	for i, b := range bounds {
-		count += h.buckets[i].Load()
+		count += buckets[i].Load()
 		upTo[b] = count
 	}
-	count += h.buckets[len(bounds)].Load()
-	return count, float64(h.sum.Load()) / 1000, upTo
+	return count + buckets[len(bounds)].Load(), upTo
 }

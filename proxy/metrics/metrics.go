@@ -5,6 +5,7 @@
 //	w := m.Workload(mesh.Workload{Namespace: "default", Name: "shop"})
 //	server, err := proxy.New(proxy.Config{Observer: w, …})
 //	w.Watch(server)
+//	names, err := dnsproxy.New(dnsproxy.Config{Observe: w.ObserveDNS, …})
 //	err = metrics.Endpoint{Metrics: m, Ready: server.Ready}.Serve(ctx, listener)
 //
 // Label values are what the registry and the caller say, never what a client or a

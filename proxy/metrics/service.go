@@ -100,15 +100,19 @@ func (s *serviceSeries) request(o outcome) *requestSeries {
 }
 
 func (s *serviceSeries) tcp(flags string) *tcpSeries {
-	flags = cmp.Or(flags, noFlags)
-	if all := s.streams.Load(); all != nil {
-		if t := (*all)[flags]; t != nil {
-			return t
+	return among(&s.mu, &s.streams, cmp.Or(flags, noFlags))
+}
+
+// among gives what a map has for a key, adding it under mu where there is nothing.
+func among[K comparable, V any](mu *sync.Mutex, at *atomic.Pointer[map[K]*V], key K) *V {
+	if all := at.Load(); all != nil {
+		if v := (*all)[key]; v != nil {
+			return v
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return addTo(&s.streams, flags)
+	mu.Lock()
+	defer mu.Unlock()
+	return addTo(at, key)
 }
 
 // addTo gives what a map has for a key, adding it to a copy that replaces the

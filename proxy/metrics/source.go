@@ -48,6 +48,7 @@ type sourceSeries struct {
 
 	accepted, open, linesLost atomic.Int64
 	refused, failed           reasons
+	dns                       dnsRequests
 }
 
 func newSourceSeries(src source) *sourceSeries {

@@ -124,3 +124,21 @@ func TestDNSIsAnsweredOnLoopbackAlone(t *testing.T) {
 		t.Error("anybody who reaches the pod can ask")
 	}
 }
+
+func TestProxyShowsWhatItsWorkloadAsksDNS(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t, "--dns-listen", "0", "--dns-policy", "registry-only", "--workload", "shop")
+	p.routable(t)
+	p.lookup(t, "udp", "web.example")
+	p.lookup(t, "tcp", "attacker.example")
+	got, err := p.scrape(t.Context(), "127.0.0.1:15090", "/metrics")
+	for _, want := range []string{
+		`sluice_dns_requests_total{rcode="NOERROR",source="registry",source_workload="shop",source_workload_namespace="default",transport="udp",type="A"} 1`,
+		`sluice_dns_requests_total{rcode="NXDOMAIN",source="refused",source_workload="shop",source_workload_namespace="default",transport="tcp",type="A"} 1`,
+		`sluice_dns_request_duration_seconds_count{source="registry",source_workload="shop",source_workload_namespace="default"} 1`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%v: %q is not in\n%s", err, want, got)
+		}
+	}
+}
