@@ -15,11 +15,23 @@ import (
 )
 
 // Rules that do not exempt the proxy send its own connections back to it. Where
-// only TCP is declared it waits for no byte before it connects, and so could
-// connect to itself for ever. As in the kernel, what comes back was going to where
-// the proxy had dialled.
+// only TCP is declared, or no policy applies, it waits for no byte before it connects,
+// and so could connect to itself for ever. As in the kernel, what comes back was going
+// to where the proxy had dialled.
 func TestConnectionsThatComeBackToTheProxyEnd(t *testing.T) {
 	t.Parallel()
+	for name, governed := range map[string]func(netip.AddrPort) bool{
+		"declared TCP": nil,
+		"ungoverned":   func(netip.AddrPort) bool { return false },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			comesBack(t, func(cfg *proxy.Config) { cfg.Governed = governed })
+		})
+	}
+}
+
+func comesBack(t *testing.T, change func(*proxy.Config)) {
 	var self atomic.Pointer[string]
 	var dialled atomic.Int64
 	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "TCP", 5000, "203.0.113.1:5000"), func(cfg *proxy.Config) {
@@ -32,7 +44,7 @@ func TestConnectionsThatComeBackToTheProxyEnd(t *testing.T) {
 			}
 			return c.(*net.TCPConn), nil
 		}
-	})
+	}, change)
 	self.Store(&r.addr)
 	r.to("203.0.113.1:5000")
 	if c, err := net.Dial("tcp", r.addr); err == nil { // else it was reset even sooner

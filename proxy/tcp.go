@@ -184,6 +184,9 @@ func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
 
 // relayUngoverned carries a connection that no policy applies to.
 func (c *connection) relayUngoverned() {
+	if c.refusedAsLoop() {
+		return
+	}
 	e := c.entry("tcp")
 	e.cluster = ungoverned
 	u := &upstream{server: c.server, cluster: ungoverned}
@@ -192,6 +195,10 @@ func (c *connection) relayUngoverned() {
 		e.fail(err)
 		c.server.record(e)
 		c.abort()
+		return
+	}
+	if c.refusedAsLoop() {
+		up.close()
 		return
 	}
 	e.upstreamHost, e.upstreamLocal = c.dst, up.local
