@@ -267,7 +267,7 @@ func (lc *laneConn) finish() {
 	case h.rest.keep:
 		lc.drop()
 		lc.next()
-	case c.in.len() > 0 || lc.readable: // a plain close could destroy the answer
+	case c.in.len() > 0 || !settled(lc.sock.fd): // a plain close could destroy the answer
 		lc.leave(func(h *httpConn) bool { h.c.closeGently(); return false })
 	default:
 		lc.end()

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-cni/sluice/proxy/http1"
 )
 
@@ -67,12 +69,34 @@ func (h *httpConn) appendConnection(b []byte, keep bool) []byte {
 	return b
 }
 
-// end closes the connection after an answer: at once when the application has
-// sent nothing more, else gently.
+// end closes the connection after an answer: at once when the application has all
+// of it and has sent nothing more, else gently.
 func (h *httpConn) end() {
-	if !h.body.sent() || h.c.in.len() > 0 {
+	if !h.body.sent() || h.c.in.len() > 0 || h.c.unsettled() {
 		h.c.closeGently()
 	}
+}
+
+// unsettled is settled's opposite for a connection that a goroutine has.
+func (c *connection) unsettled() bool {
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	left := false
+	raw.Control(func(fd uintptr) { left = !settled(int(fd)) })
+	return left
+}
+
+// settled says that nothing waits on a socket in either direction. Bytes that nobody
+// has read when it is closed, and those that come later, are answered with a reset,
+// which destroys what the peer does not have yet.
+func settled(fd int) bool {
+	if n, errno := peek(uintptr(fd)); n > 0 && errno == 0 {
+		return false
+	}
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	return err != nil || n == 0
 }
 
 // Bounds of what closeGently reads and waits.
