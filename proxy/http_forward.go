@@ -13,10 +13,17 @@ var alpnHTTP1 = []string{"http/1.1"}
 
 // deliver sends the encoded request to its cluster and the answer back, and says
 // whether the connection may carry another request.
-func (h *httpConn) deliver() bool {
+func (h *httpConn) deliver() bool { return h.deliverOn(true) }
+
+// deliverAgain is deliver for a request whose idle connection ended under it. It goes
+// to a new connection: one that makes its server close would otherwise be sent on
+// each idle connection there is, one after the other.
+func (h *httpConn) deliverAgain() bool { return h.deliverOn(false) }
+
+func (h *httpConn) deliverOn(idle bool) bool {
 	deadline := h.deadline()
-	for try := 0; ; {
-		up, failure := h.acquire(h.via, h.to.cluster, deadline, &try)
+	for try := 0; ; idle = false {
+		up, failure := h.acquire(h.via, h.to.cluster, deadline, &try, idle)
 		if failure != nil {
 			return h.reply(*failure)
 		}
@@ -35,15 +42,15 @@ func (h *httpConn) deadline() time.Time {
 	return h.entry.start.Add(h.to.timeout)
 }
 
-// acquire gets a connection: an idle one where there is one, else a new one,
-// with Envoy's default retries. try counts over the whole request.
-func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try *int) (*upstreamConn, *localReply) {
+// acquire gets a connection: an idle one where there is one and it may be, else a new
+// one, with Envoy's default retries. try counts over the whole request.
+func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try *int, idle bool) (*upstreamConn, *localReply) {
 	a := h.c.askedFor(c, h.host)
 	key := poolKey{sni: sniFor(c, a)}
 	turn := u.turn.Add(1) - 1
 	// The usual case first: a context with a deadline costs four allocations.
 	var err error
-	if key.addr, err = h.c.server.endpoint(noWait, c, a, turn); err == nil {
+	if key.addr, err = h.c.server.endpoint(noWait, c, a, turn); err == nil && idle {
 		if up := u.take(key); up != nil {
 			return up, nil
 		}
@@ -58,8 +65,10 @@ func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try
 		if key.addr, err = h.c.server.endpoint(ctx, c, a, turn); err != nil {
 			return nil, connectFailure(&h.entry, err, ctx, *try)
 		}
-		if up := u.take(key); up != nil {
-			return up, nil
+		if idle {
+			if up := u.take(key); up != nil {
+				return up, nil
+			}
 		}
 		up, err := u.connect(ctx, key, alpnHTTP1)
 		if err == nil {

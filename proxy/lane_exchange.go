@@ -326,7 +326,7 @@ func (h *httpConn) resume(lu *laneUpstream, err error) bool {
 	}
 	keep, again := h.conclude(up, err, false)
 	if again {
-		return h.deliver()
+		return h.deliverAgain()
 	}
 	return keep
 }
