@@ -95,8 +95,8 @@ func (s *Server) tell(e *entry) {
 		})
 	case e.failure != nil:
 		s.notices.say(noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
-			return notice{level: slog.LevelWarn, message: "upstream failed", about: append(s.about(e),
-				"cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)}
+			about := append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)
+			return notice{level: slog.LevelWarn, message: "upstream failed", about: withHint(about, failureHint(e.failure, e.cluster))}
 		})
 	}
 }
@@ -126,10 +126,14 @@ func (s *Server) refusalNotice(e *entry) notice {
 			hint = "to allow it: echo '" + entry + "' | " + s.cfg.Register
 		}
 	}
-	if hint != "" {
-		about = append(about, "hint", hint)
+	return notice{level: text.level, message: text.message, about: withHint(about, hint)}
+}
+
+func withHint(about []any, hint string) []any {
+	if hint == "" {
+		return about
 	}
-	return notice{level: text.level, message: text.message, about: about}
+	return append(about, "hint", hint)
 }
 
 // about says who wanted what.

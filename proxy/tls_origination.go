@@ -129,7 +129,7 @@ func verify(cs tls.ConnectionState, roots *x509.CertPool, names []string) error 
 		options.Intermediates.AddCert(c)
 	}
 	if _, err := leaf.Verify(options); err != nil {
-		return err
+		return explainChain(err, cs.PeerCertificates)
 	}
 	for _, name := range names {
 		if leaf.VerifyHostname(name) == nil || bears(leaf, name) {

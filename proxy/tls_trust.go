@@ -1,0 +1,69 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// untrusted is a certificate whose chain leads to nobody who is trusted.
+type untrusted struct {
+	err       error  // crypto/x509's
+	authority string // the subject of who would have to be, in quotes
+}
+
+func (e *untrusted) Error() string {
+	return fmt.Sprintf("%v: its authority %s is not trusted", e.err, e.authority)
+}
+
+func (e *untrusted) Unwrap() error { return e.err }
+
+// explainChain names the authority that is missing where verification of a chain, as
+// the server sent it, failed for want of one.
+func explainChain(err error, chain []*x509.Certificate) error {
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	top := chain[0]
+	for range chain { // certificates can issue each other
+		for _, c := range chain {
+			if bytes.Equal(c.RawSubject, top.RawIssuer) {
+				top = c
+				break
+			}
+		}
+	}
+	return &untrusted{err, fmt.Sprintf("%q", clip(top.Issuer.String(), maxNoticeName))} // the server chose the text
+}
+
+// failureHint says what to do about a failed upstream connection, "" where the error
+// says all there is.
+func failureHint(err error, c *mesh.Cluster) string {
+	if c == nil || c.TLS == nil {
+		return ""
+	}
+	rule := "under tls in the DestinationRule for " + c.Host
+	var chain *untrusted
+	var name *nameError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.As(err, &chain) && c.TLS.CACertificates != "":
+		return fmt.Sprintf("caCertificates %q %s lacks that authority: name a PEM file that has it (each is read once, so a new content needs a new name or a restart)%s",
+			c.TLS.CACertificates, rule, trustEveryone)
+	case errors.As(err, &chain):
+		return "only the system's authorities are trusted, or those in SSL_CERT_FILE: name a PEM file with that one as caCertificates " +
+			rule + trustEveryone
+	case errors.As(err, &name):
+		return "subjectAltNames " + rule + " are the names to accept, sni is the one to ask for"
+	case errors.As(err, &record):
+		return "the server speaks no TLS on that port: set targetPort in the ServiceEntry, or remove tls from the DestinationRule for " + c.Host
+	}
+	return ""
+}
+
+const trustEveryone = "; insecureSkipVerify: true there would trust every server"
