@@ -59,6 +59,10 @@ func idempotent[T string | []byte](method T) bool {
 	return false
 }
 
+// lengthless answers carry no Content-Length (RFC 9110 §8.6): clients that wait for
+// that many bytes take the next answer's for them.
+func lengthless(status int) bool { return status < 200 || status == 204 }
+
 // outgoing is a request's head as it goes upstream.
 type outgoing struct {
 	method, authority, path string

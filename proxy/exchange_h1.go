@@ -164,7 +164,7 @@ func (x *h1Exchange) head() http2.Head {
 	h := http2.Head{Status: r.Status, ContentLength: r.ContentLength, Fields: make([]http2.Field, 0, len(r.Fields)+4)}
 	for i := range r.Fields {
 		f := &r.Fields[i]
-		if f.Hop || f.ID == http1.ContentLength && (r.Status < 200 || r.Status == 204) { // RFC 9110 §8.6
+		if f.Hop || f.ID == http1.ContentLength && lengthless(r.Status) {
 			continue
 		}
 		h.Fields = append(h.Fields, http2.Field{Name: strings.ToLower(string(f.Name)), Value: string(f.Value)})

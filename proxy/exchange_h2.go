@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
@@ -28,13 +29,20 @@ func (x *h2Exchange) flush() error {
 	return nil
 }
 
-func (x *h2Exchange) answer() (http2.Head, error)        { return x.ReadHead() }
 func (x *h2Exchange) over() bool                         { return x.Over() }
 func (x *h2Exchange) trailers() []http2.Field            { return x.Trailers() }
 func (x *h2Exchange) consumed(n int)                     { x.Consumed(n) }
 func (x *h2Exchange) ready() bool                        { return x.Ready() }
 func (x *h2Exchange) cancel()                            { x.Reset(http2.Cancel) }
 func (x *h2Exchange) ends() (host, local netip.AddrPort) { return x.conn.up.key.addr, x.conn.up.local }
+
+func (x *h2Exchange) answer() (http2.Head, error) {
+	h, err := x.ReadHead()
+	if lengthless(h.Status) {
+		h.Fields = slices.DeleteFunc(h.Fields, func(f http2.Field) bool { return f.Name == "content-length" })
+	}
+	return h, err
+}
 
 // fresh knows a stream that the peer has not looked at, and one whose connection
 // was ending when it was opened: the news of that comes by another goroutine.

@@ -83,7 +83,7 @@ func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
 		f := &r.Fields[i]
 		switch {
 		case f.Hop, f.ID == http1.Server:
-		case f.ID == http1.ContentLength && (rechunk || framing == http1.UntilClose || r.Status == 204): // RFC 9110 §8.6
+		case f.ID == http1.ContentLength && (rechunk || framing == http1.UntilClose || lengthless(r.Status)):
 		case f.ID == http1.Date:
 			dated = true
 			b = f.Append(b)
