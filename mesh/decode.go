@@ -41,6 +41,7 @@ type decoder struct {
 	file, namespace string
 	resources       []*Resource
 	issues          Issues
+	unreadable      []Unreadable
 	headersOnly     bool
 
 	line    int // lines before the document
@@ -64,7 +65,7 @@ func (d *decoder) checkEncoding(data []byte) []byte {
 		}
 		rest = rest[size:]
 	}
-	d.issues = append(d.issues, Issue{File: d.file, Line: line, Column: 1, Message: "not UTF-8 text; save the file as UTF-8"})
+	d.cannotRead(data, line, "not UTF-8 text; save the file as UTF-8")
 	return nil
 }
 
@@ -72,7 +73,7 @@ func (d *decoder) document(data []byte, doc document) {
 	d.line, d.aliased, d.object = doc.line-1, 0, nil
 	var root yaml.Node
 	if err := yaml.Unmarshal(data[doc.start:doc.end], &root); err != nil {
-		d.syntax(err, doc)
+		d.syntax(err, data, doc)
 		return
 	}
 	if root.Kind == 0 || len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
@@ -82,6 +83,7 @@ func (d *decoder) document(data []byte, doc document) {
 	n := root.Content[0]
 	if n.Kind != yaml.MappingNode {
 		d.add(Error, n, "", "", "not an object; write apiVersion, kind, metadata and spec")
+		d.unreadable = append(d.unreadable, Unreadable{data[doc.start:doc.end], d.issues[len(d.issues)-1]})
 		return
 	}
 	if items := d.listItems(n); items != nil {
@@ -98,7 +100,7 @@ var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
 
 // syntax reports what the YAML parser could not read; its line counts from the
 // document's first.
-func (d *decoder) syntax(err error, doc document) {
+func (d *decoder) syntax(err error, data []byte, doc document) {
 	line, message := doc.line, err.Error()
 	if m := yamlErrorLine.FindStringSubmatch(message); m != nil {
 		message = message[len(m[0]):]
@@ -106,7 +108,13 @@ func (d *decoder) syntax(err error, doc document) {
 			line = d.line + n
 		}
 	}
-	d.issues = append(d.issues, Issue{File: d.file, Line: line, Column: 1, Message: "not YAML: " + message})
+	d.cannotRead(data[doc.start:doc.end], line, "not YAML: "+message)
+}
+
+func (d *decoder) cannotRead(text []byte, line int, message string) {
+	issue := Issue{File: d.file, Line: line, Column: 1, Message: message}
+	d.issues = append(d.issues, issue)
+	d.unreadable = append(d.unreadable, Unreadable{text, issue})
 }
 
 // listItems gives the objects of a `kind: List`, nil when n is no List.

@@ -35,6 +35,9 @@ name' prints it, names an object with its namespace.`,
 		if asType[*file.NotFoundError](err) {
 			return hinted(err, again(c, "get")+" lists what there is")
 		}
+		if asType[*file.HiddenError](err) {
+			return hinted(err, again(c, "validate")+" lists all that is wrong there")
+		}
 		return explainDirectory(c, err)
 	}
 	return c

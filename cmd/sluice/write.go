@@ -16,7 +16,8 @@ func newCreateCommand() *cobra.Command {
 		Short: "Add resources to the configuration",
 		Long: `Adds the resources of a YAML or JSON file to the configuration directory: all of
 them, or with anything wrong about any of them none. A resource that is there
-already is an error; 'sluice apply' replaces it.`,
+already is an error; 'sluice apply' replaces it. So is one whose name stands in a
+file of the directory where it cannot be read: it could be there twice then.`,
 		Example: `  # from standard input
   cat <<EOF | sluice create -f -
   apiVersion: networking.istio.io/v1
@@ -41,7 +42,8 @@ func newApplyCommand() *cobra.Command {
 		Short: "Add resources to the configuration, or replace them",
 		Long: `Adds the resources of a YAML or JSON file to the configuration directory, over
 those of the same kind, namespace and name: all of them, or with anything wrong
-about any of them none.`,
+about any of them none. One whose name stands in a file of the directory where it
+cannot be read is an error: it could be there twice then.`,
 		Example: `  sluice apply -f egress.yaml
   sluice apply -f - < egress.yaml`,
 	}, file.Directory.Apply)
@@ -79,6 +81,9 @@ func runWrite(c *cobra.Command, in []file.Stream, write writeOperation) error {
 	}
 	if asType[*file.ExistsError](err) {
 		return hinted(err, "nothing was written; "+again(c, "apply")+" replaces what is there")
+	}
+	if asType[*file.HiddenError](err) {
+		return hinted(err, "nothing was written; "+again(c, "validate")+" lists all that is wrong there")
 	}
 	if err != nil {
 		return explainDirectory(c, err)

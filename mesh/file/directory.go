@@ -46,6 +46,22 @@ func (e *NotFoundError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// HiddenError names the objects that were not found but may stand in a part of a
+// file that cannot be read, for each of which there is an issue.
+type HiddenError struct {
+	Objects []mesh.Identity
+	Parts   []mesh.Issue
+}
+
+func (e *HiddenError) Error() string {
+	lines := make([]string, len(e.Objects))
+	for i, o := range e.Objects {
+		part := e.Parts[i]
+		lines[i] = fmt.Sprintf("%s: its name stands in %s:%d, which cannot be read (%s); correct or remove that file first", o, part.File, part.Line, part.Message)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Stream is a text with objects to write. Name is how issues call it; Namespace
 // is that of objects which name none.
 type Stream struct {
@@ -58,18 +74,23 @@ type Stream struct {
 // them nothing is written.
 func (d Directory) Create(streams ...Stream) ([]Change, mesh.Issues, error) {
 	return d.write(streams, func(t *transaction, parts []part) ([]Change, error) {
-		exists := &ExistsError{}
+		exists, hidden := &ExistsError{}, &HiddenError{}
 		var changes []Change
 		for _, p := range parts {
 			for _, r := range p.resources {
 				if at, ok := t.find(r.Identity()); ok {
 					exists.Objects = append(exists.Objects, at.Located)
+				} else {
+					t.mayHide(r.Identity(), hidden)
 				}
 				changes = append(changes, Change{r.Identity(), "created"})
 			}
 		}
 		if len(exists.Objects) > 0 {
 			return nil, exists
+		}
+		if len(hidden.Objects) > 0 {
+			return nil, hidden
 		}
 		return changes, t.add(parts, nil)
 	})
@@ -83,6 +104,7 @@ func (d Directory) Apply(streams ...Stream) ([]Change, mesh.Issues, error) {
 		var changes []Change
 		var replaced []mesh.Identity
 		unchanged := make(map[mesh.Identity]bool)
+		hidden := &HiddenError{}
 		for _, p := range parts {
 			for _, r := range p.resources {
 				at, there := t.find(r.Identity())
@@ -90,6 +112,7 @@ func (d Directory) Apply(streams ...Stream) ([]Change, mesh.Issues, error) {
 				switch {
 				case !there:
 					done = "created"
+					t.mayHide(r.Identity(), hidden)
 				case equal(t.resource(at), r):
 					done = "unchanged"
 					unchanged[r.Identity()] = true
@@ -98,6 +121,9 @@ func (d Directory) Apply(streams ...Stream) ([]Change, mesh.Issues, error) {
 				}
 				changes = append(changes, Change{r.Identity(), done})
 			}
+		}
+		if len(hidden.Objects) > 0 {
+			return nil, hidden
 		}
 		return changes, t.apply(parts, replaced, unchanged)
 	})
@@ -152,20 +178,22 @@ func decode(streams []Stream) ([]part, mesh.Issues, error) {
 }
 
 // Delete removes those of the objects that are there. The others are named in a
-// NotFoundError, next to what was done.
+// NotFoundError or HiddenError, next to what was done.
 func (d Directory) Delete(objects []mesh.Identity) ([]Change, error) {
 	t, err := d.begin()
 	if err != nil {
 		return nil, err
 	}
 	defer t.end()
-	missing := &NotFoundError{}
+	missing, hidden := &NotFoundError{}, &HiddenError{}
 	var present []mesh.Identity
 	var changes []Change
 	seen := make(map[mesh.Identity]bool)
 	for _, id := range objects {
 		if _, ok := t.find(id); !ok {
-			missing.Objects = append(missing.Objects, id)
+			if !t.mayHide(id, hidden) {
+				missing.Objects = append(missing.Objects, id)
+			}
 		} else if !seen[id] {
 			seen[id] = true
 			present = append(present, id)
@@ -178,10 +206,14 @@ func (d Directory) Delete(objects []mesh.Identity) ([]Change, error) {
 	if err := t.commit(); err != nil {
 		return nil, err
 	}
+	var errs []error
 	if len(missing.Objects) > 0 {
-		return changes, missing
+		errs = append(errs, missing)
 	}
-	return changes, nil
+	if len(hidden.Objects) > 0 {
+		errs = append(errs, hidden)
+	}
+	return changes, errors.Join(errs...)
 }
 
 // List gives every object that can be used, and what there is to say about the

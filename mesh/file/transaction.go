@@ -23,6 +23,7 @@ type transaction struct {
 	before  map[string][]byte
 	after   map[string][]byte // by name; nil: the file goes
 	objects map[mesh.Identity]place
+	unread  []mesh.Unreadable // parts of files that may hold more
 
 	decoded map[string][]*mesh.Resource // files, as far as they were looked into
 	usable  map[mesh.Identity]*mesh.Resource
@@ -71,7 +72,9 @@ func (t *transaction) read(name string) error {
 		return fmt.Errorf("%q: cannot be read (%s); correct or remove the file", path, reason(err))
 	}
 	t.before[name] = data
-	for _, o := range mesh.Locate(path, data, mesh.DecodeOptions{}) {
+	objects, unread := mesh.LocateReadable(path, data, mesh.DecodeOptions{})
+	t.unread = append(t.unread, unread...)
+	for _, o := range objects {
 		if _, taken := t.objects[o.Identity]; !taken {
 			t.objects[o.Identity] = place{o, name}
 		}
