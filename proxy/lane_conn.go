@@ -115,7 +115,7 @@ func (lc *laneConn) read() {
 			c.in.release()
 		}
 		return
-	case err == errBufferFull:
+	case err == errBufferFull, err == error(noMemory): // a goroutine answers that
 		lc.leave(nil)
 		return
 	case err != nil: // the application is gone

@@ -158,7 +158,17 @@ spec:
 // Heads that come byte by byte hold little memory, and what they hold is bounded.
 func TestLargeHeadsOverTheMemoryAreShed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, serve(t, echo)), limited(proxy.Limits{Memory: 64 << 10}))
+	t.Run("goroutines", func(t *testing.T) {
+		t.Parallel()
+		shedLargeHeads(t, newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, serve(t, echo)), limited(proxy.Limits{Memory: 64 << 10})))
+	})
+	t.Run("lanes", func(t *testing.T) {
+		t.Parallel()
+		shedLargeHeads(t, laneRig(t, static("a", "a.test", "HTTP", 80, serve(t, echo)), limited(proxy.Limits{Memory: 64 << 10})))
+	})
+}
+
+func shedLargeHeads(t *testing.T, r *rig) {
 	begin := "GET / HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("x", 5000) // needs 16 KiB
 	for round := range 2 {
 		var held []*net.TCPConn
