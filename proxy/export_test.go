@@ -1,6 +1,14 @@
 package proxy
 
+import "time"
+
 // GoToLanes has a server's connections go to a lane before their first request, and
 // back to one after each that a lane could have served: so that a test of one
 // exchange is a test of lanes.
 func GoToLanes(s *Server) { s.eager = true }
+
+// NoticeDepartures has a server look so often at applications that wait, and wait so
+// long for those that have half-closed.
+func NoticeDepartures(s *Server, look, halfClosed time.Duration) {
+	s.patience = patience{look, halfClosed}
+}

@@ -23,7 +23,7 @@ import (
 // mode is one pair of protocols: what the application speaks and what the server does.
 type mode struct {
 	name         string
-	app, service string // h1, h2; h1, h2c, h2tls
+	app, service string // h1, h2; h1, h1tls, h2c, h2tls
 }
 
 var modes = []mode{
@@ -50,16 +50,21 @@ func (m mode) serve(t testing.TB, handler http.HandlerFunc) string {
 		t.Fatal(err)
 	}
 	s := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0), Protocols: new(http.Protocols)}
-	entry := static("a", "a.example.com", map[string]string{"h1": "HTTP", "h2c": "HTTP2", "h2tls": "GRPC"}[m.service], 80, l.Addr().String())
+	entry := static("a", "a.example.com", map[string]string{"h1": "HTTP", "h1tls": "HTTP", "h2c": "HTTP2", "h2tls": "GRPC"}[m.service], 80, l.Addr().String())
 	switch m.service {
 	case "h1":
 		s.Protocols.SetHTTP1(true)
 	case "h2c":
 		s.Protocols.SetUnencryptedHTTP2(true)
-	case "h2tls":
-		s.Protocols.SetHTTP2(true)
+	case "h1tls", "h2tls":
+		alpn := "h2"
+		if m.service == "h1tls" {
+			alpn = "http/1.1"
+		}
+		s.Protocols.SetHTTP1(alpn != "h2")
+		s.Protocols.SetHTTP2(alpn == "h2")
 		ca := newAuthority(t)
-		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "a.example.com")}, NextProtos: []string{"h2"}}
+		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "a.example.com")}, NextProtos: []string{alpn}}
 		l = tls.NewListener(l, s.TLSConfig)
 		entry += originate("a.example.com", ca.file, "")
 	}

@@ -207,6 +207,8 @@ func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) (again
 	h.body.stop()
 	var bad *http1.Error
 	switch {
+	case err == errLeft:
+		return false, abandoned()
 	case h.body.bad != nil:
 		return false, &localReply{status: 400, body: "Bad Request", close: true, flags: "DPE", details: h.body.bad.Error()}
 	case h.body.failed(): // the application left in the middle of its body
@@ -255,8 +257,7 @@ func (h *httpConn) readResponse(up *upstreamConn) error {
 				continue
 			}
 		}
-		up.read.within(time.Now(), streamIdleTimeout)
-		if err := up.in.fill(up.Conn); err != nil {
+		if err := h.await(up, false); err != nil {
 			if err == errBufferFull {
 				return tooLarge
 			}

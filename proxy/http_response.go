@@ -201,8 +201,7 @@ func (h *httpConn) sendUntilClose(up *upstreamConn, rechunk bool) error {
 		if err := h.flush(); err != nil {
 			return err
 		}
-		up.read.within(time.Now(), streamIdleTimeout)
-		err := up.in.fill(up.Conn)
+		err := h.await(up, true)
 		if err == io.EOF { // not errNoGoodbye, which may be a cut (RFC 9112 §9.8)
 			if rechunk {
 				h.back = http1.AppendLastChunk(h.back, nil)
@@ -229,12 +228,34 @@ func (h *httpConn) appendData(data []byte, rechunk bool) {
 }
 
 func (h *httpConn) fillFrom(up *upstreamConn) error {
-	up.read.within(time.Now(), streamIdleTimeout)
-	err := up.in.fill(up.Conn)
+	err := h.await(up, true)
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// await reads once from the server, as long as the application waits for it. begun
+// says that the answer has.
+func (h *httpConn) await(up *upstreamConn, begun bool) error {
+	start := time.Now()
+	d := departure{c: h.c}
+	for now := start; ; now = time.Now() {
+		up.read.within(now, h.c.server.patience.look)
+		err := up.in.fill(up.Conn)
+		if err == nil || !isTimeout(err) {
+			return err
+		}
+		now = time.Now()
+		switch {
+		case up.read.capped(now), now.Sub(start) >= streamIdleTimeout:
+			return err
+		case d.complete(now, begun) && begun:
+			return &writeError{errLeft}
+		case d.complete(now, begun):
+			return errLeft
+		}
+	}
 }
 
 // moveLarge copies n bytes, inside the kernel where both ends are TCP. The read

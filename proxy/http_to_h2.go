@@ -88,6 +88,8 @@ func (h *httpConn) exchangeHTTP2(x exchange, timeout time.Duration, mayRepeat bo
 	var late atomic.Bool
 	limit := newLimit(timeout, func() { late.Store(true); x.cancel() })
 	defer limit.stop()
+	application := h.c.watchFor(x.cancel)
+	defer application.stop()
 	if h.body.complete {
 		limit.start()
 	}
@@ -98,6 +100,8 @@ func (h *httpConn) exchangeHTTP2(x exchange, timeout time.Duration, mayRepeat bo
 		h.body.stopTo(x)
 		x.finish(false)
 		switch {
+		case application.stop():
+			return h.reply(*abandoned()), false
 		case fresh && mayRepeat && h.body.complete && !late.Load():
 			return false, true
 		case late.Load():
@@ -109,7 +113,8 @@ func (h *httpConn) exchangeHTTP2(x exchange, timeout time.Duration, mayRepeat bo
 		}
 		return h.reply(*upstreamFailure(err, h.streamTimeout())), false
 	}
-	return h.sendHTTP2(x, &head, &late), false
+	application.answered()
+	return h.sendHTTP2(x, &head, &late, application), false
 }
 
 func (h *httpConn) streamTimeout() *localReply {
@@ -151,7 +156,7 @@ func appendHead1(b []byte, head *http2.Head, chunked bool) []byte {
 
 // sendHTTP2 passes the answer on and says whether the connection may carry
 // another request.
-func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, late *atomic.Bool) bool {
+func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, late *atomic.Bool, application *watch) bool {
 	e := &h.entry
 	e.status = head.Status
 	none := h.isHead || head.Status == 204 || head.Status == 304
@@ -173,6 +178,9 @@ func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, late *atomic.Bool) bo
 	h.back = append(h.appendConnection(h.back, keep), "\r\n"...)
 	e.headSent = int64(len(h.back))
 	err := h.bodyHTTP2(x, rechunk)
+	if err != nil && application.stop() {
+		err = &writeError{errLeft}
+	}
 	ended := h.body.stopTo(x) && err == nil
 	x.finish(err == nil)
 	h.finishHTTP2(err, late.Load())

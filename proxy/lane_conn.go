@@ -64,8 +64,13 @@ func (lc *laneConn) Ready(r loop.Readiness) {
 	if r&(loop.Readable|loop.Ended) != 0 {
 		lc.readable = true
 	}
-	lc.ended = lc.ended || r&loop.Ended != 0
+	news := r&loop.Ended != 0 && !lc.ended
+	lc.ended = lc.ended || news
 	switch {
+	case lc.up != nil && r&loop.Reset != 0:
+		lc.left()
+	case lc.up != nil && news && lc.phase != answering:
+		lc.expect()
 	case lc.phase == awaiting && lc.readable:
 		lc.read()
 	case lc.phase == answering && lc.blocked && r&(loop.Writable|loop.Ended) != 0:
@@ -168,6 +173,10 @@ func (lc *laneConn) Expired() {
 	case awaiting:
 		lc.end()
 	case sending, waiting:
+		if at := lc.h.deadline(); lc.ended && (at.IsZero() || lc.lane.loop.Now().Before(at)) {
+			lc.left()
+			return
+		}
 		lc.leaveWith(errLaneTimeout)
 	case answering:
 		lc.fail(lc.timeout())

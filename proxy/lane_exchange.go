@@ -71,8 +71,30 @@ func (lc *laneConn) forward(n int) {
 	h.entry.upstreamHost, h.entry.upstreamLocal = up.key.addr, up.local
 	lc.up, up.user = up, lc
 	lc.phase, lc.reads, h.unsent = sending, 0, h.head
-	lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), streamIdleTimeout, h.deadline()))
+	lc.expect()
 	lc.send()
+}
+
+// expect begins the time in which the answer must begin: less where the application
+// may have left.
+func (lc *laneConn) expect() {
+	wait := streamIdleTimeout
+	if lc.ended {
+		wait = lc.c.server.patience.halfClosed
+	}
+	lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), wait, lc.h.deadline()))
+}
+
+// left gives up the exchange of an application that has left.
+func (lc *laneConn) left() {
+	if lc.phase == answering {
+		lc.fail(&writeError{errLeft})
+		return
+	}
+	lc.lane.close(lc.up)
+	lc.up = nil
+	lc.h.reply(*abandoned())
+	lc.end()
 }
 
 // send writes what is left of the request.

@@ -23,8 +23,14 @@ type localReply struct {
 }
 
 // reply sends a local reply and says whether the connection goes on. It cannot
-// where the rest of the request's body has not been read.
+// where the rest of the request's body has not been read. One without a status is
+// only recorded: nobody is there to be answered.
 func (h *httpConn) reply(r localReply) bool {
+	if r.status == 0 {
+		h.entry.status, h.entry.flags, h.entry.details = 0, r.flags, r.details
+		h.c.server.record(&h.entry)
+		return false
+	}
 	keep := !r.close && h.req.KeepAlive && h.body.discardBuffered() && !h.c.server.draining.Load()
 	b := http1.AppendStatusLine(h.back[:0], r.status, reasonBytes(r.status))
 	if r.body != "" && !h.isHead {

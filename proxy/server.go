@@ -137,6 +137,7 @@ type Server struct {
 
 	lanes    []*lane
 	nextLane atomic.Uint32
+	patience patience
 	eager    bool // tests: connections go to a lane before their first request, always
 }
 
@@ -176,7 +177,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.HasIPv6 == nil {
 		cfg.HasIPv6 = routesIPv6
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw}
+	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw,
+		patience: patience{lookEvery, halfClosedFor}}
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
 	}

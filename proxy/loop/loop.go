@@ -41,6 +41,8 @@ const (
 	// Ended says that the other side has closed or reset its direction; what it
 	// sent before can still be read.
 	Ended Readiness = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	// Reset, a part of Ended, says that nothing can be sent to the other side either.
+	Reset Readiness = unix.EPOLLHUP | unix.EPOLLERR
 )
 
 // Loop is one epoll and the goroutine in Run. Only Post and Close may be called

@@ -1,0 +1,110 @@
+package proxy
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// An application that has left gets no answer, and what it waited for is given up: a
+// server that hangs would otherwise keep two descriptors for each client that lost
+// patience. A reset tells at once that it has left. An end alone may be a half-close,
+// after which an answer is still wanted; Envoy takes it for the end at once, here it
+// has a little time, though none of an answer that has begun is given up for it.
+const (
+	lookEvery     = 5 * time.Second  // at an application whose answer keeps it waiting
+	halfClosedFor = 10 * time.Second // from its end to giving its answer up
+)
+
+// patience is those two; tests have less.
+type patience struct{ look, halfClosed time.Duration }
+
+var errLeft = errors.New("the application left before it was answered")
+
+// abandoned is the reply to an application that has left: none, and a line in the log.
+func abandoned() *localReply {
+	return &localReply{flags: "DC", details: "downstream_remote_disconnect"}
+}
+
+// closing says what the peer of a socket has done with it: ended its direction, or
+// reset it.
+func closing(fd int) (ended, reset bool) {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	if _, err := unix.Poll(p, 0); err != nil {
+		return false, false
+	}
+	return p[0].Revents&unix.POLLRDHUP != 0, p[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// departure watches an application for one answer.
+type departure struct {
+	c     *connection
+	since time.Time // when its end was first seen
+}
+
+// complete says that the application has left. begun: its answer has begun.
+func (d *departure) complete(now time.Time, begun bool) bool {
+	raw, err := d.c.tcp.SyscallConn()
+	if err != nil {
+		return true
+	}
+	ended, reset := false, true
+	raw.Control(func(fd uintptr) { ended, reset = closing(int(fd)) })
+	if ended && d.since.IsZero() {
+		d.since = now
+	}
+	return reset || !begun && ended && now.Sub(d.since) >= d.c.server.patience.halfClosed
+}
+
+// watch is a departure that is looked at while its goroutine waits for something
+// that knows no deadline.
+type watch struct {
+	giveUp func()
+
+	mu    sync.Mutex
+	d     departure
+	timer *time.Timer
+	begun bool // the answer
+	left  bool
+	over  bool
+}
+
+// watchFor calls giveUp when the application leaves before stop.
+func (c *connection) watchFor(giveUp func()) *watch {
+	w := &watch{giveUp: giveUp, d: departure{c: c}}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.timer = time.AfterFunc(c.server.patience.look, w.look)
+	return w
+}
+
+func (w *watch) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.over:
+	case w.d.complete(time.Now(), w.begun):
+		w.left = true
+		w.giveUp()
+	default:
+		w.timer.Reset(w.d.c.server.patience.look)
+	}
+}
+
+// answered says that the answer has begun.
+func (w *watch) answered() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun = true
+}
+
+// stop ends the watch and says whether the application has left.
+func (w *watch) stop() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.timer.Stop()
+	return w.left
+}
