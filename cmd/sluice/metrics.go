@@ -88,14 +88,7 @@ func withMetrics(l net.Listener, e metrics.Endpoint, serve func(context.Context)
 func countStore(m *metrics.Metrics, store *file.Store) {
 	m.Configuration(
 		func() int { return len(store.Snapshot().Resources()) },
-		func() (n int) {
-			for _, i := range store.Issues() {
-				if i.Severity == mesh.Error {
-					n++
-				}
-			}
-			return n
-		})
+		func() int { return len(store.Issues().Of(mesh.Error)) })
 }
 
 // Values of --access-log-format.

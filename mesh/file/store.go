@@ -42,7 +42,7 @@ type Store struct {
 	mu          sync.Mutex
 	snapshot    *mesh.Snapshot
 	issues      mesh.Issues
-	subscribers []func(*mesh.Snapshot)
+	subscribers []func(*mesh.Snapshot, mesh.Issues)
 }
 
 // Open reads the directory. Any error in any file is an error here, since there is
@@ -78,10 +78,17 @@ func (s *Store) Issues() mesh.Issues {
 // Subscribe calls update with the snapshot in force and, while Run runs, with each
 // new one. Calls come one at a time; update must not call the Store.
 func (s *Store) Subscribe(update func(*mesh.Snapshot)) {
+	s.SubscribeWithIssues(func(snapshot *mesh.Snapshot, _ mesh.Issues) { update(snapshot) })
+}
+
+// SubscribeWithIssues is Subscribe for who also wants to know what is wrong with the
+// files as they stand, and therefore not in the snapshot. update must not change the
+// issues.
+func (s *Store) SubscribeWithIssues(update func(*mesh.Snapshot, mesh.Issues)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.subscribers = append(s.subscribers, update)
-	update(s.snapshot)
+	update(s.snapshot, s.issues)
 }
 
 // look says how to look at the directory.
@@ -157,7 +164,7 @@ func (s *Store) putInForce() {
 	s.logNew(issues)
 	s.snapshot, s.issues = snapshot, issues
 	for _, update := range s.subscribers {
-		update(snapshot)
+		update(snapshot, issues)
 	}
 }
 

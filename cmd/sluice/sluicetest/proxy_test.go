@@ -116,9 +116,14 @@ func (p *proxy) said(text string) (times int) {
 
 func (p *proxy) waitFor(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); p.said(text) == 0; time.Sleep(time.Millisecond) {
+	p.waitForTimes(t, text, 1)
+}
+
+func (p *proxy) waitForTimes(t *testing.T, text string, times int) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); p.said(text) < times; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("the proxy does not say %q; it says:\n%s", text, strings.Join(p.log, "\n"))
+			t.Fatalf("the proxy does not say %q often enough; it says:\n%s", text, strings.Join(p.log, "\n"))
 		}
 	}
 }
@@ -276,6 +281,31 @@ func TestProxySaysOnceThatAChangeIsInForce(t *testing.T) {
 	lines, err := os.ReadFile(access)
 	if err != nil || bytes.Count(lines, []byte("\n")) != 2 || !bytes.Contains(lines, []byte(`"path":"/a"`)) {
 		t.Errorf("access log: %v\n%s", err, lines)
+	}
+}
+
+func TestProxySaysThatAFileWithErrorsIsNotInForce(t *testing.T) {
+	t.Parallel()
+	p := startProxy(t)
+	p.serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") })
+	file := filepath.Join(p.config, "web.yaml")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(good, "nonsense: true\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor(t, `level=WARN msg="configuration in force; files with errors keep their last good content" resources=1 errors=1`)
+	if got, err := p.get(t.Context(), "/"); got != "200 hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := os.WriteFile(file, append(good, "# well\n"...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.waitForTimes(t, `level=INFO msg="configuration in force" resources=1`, 2)
+	if n := p.said("files with errors"); n != 1 {
+		t.Errorf("it spoke of errors %d times, want once", n)
 	}
 }
 
