@@ -54,7 +54,7 @@ rules are left alone even where connection tracking does not know them.`,
 		Args: noArguments,
 	}
 	netns := addNetnsFlag(c)
-	config := addRulesConfig(c, "config", configFlag)
+	config := addRulesConfig(c)
 	running := c.Flags().Bool("running", false, "the namespace has connections already")
 	host := c.Flags().Bool("allow-host", false, "also where the namespace is this machine's or this process's own")
 	c.RunE = func(c *cobra.Command, _ []string) error { return runRulesApply(c, *netns, config, *running, *host) }
@@ -140,7 +140,7 @@ Here --config is a JSON FILE, as for 'sluice rules apply'.`,
 		Args: noArguments,
 	}
 	netns := addNetnsFlag(c)
-	config := addRulesConfig(c, "config", configFlag)
+	config := addRulesConfig(c)
 	c.RunE = func(c *cobra.Command, _ []string) error { return runRulesCheck(c, *netns, config) }
 	return c
 }

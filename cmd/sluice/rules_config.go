@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
@@ -24,10 +25,10 @@ type rulesConfig struct {
 	fields     map[string]*fieldFlag
 }
 
-// addRulesConfig adds the flags; the one for the file has the given name.
-func addRulesConfig(c *cobra.Command, fileFlag, meaning string) *rulesConfig {
+// addRulesConfig adds the flags.
+func addRulesConfig(c *cobra.Command) *rulesConfig {
 	o := &rulesConfig{fields: map[string]*fieldFlag{}}
-	c.Flags().StringVar(&o.file, fileFlag, "", meaning)
+	c.Flags().StringVar(&o.file, "config", "", configFlag)
 	c.Flags().StringVar(&o.rangesFile, "ranges-file", "", "what includeIPRanges auto stands for, as 'sluice cidr --write' `FILE` wrote it (default "+rangesfile.DefaultPath+")")
 	for _, f := range rules.Fields() {
 		value := &fieldFlag{kind: "string"}
@@ -128,6 +129,10 @@ func (o *rulesConfig) content(c *cobra.Command) (name string, data []byte, err e
 		return "stdin", data, err
 	}
 	data, err = os.ReadFile(o.file)
+	if errors.Is(err, unix.EISDIR) {
+		return o.file, nil, hinted(fmt.Errorf("--config %q: is a directory; name a JSON file with what to capture, or leave it out", o.file),
+			"the resources in a directory are for the proxy ('sluice proxy --config "+quoted(o.file)+"'); what is captured is said by the flags in 'sluice rules apply --help'")
+	}
 	if err != nil {
 		return o.file, nil, unreadable(o.file, err)
 	}
