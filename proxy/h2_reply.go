@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sluice-cni/sluice/proxy/http2"
@@ -25,11 +24,7 @@ func (r *h2Request) reply(l localReply) {
 	case e.grpc:
 		e.status, e.grpcStatus = 200, grpcStatus(l)
 		fields[0].Value = "200"
-		fields = append(fields, http2.Field{Name: "content-type", Value: "application/grpc"},
-			http2.Field{Name: "grpc-status", Value: strconv.Itoa(grpcStatus(l))})
-		if body != "" && r.head.Method != "HEAD" {
-			fields = append(fields, http2.Field{Name: "grpc-message", Value: percentEncode(body)})
-		}
+		fields = append(fields, grpcFields(l, r.head.Method == "HEAD")...)
 		body = ""
 	case body != "":
 		fields = append(fields, http2.Field{Name: "content-type", Value: "text/plain"},
@@ -51,41 +46,6 @@ func (r *h2Request) reply(l localReply) {
 		e.flags, e.details = left.flags, left.details
 	}
 	r.c.server.record(e)
-}
-
-// grpcStatus maps a reply's status as gRPC's own table and Envoy do; a route's
-// timeout is DEADLINE_EXCEEDED (Envoy since 2026), which is not worth a retry.
-func grpcStatus(l localReply) int {
-	if l.flags == "UT" {
-		return 4
-	}
-	switch l.status {
-	case 400:
-		return 13 // INTERNAL
-	case 401:
-		return 16 // UNAUTHENTICATED
-	case 403:
-		return 7 // PERMISSION_DENIED
-	case 404:
-		return 12 // UNIMPLEMENTED
-	case 429, 502, 503, 504:
-		return 14 // UNAVAILABLE
-	}
-	return 2 // UNKNOWN
-}
-
-// percentEncode writes a grpc-message (gRPC over HTTP/2, "Responses").
-func percentEncode(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '%' {
-			const hex = "0123456789ABCDEF"
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // statusText is a status in digits, without allocating for the usual ones.

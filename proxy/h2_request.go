@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -76,7 +75,7 @@ func (r *h2Request) begin() {
 	r.host = appendHost(nil, []byte(h.Authority))
 	e := &r.entry
 	e.reset("http", time.Now(), r.c)
-	e.version, e.grpc, e.grpcStatus = "HTTP/2", isGRPC(h), -1
+	e.version, e.grpc, e.grpcStatus = "HTTP/2", isGRPC(contentType(h)), -1
 	e.keepHead(h)
 	e.method, e.path, e.authority = []byte(h.Method), []byte(h.Path), []byte(h.Authority)
 	if h.Path != "" && h.Path[0] == '/' {
@@ -106,16 +105,14 @@ func headSize(fields []http2.Field) (n int64) {
 	return n
 }
 
-// isGRPC knows a gRPC request by its content type: application/grpc or
-// application/grpc+something, as Envoy does.
-func isGRPC(h *http2.Head) bool {
+// contentType is the first field of that name, "" without one.
+func contentType(h *http2.Head) string {
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.Name == "content-type" {
-			rest, ok := strings.CutPrefix(f.Value, "application/grpc")
-			return ok && (rest == "" || rest[0] == '+')
+			return f.Value
 		}
 	}
-	return false
+	return ""
 }
 
 // route decides about the request.

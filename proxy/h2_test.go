@@ -79,31 +79,6 @@ func TestUnregisteredNamesPassUnderAllowAny(t *testing.T) {
 	}
 }
 
-// A gRPC request gets the proxy's own answers in gRPC's form.
-func TestLocalRepliesToGRPCAreGRPCs(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := l.Addr().String()
-	l.Close()
-	slow := mode{service: "h2c"}.serve(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	r := newRig(t, mesh.RegistryOnly, static("gone", "gone.test", "GRPC", 80, gone)+slow+halfASecond)
-	for _, c := range []struct{ authority, contentType, httpStatus, grpcStatus, message string }{
-		{"nobody.test", "application/grpc", "200", "14", ""},
-		{"nobody.test", "application/grpc+proto", "200", "14", ""},
-		{"nobody.test", "application/grpc-web", "502", "", ""},
-		{"gone.test", "application/grpc", "200", "14", "Connection refused"},
-		{"a.example.com", "application/grpc", "200", "4", "upstream request timeout"},
-	} {
-		status, headers, _ := r.stream(t, ":method", "POST", ":authority", c.authority, ":path", "/x.Y/Z", "te", "trailers", "content-type", c.contentType)
-		if fmt.Sprint(status) != c.httpStatus || headers["grpc-status"] != c.grpcStatus || !strings.Contains(headers["grpc-message"], c.message) {
-			t.Errorf("%s: %d %v", c.authority, status, headers)
-		}
-	}
-}
-
 func TestAServerThatDoesNotChooseH2IsNamed(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)

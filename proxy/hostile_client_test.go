@@ -15,7 +15,7 @@ import (
 )
 
 // ask sends text and reads one answer to a request of that method.
-func ask(t *testing.T, c net.Conn, in *bufio.Reader, method, text string) (*http.Response, string) {
+func ask(t testing.TB, c net.Conn, in *bufio.Reader, method, text string) (*http.Response, string) {
 	t.Helper()
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)

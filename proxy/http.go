@@ -207,6 +207,7 @@ func (h *httpConn) begin(start time.Time) {
 	e.path = append(e.path[:0], r.Target...)
 	e.authority = append(e.authority[:0], r.Authority...)
 	e.version = versions[r.Minor]
+	e.grpc, e.grpcStatus = isGRPC(view(r.ContentType)), -1
 	e.headReceived = int64(h.headSize)
 	if h.c.server.access != nil {
 		e.keepFields(r)

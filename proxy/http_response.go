@@ -77,6 +77,7 @@ func (c *connection) abortAnswer(untilClose bool) {
 // appendHead writes the response head into h.back.
 func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
 	r := &h.resp
+	h.entry.keepStatus1(r.Fields)
 	b := http1.AppendStatusLine(h.back[:0], r.Status, r.Reason)
 	dated := false
 	for i := range r.Fields {
@@ -172,6 +173,7 @@ func (h *httpConn) sendChunked(up *upstreamConn, rechunk bool) error {
 			return bad
 		}
 		if done {
+			h.entry.keepStatus1(chunks.Trailers)
 			if rechunk {
 				h.back = http1.AppendLastChunk(h.back, chunks.Trailers)
 			}

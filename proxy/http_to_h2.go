@@ -148,10 +148,21 @@ func appendHead1(b []byte, head *http2.Head, chunked bool) []byte {
 	b = http1.AppendStatusLine(b, head.Status, reasonBytes(head.Status))
 	for i := range head.Fields {
 		if f := &head.Fields[i]; f.Name != "server" && !(chunked && f.Name == "content-length") {
-			b = append(append(append(append(b, f.Name...), ": "...), f.Value...), "\r\n"...)
+			b = appendField1(b, f)
 		}
 	}
 	return b
+}
+
+func appendFields1(b []byte, fields []http2.Field) []byte {
+	for i := range fields {
+		b = appendField1(b, &fields[i])
+	}
+	return b
+}
+
+func appendField1(b []byte, f *http2.Field) []byte {
+	return append(append(append(append(b, f.Name...), ": "...), f.Value...), "\r\n"...)
 }
 
 // sendHTTP2 passes the answer on and says whether the connection may carry
@@ -159,6 +170,7 @@ func appendHead1(b []byte, head *http2.Head, chunked bool) []byte {
 func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, late *atomic.Bool, application *watch) bool {
 	e := &h.entry
 	e.status = head.Status
+	e.keepStatus(head.Fields)
 	none := h.isHead || head.Status == 204 || head.Status == 304
 	// A body with a length has no place for trailers.
 	trailers := h.req.Minor == 1 && hasField(head, "trailer")
@@ -230,8 +242,10 @@ func (h *httpConn) bodyHTTP2(x exchange, rechunk bool) error {
 		x.consumed(len(data))
 		last = end
 	}
+	trailers := x.trailers()
+	h.entry.keepStatus(trailers)
 	if rechunk {
-		h.back = http1.AppendLastChunk(h.back, trailers1(x.trailers()))
+		h.back = http1.AppendLastChunk(h.back, trailers1(trailers))
 	}
 	return h.flush()
 }

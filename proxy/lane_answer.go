@@ -46,6 +46,7 @@ func (h *httpConn) produce(from *buffer) (more bool, err error) {
 		}
 		if done {
 			a.done = true
+			h.entry.keepStatus1(a.chunks.Trailers)
 			if a.rechunk {
 				h.back = http1.AppendLastChunk(h.back, a.chunks.Trailers)
 			}

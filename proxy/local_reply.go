@@ -22,38 +22,45 @@ type localReply struct {
 	extra   string
 }
 
-// reply sends a local reply and says whether the connection goes on. It cannot
-// where the rest of the request's body has not been read. One without a status is
-// only recorded: nobody is there to be answered.
+// reply sends a local reply, to a gRPC request in gRPC's form, and says whether the
+// connection goes on. It cannot where the rest of the request's body has not been
+// read. One without a status is only recorded: nobody is there to be answered.
 func (h *httpConn) reply(r localReply) bool {
+	e := &h.entry
+	e.status, e.flags, e.details = r.status, r.flags, r.details
 	if r.status == 0 {
-		h.entry.status, h.entry.flags, h.entry.details = 0, r.flags, r.details
-		h.c.server.record(&h.entry)
+		h.c.server.record(e)
 		return false
 	}
 	keep := !r.close && h.req.KeepAlive && h.body.discardBuffered() && !h.c.server.draining.Load()
-	b := http1.AppendStatusLine(h.back[:0], r.status, reasonBytes(r.status))
-	if r.body != "" && !h.isHead {
+	body := r.body
+	if e.grpc {
+		e.status, e.grpcStatus, body = 200, grpcStatus(r), ""
+	}
+	b := http1.AppendStatusLine(h.back[:0], e.status, reasonBytes(e.status))
+	switch {
+	case e.grpc:
+		b = appendFields1(b, grpcFields(r, h.isHead))
+	case body != "" && !h.isHead:
 		b = append(b, "content-type: text/plain\r\n"...)
 	}
 	b = append(b, "content-length: "...)
-	b = strconv.AppendInt(b, int64(len(r.body)), 10)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
 	b = append(b, "\r\n"...)
 	b = append(b, r.extra...)
 	b = appendDate(b)
 	b = append(b, "server: envoy\r\n"...)
 	b = h.appendConnection(b, keep)
 	b = append(b, "\r\n"...)
-	h.entry.headSent = int64(len(b))
+	e.headSent = int64(len(b))
 	if !h.isHead {
-		b = append(b, r.body...)
-		h.entry.sent = int64(len(r.body))
+		b = append(b, body...)
+		e.sent = int64(len(body))
 	}
 	h.back = b
-	h.entry.status, h.entry.flags, h.entry.details = r.status, r.flags, r.details
 	h.write.within(time.Now(), streamIdleTimeout)
 	_, err := h.c.tcp.Write(b)
-	h.c.server.record(&h.entry)
+	h.c.server.record(e)
 	if err != nil {
 		return false
 	}

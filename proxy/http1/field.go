@@ -10,6 +10,7 @@ const (
 	Other ID = iota
 	Host
 	ContentLength
+	ContentType
 	TransferEncoding
 	Connection
 	KeepAlive
@@ -56,6 +57,8 @@ func identify(name []byte) ID {
 			return id
 		}
 		return known(name, "keep-alive", KeepAlive)
+	case 12:
+		return known(name, "content-type", ContentType)
 	case 14:
 		return known(name, "content-length", ContentLength)
 	case 16:

@@ -15,6 +15,8 @@ type Request struct {
 	Path []byte
 	// Authority is the host and port asked for: from an absolute target, else Host.
 	Authority []byte
+	// ContentType is the first field of that name, nil without one.
+	ContentType []byte
 	// ExpectContinue says that the sender waits for 100 (Continue).
 	ExpectContinue bool
 }
@@ -48,7 +50,7 @@ func (r *Request) Parse(b []byte) (int, *Error) {
 		return 0, err
 	}
 	r.message.reset()
-	r.Method, r.Target, r.Path, r.Authority, r.ExpectContinue = nil, nil, nil, nil, false
+	r.Method, r.Target, r.Path, r.Authority, r.ContentType, r.ExpectContinue = nil, nil, nil, nil, nil, false
 	line, rest, err := cutLine(b[:end])
 	if err != nil {
 		return 0, err
@@ -142,7 +144,8 @@ func (r *Request) resolve() *Error {
 	return nil
 }
 
-// host returns the one Host field. HTTP/1.1 requires it; HTTP/1.0 may omit it.
+// host returns the one Host field, and notes others on its way. HTTP/1.1 requires
+// it; HTTP/1.0 may omit it.
 func (r *Request) host() ([]byte, *Error) {
 	var host []byte
 	found := false
@@ -154,6 +157,10 @@ func (r *Request) host() ([]byte, *Error) {
 				return nil, errHosts
 			}
 			found, host = true, f.Value
+		case ContentType:
+			if r.ContentType == nil {
+				r.ContentType = f.Value
+			}
 		case Expect:
 			r.ExpectContinue = EqualFold(f.Value, "100-continue")
 		}
