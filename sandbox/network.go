@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/proxy"
 )
 
 // The command's own addresses. No service is ever at either: the first is the
@@ -123,7 +125,7 @@ func (s *listenerSet) open(hosts []string) error {
 
 // listenTCP listens on *port, or on any and notes which.
 func listenTCP(host string, port *uint16) (*net.TCPListener, error) {
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.ParseIP(host), Port: int(*port)})
+	l, err := proxy.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(int(*port))))
 	if err != nil {
 		return nil, err
 	}

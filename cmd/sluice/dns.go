@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 	"github.com/sluice-cni/sluice/vip/ledger"
@@ -140,7 +141,7 @@ func (l dnsListen) open(log *slog.Logger) ([]*net.UDPConn, []*net.TCPListener, e
 	var streams []*net.TCPListener
 	port := l.port
 	for _, family := range []string{"4", "6"} {
-		stream, err := net.ListenTCP("tcp"+family, &net.TCPAddr{IP: hosts[family], Port: port})
+		stream, err := proxy.Listen("tcp"+family, net.JoinHostPort(hosts[family].String(), strconv.Itoa(port)))
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			log.Warn("this machine lacks an address family; answering DNS on the other", "missing", "IPv"+family)
 			continue

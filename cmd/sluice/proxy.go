@@ -174,7 +174,7 @@ func parsePort(text string) (int, error) {
 func listenBoth(port int, log *slog.Logger) ([]*net.TCPListener, error) {
 	var listeners []*net.TCPListener
 	for _, network := range []string{"tcp4", "tcp6"} {
-		l, err := listenPlain(network, port)
+		l, err := proxy.Listen(network, net.JoinHostPort("", strconv.Itoa(port)))
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			log.Warn("this machine lacks an address family; listening on the other", "missing", network)
 			continue
@@ -193,18 +193,6 @@ func listenBoth(port int, log *slog.Logger) ([]*net.TCPListener, error) {
 		return nil, fmt.Errorf("listen on port %d: this machine has neither IPv4 nor IPv6", port)
 	}
 	return listeners, nil
-}
-
-// listenPlain listens for TCP and nothing above it: Multipath TCP, Go's default, is
-// not what a redirect brings, and keep-alive probes cost four calls a connection.
-func listenPlain(network string, port int) (*net.TCPListener, error) {
-	lc := net.ListenConfig{KeepAlive: -1}
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(context.Background(), network, net.JoinHostPort("", strconv.Itoa(port)))
-	if err != nil {
-		return nil, err
-	}
-	return l.(*net.TCPListener), nil
 }
 
 // endings are the signals that end a command: SIGTERM, and those of others that
