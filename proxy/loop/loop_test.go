@@ -272,6 +272,15 @@ func TestAConnectionGoesThereAndBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	raw, err := back.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		if on, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE); err != nil || on != 0 {
+			t.Errorf("keep-alive probes: %d, %v; want none", on, err)
+		}
+	})
 	io.WriteString(back, "polled")
 	back.Close()
 	if b, err := io.ReadAll(theirs); err != nil || string(b) != "raw polled" {

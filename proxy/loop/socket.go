@@ -60,7 +60,8 @@ func Detach(c *net.TCPConn) (fd int, err error) {
 	return fd, nil
 }
 
-// Attach is the opposite of Detach. The socket is closed if it fails.
+// Attach is the opposite of Detach. The socket is closed if it fails. Keep-alive
+// probes, which Go turns on with it, are off.
 func Attach(fd int) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "tcp")
 	defer f.Close()
@@ -72,6 +73,10 @@ func Attach(fd int) (*net.TCPConn, error) {
 	if !ok {
 		c.Close()
 		return nil, syscall.EPROTOTYPE
+	}
+	if err := tcp.SetKeepAlive(false); err != nil {
+		tcp.Close()
+		return nil, err
 	}
 	return tcp, nil
 }
