@@ -85,7 +85,7 @@ func (x *h1Exchange) write(data []byte, end bool) error {
 		return x.writeTrailers(nil)
 	}
 	if len(x.out) >= flushAt {
-		return x.flush()
+		return x.writeOut()
 	}
 	return nil
 }
@@ -107,7 +107,16 @@ func (x *h1Exchange) writeTrailers(fields []http2.Field) error {
 	return err
 }
 
+// flush is called before a wait, which may be long: no large buffer is held meanwhile.
 func (x *h1Exchange) flush() error {
+	err := x.writeOut()
+	if cap(x.out) > bufferSize {
+		x.out = nil
+	}
+	return err
+}
+
+func (x *h1Exchange) writeOut() error {
 	if len(x.out) == 0 {
 		return nil
 	}

@@ -51,10 +51,10 @@ func (x *h2Exchange) fresh(err error) bool {
 }
 
 func (x *h2Exchange) take() ([]byte, bool, error) {
-	data, last, err := x.Take(x.spare)
-	if err == nil {
-		x.spare = data
-	}
+	spare := x.spare
+	x.spare = nil // Take has it, and may give it to others
+	data, last, err := x.Take(spare)
+	x.spare = data
 	return data, last, err
 }
 

@@ -13,8 +13,10 @@ import (
 type h2Body struct {
 	down     *http2.Stream
 	kept     []byte
-	lost     bool // more was taken than is kept: there is no other try
-	whole    bool // all has been taken
+	spare    *budget
+	held     int64 // of it, for kept
+	lost     bool  // more was taken than is kept: there is no other try
+	whole    bool  // all has been taken
 	trailers []http2.Field
 
 	done     chan struct{} // closed when the goroutine that sends it has ended; nil without one
@@ -27,7 +29,8 @@ type h2Body struct {
 // maxKept bounds what is kept. It is the window of a stream, as with Envoy.
 const maxKept = 64 << 10
 
-// gather takes a body that is here already, so that it goes with the head.
+// gather takes a body that is here already, so that it goes with the head. It fits
+// into a stream's window, and its stream has room for it.
 func (b *h2Body) gather() {
 	for b.down.Whole() && !b.whole {
 		data, last, err := b.down.Take(nil)
@@ -37,7 +40,7 @@ func (b *h2Body) gather() {
 		if b.kept == nil {
 			b.kept = data
 		} else {
-			b.keep(data)
+			b.kept = append(b.kept, data...)
 		}
 		b.received.Add(int64(len(data)))
 		b.messages.add(data)
@@ -48,11 +51,19 @@ func (b *h2Body) gather() {
 }
 
 func (b *h2Body) keep(data []byte) {
-	if b.lost || len(b.kept)+len(data) > maxKept {
-		b.lost, b.kept = true, nil
+	if b.lost || len(b.kept)+len(data) > maxKept || !b.spare.take(int64(len(data))) {
+		b.lost = true
+		b.forget()
 		return
 	}
+	b.held += int64(len(data))
 	b.kept = append(b.kept, data...)
+}
+
+// forget drops what is kept.
+func (b *h2Body) forget() {
+	b.spare.giveBack(b.held)
+	b.kept, b.held = nil, 0
 }
 
 // start sends what o did not have, on a goroutine of its own unless that is
@@ -81,7 +92,10 @@ func (b *h2Body) send(x exchange) error {
 	spare := http2.Buffer()
 	defer func() { http2.Recycle(spare) }()
 	for {
-		data, last, err := b.down.Take(spare)
+		lent := spare
+		spare = nil // Take has it, and may give it to others
+		data, last, err := b.down.Take(lent)
+		spare = data
 		switch {
 		case err == io.EOF:
 			b.whole, b.trailers = true, b.down.Trailers()
@@ -93,7 +107,6 @@ func (b *h2Body) send(x exchange) error {
 			x.cancel() // what arrived is not the whole and must not be taken for it
 			return err
 		}
-		spare = data
 		b.keep(data)
 		b.received.Add(int64(len(data)))
 		b.messages.add(data)

@@ -16,6 +16,8 @@ func (c *connection) serveHTTP2() {
 		Handle:     c.serveStream,
 		Malformed:  c.malformedStream,
 		Fault:      c.streamFailed,
+		Take:       c.server.bodies.take,
+		GiveBack:   c.server.bodies.giveBack,
 		Try:        func(b []byte) (int, error) { return tryWrite(raw.Write, b) },
 		StreamIdle: streamIdleTimeout, Idle: idleTimeout, HeadTimeout: headTimeout,
 	})

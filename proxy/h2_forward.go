@@ -180,6 +180,8 @@ func upstreamFailure(err error, idle *localReply) *localReply {
 	case errors.Is(err, http2.ErrUnprocessed):
 		return &localReply{status: 503, body: resetBody + "reset reason: remote refused stream reset", flags: "UR",
 			details: "upstream_reset_before_response_started{remote_refused_stream_reset}"}
+	case errors.Is(err, http2.ErrNoMemory):
+		return overflow()
 	case errors.As(err, &stream) && stream.Remote:
 		return &localReply{status: 503, body: resetBody + "reset reason: remote reset", flags: "UR",
 			details: "upstream_reset_before_response_started{remote_reset}"}
@@ -222,6 +224,9 @@ func (r *h2Request) gaveUp() *localReply {
 	switch err := r.down.Err(); {
 	case errors.Is(err, http2.ErrIdle):
 		left.flags, left.details = "SI", "stream_idle_timeout"
+	case errors.Is(err, http2.ErrNoMemory):
+		r.entry.failure, r.entry.refusal = noBodies, Overloaded
+		left.flags, left.details = "UO", "overflow"
 	case !errors.As(err, &bad):
 	case bad.Remote:
 		left.details = "http2.remote_reset"
@@ -262,6 +267,8 @@ func brokenOff(err error) (flags, details string, code http2.ErrCode) {
 	switch {
 	case isTimeout(err), errors.Is(err, http2.ErrIdle):
 		return "SI", "stream_idle_timeout", http2.InternalError
+	case errors.Is(err, http2.ErrNoMemory):
+		return "UO", "overflow", http2.EnhanceYourCalm
 	case errors.As(err, &stream) && stream.Remote && stream.Code != http2.NoError:
 		return "UR", "upstream_reset_after_response_started{remote_reset}", stream.Code
 	case errors.As(err, &stream) && stream.Remote:

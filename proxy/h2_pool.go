@@ -133,7 +133,8 @@ func (u *upstream) connectHTTP2(key poolKey) (*h2Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := http2.Config{StreamIdle: streamIdleTimeout}
+	bodies := &u.server.bodies
+	cfg := http2.Config{StreamIdle: streamIdleTimeout, Take: bodies.take, GiveBack: bodies.giveBack}
 	if secure, ok := up.Conn.(*tls.Conn); !ok {
 		cfg.Try = up.try
 	} else if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {

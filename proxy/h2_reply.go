@@ -18,7 +18,7 @@ func (r *h2Request) reply(l localReply) {
 		return
 	}
 	body := l.body
-	fields := make([]http2.Field, 1, 8)
+	fields := make([]http2.Field, 1, 9)
 	fields[0] = http2.Field{Name: ":status", Value: statusText(l.status)}
 	switch {
 	case e.grpc:
@@ -29,6 +29,9 @@ func (r *h2Request) reply(l localReply) {
 	case body != "":
 		fields = append(fields, http2.Field{Name: "content-type", Value: "text/plain"},
 			http2.Field{Name: "content-length", Value: strconv.Itoa(len(body))})
+	}
+	if l.extra == overloadedField {
+		fields = append(fields, http2.Field{Name: "x-envoy-overloaded", Value: "true"})
 	}
 	fields = append(fields, http2.Field{Name: "date", Value: dateValue()}, http2.Field{Name: "server", Value: "envoy"})
 	if r.head.Method == "HEAD" {

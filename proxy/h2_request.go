@@ -42,9 +42,15 @@ const (
 // serveStream answers one request.
 func (c *connection) serveStream(down *http2.Stream) {
 	r := &h2Request{c: c, down: down, head: down.Head()}
-	r.body.down = down
+	r.body.down, r.body.spare = down, &c.server.kept
 	defer r.abandon()
 	r.begin()
+	if !c.server.streams.take(1) {
+		r.entry.failure, r.entry.refusal = tooManyStreams, Overloaded
+		r.reply(*overflow())
+		return
+	}
+	defer c.server.streams.giveBack(1)
 	st := c.server.state.Load()
 	d := r.route(st)
 	if d.status != 0 {
@@ -59,6 +65,7 @@ func (c *connection) serveStream(down *http2.Stream) {
 		r.timer.Stop()
 	}
 	down.OnFail(nil)
+	r.body.forget()
 }
 
 // abandon gives up what a fault of ours has left under way.

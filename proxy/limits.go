@@ -22,6 +22,13 @@ type Limits struct {
 	// Memory is what buffers may take beyond the first 4 KiB of each connection, in
 	// bytes; default 64 MiB. Only heads and ClientHellos larger than that need it.
 	Memory int64
+	// Streams are HTTP/2 requests under way; default as many as Connections. Each may
+	// need a connection upstream of its own.
+	Streams int
+	// Bodies is what HTTP/2's bodies may take, in bytes; default 128 MiB. One half is
+	// for what has come, either way, and cannot go on: a stream that finds no room is
+	// reset. The other is for what is kept of requests, to be sent again if need be.
+	Bodies int64
 }
 
 const (
@@ -29,6 +36,7 @@ const (
 	reserve           = 512
 	defaultConnects   = 1024
 	defaultMemory     = 64 << 20
+	defaultBodies     = 128 << 20
 	descriptorsEach   = 2
 	unknownDescriptor = 1024 // POSIX's customary soft limit
 )
@@ -43,6 +51,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.Memory == 0 {
 		l.Memory = defaultMemory
+	}
+	if l.Streams == 0 {
+		l.Streams = l.Connections
+	}
+	if l.Bodies == 0 {
+		l.Bodies = defaultBodies
 	}
 	return l
 }
@@ -78,7 +92,9 @@ var (
 	tooManyConnections = &overload{"as many connections as are allowed are open (--max-connections)"}
 	tooManyConnects    = &overload{"as many upstream connections as are allowed are being made; is an upstream a black hole?"}
 	noDescriptors      = &overload{"no descriptor is left for an upstream connection; raise the limit of open files"}
+	tooManyStreams     = &overload{"as many HTTP/2 requests as are allowed are under way"}
 	noMemory           = &overload{"the memory for large heads is used up"}
+	noBodies           = &overload{"the memory for HTTP/2 bodies that cannot go on is used up; is there a server that does not read, or a client?"}
 )
 
 func isOverload(err error) bool {

@@ -123,6 +123,9 @@ type Server struct {
 
 	connects budget // upstream connections that may be begun
 	memory   budget
+	streams  budget        // HTTP/2 requests under way
+	bodies   budget        // bytes of theirs that cannot go on
+	kept     budget        // bytes of theirs that are kept to be sent again
 	shedding chan struct{} // as many as are read before they are refused
 	freed    chan struct{} // a connection has ended
 
@@ -185,6 +188,9 @@ func New(cfg Config) (*Server, error) {
 	s.cfg.Limits = cfg.Limits.withDefaults()
 	s.connects.left.Store(int64(s.cfg.Limits.Connects))
 	s.memory.left.Store(s.cfg.Limits.Memory)
+	s.streams.left.Store(int64(s.cfg.Limits.Streams))
+	s.bodies.left.Store(s.cfg.Limits.Bodies / 2)
+	s.kept.left.Store(s.cfg.Limits.Bodies / 2)
 	s.shedding, s.freed = make(chan struct{}, shedders), make(chan struct{}, 1)
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.ipv6.ask = cfg.HasIPv6

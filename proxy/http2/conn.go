@@ -23,6 +23,10 @@ type Config struct {
 	// Freed is called when a stream of a client connection has ended, and when the
 	// connection takes no more of them.
 	Freed func()
+	// Take asks for room for so many bytes of bodies that came and have not gone on, and
+	// GiveBack returns it; both nil: nothing but the streams' windows bounds them.
+	Take     func(int64) bool
+	GiveBack func(int64)
 	// MaxStreams is how many requests may be under way; default 100.
 	MaxStreams uint32
 	// StreamIdle ends a stream on which nothing moved; default 5 min.

@@ -73,6 +73,8 @@ var (
 	ErrUnprocessed = errors.New("the peer did not process the stream")
 	// ErrIdle is a stream on which nothing moved for Config.StreamIdle.
 	ErrIdle = errors.New("nothing moved on the stream for too long")
+	// ErrNoMemory is a stream whose data Config.Take refused.
+	ErrNoMemory = &StreamError{Code: EnhanceYourCalm, Detail: "no memory for its data"}
 	// ErrInterrupted is returned by Stream.Take after Stream.Interrupt.
 	ErrInterrupted = errors.New("interrupted")
 )

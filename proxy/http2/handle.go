@@ -86,7 +86,10 @@ func (c *Conn) onData(f *frame) *ConnError {
 			return c.spoil(s, malformed("http2.content_length_mismatch"))
 		}
 	}
-	s.store(f.payload)
+	if !s.store(f.payload) { // not the peer's fault: it counts for no flood
+		s.reset(ErrNoMemory.Code, ErrNoMemory)
+		return c.control()
+	}
 	s.consumed(int64(f.length - len(f.payload)))
 	if f.has(flagEndStream) && !s.ended() {
 		return c.spoil(s, malformed("http2.content_length_mismatch"))

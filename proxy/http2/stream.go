@@ -31,6 +31,7 @@ type Stream struct {
 	interrupted      bool
 	onFail, onIdle   func()
 
+	held                    int64 // bytes of Config.Take
 	window, target, unacked int64 // of what the peer may send
 	sendWindow              int64
 	begun, moved            time.Time
@@ -107,7 +108,8 @@ func (s *Stream) ReadHead() (Head, error) {
 	return h, nil
 }
 
-// Take waits for data and returns all that is here; spare takes its place. last
+// Take waits for data and returns all that is here; spare takes its place, and is the
+// caller's no longer whatever comes of it. last
 // says that the body ends with it and that no trailers follow. The error is io.EOF
 // at the end of a body that was not marked so, when Trailers has what followed it.
 // The peer sends more once Consumed tells that the data has gone on.
@@ -117,17 +119,35 @@ func (s *Stream) Take(spare []byte) (data []byte, last bool, err error) {
 	for {
 		switch {
 		case s.recvErr != nil:
+			Recycle(spare)
 			return nil, false, s.recvErr
 		case s.interrupted:
+			Recycle(spare)
 			return nil, false, ErrInterrupted
 		case len(s.data) > 0:
 			data, s.data = s.data, spare[:0]
 			return data, s.recvEnd && len(s.trailers) == 0, nil
 		case s.recvEnd:
+			Recycle(spare)
 			return nil, false, io.EOF
 		}
+		spare = s.slim(spare)
 		s.readable.Wait()
 	}
+}
+
+// slim gives large buffers back before a wait, which may be long: they are what a body
+// grew while it could not go on.
+func (s *Stream) slim(spare []byte) []byte {
+	if cap(s.data) > bufferSize && len(s.data) == 0 {
+		Recycle(s.data)
+		s.data = nil
+	}
+	if cap(spare) > bufferSize {
+		Recycle(spare)
+		return nil
+	}
+	return spare
 }
 
 // Ready says whether Take would return at once.
@@ -173,6 +193,7 @@ func (s *Stream) Trailers() []Field { return s.trailers }
 func (s *Stream) Consumed(n int) {
 	s.conn.mu.Lock()
 	defer s.conn.unlock()
+	s.giveBack(int64(n))
 	s.consumed(int64(n))
 	s.conn.flush()
 }
@@ -314,6 +335,7 @@ func (s *Stream) Close() {
 		Recycle(s.data)
 		s.data = nil
 	}
+	s.giveBack(s.held)
 	c.flush()
 }
 
@@ -380,19 +402,36 @@ func (s *Stream) reset(code ErrCode, err error) {
 	s.fail(err)
 }
 
-// store keeps data until it is taken.
-func (s *Stream) store(p []byte) {
+// giveBack returns room for n bytes.
+func (s *Stream) giveBack(n int64) {
+	if n = min(n, s.held); n > 0 {
+		s.held -= n
+		s.conn.cfg.GiveBack(n)
+	}
+}
+
+// store keeps data until it is taken, and says whether there was room for it.
+func (s *Stream) store(p []byte) bool {
 	if len(p) == 0 {
-		return
+		return true
+	}
+	if take := s.conn.cfg.Take; take != nil {
+		if !take(int64(len(p))) {
+			return false
+		}
+		s.held += int64(len(p))
 	}
 	if s.data == nil {
 		s.data = Buffer()
 	}
 	s.data = append(s.data, p...)
+	return true
 }
 
 // Buffers between a peer's data and Take.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, bufferSize); return &b }}
+
+const bufferSize = 4 << 10
 
 // Buffer is an empty buffer for Take.
 func Buffer() []byte { return *buffers.Get().(*[]byte) }
