@@ -77,6 +77,13 @@ func (d *deadline) rebind(set func(time.Time) error) {
 	d.set, d.current, d.limit, d.woken = set, time.Time{}, time.Time{}, false
 }
 
+// isWoken says that wake is in force: a time-out is none.
+func (d *deadline) isWoken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.woken
+}
+
 func (d *deadline) move(t time.Time) {
 	if d.woken {
 		return

@@ -120,7 +120,7 @@ func (x *h1Exchange) writeOut() error {
 	if len(x.out) == 0 {
 		return nil
 	}
-	x.up.write.within(time.Now(), streamIdleTimeout)
+	x.up.write.within(time.Now(), x.up.up.server.cfg.StreamIdleTimeout)
 	_, err := x.up.Conn.Write(x.out)
 	x.out = x.out[:0]
 	return err
@@ -181,8 +181,10 @@ func (x *h1Exchange) head() http2.Head {
 	return h
 }
 
+// fill reads once. How long that may take is the application's stream's business,
+// which knows whether anything moves the other way; it cancels.
 func (x *h1Exchange) fill() error {
-	x.up.read.within(time.Now(), streamIdleTimeout)
+	x.up.read.at(time.Time{})
 	return x.up.in.fill(x.up.Conn)
 }
 

@@ -19,7 +19,7 @@ func (c *connection) serveHTTP2() {
 		Take:       c.server.bodies.take,
 		GiveBack:   c.server.bodies.giveBack,
 		Try:        func(b []byte) (int, error) { return tryWrite(raw.Write, b) },
-		StreamIdle: streamIdleTimeout, Idle: idleTimeout, HeadTimeout: headTimeout,
+		StreamIdle: c.server.cfg.StreamIdleTimeout, Idle: idleTimeout, HeadTimeout: headTimeout,
 	})
 	c.in.release()
 	c.h2.Store(h)

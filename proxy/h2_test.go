@@ -17,7 +17,6 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/proxy"
 )
 
 // One connection carries requests to several names: each is judged by its own.
@@ -263,20 +262,6 @@ func TestStreamsBeyondTheLimitAreRefusedNotFailed(t *testing.T) {
 		})
 	}
 	all.Wait()
-}
-
-func TestAStreamOnWhichNothingMovesIsEnded(t *testing.T) {
-	t.Parallel()
-	m := mode{app: "h2", service: "h2c"}
-	r := newRig(t, mesh.RegistryOnly, m.serve(t, func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
-		func(c *proxy.Config) {})
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
-	defer cancel()
-	_, err := r.h2Client().Do(getRequest(t, "http://a.example.com/").WithContext(ctx))
-	if err == nil {
-		t.Error("an answer came from nowhere")
-	}
-	eventually(t, "the log has who left", func() bool { return strings.Contains(r.access.String(), `"response_flags":"DC"`) })
 }
 
 // frameClient is an application that speaks HTTP/2 by the frame.

@@ -141,11 +141,24 @@ func (b *requestBody) sendLength() error {
 	return nil
 }
 
+// sendRest has the kernel move the rest, where both ends are TCP, and looks now and
+// then at how much that was: who waits for the answer wants to know.
 func (b *requestBody) sendRest() error {
-	n, err := moveLarge(b.up.Conn, &b.up.write, b.c.tcp, &b.c.deadline, b.remaining)
-	b.bytes.Add(n)
-	b.remaining -= n
-	return err
+	s := b.c.server
+	for {
+		now := time.Now()
+		b.c.deadline.within(now, s.patience.look)
+		b.up.write.at(now.Add(2 * s.cfg.StreamIdleTimeout))
+		n, err := io.CopyN(b.up.Conn, b.c.tcp, b.remaining)
+		b.bytes.Add(n)
+		b.remaining -= n
+		switch {
+		case err == io.EOF:
+			return io.ErrUnexpectedEOF
+		case !isTimeout(err) || b.c.deadline.isWoken() || time.Since(now) >= 2*s.cfg.StreamIdleTimeout:
+			return err
+		}
+	}
 }
 
 // sendChunks takes the chunks apart and writes them anew: what goes upstream has
@@ -190,22 +203,24 @@ func (b *requestBody) flush() error {
 	if len(b.out) == 0 {
 		return nil
 	}
-	b.up.write.within(time.Now(), streamIdleTimeout)
+	b.up.write.within(time.Now(), b.c.server.cfg.StreamIdleTimeout)
 	_, err := b.up.Conn.Write(b.out)
 	b.out = b.out[:0]
 	return err
 }
 
 func (b *requestBody) emit(data []byte) error {
-	b.up.write.within(time.Now(), streamIdleTimeout)
+	b.up.write.within(time.Now(), b.c.server.cfg.StreamIdleTimeout)
 	n, err := b.up.Conn.Write(data)
 	b.bytes.Add(int64(n))
 	return err
 }
 
-// fill reads more of the body. An end before the body's end is a lost body.
+// fill reads more of the body. An end before the body's end is a lost body. How long
+// it may take is up to who waits for the answer: an application may go on sending
+// when it has heard enough of that.
 func (b *requestBody) fill() error {
-	b.c.deadline.within(time.Now(), streamIdleTimeout)
+	b.c.deadline.at(time.Time{})
 	err := b.c.in.fill(b.c.tcp)
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

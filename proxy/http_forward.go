@@ -168,7 +168,7 @@ func (h *httpConn) encode(c *mesh.Cluster) {
 func (h *httpConn) exchange(up *upstreamConn, timeout time.Duration) (keep, again bool) {
 	e := &h.entry
 	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
-	up.write.within(time.Now(), streamIdleTimeout)
+	up.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
 	if timeout > 0 && h.body.complete {
 		up.read.cap(e.start.Add(timeout))
 	}
@@ -286,7 +286,7 @@ func (h *httpConn) interim() error {
 		}
 	}
 	h.back = append(b, "\r\n"...)
-	h.write.within(time.Now(), streamIdleTimeout)
+	h.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
 	_, err := h.c.tcp.Write(h.back)
 	return err
 }

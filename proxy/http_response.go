@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"net"
 	"strconv"
 	"time"
 
@@ -21,13 +20,14 @@ func (h *httpConn) sendResponse(up *upstreamConn) bool {
 	h.entry.status = r.Status
 	h.appendHead(framing, rechunk, keep)
 	err := h.sendBody(up, framing, rechunk)
+	late := up.read.capped(time.Now())
 	ended := h.body.stop() && err == nil
 	if ended && r.KeepAlive && framing != http1.UntilClose && up.in.len() == 0 {
 		up.up.put(up)
 	} else {
 		up.close()
 	}
-	h.finish(err)
+	h.finish(err, late)
 	if err != nil {
 		h.c.abortAnswer(untilClose)
 		return false
@@ -47,17 +47,20 @@ func (h *httpConn) delivery(framing http1.Framing) (rechunk, untilClose, keep bo
 	return rechunk, untilClose, h.req.KeepAlive && !untilClose && !h.c.server.draining.Load()
 }
 
-// finish writes the request's line in the access log.
-func (h *httpConn) finish(err error) {
+// finish writes the request's line in the access log. late says that the route's
+// timeout has passed.
+func (h *httpConn) finish(err error, late bool) {
 	e := &h.entry
 	e.received = h.body.bytes.Load()
 	switch {
 	case err == nil:
 		e.details = "via_upstream"
-	case isWriteError(err):
+	case isWriteError(err) && !isTimeout(err):
 		e.flags, e.details = "DC", "downstream_remote_disconnect"
-	case isTimeout(err):
+	case isTimeout(err) && late && !isWriteError(err):
 		e.flags, e.details = "UT", "response_timeout"
+	case isTimeout(err):
+		e.flags, e.details = "SI", "stream_idle_timeout"
 	default:
 		e.flags, e.details = "UC", "upstream_reset_after_response_started{connection_termination}"
 	}
@@ -121,7 +124,7 @@ func (h *httpConn) flush() error {
 	if len(h.back) == 0 {
 		return nil
 	}
-	h.write.within(time.Now(), streamIdleTimeout)
+	h.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
 	_, err := h.c.tcp.Write(h.back)
 	h.back = h.back[:0]
 	if err != nil {
@@ -155,9 +158,7 @@ func (h *httpConn) sendLength(up *upstreamConn, remaining int64) error {
 			return err
 		}
 		if remaining >= spliceFrom {
-			n, err := moveLarge(h.c.tcp, &h.write, up.Conn, &up.read, remaining)
-			h.entry.sent += n
-			return err
+			return h.sendRest(up, remaining)
 		}
 		if err := h.fillFrom(up); err != nil {
 			return err
@@ -235,49 +236,4 @@ func (h *httpConn) fillFrom(up *upstreamConn) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// await reads once from the server, as long as the application waits for it. begun
-// says that the answer has.
-func (h *httpConn) await(up *upstreamConn, begun bool) error {
-	start := time.Now()
-	d := departure{c: h.c}
-	for now := start; ; now = time.Now() {
-		up.read.within(now, h.c.server.patience.look)
-		err := up.in.fill(up.Conn)
-		if err == nil || !isTimeout(err) {
-			return err
-		}
-		now = time.Now()
-		switch {
-		case up.read.capped(now), now.Sub(start) >= streamIdleTimeout:
-			return err
-		case d.complete(now, begun) && begun:
-			return &writeError{errLeft}
-		case d.complete(now, begun):
-			return errLeft
-		}
-	}
-}
-
-// moveLarge copies n bytes, inside the kernel where both ends are TCP. The read
-// deadline falls only when nothing at all has moved for its whole length.
-func moveLarge(dst net.Conn, write *deadline, src net.Conn, read *deadline, n int64) (int64, error) {
-	moved := int64(0)
-	for moved < n {
-		now := time.Now()
-		read.within(now, streamIdleTimeout)
-		write.at(now.Add(2 * streamIdleTimeout))
-		m, err := io.CopyN(dst, src, n-moved)
-		moved += m
-		switch {
-		case err == nil:
-		case err == io.EOF:
-			return moved, io.ErrUnexpectedEOF
-		case isTimeout(err) && m > 0 && !read.capped(time.Now()) && time.Since(now) < 2*streamIdleTimeout:
-		default:
-			return moved, err
-		}
-	}
-	return moved, nil
 }

@@ -265,7 +265,7 @@ func (h *httpConn) finishHTTP2(err error, late bool) {
 	switch {
 	case err == nil:
 		e.details = "via_upstream"
-	case isWriteError(err):
+	case isWriteError(err) && !isTimeout(err):
 		e.flags, e.details = "DC", "downstream_remote_disconnect"
 	case late:
 		e.flags, e.details = "UT", "response_timeout"

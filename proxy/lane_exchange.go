@@ -78,7 +78,7 @@ func (lc *laneConn) forward(n int) {
 // expect begins the time in which the answer must begin: less where the application
 // may have left.
 func (lc *laneConn) expect() {
-	wait := streamIdleTimeout
+	wait := lc.c.server.cfg.StreamIdleTimeout
 	if lc.ended {
 		wait = lc.c.server.patience.halfClosed
 	}
@@ -228,7 +228,7 @@ func (lc *laneConn) answer() {
 
 // awaitMore begins the time in which more of the answer must come.
 func (lc *laneConn) awaitMore() {
-	lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), streamIdleTimeout, lc.h.deadline()))
+	lc.lane.loop.Set(&lc.timer, lc, limit(lc.lane.loop.Now(), lc.c.server.cfg.StreamIdleTimeout, lc.h.deadline()))
 }
 
 // yield goes on with the answer once the others on the loop had their turn.
@@ -259,7 +259,7 @@ func (lc *laneConn) flush() bool {
 		n, err := loop.Write(lc.sock.fd, h.unsent)
 		if err == unix.EAGAIN {
 			lc.blocked = true
-			lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(streamIdleTimeout))
+			lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(lc.c.server.cfg.StreamIdleTimeout))
 			return false
 		}
 		if err != nil {
@@ -281,7 +281,7 @@ func (lc *laneConn) finish() {
 	} else {
 		lc.lane.close(up)
 	}
-	h.finish(nil)
+	h.finish(nil, false)
 	if lc.served < goodService {
 		lc.served++
 	}
@@ -301,7 +301,8 @@ func (lc *laneConn) fail(err error) {
 	h := lc.h
 	lc.lane.close(lc.up)
 	lc.up = nil
-	h.finish(err)
+	deadline := h.deadline()
+	h.finish(err, !deadline.IsZero() && !lc.lane.loop.Now().Before(deadline))
 	if h.rest.untilClose {
 		lc.cut()
 		return

@@ -248,7 +248,7 @@ func (c *upstreamConn) attach(tcp *net.TCPConn) error {
 	c.tcp = tcp
 	if c.under == nil {
 		c.Conn = tcp
-	} else if err := c.under.leave(tcp); err != nil {
+	} else if err := c.under.leave(tcp, c.up.server.cfg.StreamIdleTimeout); err != nil {
 		return err
 	}
 	c.read.rebind(tcp.SetReadDeadline)

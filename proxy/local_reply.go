@@ -58,7 +58,7 @@ func (h *httpConn) reply(r localReply) bool {
 		e.sent = int64(len(body))
 	}
 	h.back = b
-	h.write.within(time.Now(), streamIdleTimeout)
+	h.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
 	_, err := h.c.tcp.Write(b)
 	h.c.server.record(e)
 	if err != nil {

@@ -80,6 +80,10 @@ type Config struct {
 	// Loops are the event loops that serve usual HTTP/1.1 connections; default those
 	// that all servers of the process share.
 	Loops *loop.Group
+	// StreamIdleTimeout ends a request of which, and of whose answer, not a byte has
+	// moved for so long: 408 where the request is not whole, else 504; an answer that
+	// has begun is cut. Default 5 min, Envoy's.
+	StreamIdleTimeout time.Duration
 	// DrainTimeout bounds how long Serve waits for requests under way after its
 	// context ends; default 45 s, Envoy's.
 	DrainTimeout time.Duration
@@ -100,7 +104,6 @@ const (
 const (
 	defaultConnectTimeout = 10 * time.Second       // connectionPool.tcp.connectTimeout
 	idleTimeout           = time.Hour              // a connection between two requests
-	streamIdleTimeout     = 5 * time.Minute        // no byte either way within a request
 	headTimeout           = time.Minute            // from a head's first byte to its last
 	sniffTimeout          = 100 * time.Millisecond // a silent client may be waiting for a server that speaks first
 	patientSniffTimeout   = 5 * time.Second        // the same where HTTP or TLS is declared but other bytes may pass
@@ -171,6 +174,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Loops == nil {
 		cfg.Loops = &processLoops
 	}
+	if cfg.StreamIdleTimeout == 0 {
+		cfg.StreamIdleTimeout = 5 * time.Minute
+	}
 	if cfg.DrainTimeout == 0 {
 		cfg.DrainTimeout = 45 * time.Second
 	}
@@ -181,7 +187,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.HasIPv6 = routesIPv6
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw,
-		patience: patience{lookEvery, halfClosedFor}}
+		patience: patience{min(lookEvery, cfg.StreamIdleTimeout/8), halfClosedFor}}
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
 	}

@@ -38,15 +38,15 @@ type underTLS struct {
 
 func (c *underTLS) enter(up *laneUpstream) { c.lane = up }
 
-// leave makes c a TCP connection again.
-func (c *underTLS) leave(tcp *net.TCPConn) error {
+// leave makes c a TCP connection again, which takes what is pending within patience.
+func (c *underTLS) leave(tcp *net.TCPConn, patience time.Duration) error {
 	c.lane, c.TCPConn = nil, tcp
 	pending := c.pending
 	c.pending = nil
 	if len(pending) == 0 {
 		return nil
 	}
-	tcp.SetWriteDeadline(time.Now().Add(streamIdleTimeout))
+	tcp.SetWriteDeadline(time.Now().Add(patience))
 	defer tcp.SetWriteDeadline(time.Time{})
 	_, err := tcp.Write(pending)
 	return err
