@@ -18,8 +18,8 @@ const (
 	halfClosedFor = 10 * time.Second // from its end to giving its answer up
 )
 
-// patience is those two; tests have less.
-type patience struct{ look, halfClosed time.Duration }
+// patience is those two, and how long nothing may move over a tunnel; tests have less.
+type patience struct{ look, halfClosed, tunnel time.Duration }
 
 var errLeft = errors.New("the application left before it was answered")
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
@@ -30,17 +32,21 @@ func (c *connection) tunnel(up *upstreamConn, e *entry) {
 	defer c.upstream.Store(nil)
 	var there, back error
 	var both sync.WaitGroup
+	idle := idleness{limit: c.server.patience.tunnel}
+	idle.moved()
 	both.Go(func() {
 		defer c.contain()
-		if e.received, there = pump(up.Conn, c.tcp, &c.in); there != nil {
+		if e.received, there = idle.pump(up.Conn, c.tcp, &c.in); there != nil {
 			cut(up.tcp, c.tcp)
 		}
 	})
-	if e.sent, back = pump(c.tcp, up.Conn, &up.in); back != nil {
+	if e.sent, back = idle.pump(c.tcp, up.Conn, &up.in); back != nil {
 		cut(up.tcp, c.tcp)
 	}
 	both.Wait()
 	switch {
+	case there == errIdle || back == errIdle:
+		e.details = "tcp_session_idle_timeout"
 	case isReset(there):
 		e.flags = "DC"
 	case there != nil || back != nil:
@@ -104,24 +110,70 @@ func (c *connection) carried(up *upstreamConn, e *entry, r relay.Result) {
 	c.server.record(e)
 }
 
+// errIdle is a tunnel over which nothing has moved for too long.
+var errIdle = errors.New("nothing moved for too long")
+
+// idleness is what the directions of a tunnel know of each other: when a byte last
+// moved. Nothing else would end one whose server has vanished without a word.
+type idleness struct {
+	limit time.Duration
+	last  atomic.Int64 // Unix nanoseconds
+}
+
+func (i *idleness) moved() time.Time {
+	now := time.Now()
+	i.last.Store(now.UnixNano())
+	return now
+}
+
+func (i *idleness) over(now time.Time) bool { return now.Sub(time.Unix(0, i.last.Load())) >= i.limit }
+
 // pump copies one direction and closes its write side at the end. What was read
-// ahead goes first; the rest moves inside the kernel when both ends are TCP.
-func pump(dst, src net.Conn, ahead *buffer) (int64, error) {
-	first := int64(0)
+// ahead goes first.
+func (i *idleness) pump(dst, src net.Conn, ahead *buffer) (int64, error) {
+	read, write := deadline{set: src.SetReadDeadline}, deadline{set: dst.SetWriteDeadline}
+	sent := int64(0)
+	send := func(b []byte) error {
+		write.within(time.Now(), i.limit)
+		n, err := dst.Write(b)
+		sent += int64(n)
+		i.moved()
+		if isTimeout(err) {
+			return errIdle
+		}
+		return err
+	}
 	if ahead.len() > 0 {
-		n, err := dst.Write(ahead.bytes())
-		first = int64(n)
-		if err != nil {
-			return first, err
+		if err := send(ahead.bytes()); err != nil {
+			return sent, err
 		}
 	}
 	ahead.release()
-	n, err := io.Copy(dst, src)
-	if err == nil || errors.Is(err, errNoGoodbye) { // as Envoy: the protocol inside knows its own end
-		err = closeWrite(dst)
+	b := make([]byte, pumpSize)
+	for {
+		now := time.Now()
+		read.within(now, i.limit)
+		n, err := src.Read(b)
+		if n > 0 {
+			if err := send(b[:n]); err != nil {
+				return sent, err
+			}
+		}
+		switch {
+		case err == nil:
+		case isTimeout(err) && !i.over(time.Now()):
+		case isTimeout(err):
+			return sent, errIdle
+		case err == io.EOF, errors.Is(err, errNoGoodbye): // as Envoy: the protocol inside knows its own end
+			return sent, closeWrite(dst)
+		default:
+			return sent, err
+		}
 	}
-	return first + n, err
 }
+
+// pumpSize is what a pump reads at once: two records of TLS.
+const pumpSize = 32 << 10
 
 func closeWrite(c net.Conn) error {
 	if w, ok := c.(interface{ CloseWrite() error }); ok {
