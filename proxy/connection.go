@@ -6,17 +6,23 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http2"
+	"github.com/sluice-cni/sluice/proxy/loop"
+	"github.com/sluice-cni/sluice/proxy/nowait"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
 // connection is one connection that was redirected to the proxy.
 type connection struct {
 	server *Server
-	tcp    *net.TCPConn
+	tcp    *net.TCPConn   // nil while it has to wait for nothing: then it is
+	fd     int            // a socket that Go does not poll
 	src    netip.AddrPort // the application's end
 	dst    netip.AddrPort // where it was going
+	at     *lane          // on whose loop it is served, nil on a goroutine of its own
 	in     buffer
 	idle   atomic.Bool // nothing under way: may be closed when draining
 
@@ -27,6 +33,7 @@ type connection struct {
 	h2       atomic.Pointer[http2.Conn]  // of a connection that speaks HTTP/2
 
 	lane    atomic.Pointer[laneConn] // where it is now, unless with a goroutine
+	arrives bool                     // it goes to a lane, to wait for its first bytes
 	parks   bool                     // it goes to a lane when its goroutine has ended
 	stays   bool                     // it was to go to a lane, and could not
 	left    uint8                    // how often it came back
@@ -38,15 +45,14 @@ type connection struct {
 // serve takes a connection from its first byte to its last.
 func (c *connection) serve() {
 	s := c.server
-	c.src = addrPort(c.tcp.RemoteAddr())
-	dst, err := s.cfg.OriginalDst(c.tcp)
+	dst, err := s.cfg.OriginalDst(c.fd, c.src)
 	if err != nil {
+		c.mayWait()
 		s.log.Warn("connection refused", "source", c.src, "error", err)
 		c.abort()
 		return
 	}
 	c.dst = dst
-	c.deadline.set = c.tcp.SetReadDeadline
 	switch st := s.state.Load(); {
 	case s.cfg.Governed != nil && !s.cfg.Governed(dst):
 		c.relayUngoverned()
@@ -59,7 +65,8 @@ func (c *connection) serve() {
 	}
 }
 
-// dispatch finds out what the connection speaks and who serves that.
+// dispatch finds out what the connection speaks and who serves that: by what is here
+// of its first bytes, or (laneConn.arrive) once they have come.
 func (c *connection) dispatch(st *state) {
 	l := st.view.Listener(c.dst.Port())
 	if l != nil && l.DeclaredTCP(c.dst.Addr()) {
@@ -68,10 +75,17 @@ func (c *connection) dispatch(st *state) {
 		}
 		return
 	}
-	k, err := c.sniff(st, l)
-	if err != nil {
-		return // the client left before it said anything
+	err := c.in.fill(&sock{c.fd})
+	switch k := sniff(c.in.bytes()); {
+	case err == nil && k != unknown:
+		c.proceed(st, l, k)
+	case err == nil, err == unix.EAGAIN: // the rest comes later
+		c.arrives = true
 	}
+}
+
+// proceed serves a connection of a kind that is known.
+func (c *connection) proceed(st *state, l *mesh.Listener, k kind) {
 	if c.refusedAsLoop() {
 		return
 	}
@@ -95,37 +109,8 @@ func (c *connection) speaksHTTP(st *state, l *mesh.Listener) bool {
 	return l == nil || l.HTTP || l.Unset || l.MatchTCP(c.dst.Addr()) == nil
 }
 
-// sniff waits for enough bytes to tell the protocol. A client that stays silent
+// patience is how long a client's first byte is waited for. One that stays silent
 // longer than is usual for one that speaks first is taken for opaque.
-func (c *connection) sniff(st *state, l *mesh.Listener) (kind, error) {
-	c.deadline.at(time.Now().Add(c.patience(st, l)))
-	defer c.deadline.at(time.Time{})
-	for {
-		if k := sniff(c.in.bytes()); k != unknown {
-			return k, nil
-		}
-		waiting := c.in.len() == 0
-		c.idle.Store(waiting)
-		if waiting && c.server.draining.Load() {
-			return unknown, net.ErrClosed
-		}
-		err := c.in.fill(c.tcp)
-		c.idle.Store(false)
-		switch {
-		case err != nil && c.server.draining.Load():
-			return unknown, err
-		case err == nil && waiting:
-			c.deadline.at(time.Now().Add(headTimeout))
-		case isTimeout(err):
-			return isOpaque, nil
-		case err != nil && c.in.len() > 0:
-			return isOpaque, nil
-		case err != nil:
-			return unknown, err
-		}
-	}
-}
-
 func (c *connection) patience(st *state, l *mesh.Listener) time.Duration {
 	switch {
 	case l == nil || !l.HTTP && !l.TLS || l.MatchTCP(c.dst.Addr()) != nil:
@@ -151,7 +136,65 @@ func (c *connection) refusedAsLoop() bool {
 
 // abort ends the connection with a reset: the application sees at once that it
 // was refused or cut, and no half answer passes for a whole one.
-func (c *connection) abort() { cut(c.tcp) }
+func (c *connection) abort() {
+	switch {
+	case c.tcp != nil:
+		cut(c.tcp)
+	case c.fd >= 0:
+		nowait.Reset(c.fd)
+		c.fd = -1
+	}
+}
+
+// mayWait is called before anything that can take its time. A connection begins on an
+// event loop's goroutine; from here on this goroutine is its own, and the loop has
+// another.
+func (c *connection) mayWait() {
+	if c.at != nil {
+		c.at.loop.HandOver()
+		c.at = nil
+	}
+}
+
+// closeSocket closes the connection, if it is open.
+func (c *connection) closeSocket() {
+	switch {
+	case c.tcp != nil:
+		c.tcp.Close()
+	case c.fd >= 0:
+		nowait.Close(c.fd)
+		c.fd = -1
+	}
+}
+
+// bePolled gives the connection to Go's netpoller: there is something to wait for.
+// After an error it is closed.
+func (c *connection) bePolled() error {
+	if c.tcp != nil {
+		return nil
+	}
+	c.mayWait()
+	tcp, err := loop.Attach(c.fd)
+	if err != nil {
+		c.fd = -1
+		c.server.sayOverload(noDescriptors.Error())
+		return noDescriptors
+	}
+	c.polledBy(tcp)
+	if c.server.life.Err() != nil { // the end of a drain may have missed it
+		cut(tcp)
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// polledBy says that tcp has the connection's socket now.
+func (c *connection) polledBy(tcp *net.TCPConn) {
+	c.server.mu.Lock() // the end of a drain looks at it from outside
+	c.tcp, c.fd = tcp, -1
+	c.server.mu.Unlock()
+	c.deadline.rebind(tcp.SetReadDeadline)
+}
 
 // contain is deferred by a connection's second goroutine: a fault there ends the
 // connection, not the process.
@@ -184,6 +227,7 @@ func (c *connection) gone() bool {
 
 // refuse aborts a connection that policy does not let through, and says so.
 func (c *connection) refuse(e *entry) {
+	c.mayWait() // for the log
 	e.flags = "UH"
 	c.server.record(e) // before the application can ask why
 	c.abort()

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // dialPlain is Config.Dial for sockets of this process, with a mark.
@@ -20,20 +22,24 @@ func dialPlain(mark Mark) func(context.Context, netip.AddrPort) (*net.TCPConn, e
 	}
 }
 
+// waiter is told before something is waited for.
+type waiter interface{ mayWait() }
+
 // dialRaw is dialPlain for a socket that goes to the relay engine: Go's netpoller
 // never sees it, unless the connection takes its time. It also returns the socket's
-// own address.
-func dialRaw(ctx context.Context, dst netip.AddrPort, mark Mark) (int, netip.AddrPort, error) {
-	fd, local, err := beginDial(dst, mark)
+// own address, which own knows before the other end can answer.
+func dialRaw(ctx context.Context, dst netip.AddrPort, mark Mark, w waiter, own *ownConns) (int, netip.AddrPort, error) {
+	fd, local, err := beginDial(dst, mark, own)
 	if err == nil {
-		err = finishDial(ctx, fd, sockaddr(dst))
+		err = finishDial(ctx, fd, dst, w)
 	}
 	if err == nil && local == dst { // two ends that chose the same port met (RFC 9293 §3.5)
 		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
 	if err != nil {
+		own.remove(ends{local, dst})
 		if fd >= 0 {
-			unix.Close(fd)
+			nowait.Close(fd)
 		}
 		return -1, netip.AddrPort{}, &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(dst), Err: err}
 	}
@@ -42,7 +48,7 @@ func dialRaw(ctx context.Context, dst netip.AddrPort, mark Mark) (int, netip.Add
 
 // beginDial makes a socket that is connecting. On error the socket, unless -1, is
 // the caller's to close.
-func beginDial(dst netip.AddrPort, mark Mark) (int, netip.AddrPort, error) {
+func beginDial(dst netip.AddrPort, mark Mark, own *ownConns) (int, netip.AddrPort, error) {
 	family := unix.AF_INET
 	if !dst.Addr().Is4() {
 		family = unix.AF_INET6
@@ -57,20 +63,18 @@ func beginDial(dst netip.AddrPort, mark Mark) (int, netip.AddrPort, error) {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fd, netip.AddrPort{}, os.NewSyscallError("setsockopt", err)
 	}
-	if err := unix.Connect(fd, sockaddr(dst)); err != nil && err != unix.EINPROGRESS && err != unix.EINTR {
-		return fd, netip.AddrPort{}, os.NewSyscallError("connect", err)
-	}
-	local, err := unix.Getsockname(fd)
-	return fd, addrPortOf(local), os.NewSyscallError("getsockname", err)
+	local, err := own.connect(fd, dst)
+	return fd, local, err
 }
 
 // finishDial waits until a connection stands or has failed. To an endpoint nearby it
 // stands already.
-func finishDial(ctx context.Context, fd int, to unix.Sockaddr) error {
+func finishDial(ctx context.Context, fd int, to netip.AddrPort, w waiter) error {
 	done, err := connected(fd, to)
 	if done {
 		return err
 	}
+	w.mayWait()
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
@@ -96,33 +100,15 @@ func finishDial(ctx context.Context, fd int, to unix.Sockaddr) error {
 }
 
 // connected asks the kernel by a second connect, which waits for nothing either.
-func connected(fd int, to unix.Sockaddr) (done bool, err error) {
-	switch err := unix.Connect(fd, to); err {
-	case nil, unix.EISCONN:
+func connected(fd int, to netip.AddrPort) (done bool, err error) {
+	switch errno := nowait.Connect(fd, to); errno {
+	case 0, unix.EISCONN:
 		return true, nil
 	case unix.EALREADY, unix.EINPROGRESS, unix.EINTR:
 		return false, nil
 	default:
-		return true, os.NewSyscallError("connect", err)
+		return true, os.NewSyscallError("connect", errno)
 	}
-}
-
-func sockaddr(a netip.AddrPort) unix.Sockaddr {
-	if a.Addr().Is4() {
-		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
-	}
-	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
-}
-
-// addrPortOf is addrPort for the kernel's form.
-func addrPortOf(s unix.Sockaddr) netip.AddrPort {
-	switch a := s.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
-	}
-	return netip.AddrPort{}
 }
 
 // unmapped is an address whose IPv4 is never in its IPv6 form.

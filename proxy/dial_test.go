@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 func TestARawDialSaysHowItFailed(t *testing.T) {
@@ -36,7 +38,7 @@ func TestARawDialSaysHowItFailed(t *testing.T) {
 		{"a black hole", late, full, os.ErrDeadlineExceeded, ConnectTimeout},
 		{"a black hole and a caller who leaves", canceled, full, context.Canceled, ConnectCanceled},
 	} {
-		fd, _, err := dialRaw(tc.ctx, tc.dst, 0)
+		fd, _, err := dialRaw(tc.ctx, tc.dst, 0, alone{}, new(ownConns))
 		if fd != -1 || !errors.Is(err, tc.want) {
 			t.Errorf("%s: descriptor %d, error %v; want %v", tc.name, fd, err, tc.want)
 		}
@@ -60,7 +62,7 @@ func TestARawDialWaitsForASlowServer(t *testing.T) {
 	}
 	dialled := make(chan result, 1)
 	go func() {
-		fd, local, err := dialRaw(ctx, dst, 0)
+		fd, local, err := dialRaw(ctx, dst, 0, alone{}, new(ownConns))
 		dialled <- result{fd, local, err}
 	}()
 	room() // the kernel tries again a second after the first attempt
@@ -70,10 +72,15 @@ func TestARawDialWaitsForASlowServer(t *testing.T) {
 	}
 	defer unix.Close(r.fd)
 	peer, err := unix.Getpeername(r.fd)
-	if err != nil || addrPortOf(peer) != dst || r.local.Port() == 0 {
+	if p, ok := peer.(*unix.SockaddrInet4); err != nil || !ok || p.Port != int(dst.Port()) || r.local.Port() == 0 {
 		t.Errorf("the socket leads from %v to %v (%v), want %v", r.local, peer, err, dst)
 	}
 }
+
+// alone has nobody to tell that it waits.
+type alone struct{}
+
+func (alone) mayWait() {}
 
 // A loop is sometimes found only once there is a connection upstream.
 func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
@@ -93,7 +100,7 @@ func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := &upstream{server: s, cluster: ungoverned}
-	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())})
+	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())}, alone{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,11 +138,10 @@ func fullListenerWithRoom(t *testing.T) (dst netip.AddrPort, room func()) {
 	if err := errors.Join(unix.Bind(l, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(l, 0)); err != nil {
 		t.Fatal(err)
 	}
-	name, err := unix.Getsockname(l)
-	if err != nil {
-		t.Fatal(err)
+	dst, errno := nowait.LocalAddr(l)
+	if errno != 0 {
+		t.Fatal(errno)
 	}
-	dst = addrPortOf(name)
 	var held []net.Conn
 	t.Cleanup(func() {
 		for _, c := range held {

@@ -42,5 +42,3 @@ func ended(fd uintptr) bool {
 }
 
 func isNotConnected(err error) bool { return errors.Is(err, unix.ENOTCONN) }
-
-func closeFD(fd int) { unix.Close(fd) }

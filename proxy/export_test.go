@@ -10,8 +10,14 @@ func GoToLanes(s *Server) { s.eager = true }
 // NoticeDepartures has a server look so often at applications that wait, and wait so
 // long for those that have half-closed.
 func NoticeDepartures(s *Server, look, halfClosed time.Duration) {
+	s.mu.Lock() // under which connections begin
+	defer s.mu.Unlock()
 	s.patience.look, s.patience.halfClosed = look, halfClosed
 }
 
 // CutIdleTunnels has a server end tunnels over which nothing has moved for so long.
-func CutIdleTunnels(s *Server, idle time.Duration) { s.patience.tunnel = idle }
+func CutIdleTunnels(s *Server, idle time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.patience.tunnel = idle
+}

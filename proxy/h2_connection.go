@@ -7,6 +7,9 @@ import (
 // serveHTTP2 answers the requests of a connection that began with the preface of
 // HTTP/2, each on a goroutine of its own and each routed by its own :authority.
 func (c *connection) serveHTTP2() {
+	if c.bePolled() != nil {
+		return
+	}
 	raw, err := c.tcp.SyscallConn()
 	if err != nil {
 		return

@@ -81,7 +81,7 @@ func newRig(t testing.TB, policy mesh.OutboundPolicy, yaml string, change ...fun
 	os.WriteFile(resolv, []byte("nameserver 192.0.2.53\noptions timeout:1 attempts:1\n"), 0o644)
 	cfg := proxy.Config{
 		Listeners:    []*net.TCPListener{l.(*net.TCPListener)},
-		OriginalDst:  func(*net.TCPConn) (netip.AddrPort, error) { return *r.dst.Load(), nil },
+		OriginalDst:  func(int, netip.AddrPort) (netip.AddrPort, error) { return *r.dst.Load(), nil },
 		Resolver:     dns.New(dns.Config{ResolvConf: resolv, Hosts: "/dev/null", Exchange: r.answer}),
 		Log:          slog.New(slog.NewTextHandler(r.log, nil)),
 		AccessLog:    r.access,

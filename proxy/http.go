@@ -38,7 +38,7 @@ var httpConnPool = sync.Pool{New: func() any { return new(httpConn) }}
 
 // serveHTTP answers requests until one side wants the connection closed.
 func (c *connection) serveHTTP() {
-	if c.server.eager && c.left == 0 && len(c.server.lanes) > 0 {
+	if c.tcp == nil { // it has waited for nothing yet
 		c.parks = true
 		return
 	}
@@ -181,6 +181,9 @@ func (h *httpConn) overMemory() {
 
 // refuseGarbage answers what is not HTTP where only HTTP may be.
 func (c *connection) refuseGarbage() {
+	if c.bePolled() != nil {
+		return
+	}
 	h := httpConnPool.Get().(*httpConn)
 	h.c = c
 	h.write.rebind(c.tcp.SetWriteDeadline)

@@ -17,9 +17,10 @@ import (
 // is the business of a goroutine: the lane hands the connection over, and gets it
 // back between two requests once it is quiet again.
 //
-//	goroutine: accept ▸ sniff ▸ first request ──▶ lane: request, request, request …
-//	    ▲                                           │
-//	    └──────────── anything unusual ─────────────┘
+//	lane: accept ▸ first bytes ▸ request, request, request …
+//	         │                     │ ▲
+//	         ▼    anything unusual ▼ │ quiet again
+//	      goroutine: TLS, TCP, HTTP/2, what else a request needs
 //
 // A connection in a lane is an httpConn only while a request is under way. All of
 // a lane's state belongs to its loop's goroutine.
@@ -38,25 +39,22 @@ const maxFree = 64
 // processLoops are for all servers of a process that were given no others.
 var processLoops loop.Group
 
-// openLanes makes a lane on each loop. Without any, goroutines do it all.
-func (s *Server) openLanes() {
+// openLanes makes a lane on each loop.
+func (s *Server) openLanes() error {
 	loops, err := s.cfg.Loops.Open()
 	if err != nil {
-		s.log.Warn("no event loop; every connection is served by a goroutine", "error", err)
-		return
+		return err
 	}
 	for i, l := range loops {
 		ln := &lane{server: s, loop: l, number: i, upstreams: map[*upstream]struct{}{}}
 		s.lanes = append(s.lanes, ln)
 		l.Post(ln.scheduleSweep)
 	}
+	return nil
 }
 
 // closeLanes ends the lanes; no connection is in them any more.
 func (s *Server) closeLanes() {
-	if len(s.lanes) == 0 {
-		return
-	}
 	var dropped sync.WaitGroup
 	for _, ln := range s.lanes {
 		dropped.Add(1)
@@ -69,17 +67,24 @@ func (s *Server) closeLanes() {
 	s.cfg.Loops.Close()
 }
 
-// park moves a connection that is between two requests into a lane and says
-// whether it did. The caller's goroutine must not touch it afterwards.
-func (s *Server) park(c *connection) bool {
-	if !c.parks {
+// park moves a connection that waits for a request, or for its first bytes, into a
+// lane and says whether it did. at is the lane on whose loop the caller is, nil for
+// none. The caller's goroutine must not touch the connection afterwards.
+func (s *Server) park(c *connection, at *lane) bool {
+	if !c.parks && !c.arrives {
 		return false
 	}
-	c.parks = false
-	ln := s.lanes[int(s.nextLane.Add(1))%len(s.lanes)]
-	lc := &laneConn{lane: ln, c: c}
+	ln := at
+	if ln == nil {
+		ln = s.lanes[int(s.nextLane.Add(1))%len(s.lanes)]
+	}
+	lc := &laneConn{lane: ln, c: c, phase: awaiting}
+	if c.arrives {
+		lc.phase = arriving
+	}
+	c.parks, c.arrives = false, false
 	c.lane.Store(lc) // before anything could be looking for it there
-	fd, err := loop.Detach(c.tcp)
+	fd, err := c.takeSocket()
 	if err != nil { // no descriptor is left: its goroutine goes on
 		c.lane.Store(nil)
 		c.unfit(0)
@@ -87,12 +92,25 @@ func (s *Server) park(c *connection) bool {
 		return false
 	}
 	lc.sock.fd = fd
+	if at != nil {
+		lc.enter()
+		return true
+	}
 	if !ln.loop.Post(lc.enter) { // cannot be: lanes outlive the connections
 		unix.Close(fd)
 		c.in.release()
 		s.forget(c)
 	}
 	return true
+}
+
+// takeSocket takes the socket out of the connection.
+func (c *connection) takeSocket() (fd int, err error) {
+	if c.tcp != nil {
+		return loop.Detach(c.tcp)
+	}
+	fd, c.fd = c.fd, -1
+	return fd, nil
 }
 
 func (ln *lane) httpConn() *httpConn {

@@ -29,7 +29,8 @@ type laneConn struct {
 type lanePhase uint8
 
 const (
-	awaiting  lanePhase = iota // a request's head
+	arriving  lanePhase = iota // the first bytes, by which to know what it speaks
+	awaiting                   // a request's head
 	sending                    // it, upstream
 	waiting                    // for the answer's head
 	answering                  // bytes on their way to the application
@@ -49,6 +50,10 @@ func (lc *laneConn) enter() {
 		return
 	}
 	lc.entered = true
+	if lc.phase == arriving {
+		lc.awaitFirst()
+		return
+	}
 	lc.next()
 }
 
@@ -67,6 +72,8 @@ func (lc *laneConn) Ready(r loop.Readiness) {
 	news := r&loop.Ended != 0 && !lc.ended
 	lc.ended = lc.ended || news
 	switch {
+	case lc.phase == arriving:
+		lc.arrive()
 	case lc.up != nil && r&loop.Reset != 0:
 		lc.left()
 	case lc.up != nil && news && lc.phase != answering:
@@ -170,6 +177,8 @@ func (lc *laneConn) drop() {
 // Expired implements loop.Timed.
 func (lc *laneConn) Expired() {
 	switch lc.phase {
+	case arriving: // silent: it may be waiting for a server that speaks first
+		lc.proceed(isOpaque)
 	case awaiting:
 		lc.end()
 	case sending, waiting:
@@ -185,7 +194,7 @@ func (lc *laneConn) Expired() {
 
 // drain ends a connection that nothing is under way on; others end with their answer.
 func (lc *laneConn) drain() {
-	if lc.entered && lc.phase == awaiting && lc.c.in.len() == 0 {
+	if lc.entered && lc.phase <= awaiting && lc.c.in.len() == 0 {
 		lc.end()
 	}
 }
@@ -257,11 +266,8 @@ func (s *Server) adopt(c *connection, fd int, up *laneUpstream, h *httpConn, ser
 			s.log.Warn("a connection was lost between an event loop and its goroutine", "error", err)
 			return
 		}
-		s.mu.Lock() // the end of a drain looks at it from outside
-		c.tcp = tcp
+		c.polledBy(tcp)
 		c.lane.Store(nil)
-		s.mu.Unlock()
-		c.deadline.rebind(tcp.SetReadDeadline)
 		if s.life.Err() != nil {
 			up.abandon()
 			c.abort()
@@ -294,9 +300,6 @@ func (c *connection) unfit(served uint16) {
 // mayPark counts a request that a lane could have served, and says whether the
 // connection may go to one.
 func (c *connection) mayPark() bool {
-	if len(c.server.lanes) == 0 {
-		return false
-	}
 	if c.penance > 0 && !c.server.eager {
 		c.penance--
 		return false

@@ -48,26 +48,28 @@ func (lc *laneConn) forward(n int) {
 		lc.leave(nil)
 		return
 	}
-	st := c.server.state.Load()
+	st, start := c.server.state.Load(), time.Now()
 	h.headSize = n
-	h.begin(time.Now())
-	d := h.route(st)
+	h.begin(start)
+	d := h.route(st) // once for each request: weights are drawn
+	c.in.discard(n)
 	if d.status != 0 {
-		lc.leave(nil)
+		reply := d.localReply // of its own: what a closure holds is allocated
+		lc.leave(func(h *httpConn) bool { return h.reply(reply) })
 		return
 	}
 	if speaksHTTP2(d.cluster, false) {
-		lc.leave(nil)
+		d := d
+		lc.leave(func(h *httpConn) bool { return h.forwardHTTP2(st, d, start) })
 		return
 	}
 	h.to, h.via = d, st.upstream(d.cluster)
+	h.encode(d.cluster)
 	up := lc.lane.take(h)
 	if up == nil {
-		lc.leave(nil)
+		lc.leave((*httpConn).deliver)
 		return
 	}
-	c.in.discard(n)
-	h.encode(d.cluster)
 	h.entry.upstreamHost, h.entry.upstreamLocal = up.key.addr, up.local
 	lc.up, up.user = up, lc
 	lc.phase, lc.reads, h.unsent = sending, 0, h.head

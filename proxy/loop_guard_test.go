@@ -1,10 +1,10 @@
 package proxy_test
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,33 +20,44 @@ import (
 // to where the proxy had dialled.
 func TestConnectionsThatComeBackToTheProxyEnd(t *testing.T) {
 	t.Parallel()
-	for name, governed := range map[string]func(netip.AddrPort) bool{
-		"declared TCP": nil,
-		"ungoverned":   func(netip.AddrPort) bool { return false },
+	tls := `---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: tls}
+spec: {host: a.test, trafficPolicy: {tls: {mode: SIMPLE}}}
+`
+	for name, tc := range map[string]struct {
+		more     string
+		governed func(netip.AddrPort) bool
+	}{
+		"declared TCP":        {},
+		"with TLS originated": {more: tls},
+		"ungoverned":          {governed: func(netip.AddrPort) bool { return false }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			comesBack(t, func(cfg *proxy.Config) { cfg.Governed = governed })
+			accepted := new(acceptedCount)
+			r := newRig(t, mesh.RegistryOnly, "", func(cfg *proxy.Config) { cfg.Observer, cfg.Governed = accepted, tc.governed })
+			r.to(r.addr)
+			_, port, _ := net.SplitHostPort(r.addr)
+			number, _ := strconv.Atoi(port)
+			r.apply(mesh.RegistryOnly, static("a", "a.test", "TCP", number, r.addr)+tc.more)
+			comesBack(t, r, accepted)
 		})
 	}
 }
 
-func comesBack(t *testing.T, change func(*proxy.Config)) {
-	var self atomic.Pointer[string]
-	var dialled atomic.Int64
-	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "TCP", 5000, "203.0.113.1:5000"), func(cfg *proxy.Config) {
-		cfg.Dial = func(ctx context.Context, _ netip.AddrPort) (*net.TCPConn, error) {
-			dialled.Add(1)
-			var d net.Dialer
-			c, err := d.DialContext(ctx, "tcp", *self.Load())
-			if err != nil {
-				return nil, err
-			}
-			return c.(*net.TCPConn), nil
-		}
-	}, change)
-	self.Store(&r.addr)
-	r.to("203.0.113.1:5000")
+// acceptedCount counts what a proxy accepts.
+type acceptedCount struct{ atomic.Int64 }
+
+func (n *acceptedCount) Observe(e proxy.Event) {
+	if e.Kind == proxy.ConnectionAccepted {
+		n.Add(1)
+	}
+}
+
+func comesBack(t *testing.T, r *rig, accepted *acceptedCount) {
+	t.Helper()
 	if c, err := net.Dial("tcp", r.addr); err == nil { // else it was reset even sooner
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(time.Minute))
@@ -54,7 +65,7 @@ func comesBack(t *testing.T, change func(*proxy.Config)) {
 			t.Errorf("%q, %v: want a reset", b, err)
 		}
 	}
-	if n := dialled.Load(); n > 10 {
+	if n := accepted.Load(); n > 10 {
 		t.Errorf("the proxy connected to itself %d times", n)
 	}
 	if log := r.log.String(); !strings.Contains(log, "exempt the proxy") {

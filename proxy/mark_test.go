@@ -34,7 +34,7 @@ func TestEverySocketOfAMarkCarriesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer udp.Close()
-		fd, _, err := dialRaw(t.Context(), to, want)
+		fd, _, err := dialRaw(t.Context(), to, want, alone{}, new(ownConns))
 		if err != nil {
 			t.Fatal(err)
 		}

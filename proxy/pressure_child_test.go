@@ -67,7 +67,7 @@ func beChild(text string) error {
 	}
 	dst := netip.MustParseAddrPort(setup.Destination)
 	server, err := proxy.New(proxy.Config{Listeners: []*net.TCPListener{l.(*net.TCPListener)}, Limits: setup.Limits,
-		AccessLog: os.Stderr, OriginalDst: func(*net.TCPConn) (netip.AddrPort, error) { return dst, nil }})
+		AccessLog: os.Stderr, OriginalDst: func(int, netip.AddrPort) (netip.AddrPort, error) { return dst, nil }})
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -29,7 +30,7 @@ import (
 
 // Config is what a Server needs. Only Listeners is required.
 type Config struct {
-	// Listeners receive redirected connections; Serve closes them.
+	// Listeners receive redirected connections; Serve takes their sockets and closes them.
 	Listeners []*net.TCPListener
 	// Workload is who the connections come from; default namespace "default".
 	Workload mesh.Workload
@@ -41,8 +42,9 @@ type Config struct {
 	Dial func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error)
 	// Mark is the packet mark of the sockets that the default Dial opens; default none.
 	Mark Mark
-	// OriginalDst says where a redirected connection was going; default SO_ORIGINAL_DST.
-	OriginalDst func(*net.TCPConn) (netip.AddrPort, error)
+	// OriginalDst says where the redirected connection of a socket, made by from, was
+	// going; default SO_ORIGINAL_DST.
+	OriginalDst func(fd int, from netip.AddrPort) (netip.AddrPort, error)
 	// Resolver looks names up; default the machine's own configuration. Serve runs it;
 	// servers may share one.
 	Resolver *dns.Resolver
@@ -130,7 +132,6 @@ type Server struct {
 	bodies   budget        // bytes of theirs that cannot go on
 	kept     budget        // bytes of theirs that are kept to be sent again
 	shedding chan struct{} // as many as are read before they are refused
-	freed    chan struct{} // a connection has ended
 
 	life context.Context // ends when what is left is cut
 	kill context.CancelFunc
@@ -140,6 +141,7 @@ type Server struct {
 	draining atomic.Bool
 	serving  atomic.Bool
 	handlers sync.WaitGroup
+	failed   chan error // the first of a listener's
 
 	lanes    []*lane
 	nextLane atomic.Uint32
@@ -197,7 +199,7 @@ func New(cfg Config) (*Server, error) {
 	s.streams.left.Store(int64(s.cfg.Limits.Streams))
 	s.bodies.left.Store(s.cfg.Limits.Bodies / 2)
 	s.kept.left.Store(s.cfg.Limits.Bodies / 2)
-	s.shedding, s.freed = make(chan struct{}, shedders), make(chan struct{}, 1)
+	s.failed, s.shedding = make(chan error, 1), make(chan struct{}, shedders)
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.ipv6.ask = cfg.HasIPv6
 	s.pools = newPools(s)
@@ -223,15 +225,19 @@ func (s *Server) Update(snapshot *mesh.Snapshot) {
 // under way finish within DrainTimeout, cuts what is left, and returns nil. It
 // returns an error when a listener fails.
 func (s *Server) Serve(ctx context.Context) error {
-	var accepting, background sync.WaitGroup
-	failed := make(chan error, len(s.cfg.Listeners))
-	s.openLanes()
-	for _, l := range s.cfg.Listeners {
-		accepting.Go(func() {
-			if err := s.accept(l); err != nil {
-				failed <- err
-			}
-		})
+	var background sync.WaitGroup
+	acceptors, err := s.takeListeners()
+	if err == nil {
+		err = s.openLanes()
+	}
+	if err != nil {
+		for _, a := range acceptors {
+			a.close()
+		}
+		return fmt.Errorf("proxy: %w", err)
+	}
+	for _, a := range acceptors {
+		a.open(s.lanes)
 	}
 	housekeeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { s.pools.sweep(housekeeping) })
@@ -241,15 +247,13 @@ func (s *Server) Serve(ctx context.Context) error {
 		background.Go(func() { s.access.flush(housekeeping) })
 	}
 	s.serving.Store(true)
-	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-s.failed:
 	}
-	for _, l := range s.cfg.Listeners {
-		l.Close()
+	for _, a := range acceptors {
+		a.close()
 	}
-	accepting.Wait()
 	s.drain()
 	s.closeLanes()
 	stop()
@@ -261,43 +265,28 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
-func (s *Server) start(tcp *net.TCPConn) {
-	c := &connection{server: s, tcp: tcp}
-	c.in.memory = &s.memory
-	s.mu.Lock()
-	full := len(s.conns) >= s.cfg.Limits.Connections
-	if !full {
-		s.conns[c] = struct{}{}
-	}
-	s.mu.Unlock()
-	if full {
-		s.shed(tcp)
-		return
-	}
-	s.observe(Event{Kind: ConnectionAccepted})
-	s.handlers.Add(1)
-	go s.run(c, c.serve)
-}
-
 // run is a goroutine's life with a connection. It closes it whatever happened on
 // it, unless it was handed over or goes to a lane: a fault in one must not take the
-// others down.
-func (s *Server) run(c *connection, serve func()) {
+// others down. It says whether the goroutine still runs an event loop.
+func (s *Server) run(c *connection, serve func()) (loops bool) {
 	parked := false
 	defer func() {
 		if fault := recover(); fault != nil {
+			loops = loops || c.at != nil
 			c.failed(fault)
 		}
 		if !parked && !c.handed {
 			c.in.release() // before its end can be seen: who opens another has the room
-			c.tcp.Close()
+			c.closeSocket()
 			s.forget(c)
 		}
 	}()
 	for {
 		serve()
-		if parked = s.park(c); parked || !c.stays {
-			return
+		at := c.at
+		c.at, loops = nil, at != nil // before another goroutine can have the connection
+		if parked = s.park(c, at); parked || !c.stays {
+			return loops
 		}
 		c.stays = false
 		serve = c.serveHTTP
@@ -309,7 +298,6 @@ func (s *Server) forget(c *connection) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
-	s.tellFreed()
 	s.observe(Event{Kind: ConnectionEnded})
 	s.handlers.Done()
 }
@@ -344,7 +332,9 @@ func (s *Server) drain() {
 			s.mu.Lock() // under which it changes
 			tcp := c.tcp
 			s.mu.Unlock()
-			cut(tcp)
+			if tcp != nil { // else nothing is waited for but a connect, which has ended
+				cut(tcp)
+			}
 			if pair := c.pair.Load(); pair != nil {
 				pair.Cut()
 			}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"time"
 )
 
@@ -13,19 +12,17 @@ const (
 
 // shed turns a connection over the limit away: HTTP with 503, if its head comes
 // soon and few others are waiting for theirs, everything else with a reset.
-func (s *Server) shed(tcp *net.TCPConn) {
+func (s *Server) shed(c *connection) {
 	select {
 	case s.shedding <- struct{}{}:
 	default:
 		s.sayOverload(tooManyConnections.Error())
-		cut(tcp)
+		c.abort()
 		return
 	}
 	s.handlers.Go(func() {
 		defer func() { <-s.shedding }()
-		defer tcp.Close()
-		c := &connection{server: s, tcp: tcp, src: addrPort(tcp.RemoteAddr())}
-		c.in.memory = &s.memory
+		defer c.closeSocket()
 		defer c.in.release()
 		defer c.contain()
 		c.overLimit()
@@ -34,8 +31,11 @@ func (s *Server) shed(tcp *net.TCPConn) {
 
 // overLimit answers the first request of a connection that is not served.
 func (c *connection) overLimit() {
-	c.dst, _ = c.server.cfg.OriginalDst(c.tcp) // for the log
-	c.deadline.set = c.tcp.SetReadDeadline
+	c.dst, _ = c.server.cfg.OriginalDst(c.fd, c.src) // for the log
+	if c.bePolled() != nil {
+		c.abort()
+		return
+	}
 	c.deadline.cap(time.Now().Add(shedTimeout))
 	k := unknown
 	for k == unknown && c.in.fill(c.tcp) == nil {

@@ -2,9 +2,13 @@ package proxy
 
 import (
 	"net/netip"
+	"os"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // state is a snapshot in force, and the way from its clusters to their pools.
@@ -37,6 +41,24 @@ type ends struct{ local, remote netip.AddrPort }
 type ownConns struct {
 	mu   sync.Mutex
 	open map[ends]struct{}
+
+	connecting sync.RWMutex // held for reading by those that have a connection which is not in open yet
+}
+
+// connect begins a connection and knows it before anybody can ask whether it is ours:
+// over loopback it comes back within the system call.
+func (o *ownConns) connect(fd int, dst netip.AddrPort) (local netip.AddrPort, err error) {
+	o.connecting.RLock()
+	defer o.connecting.RUnlock()
+	if errno := nowait.Connect(fd, dst); errno != 0 && errno != unix.EINPROGRESS && errno != unix.EINTR {
+		return local, os.NewSyscallError("connect", errno)
+	}
+	local, errno := nowait.LocalAddr(fd)
+	if errno != 0 {
+		return local, os.NewSyscallError("getsockname", errno)
+	}
+	o.add(ends{local, dst})
+	return local, nil
 }
 
 func (o *ownConns) add(e ends) {
@@ -55,6 +77,8 @@ func (o *ownConns) remove(e ends) {
 }
 
 func (o *ownConns) has(e ends) bool {
+	o.connecting.Lock() // whatever is being made now has come as far as open
+	defer o.connecting.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_, ok := o.open[e]

@@ -27,6 +27,7 @@ func (c *connection) routeTCP(l *mesh.Listener) *mesh.TCPRoute {
 	}
 	candidates := l.CandidatesTCP(c.dst.Addr())
 	if len(candidates) > 1 {
+		c.mayWait()
 		for _, route := range candidates {
 			if c.server.hasAddress(route.Destinations[0].Cluster, c.dst) {
 				return route
@@ -103,12 +104,17 @@ func (c *connection) serveTLS(st *state, l *mesh.Listener) {
 
 // clientHello waits for the whole ClientHello.
 func (c *connection) clientHello() (clientHello, error) {
-	c.deadline.at(time.Now().Add(helloTimeout))
-	defer c.deadline.at(time.Time{})
-	for {
+	for waited := false; ; waited = true {
 		hello, more, err := readClientHello(c.in.bytes())
 		if !more || err != nil {
 			return hello, err
+		}
+		if !waited {
+			if err := c.bePolled(); err != nil {
+				return clientHello{}, err
+			}
+			c.deadline.at(time.Now().Add(helloTimeout))
+			defer c.deadline.at(time.Time{})
 		}
 		if err := c.in.fill(c.tcp); isOverload(err) {
 			return clientHello{}, err
@@ -135,13 +141,15 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 	}
 	e.cluster = cluster
 	if cluster.Unknown {
+		c.mayWait()
 		e.flags, e.details = "NC", "cluster_not_found"
 		c.server.record(e)
 		c.abort()
 		return
 	}
-	up, err := c.server.open(st.upstream(cluster), a)
+	up, err := c.open(st.upstream(cluster), a)
 	if err != nil {
+		c.mayWait()
 		e.fail(err)
 		c.server.record(e)
 		c.abort()
@@ -157,20 +165,25 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 
 // open makes a connection for opaque bytes: up to three tries, on another
 // endpoint where there is one.
-func (s *Server) open(u *upstream, a asked) (*upstreamConn, error) {
-	ctx := s.life
+func (c *connection) open(u *upstream, a asked) (*upstreamConn, error) {
+	s, ctx := c.server, c.server.life
 	var last error
 	turn := u.turn.Add(1) - 1
 	for try := range connectTries {
 		if try > 0 {
+			c.mayWait()
 			s.backOff(try)
 			turn = s.random()
 		}
-		addr, err := s.endpoint(ctx, u.cluster, a, turn)
+		addr, err := s.endpoint(noWait, u.cluster, a, turn) // the usual case first
+		if err != nil {
+			c.mayWait()
+			addr, err = s.endpoint(ctx, u.cluster, a, turn)
+		}
 		if err != nil {
 			return nil, err
 		}
-		up, err := u.connectOpaque(ctx, poolKey{addr, sniFor(u.cluster, a)})
+		up, err := u.connectOpaque(ctx, poolKey{addr, sniFor(u.cluster, a)}, c)
 		if err == nil {
 			return up, nil
 		}
@@ -190,8 +203,9 @@ func (c *connection) relayUngoverned() {
 	e := c.entry("tcp")
 	e.cluster = ungoverned
 	u := &upstream{server: c.server, cluster: ungoverned}
-	up, err := u.connectOpaque(c.server.life, poolKey{addr: c.dst})
+	up, err := u.connectOpaque(c.server.life, poolKey{addr: c.dst}, c)
 	if err != nil {
+		c.mayWait()
 		e.fail(err)
 		c.server.record(e)
 		c.abort()

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-cni/sluice/proxy/nowait"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
@@ -21,7 +22,8 @@ func (c *connection) tunnel(up *upstreamConn, e *entry) {
 	if (up.tcp == nil || up.Conn == net.Conn(up.tcp)) && c.handOver(up, e) {
 		return
 	}
-	if err := up.bePolled(); err != nil {
+	if err := errors.Join(c.bePolled(), up.bePolled()); err != nil {
+		up.close()
 		e.fail(noDescriptors)
 		c.abort()
 		c.server.record(e)
@@ -58,30 +60,28 @@ func (c *connection) tunnel(up *upstreamConn, e *entry) {
 // handOver gives both sockets to the relay engine. It reports false, and nothing
 // has changed, where that is not possible: no descriptor may be left.
 func (c *connection) handOver(up *upstreamConn, e *entry) bool {
-	client, err := relay.Dup(c.tcp)
+	client, err := ownSocket(c.tcp, c.fd)
 	if err != nil {
 		return false
 	}
-	server := up.fd
-	if up.tcp != nil {
-		if server, err = relay.Dup(up.tcp); err != nil {
-			closeFD(client)
-			return false
-		}
+	server, err := ownSocket(up.tcp, up.fd)
+	if err != nil {
+		disown(c.tcp, client)
+		return false
 	}
 	done := func(r relay.Result) { c.carried(up, e, r) }
 	c.handed = true
 	pair, err := c.server.relay.Carry(relay.Side{FD: client, Ahead: c.in.bytes()}, relay.Side{FD: server, Ahead: up.in.bytes()}, done)
 	if err != nil {
 		c.handed = false
-		closeFD(client)
-		if up.tcp != nil {
-			closeFD(server)
-		}
+		disown(c.tcp, client)
+		disown(up.tcp, server)
 		return false
 	}
 	c.pair.Store(pair)
-	c.tcp.Close()
+	if c.tcp != nil {
+		c.tcp.Close()
+	}
 	if up.tcp != nil {
 		up.tcp.Close()
 	}
@@ -91,6 +91,21 @@ func (c *connection) handOver(up *upstreamConn, e *entry) bool {
 		pair.Cut()
 	}
 	return true
+}
+
+// ownSocket is a descriptor that Go does not poll: fd, where tcp is nil.
+func ownSocket(tcp *net.TCPConn, fd int) (int, error) {
+	if tcp == nil {
+		return fd, nil
+	}
+	return relay.Dup(tcp)
+}
+
+// disown undoes ownSocket.
+func disown(tcp *net.TCPConn, fd int) {
+	if tcp != nil {
+		nowait.Close(fd)
+	}
 }
 
 // carried is called by the relay engine when both connections have ended.

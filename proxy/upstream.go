@@ -9,8 +9,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sluice-cni/sluice/mesh"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // upstream is the live side of a cluster: its idle connections and its TLS
@@ -122,8 +124,9 @@ func (c *upstreamConn) peek(fd uintptr) {
 // close ends the connection; TLS says goodbye first, without waiting.
 func (c *upstreamConn) close() {
 	switch {
+	case c.tcp == nil && c.fd < 0: // bePolled closed it
 	case c.tcp == nil:
-		closeFD(c.fd)
+		nowait.Close(c.fd)
 	case c.Conn != net.Conn(c.tcp):
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		c.Close()
@@ -160,6 +163,12 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	if err != nil {
 		return nil, u.notMade(err)
 	}
+	return u.over(ctx, tcp, key, alpn)
+}
+
+// over makes a TCP connection one of the upstream's, with TLS where the cluster says so.
+func (u *upstream) over(ctx context.Context, tcp *net.TCPConn, key poolKey, alpn []string) (_ *upstreamConn, err error) {
+	s := u.server
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
 	c.in.memory = &s.memory
 	s.ownConn.add(c.ends())

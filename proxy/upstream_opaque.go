@@ -7,10 +7,12 @@ import (
 )
 
 // connectOpaque opens a connection for bytes that nobody looks at. Without TLS it is
-// bound for the relay engine and so stays out of Go's netpoller.
-func (u *upstream) connectOpaque(ctx context.Context, key poolKey) (*upstreamConn, error) {
+// bound for the relay engine and so stays out of Go's netpoller. It calls w.mayWait
+// before it waits.
+func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (*upstreamConn, error) {
 	s := u.server
-	if !s.dialsRaw || u.cluster.TLS != nil || key.addr.Addr().Zone() != "" {
+	if !s.dialsRaw || key.addr.Addr().Zone() != "" {
+		w.mayWait()
 		return u.connect(ctx, key, nil)
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
@@ -19,13 +21,21 @@ func (u *upstream) connectOpaque(ctx context.Context, key poolKey) (*upstreamCon
 		return nil, tooManyConnects
 	}
 	defer s.connects.giveBack(1)
-	fd, local, err := dialRaw(ctx, unmapped(key.addr), s.cfg.Mark)
+	fd, local, err := dialRaw(ctx, unmapped(key.addr), s.cfg.Mark, w, &s.ownConn)
 	if err != nil {
 		return nil, u.notMade(err)
 	}
+	if u.cluster.TLS != nil {
+		w.mayWait()
+		tcp, err := loop.Attach(fd)
+		if err != nil {
+			s.ownConn.remove(ends{local, unmapped(key.addr)})
+			return nil, u.notMade(err)
+		}
+		return u.over(ctx, tcp, key, nil)
+	}
 	c := &upstreamConn{fd: fd, up: u, key: key, local: local}
 	c.in.memory = &s.memory
-	s.ownConn.add(c.ends())
 	u.open.Add(1)
 	return c, nil
 }
@@ -38,10 +48,12 @@ func (c *upstreamConn) bePolled() error {
 	}
 	tcp, err := loop.Attach(c.fd)
 	if err != nil {
+		c.fd = -1
 		c.ended()
 		return err
 	}
 	if err := c.attach(tcp); err != nil {
+		c.fd = -1
 		tcp.Close()
 		c.ended()
 		return err

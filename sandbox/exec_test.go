@@ -343,6 +343,15 @@ func TestWhatWasSentLastArrives(t *testing.T) {
 	}
 }
 
+// As in a pod: a connection costs no calls for probes, and an idle one sends nothing.
+func TestTheProxysConnectionsAreNotProbed(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, registered)
+	if out, complaints, code := m.exec(t, user{}, inProbe("timers")...); code != 0 {
+		t.Errorf("exit code %d\n%s%s", code, out, complaints)
+	}
+}
+
 func TestNothingOnTheMachineChanges(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -46,6 +46,8 @@ func probe(name string) int {
 		time.Sleep(time.Hour)
 	case "shout":
 		probeShout(complain)
+	case "timers":
+		probeTimers(complain)
 	default:
 		complain("no such probe")
 	}
@@ -187,4 +189,59 @@ func probeShout(complain func(string, ...any)) {
 		complain("%v", err)
 	}
 	// The end of the process closes the connection.
+}
+
+// probeTimers keeps a connection after an answer and looks for keep-alive timers on
+// the sockets of the namespace, among them the proxy's end of it.
+func probeTimers(complain func(string, ...any)) {
+	d := net.Dialer{KeepAlive: -1}
+	c, err := d.Dial("tcp", "203.0.113.10:80")
+	if err == nil {
+		defer c.Close()
+		_, err = io.WriteString(c, "GET / HTTP/1.1\r\nHost: web.example\r\n\r\n")
+	}
+	if err == nil {
+		_, err = c.Read(make([]byte, 1<<10))
+	}
+	if err != nil {
+		complain("%v", err)
+		return
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		proxys, others, probing := establishedTimers()
+		switch {
+		case time.Now().After(end):
+			complain("%d sockets of the proxy's, timers %v", proxys, others)
+		case proxys == 0 || len(others) > 0: // an acknowledgement is under way
+			continue
+		case probing > 0:
+			complain("%d sockets have keep-alive probes on", probing)
+		}
+		return
+	}
+}
+
+// establishedTimers reads /proc/net/tcp (proc_net_tcp.txt in the kernel's documentation):
+// how many connections end at the proxy, which timers run, and how many of them are
+// for keep-alive.
+func establishedTimers() (proxys int, others []string, probing int) {
+	const established, none, keepAlive, loopback = "01", "00", "02", "0100007F:"
+	table, _ := os.ReadFile("/proc/self/net/tcp")
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) < 6 || f[3] != established {
+			continue
+		}
+		if strings.HasPrefix(f[1], loopback) {
+			proxys++
+		}
+		switch timer, _, _ := strings.Cut(f[5], ":"); timer {
+		case none:
+		case keepAlive:
+			probing++
+		default:
+			others = append(others, timer)
+		}
+	}
+	return proxys, others, probing
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // Handler is a socket's owner. Its methods run in the loop's goroutine.
@@ -45,14 +47,19 @@ const (
 	Reset Readiness = unix.EPOLLHUP | unix.EPOLLERR
 )
 
-// Loop is one epoll and the goroutine in Run. Only Post and Close may be called
-// from elsewhere.
+// Loop is one epoll and the goroutine in Run, or the one that it handed the loop to.
+// Only Post and Close may be called from elsewhere.
 type Loop struct {
 	poll   *poller
 	wake   int
 	slots  []slot // by descriptor
 	timers timers
 	now    time.Time
+	stage  stage
+	turn   []unix.EpollEvent // what is left of the turn under way
+	todo   []func()          // and of what was posted before its end
+	ended  bool              // nothing is posted after that
+	left   *bool             // set when the goroutine that runs the loop has handed it over
 
 	mu     sync.Mutex
 	posted []func()
@@ -94,16 +101,26 @@ func (l *Loop) release() {
 
 // Add watches fd, a non-blocking socket, for all that Readiness knows.
 func (l *Loop) Add(fd int, h Handler) error {
+	return l.watch(fd, h, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+func (l *Loop) watch(fd int, h Handler, events uint32) error {
 	for fd >= len(l.slots) {
 		l.slots = append(l.slots, make([]slot, max(64, len(l.slots)))...)
 	}
 	s := &l.slots[fd]
 	s.number++
-	if err := l.poll.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET, s.number); err != nil {
+	if err := l.poll.control(unix.EPOLL_CTL_ADD, fd, events, s.number); err != nil {
 		return fmt.Errorf("watch a socket: %w", err)
 	}
 	s.handler = h
 	return nil
+}
+
+// AddListener watches fd, a listening socket: its owner is told in each turn that
+// something waits there.
+func (l *Loop) AddListener(fd int, h Handler) error {
+	return l.watch(fd, h, unix.EPOLLIN)
 }
 
 // HearFirst says whether news of fd are told before those of other sockets of the
@@ -120,7 +137,7 @@ func (l *Loop) Remove(fd int) {
 // CloseSocket stops watching fd and closes it. Nobody else may hold a duplicate.
 func (l *Loop) CloseSocket(fd int) {
 	l.slots[fd].handler, l.slots[fd].first = nil, false
-	unix.Close(fd) // which takes it out of the epoll
+	nowait.Close(fd) // which takes it out of the epoll
 }
 
 // Now is when the turn under way began: near enough for time limits.

@@ -6,9 +6,10 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // poller is the epoll as something that the runtime can wait for. A goroutine that
@@ -39,24 +40,13 @@ func newPoller() (*poller, error) {
 		return nil, fmt.Errorf("let the runtime wait for an epoll: %w", err)
 	}
 	p.look = func(fd uintptr) bool {
-		p.ready, p.err = epollLook(int(fd), p.events[:])
+		n, errno := nowait.Events(int(fd), p.events[:])
+		if p.ready, p.err = n, nil; errno != 0 {
+			p.ready, p.err = 0, errno
+		}
 		return p.ready > 0 || p.err != nil
 	}
 	return p, nil
-}
-
-// epollLook takes what is ready, without waiting and without telling the scheduler.
-func epollLook(fd int, events []unix.EpollEvent) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, errno
-		}
-	}
 }
 
 func (p *poller) control(op, fd int, events uint32, number int32) (err error) {
@@ -87,30 +77,82 @@ func (p *poller) wait(now, until int64) []unix.EpollEvent {
 	return p.events[:p.ready]
 }
 
-// Run serves until Close.
+// stage is how far a turn has come.
+type stage uint8
+
+const (
+	waiting stage = iota
+	hearing       // sockets that are to be heard first
+	telling       // the others
+	expiring
+	posting
+)
+
+// Run serves until Close, or until a handler hands the loop over: another goroutine
+// has it then.
 func (l *Loop) Run() {
-	defer close(l.done)
-	defer l.release()
-	for {
-		turn := l.poll.wait(l.now.UnixNano(), l.timers.first())
-		l.now = time.Now()
-		for i := range turn {
-			if e := &turn[i]; int(e.Fd) == l.wake {
-				l.quietWake()
-				e.Events = 0
-			} else if l.slots[e.Fd].first {
-				l.tell(e)
-				e.Events = 0
+	left := false
+	l.left = &left
+	for !left {
+		switch l.stage {
+		case waiting:
+			l.turn = l.poll.wait(l.now.UnixNano(), l.timers.first())
+			l.now = time.Now()
+			l.stage = hearing
+		case hearing:
+			l.hear()
+			l.stage = telling
+		case telling:
+			if len(l.turn) == 0 {
+				l.stage = expiring
+				continue
 			}
-		}
-		for i := range turn {
-			if e := &turn[i]; e.Events != 0 {
-				l.tell(e)
+			e := l.turn[0]
+			l.turn = l.turn[1:]
+			if e.Events != 0 {
+				l.tell(&e)
 			}
+		case expiring:
+			if t := l.timers.due(l.now.UnixNano()); t != nil {
+				expired(t.owner)
+				continue
+			}
+			l.takePosted()
+			l.stage = posting
+		case posting:
+			if len(l.todo) > 0 {
+				f := l.todo[0]
+				l.todo = l.todo[1:]
+				f()
+				continue
+			}
+			if l.ended {
+				l.release()
+				close(l.done)
+				return
+			}
+			l.stage = waiting
 		}
-		l.expire()
-		if !l.runPosted() {
-			return
+	}
+}
+
+// HandOver is called by a handler, a timer's owner or something posted that is about
+// to wait: another goroutine goes on with the loop, and the caller's is its own from
+// here on. It must not touch the loop any more, nor anything that is the loop's.
+func (l *Loop) HandOver() {
+	*l.left = true
+	go l.Run()
+}
+
+// hear tells those that are to be heard first. None of them may hand the loop over.
+func (l *Loop) hear() {
+	for i := range l.turn {
+		if e := &l.turn[i]; int(e.Fd) == l.wake {
+			l.quietWake()
+			e.Events = 0
+		} else if l.slots[e.Fd].first {
+			l.tell(e)
+			e.Events = 0
 		}
 	}
 }
@@ -127,16 +169,12 @@ func (l *Loop) quietWake() {
 	unix.Read(l.wake, b[:])
 }
 
-// runPosted says whether the loop goes on.
-func (l *Loop) runPosted() bool {
+// takePosted takes what was posted. Once the loop is closed that is the last.
+func (l *Loop) takePosted() {
 	l.mu.Lock()
-	posted, closed := l.posted, l.closed
+	l.todo, l.ended = l.posted, l.closed
 	l.posted = nil
 	l.mu.Unlock()
-	for _, f := range posted {
-		f()
-	}
-	return !closed
 }
 
 // ready keeps a fault in one handler from ending the others.

@@ -5,41 +5,33 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // Read reads from a non-blocking socket without telling the scheduler, which needs
 // no time to let others run: the call returns at once. Zero bytes and no error
 // cannot be; the end is io.EOF, and nothing there is unix.EAGAIN.
 func Read(fd int, b []byte) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
-		switch {
-		case errno == unix.EINTR:
-		case errno != 0:
-			return 0, errno
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return int(n), nil
-		}
+	n, errno := nowait.Recv(fd, b, 0)
+	switch {
+	case errno != 0:
+		return 0, errno
+	case n == 0:
+		return 0, io.EOF
 	}
+	return n, nil
 }
 
 // Write writes to a non-blocking socket like Read. A short count is no error.
 func Write(fd int, b []byte) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_NOSIGNAL, 0, 0)
-		switch {
-		case errno == unix.EINTR:
-		case errno != 0:
-			return 0, errno
-		default:
-			return int(n), nil
-		}
+	n, errno := nowait.Send(fd, b)
+	if errno != 0 {
+		return 0, errno
 	}
+	return n, nil
 }
 
 // Detach takes the socket out of a connection that the runtime polls; the

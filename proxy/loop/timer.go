@@ -40,23 +40,21 @@ func (l *Loop) Stop(t *Timer) {
 	}
 }
 
-// expire calls the owners of the timers whose time has come.
-func (l *Loop) expire() {
-	now := l.now.UnixNano()
+// due takes a timer whose time has come out of the queue, nil where there is none.
+func (q *timers) due(now int64) *Timer {
 	for {
-		key := l.timers.first()
+		key := q.first()
 		if key == 0 || key > now {
-			return
+			return nil
 		}
-		t := l.timers.heap[0]
-		if t.at > now {
-			t.key = t.at
-			l.timers.down(0)
-			continue
+		t := q.heap[0]
+		if t.at <= now {
+			q.remove(t)
+			t.at = 0
+			return t
 		}
-		l.timers.remove(t)
-		t.at = 0
-		expired(t.owner)
+		t.key = t.at
+		q.down(0)
 	}
 }
 

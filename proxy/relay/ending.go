@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // A reset overtakes bytes that wait in a socket to be acknowledged and destroys
@@ -23,7 +25,7 @@ func (p *Pair) settle() {
 		}
 	}
 	if p.flows[0].over && p.flows[1].over {
-		p.close(unix.Close, unix.Close)
+		p.close(nowait.Close)
 	}
 }
 
@@ -31,7 +33,7 @@ func (p *Pair) settle() {
 func (p *Pair) carryReset(j int) {
 	other := &p.sides[1-j]
 	if other.failed || unacknowledged(other.fd) == 0 {
-		p.close(reset, reset)
+		p.close(nowait.Reset)
 		return
 	}
 	end := clock() + lingerTime
@@ -45,9 +47,18 @@ func (p *Pair) lingered(fd int, end time.Duration) {
 	case clock() < end && unacknowledged(fd) > 0:
 		p.linger.Reset(lingerStep)
 	default:
-		p.close(reset, reset)
+		p.close(nowait.Reset)
 	}
 	p.unlock()
+}
+
+// unacknowledged is how many bytes of a socket its peer's kernel does not have yet.
+func unacknowledged(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // Cut resets both sides, unless the pair has ended. What was on its way is lost.
@@ -75,17 +86,17 @@ func (p *Pair) abort(why End) {
 	} else {
 		p.linger.Stop()
 	}
-	p.close(reset, reset)
+	p.close(nowait.Reset)
 }
 
 // close ends both sockets; unlock tells of it.
-func (p *Pair) close(ends ...func(int) error) {
+func (p *Pair) close(end func(int)) {
 	p.over = true
 	for i := range p.sides {
 		fd := p.sides[i].fd
 		p.lose(&p.flows[i])
 		p.result.Moved[i] = p.flows[i].moved
 		p.loop.pairs.drop(fd, p) // first: the number may be another socket's at once
-		ends[i](fd)              // leaves epoll too
+		end(fd)                  // leaves epoll too
 	}
 }

@@ -1,6 +1,10 @@
 package relay
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
+)
 
 // flow is one direction of a pair.
 //
@@ -63,7 +67,7 @@ func (p *Pair) fetch(i int, budget *int) {
 		p.fetchPeeked(i, budget)
 		return
 	}
-	n, errno := read(from.fd, l.scratch, 0)
+	n, errno := nowait.Recv(from.fd, l.scratch, 0)
 	if !p.got(i, n, errno) {
 		return
 	}
@@ -97,11 +101,11 @@ func (p *Pair) got(i, n int, errno unix.Errno) bool {
 func (p *Pair) fetchPeeked(i int, budget *int) {
 	f, from, to := &p.flows[i], &p.sides[i], &p.sides[1-i]
 	b := p.loop.scratch[:peekSize]
-	n, errno := read(from.fd, b, unix.MSG_PEEK)
+	n, errno := nowait.Recv(from.fd, b, unix.MSG_PEEK)
 	if !p.got(i, n, errno) {
 		return
 	}
-	sent, errno := write(to.fd, b[:n])
+	sent, errno := nowait.Send(to.fd, b[:n])
 	switch {
 	case errno == unix.EAGAIN:
 		p.blocked(1 - i)
@@ -115,7 +119,7 @@ func (p *Pair) fetchPeeked(i int, budget *int) {
 	f.moved += int64(sent)
 	*budget -= sent
 	for taken := 0; taken < sent; {
-		n, errno := drop(from.fd, sent-taken)
+		n, errno := nowait.Drop(from.fd, sent-taken)
 		if !p.got(i, n, errno) {
 			return
 		}
@@ -135,7 +139,7 @@ func (p *Pair) fetchBulk(i int, budget *int) bool {
 		f.bulk = false
 		return false
 	}
-	n, errno := splice(from.fd, pipe.w, pipe.size)
+	n, errno := nowait.Splice(from.fd, pipe.w, pipe.size)
 	if n <= 0 || errno != 0 {
 		l.giveBack(pipe)
 		switch errno {
@@ -170,7 +174,7 @@ func (p *Pair) flush(i int) {
 		return
 	}
 	for f.pipe.n > 0 {
-		n, errno := splice(f.pipe.r, to.fd, f.pipe.n)
+		n, errno := nowait.Splice(f.pipe.r, to.fd, f.pipe.n)
 		switch {
 		case errno == unix.EAGAIN:
 			p.blocked(1 - i)
@@ -189,7 +193,7 @@ func (p *Pair) flush(i int) {
 // send passes b on and keeps what the other side does not take.
 func (p *Pair) send(i int, b []byte) {
 	f, e := &p.flows[i], p.loop.engine
-	n, errno := write(p.sides[1-i].fd, b)
+	n, errno := nowait.Send(p.sides[1-i].fd, b)
 	switch {
 	case errno == unix.EAGAIN:
 		n = 0
@@ -237,8 +241,8 @@ func (p *Pair) fail(j int, errno unix.Errno) {
 // which settle makes.
 func (p *Pair) passEnd(i int) {
 	p.flows[i].over = true
-	if !p.sides[i].failed {
-		unix.Shutdown(p.sides[1-i].fd, unix.SHUT_WR) // ENOTCONN: it is gone, an event tells
+	if !p.sides[i].failed && !p.flows[1-i].over { // else closing the socket says so
+		nowait.Shutdown(p.sides[1-i].fd) // ENOTCONN: it is gone, an event tells
 	}
 }
 

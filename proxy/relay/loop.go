@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // loop is one goroutine with an epoll instance of its own. The pairs of a loop
@@ -70,7 +72,7 @@ func (l *loop) unwatch(fd int) {
 func (l *loop) run() {
 	n := 0
 	poll := func(uintptr) bool {
-		n = epollNow(l.epoll, l.events)
+		n, _ = nowait.Events(l.epoll, l.events)
 		return n > 0 || len(l.again) > 0
 	}
 	for {

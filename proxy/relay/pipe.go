@@ -2,6 +2,8 @@ package relay
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // pipe is where the kernel keeps pages between two sockets.
@@ -62,7 +64,7 @@ func (l *loop) giveBack(p *pipe) {
 
 // discard closes a pipe with whatever is in it.
 func (e *Engine) discard(p *pipe) {
-	unix.Close(p.r)
-	unix.Close(p.w)
+	nowait.Close(p.r)
+	nowait.Close(p.w)
 	e.pipes.Add(-1)
 }
