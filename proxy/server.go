@@ -1,8 +1,8 @@
 // Package proxy carries redirected connections to where a mesh.Snapshot sends
 // them: HTTP by Host, TLS by server name, everything else by address.
 //
-// A connection's way through the files: server.go (accept) ▸ original_dst.go ▸
-// connection.go (sniff, match) ▸ http.go | tls.go | tcp.go ▸ endpoint.go ▸
+// A connection's way through the files: acceptor.go ▸ original_dst.go ▸
+// connection.go (match) ▸ lane_arrive.go (its first bytes) ▸ http.go | tls.go | tcp.go ▸ endpoint.go ▸
 // upstream.go (pool, dial) ▸ tls_origination.go ▸ bytes.
 //
 // It parses no YAML and programs no rules. Every byte from either side is hostile.

@@ -1,6 +1,7 @@
 package loop_test
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/proxy/loop"
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 func running(t *testing.T) *loop.Loop {
@@ -286,4 +288,86 @@ func TestAConnectionGoesThereAndBack(t *testing.T) {
 	if b, err := io.ReadAll(theirs); err != nil || string(b) != "raw polled" {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// A handler, a timer's owner and something posted may each wait, as long as they hand
+// the loop over: nothing of the turn under way is lost, and nobody else waits.
+func TestALoopGoesOnWithoutTheOneThatHandedItOver(t *testing.T) {
+	t.Parallel()
+	l := running(t)
+	const n = 20
+	told, proceed := make(chan int, 3*n), make(chan struct{})
+	t.Cleanup(func() { close(proceed) })
+	waits := func(i int) {
+		l.HandOver()
+		told <- i
+		<-proceed
+	}
+	peers := make([]int, n)
+	l.Post(func() { // one turn has all of them
+		for i := range n {
+			ours, theirs := socketPair(t)
+			peers[i] = theirs
+			l.Add(ours, &handler{ready: func(r loop.Readiness) {
+				if r&loop.Readable != 0 {
+					waits(i)
+				}
+			}})
+			unix.Write(theirs, []byte("x"))
+			l.Set(new(loop.Timer), &handler{expire: func() { waits(n + i) }}, l.Now())
+			l.Post(func() { waits(2*n + i) })
+		}
+	})
+	seen := map[int]bool{}
+	for range 3 * n {
+		i := wait(t, told)
+		if seen[i] {
+			t.Errorf("%d was told twice", i)
+		}
+		seen[i] = true
+	}
+	still := make(chan struct{})
+	l.Post(func() { close(still) })
+	wait(t, still)
+}
+
+func TestAListenerIsToldOfInEachTurn(t *testing.T) {
+	t.Parallel()
+	l := running(t)
+	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(listener) })
+	if err := errors.Join(unix.Bind(listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}), unix.Listen(listener, 8)); err != nil {
+		t.Fatal(err)
+	}
+	addr, errno := nowait.LocalAddr(listener)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	clients := make([]net.Conn, 3)
+	for i := range clients {
+		if clients[i], err = net.Dial("tcp", addr.String()); err != nil {
+			t.Fatal(err)
+		}
+		defer clients[i].Close()
+	}
+	from := make(chan string, len(clients))
+	l.Post(func() {
+		l.AddListener(listener, &handler{ready: func(loop.Readiness) { // one a turn
+			if fd, who, errno := nowait.Accept(listener); errno == 0 {
+				from <- who.String()
+				nowait.Close(fd)
+			}
+		}})
+	})
+	for _, c := range clients {
+		if who := wait(t, from); who != c.LocalAddr().String() {
+			t.Errorf("%s was accepted, want %s", who, c.LocalAddr())
+		}
+	}
+	removed := make(chan struct{})
+	l.Post(func() { l.Remove(listener); close(removed) })
+	wait(t, removed)
 }
