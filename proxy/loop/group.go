@@ -10,9 +10,10 @@ import (
 // machine, however many users there are. They run from the first Open to the last
 // Close. The zero Group is ready.
 type Group struct {
-	// Size is the number of loops; 0 is half of GOMAXPROCS. That much carries what
-	// all processors together can bring in, and fewer loops find more work in each
-	// turn, which makes a turn cheaper.
+	// Size is the number of loops; 0 is half of GOMAXPROCS, and two where there are two
+	// processors or three. That much carries what all processors together can bring in,
+	// and fewer loops find more work in each turn, which makes a turn cheaper; but a
+	// single loop that loses its processor to another program holds up everybody.
 	Size int
 
 	mu    sync.Mutex
@@ -36,7 +37,7 @@ func (g *Group) Open() ([]*Loop, error) {
 func (g *Group) start() error {
 	size := g.Size
 	if size == 0 {
-		size = (runtime.GOMAXPROCS(0) + 1) / 2
+		size = max(runtime.GOMAXPROCS(0)/2, min(2, runtime.GOMAXPROCS(0)))
 	}
 	var errs []error
 	for range size {
