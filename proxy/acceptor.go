@@ -23,8 +23,8 @@ type acceptor struct {
 	closed atomic.Bool
 	lanes  []*laneAcceptor
 
-	mu    sync.Mutex
-	spare *os.File // held for the time when there is no other descriptor
+	mu    sync.RWMutex // held for reading by those that accept: none takes what spare has given up
+	spare *os.File     // held for the time when there is no other descriptor
 }
 
 // laneAcceptor is an acceptor's part in one lane.
@@ -134,7 +134,7 @@ func (la *laneAcceptor) Fault(fault any) {
 func (la *laneAcceptor) Ready(loop.Readiness) {
 	s := la.server
 	for range acceptTurn {
-		fd, from, errno := nowait.Accept(la.fd)
+		fd, from, errno := la.accept()
 		switch {
 		case errno == 0:
 			if !s.start(fd, from, la.lane) {
@@ -159,12 +159,25 @@ func (la *laneAcceptor) Ready(loop.Readiness) {
 	}
 }
 
+// accept takes a connection, provided that the next could be refused.
+func (a *acceptor) accept() (int, netip.AddrPort, unix.Errno) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.spare == nil {
+		return -1, netip.AddrPort{}, unix.EMFILE
+	}
+	return nowait.Accept(a.fd)
+}
+
 // turnAway takes the next waiting connection, by the descriptor that is held for that,
-// and refuses it. It reports false where none waits, or somebody else took the
-// descriptor.
+// and refuses it. It reports false where none waits, or somebody else has the descriptor.
 func (a *acceptor) turnAway() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.spare == nil { // the first that is free is kept, before any is used
+		a.spare = openSpare()
+		return a.spare != nil
+	}
 	a.spare.Close()
 	fd, _, errno := nowait.Accept(a.fd)
 	if errno == 0 {
