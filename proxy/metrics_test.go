@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
+	eventloop "github.com/sluice-cni/sluice/proxy/loop"
 	"github.com/sluice-cni/sluice/proxy/metrics"
 )
 
@@ -141,7 +142,7 @@ apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: nowhere}
 spec: {hosts: [nowhere.test], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}
-`)
+`, func(cfg *proxy.Config) { cfg.Loops = &eventloop.Group{Size: 1} }) // each loop keeps connections of its own
 	for range 3 {
 		c.get("http://ok.test/")
 		// the application has its answer before the connection is back for the next
