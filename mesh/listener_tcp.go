@@ -35,17 +35,17 @@ func (b *viewBuilder) addTCP(l *Listener, use *portInUse) {
 		for _, prefix := range b.addressesOf(h) {
 			table.add(prefix, route)
 		}
-		l.addByName(h, route)
+		b.addByName(l, h, route)
 	}
 }
 
 // addByName keeps the route of a service without addresses of its own, which is
 // known by its name only. A wildcard gives no name.
-func (l *Listener) addByName(h hostOnPort, route *TCPRoute) {
+func (b *viewBuilder) addByName(l *Listener, h hostOnPort, route *TCPRoute) {
 	if len(h.service.addresses) > 0 || isWildcard(h.host) {
 		return
 	}
-	l.tcpByName = append(l.tcpByName, route)
+	l.tcpByName = append(l.tcpByName, NamedTCP{b.cluster(h.host, h.registeredPort, false), route})
 	l.bareTCP = l.bareTCP || h.protocol == TCP
 }
 

@@ -87,7 +87,7 @@ func (l *Listener) MatchTCP(dst netip.Addr) *TCPRoute {
 		return route
 	}
 	if candidates := l.CandidatesTCP(dst); len(candidates) > 0 {
-		return candidates[0]
+		return candidates[0].Route
 	}
 	return nil
 }
@@ -100,11 +100,10 @@ func (l *Listener) AddressedTCP(dst netip.Addr) *TCPRoute {
 	return l.anyByIP.find(dst)
 }
 
-// CandidatesTCP lists the routes of services that declare the port without
-// addresses, the oldest first. Several of them can be told apart by what their
-// hosts resolve to; nothing resolves to a virtual address. The caller must not
-// change the list.
-func (l *Listener) CandidatesTCP(dst netip.Addr) []*TCPRoute {
+// CandidatesTCP lists the services that declare the port without addresses, the
+// oldest first. They can be told apart by what their hosts resolve to; nothing
+// resolves to a virtual address. The caller must not change the list.
+func (l *Listener) CandidatesTCP(dst netip.Addr) []NamedTCP {
 	if len(l.tcpByName) == 0 || vip.Contains(dst) {
 		return nil
 	}

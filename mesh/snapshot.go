@@ -99,7 +99,7 @@ type Listener struct {
 	helloByIP prefixTable             // TLS without SNI
 	tcpByIP   prefixTable             // declared TCP
 	anyByIP   prefixTable             // undeclared, once the first bytes said neither HTTP nor TLS
-	tcpByName []*TCPRoute             // no addresses: the oldest first
+	tcpByName []NamedTCP              // no addresses: the oldest first
 	bareTCP   bool                    // one of tcpByName is declared TCP
 }
 
@@ -130,6 +130,13 @@ type TCPRoute struct {
 	Name         string
 	Destinations []WeightedCluster
 	Source       Source
+}
+
+// NamedTCP is a service without addresses: opaque bytes are known to be for it by what
+// its name resolves to.
+type NamedTCP struct {
+	Own   *Cluster  // the service itself: what is at its name and endpoints is its
+	Route *TCPRoute // where its connections go
 }
 
 // Resolution is how a cluster's addresses are found (ServiceEntry.resolution).

@@ -43,7 +43,7 @@ func (l *Listener) eachTCPRoute(f func(*TCPRoute)) {
 			f(r)
 		}
 	}
-	for _, r := range l.tcpByName {
-		f(r)
+	for _, named := range l.tcpByName {
+		f(named.Route)
 	}
 }

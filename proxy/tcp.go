@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"net"
-	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -13,60 +11,9 @@ import (
 func (c *connection) serveTCP(st *state, l *mesh.Listener) {
 	var route *mesh.TCPRoute
 	if l != nil {
-		route = c.routeTCP(l)
+		route = c.routeTCP(st, l, "")
 	}
 	c.carry(st, route, asked{dst: c.dst}, c.entry("tcp"))
-}
-
-// routeTCP finds the service that a destination address belongs to. Services
-// without addresses are told apart by what their names resolve to; where none
-// has the address, one with endpoints of its own takes the connection there.
-func (c *connection) routeTCP(l *mesh.Listener) *mesh.TCPRoute {
-	if route := l.AddressedTCP(c.dst.Addr()); route != nil {
-		return route
-	}
-	candidates := l.CandidatesTCP(c.dst.Addr())
-	if len(candidates) > 1 {
-		c.mayWait()
-		for _, route := range candidates {
-			if c.server.hasAddress(route.Destinations[0].Cluster, c.dst) {
-				return route
-			}
-		}
-	}
-	for _, route := range candidates {
-		if route.Destinations[0].Cluster.Resolution != mesh.ResolveNone {
-			return route
-		}
-	}
-	if len(candidates) > 0 {
-		return candidates[0]
-	}
-	return nil
-}
-
-// hasAddress says whether a cluster's name or one of its endpoints is at dst.
-func (s *Server) hasAddress(c *mesh.Cluster, dst netip.AddrPort) bool {
-	names := []string{c.Host}
-	for i := range c.Endpoints {
-		if c.Endpoints[i].Addr == dst.Addr() {
-			return true
-		}
-		names = append(names, c.Endpoints[i].Name)
-	}
-	for _, name := range names {
-		if name == "" || name[0] == '*' {
-			continue
-		}
-		if s.gave(name, dst.Addr()) {
-			return true
-		}
-		addrs, err := s.cfg.Resolver.Lookup(s.life, name)
-		if err == nil && slices.Contains(addrs, dst.Addr()) {
-			return true
-		}
-	}
-	return false
 }
 
 // serveTLS carries a TLS connection by the server name in its ClientHello,
@@ -96,7 +43,7 @@ func (c *connection) serveTLS(st *state, l *mesh.Listener) {
 	case l == nil:
 	case name == "" || isName(name):
 		if route = l.MatchTLS(name, c.dst.Addr()); route == nil {
-			route = c.routeTCP(l)
+			route = c.routeTCP(st, l, name)
 		}
 	}
 	c.carry(st, route, asked{name: name, dst: c.dst}, e)

@@ -193,6 +193,7 @@ func TestAServerThatSpeaksFirstIsHeard(t *testing.T) {
 	t.Parallel()
 	hello := func(c *net.TCPConn) { io.WriteString(c, "hello"); io.Copy(io.Discard, c) }
 	r := newRig(t, mesh.AllowAny, static("a", "db.test", "TCP", 5000, tcpServer(t, hello)))
+	r.names.Store("db.test", []string{"203.0.113.1"})
 	undeclared := tcpServer(t, hello)
 	for _, dst := range []string{"203.0.113.1:5000", undeclared} {
 		r.to(dst)

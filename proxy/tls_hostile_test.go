@@ -52,9 +52,8 @@ func TestTLSIsRefusedForWhatItLacksOrHides(t *testing.T) {
 	}
 }
 
-// encryptedHello is a ClientHello of crypto/tls with an encrypted_client_hello extension
-// of the given content added.
-func encryptedHello(t *testing.T, name string, ech []byte) []byte {
+// helloFor is a ClientHello of crypto/tls.
+func helloFor(t *testing.T, name string) []byte {
 	t.Helper()
 	client, server := net.Pipe()
 	defer client.Close()
@@ -70,7 +69,15 @@ func encryptedHello(t *testing.T, name string, ech []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b = append(b[:n:n], 0xfe, 0x0d, byte(len(ech)>>8), byte(len(ech)))
+	return b[:n:n]
+}
+
+// encryptedHello is helloFor with an encrypted_client_hello extension of the given
+// content added.
+func encryptedHello(t *testing.T, name string, ech []byte) []byte {
+	t.Helper()
+	b := helloFor(t, name)
+	b = append(b, 0xfe, 0x0d, byte(len(ech)>>8), byte(len(ech)))
 	b = append(b, ech...)
 	grow := 4 + len(ech)
 	add := func(at, size int) {
@@ -139,6 +146,7 @@ func TestAServerThatSpeaksFirstWaitsForNoClientWhereItIsDeclared(t *testing.T) {
 	t.Parallel()
 	up := tcpServer(t, func(c *net.TCPConn) { io.WriteString(c, "220 ready\r\n"); io.Copy(io.Discard, c) })
 	r := newRig(t, mesh.AllowAny, static("a", "db.test", "TCP", 5000, up))
+	r.names.Store("db.test", []string{"203.0.113.1"})
 	fastest := func(dst string) time.Duration {
 		r.to(dst)
 		best := time.Hour
