@@ -16,7 +16,8 @@ const (
 	Error Severity = iota
 	// Warning means that it is accepted and probably not what its author wants.
 	Warning
-	// Notice means that it is accepted and spelled in a way that will go away.
+	// Notice means that it is accepted and does what it can: it is spelled in a way
+	// that will go away, or says something that means less here than in a mesh.
 	Notice
 )
 

@@ -37,7 +37,9 @@ func (d *decoder) header(n *yaml.Node) *Resource {
 	}
 	for _, f := range fields {
 		switch f.key.Value {
-		case "apiVersion", "kind", "spec", "status":
+		case "apiVersion", "kind", "spec":
+		case "status":
+			d.status(f.value)
 		case "metadata":
 			d.metadata(f.value)
 		default:
@@ -95,6 +97,18 @@ func (d *decoder) checkType(n *yaml.Node, fields []pair) {
 		d.add(Error, at("apiVersion"), "apiVersion", "", "is missing; use "+apiVersions[0])
 	case ours && !slices.Contains(apiVersions, r.APIVersion):
 		d.add(Error, at("apiVersion"), "apiVersion", r.APIVersion, "not known for "+r.Kind+"; use one of "+strings.Join(apiVersions, ", "))
+	}
+}
+
+// status is the server's to write. What it says of a ServiceEntry's addresses is
+// worth a word, since in Istio clients would be led by them.
+func (d *decoder) status(n *yaml.Node) {
+	if n = d.follow(n); n == nil || n.Kind != yaml.MappingNode {
+		return
+	}
+	row := valueRows[[3]string{d.object.Kind, statusAddresses, "any"}]
+	if at := value(n, "addresses"); at != nil && at.Tag != "!!null" && row != nil {
+		d.add(Notice, at, statusAddresses, "", row.Says+"; "+row.Instead)
 	}
 }
 

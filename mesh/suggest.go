@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -26,12 +25,16 @@ var metadataFields = []string{"name", "namespace", "labels", "annotations"}
 // belongs finds where a kind has a field of that name, given where it was written:
 // as near to there as can be, then as far up.
 func belongs(kind, path, written string) string {
-	places := slices.Collect(maps.Keys(followed[kind]))
-	places = slices.AppendSeq(places, maps.Keys(harmless[kind]))
+	var places []string
+	for place, row := range supported[kind] {
+		if row == nil || row.Stance != Refused {
+			places = append(places, place)
+		}
+	}
 	for _, name := range metadataFields {
 		places = append(places, join("metadata", name))
 	}
-	here := strings.Split(indexes.ReplaceAllString(path, "[]"), ".")
+	here := strings.Split(general(path), ".")
 	best := ""
 	for _, place := range places {
 		field := strings.Split(place, ".")

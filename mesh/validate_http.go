@@ -25,6 +25,9 @@ func (c *checker) httpRoutes(routes []*networking.HTTPRoute) {
 			c.sameMatch(seen, at(path+".match", j), m)
 		}
 		c.httpRoute(path, route)
+		c.retries(path+".retries", route.Retries)
+		c.mirrors(path, route)
+		c.corsPolicy(path+".corsPolicy", route.CorsPolicy)
 	}
 }
 
@@ -79,14 +82,22 @@ func (c *checker) httpMatch(path string, m *networking.HTTPMatchRequest) {
 		c.presence(field, match)
 	}
 	c.optionalPort(path+".port", m.Port)
+	c.matchGateways(path+".gateways", m.Gateways)
 }
+
+// tokenClaims begins the names that stand for claims of a JWT, not for headers.
+const tokenClaims = "@request.auth.claims"
 
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$")
 
 func (c *checker) headerMatches(path string, matches map[string]*networking.StringMatch) {
 	for name, match := range matches {
 		field := path + "[" + name + "]"
-		if !headerName.MatchString(name) {
+		switch {
+		case strings.HasPrefix(name, tokenClaims):
+			c.error(field, "", "only a gateway that checks tokens knows their claims; match a header")
+			continue
+		case !headerName.MatchString(name):
 			c.error(field, "", "not a header name; write it without colon and spaces")
 		}
 		c.presence(field, match)

@@ -25,6 +25,8 @@ func (c *checker) destinationRule(spec *networking.DestinationRule) {
 	c.clientTLS(path+".tls", policy.Tls)
 	c.connectionPool(path+".connectionPool", policy.ConnectionPool)
 	c.loadBalancer(path+".loadBalancer", policy.LoadBalancer)
+	c.outlierDetection(path+".outlierDetection", policy.OutlierDetection)
+	c.retryBudget(path+".retryBudget", policy.RetryBudget)
 	c.portLevelSettings(path+".portLevelSettings", policy.PortLevelSettings)
 }
 
@@ -54,6 +56,7 @@ func (c *checker) portLevelSettings(path string, settings []*networking.TrafficP
 		c.clientTLS(item+".tls", p.Tls)
 		c.connectionPool(item+".connectionPool", p.ConnectionPool)
 		c.loadBalancer(item+".loadBalancer", p.LoadBalancer)
+		c.outlierDetection(item+".outlierDetection", p.OutlierDetection)
 	}
 }
 
@@ -61,9 +64,9 @@ func (c *checker) clientTLS(path string, tls *networking.ClientTLSSettings) {
 	if tls == nil {
 		return
 	}
+	c.value(path+".mode", tls.Mode.String())
 	switch tls.Mode {
 	case networking.ClientTLSSettings_ISTIO_MUTUAL:
-		c.error(path+".mode", "ISTIO_MUTUAL", "needs a mesh's own certificates, which sluice has none of; use SIMPLE, or MUTUAL with files")
 	case networking.ClientTLSSettings_MUTUAL:
 		c.needed(path+".clientCertificate", tls.ClientCertificate)
 		c.needed(path+".privateKey", tls.PrivateKey)
@@ -104,24 +107,5 @@ func (c *checker) serverName(path, name string) {
 		c.error(path, name, "a wildcard cannot be sent as SNI; write a name")
 	default:
 		c.hostName(path, name)
-	}
-}
-
-func (c *checker) connectionPool(path string, pool *networking.ConnectionPoolSettings) {
-	if pool == nil {
-		return
-	}
-	if c.empty(path) {
-		c.error(path, "", "is empty; write tcp, or leave it out")
-	}
-	c.duration(path+".tcp.connectTimeout", pool.GetTcp().GetConnectTimeout(), false)
-	if n := pool.GetTcp().GetMaxConnections(); n < 0 {
-		c.error(path+".tcp.maxConnections", fmt.Sprint(n), "is negative; use 0 or more")
-	}
-}
-
-func (c *checker) loadBalancer(path string, lb *networking.LoadBalancerSettings) {
-	if lb.GetSimple() == networking.LoadBalancerSettings_PASSTHROUGH {
-		c.error(path+".simple", "PASSTHROUGH", "is not supported by this version of sluice; use resolution NONE in the ServiceEntry")
 	}
 }

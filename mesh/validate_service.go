@@ -17,6 +17,7 @@ func (c *checker) serviceEntry(spec *networking.ServiceEntry) {
 	c.resolution(spec)
 	c.endpoints(spec)
 	c.exportTo(spec.ExportTo, true)
+	c.value("spec.location", spec.Location.String())
 }
 
 func (c *checker) serviceHosts(spec *networking.ServiceEntry) {
@@ -165,7 +166,11 @@ func (c *checker) endpoints(spec *networking.ServiceEntry) {
 	}
 	for i, e := range spec.Endpoints {
 		path := at("spec.endpoints", i)
-		c.endpointAddress(path+".address", e.Address, spec.Resolution)
+		if e.Address == "" && e.Network != "" {
+			c.error(path+".address", "", "is missing; an endpoint that is known by its network alone needs that network's gateway, which sluice cannot find: write an address")
+		} else {
+			c.endpointAddress(path+".address", e.Address, spec.Resolution)
+		}
 		for name, number := range e.Ports {
 			field := path + ".ports[" + name + "]"
 			c.port(field, number)
@@ -181,7 +186,7 @@ func (c *checker) endpointAddress(path, address string, resolution networking.Se
 	case address == "":
 		c.error(path, "", "is missing; write an address or a name")
 	case strings.HasPrefix(address, "unix://"):
-		c.error(path, address, "a unix socket is not supported by this version of sluice; write an address")
+		c.error(path, address, "a unix socket of the pod is out of the proxy's reach; write an address")
 	case isAddress(address):
 	case resolution == networking.ServiceEntry_STATIC:
 		c.error(path, address, "not an address; write one, or use resolution DNS for names")

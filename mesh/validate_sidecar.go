@@ -14,7 +14,7 @@ func (c *checker) sidecar(spec *networking.Sidecar) {
 		c.error("spec", "", "says nothing; write egress or outboundTrafficPolicy")
 	}
 	if len(spec.Egress) > 1 {
-		c.error("spec.egress[1]", "", "only one egress listener can do without a port, and ports are not supported by this version of sluice; put all hosts into spec.egress[0]")
+		c.error("spec.egress[1]", "", "a workload has one set of hosts for all ports; put all hosts into spec.egress[0]")
 	}
 	seen := make(map[string]string)
 	for i, egress := range spec.Egress {
@@ -25,9 +25,7 @@ func (c *checker) sidecar(spec *networking.Sidecar) {
 		for j, text := range egress.Hosts {
 			c.egressHost(seen, at(path+".hosts", j), text, len(egress.Hosts))
 		}
-		if egress.CaptureMode == networking.CaptureMode_NONE {
-			c.error(path+".captureMode", "NONE", "is not supported by this version of sluice; remove it")
-		}
+		c.value(path+".captureMode", egress.CaptureMode.String())
 	}
 }
 

@@ -57,6 +57,15 @@ func (c *checker) gateways(list []string) {
 	}
 }
 
+// matchGateways says that a match is for gateways only. Of a VirtualService that is
+// as a whole, this has been said.
+func (c *checker) matchGateways(path string, list []string) {
+	spec := c.r.Spec.(*networking.VirtualService)
+	if len(list) > 0 && !forMesh(list) && forMesh(spec.Gateways) {
+		c.add(Notice, path, "", "does not name mesh, so no workload follows this match; add mesh, or leave gateways out")
+	}
+}
+
 func (c *checker) tlsRoutes(spec *networking.VirtualService) {
 	for i, route := range spec.Tls {
 		path := at("spec.tls", i)
@@ -73,6 +82,7 @@ func (c *checker) tlsRoutes(spec *networking.VirtualService) {
 			}
 			c.subnets(match+".destinationSubnets", m.DestinationSubnets)
 			c.optionalPort(match+".port", m.Port)
+			c.matchGateways(match+".gateways", m.Gateways)
 		}
 		c.opaqueRoute(path, route.Route)
 	}
@@ -95,6 +105,7 @@ func (c *checker) tcpRoutes(routes []*networking.TCPRoute) {
 			match := at(path+".match", j)
 			c.subnets(match+".destinationSubnets", m.DestinationSubnets)
 			c.optionalPort(match+".port", m.Port)
+			c.matchGateways(match+".gateways", m.Gateways)
 		}
 		c.opaqueRoute(path, route.Route)
 	}
@@ -113,15 +124,7 @@ func (c *checker) opaqueRoute(path string, route []*networking.RouteDestination)
 }
 
 func (c *checker) destination(path string, d *networking.Destination) {
-	host := path + ".destination.host"
-	switch {
-	case d.GetHost() == "":
-		c.error(host, "", "is missing; name the host to send to")
-	case d.Host == "*":
-		c.error(host, d.Host, "every host is no destination; name one")
-	default:
-		c.hostName(host, d.Host)
-	}
+	c.host(path+".destination.host", d.GetHost())
 	c.optionalPort(path+".destination.port.number", d.GetPort().GetNumber())
 	if d.GetPort() != nil && d.GetPort().GetNumber() == 0 && !c.r.has(path+".destination.port.number") {
 		c.error(path+".destination.port", "", "has no number; write port: {number: 443}, or leave it out")

@@ -1,0 +1,67 @@
+package mesh
+
+const (
+	noLimit      = "no such limit is kept"
+	portProtocol = "the port's protocol says which version of HTTP the server is spoken to in"
+	inTurn       = "endpoints take requests in turn, by their weights"
+)
+
+// policies are the places of a policy: a rule's own and each port's.
+const policies = "{trafficPolicy,trafficPolicy.portLevelSettings[]}."
+
+var ruleRows = []Row{
+	{ID: "DR.host", Kind: DestinationRule, Fields: []string{"host"}, Priority: "P0", Stance: Differs,
+		Says: "Of two rules for one host in a namespace the older is followed alone; they are not merged. The old name spec.name is accepted."},
+	{ID: "DR.exportTo", Kind: DestinationRule, Fields: []string{"exportTo[]"}, Priority: "P1"},
+	{ID: "DR.workloadSelector", Kind: DestinationRule, Fields: []string{"workloadSelector"}, Priority: "P1", Stance: Refused,
+		Says: noSourceView, Instead: "use exportTo, which tells namespaces apart"},
+	{ID: "DR.tls.mode", Kind: DestinationRule, Fields: []string{policies + "tls.mode"}, Priority: "P0",
+		Says: "DISABLE, SIMPLE and MUTUAL."},
+	{ID: "DR.tls.mode.ISTIO_MUTUAL", Kind: DestinationRule, Fields: []string{policies + "tls.mode"}, Value: "ISTIO_MUTUAL", Priority: "N/A", Stance: Refused,
+		Says: "needs a mesh's own certificates, which sluice has none of", Instead: "use SIMPLE, or MUTUAL with files"},
+	{ID: "DR.tls.sni", Kind: DestinationRule, Fields: []string{policies + "tls.{sni,subjectAltNames[]}"}, Priority: "P0", Stance: Differs,
+		Says: "Without them the name is the destination's host, under a wildcard the one that was asked for; Istio takes the request's Host. They differ where a VirtualService leads one host to another."},
+	{ID: "DR.tls.files", Kind: DestinationRule, Fields: []string{policies + "tls.{caCertificates,clientCertificate,privateKey}"}, Priority: "P0", Stance: Differs,
+		Says: "Files are read when they are first needed. A file that is replaced is not read again until the rule names another path or the proxy starts anew."},
+	{ID: "DR.tls.insecureSkipVerify", Kind: DestinationRule, Fields: []string{policies + "tls.insecureSkipVerify"}, Priority: "P1"},
+	{ID: "DR.tls.credentialName", Kind: DestinationRule, Fields: []string{policies + "tls.credentialName"}, Priority: "P1", Stance: Refused,
+		Instead: "use caCertificates, clientCertificate and privateKey"},
+	{ID: "DR.tls.caCrl", Kind: DestinationRule, Fields: []string{policies + "tls.caCrl"}, Priority: "P1", Stance: Refused},
+	{ID: "DR.connectionPool.tcp.connectTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.connectTimeout"}, Priority: "P1"},
+	{ID: "DR.connectionPool.tcp.limits", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.{maxConnections,maxConnectionDuration}"}, Priority: "P1", Stance: Reported,
+		Says: noLimit},
+	{ID: "DR.connectionPool.tcp.tcpKeepalive", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.tcpKeepalive"}, Priority: "P1", Stance: Reported,
+		Says: "no keep-alive is sent"},
+	{ID: "DR.connectionPool.tcp.idleTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.idleTimeout"}, Priority: "P1", Stance: Reported,
+		Says: "a connection is ended when nothing has moved for an hour"},
+	{ID: "DR.connectionPool.http.limits", Kind: DestinationRule, Priority: "P1", Stance: Reported,
+		Fields: []string{policies + "connectionPool.http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,maxConcurrentStreams}"},
+		Says:   noLimit},
+	{ID: "DR.connectionPool.http.idleTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.idleTimeout"}, Priority: "P1", Stance: Reported,
+		Says: "an idle connection is kept for an hour"},
+	{ID: "DR.connectionPool.http.protocol", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.{h2UpgradePolicy,useClientProtocol}"}, Priority: "P1", Stance: Reported,
+		Says: portProtocol},
+	{ID: "DR.connectionPool.http.http2KeepAlive", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.http2KeepAlive"}, Priority: "P1", Stance: Reported,
+		Says: "no pings are sent"},
+	{ID: "DR.retryBudget", Kind: DestinationRule, Fields: []string{"trafficPolicy.retryBudget"}, Priority: "P2", Stance: Reported,
+		Says: "the two more tries of a request are not counted against a budget"},
+	{ID: "DR.outlierDetection", Kind: DestinationRule, Fields: []string{policies + "outlierDetection"}, Priority: "P1", Stance: Reported,
+		Says: "no endpoint is ejected"},
+	{ID: "DR.loadBalancer.simple", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Priority: "P1", Stance: Reported,
+		Says: inTurn},
+	{ID: "DR.loadBalancer.simple.PASSTHROUGH", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Value: "PASSTHROUGH", Priority: "P1", Stance: Refused,
+		Says: "is not supported by this version of sluice", Instead: "use resolution NONE in the ServiceEntry"},
+	{ID: "DR.loadBalancer.consistentHash", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.consistentHash"}, Priority: "P2", Stance: Reported,
+		Says: "requests that belong together go to several endpoints, which take them in turn"},
+	{ID: "DR.loadBalancer.locality", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.{localityLbSetting,zoneAwareLbSetting}"}, Priority: "P2", Stance: Reported,
+		Says: "every endpoint is as near as any other"},
+	{ID: "DR.loadBalancer.warmup", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.{warmup,warmupDurationSecs}"}, Priority: "P2", Stance: Reported,
+		Says: "a new endpoint takes its whole share at once"},
+	{ID: "DR.portLevelSettings", Kind: DestinationRule, Fields: []string{"trafficPolicy.portLevelSettings[].port.number"}, Priority: "P0",
+		Says: "A port's settings replace the whole policy; nothing is inherited."},
+	{ID: "DR.tunnel", Kind: DestinationRule, Fields: []string{"trafficPolicy.tunnel"}, Priority: "P1", Stance: Refused},
+	{ID: "DR.proxyProtocol", Kind: DestinationRule, Fields: []string{"trafficPolicy.proxyProtocol"}, Priority: "P2", Stance: Refused,
+		Says: "no PROXY header is sent, and a server that waits for one answers nobody", Instead: "turn it off at the server"},
+	{ID: "DR.subsets", Kind: DestinationRule, Fields: []string{"subsets"}, Priority: "P1", Stance: Refused,
+		Instead: "give each its own ServiceEntry"},
+}

@@ -1,0 +1,64 @@
+package mesh
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+// retryConditions are Envoy's, for HTTP and for gRPC.
+var retryConditions = []string{
+	"5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited",
+	"retriable-4xx", "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure",
+	"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+}
+
+// retries checks what Istio checks, though the policy is not followed yet.
+func (c *checker) retries(path string, retries *networking.HTTPRetry) {
+	if retries == nil {
+		return
+	}
+	c.notNegative(path+".attempts", retries.Attempts)
+	if retries.Attempts == 0 {
+		for field, there := range map[string]bool{
+			"perTryTimeout":         retries.PerTryTimeout != nil,
+			"retryOn":               retries.RetryOn != "",
+			"retryRemoteLocalities": retries.RetryRemoteLocalities != nil,
+		} {
+			if there {
+				c.error(path+"."+field, "", "is for tries that attempts 0 switches off; write attempts, or remove it")
+			}
+		}
+	}
+	c.duration(path+".perTryTimeout", retries.PerTryTimeout, false)
+	c.duration(path+".backoff", retries.Backoff, false)
+	if retries.RetryOn == "" {
+		return
+	}
+	for condition := range strings.SplitSeq(retries.RetryOn, ",") {
+		if complaint := retryComplaint(condition); complaint != "" {
+			c.error(path+".retryOn", condition, "%s", complaint)
+		}
+	}
+}
+
+func retryComplaint(condition string) string {
+	status, err := strconv.Atoi(condition)
+	switch bare := strings.TrimSpace(condition); {
+	case err == nil && status >= 100 && status <= 599:
+		return ""
+	case err == nil:
+		return "not an HTTP status; use 100 to 599"
+	case slices.Contains(retryConditions, condition):
+		return ""
+	case bare == "":
+		return "an empty condition; remove the comma"
+	case slices.Contains(retryConditions, bare):
+		return "has a space before or after it; write " + bare
+	case nearest(bare, retryConditions) != "":
+		return "not a condition; did you mean " + nearest(bare, retryConditions) + "?"
+	}
+	return "not a condition; use HTTP statuses and " + strings.Join(retryConditions, ", ")
+}
