@@ -87,6 +87,10 @@ func (d *decoder) checkType(n *yaml.Node, fields []pair) {
 	switch {
 	case r.Kind == "":
 		d.add(Error, at("kind"), "kind", "", "is missing; use one of "+strings.Join(Kinds, ", "))
+	case notFollowed(r.APIVersion, r.Kind) != "":
+		d.add(Warning, at("kind"), "kind", r.Kind, "not followed: "+notFollowed(r.APIVersion, r.Kind))
+	case foreignKinds[r.Kind].group != "":
+		d.add(Error, at("kind"), "kind", r.Kind, "not a kind that sluice follows; only Istio's, of "+foreignKinds[r.Kind].group+", may stand beside those that it does")
 	case !ours:
 		d.add(Error, at("kind"), "kind", r.Kind, "not a kind that sluice follows; "+suggestKind(r.Kind))
 	default:
@@ -94,7 +98,7 @@ func (d *decoder) checkType(n *yaml.Node, fields []pair) {
 	}
 	switch {
 	case r.APIVersion == "":
-		d.add(Error, at("apiVersion"), "apiVersion", "", "is missing; use "+apiVersions[0])
+		d.add(Error, at("apiVersion"), "apiVersion", "", "is missing; use "+cmp.Or(foreignKinds[r.Kind].group, group)+"/v1")
 	case ours && !slices.Contains(apiVersions, r.APIVersion):
 		d.add(Error, at("apiVersion"), "apiVersion", r.APIVersion, "not known for "+r.Kind+"; use one of "+strings.Join(apiVersions, ", "))
 	}

@@ -29,7 +29,7 @@ func cut(path string, data []byte, gone map[mesh.Identity]bool) ([]byte, error) 
 		}
 		switch {
 		case len(items) == 0:
-		case len(items) == len(group):
+		case len(items) == len(group) && !holdsOthers(data[extent.Start:extent.End], group):
 			out = append(out, data[done:extent.Start]...)
 			done = endOfContent(data, extent)
 		default:
@@ -64,6 +64,20 @@ func byDocument(objects []mesh.Located) [][]mesh.Located {
 		out = append(out, []mesh.Located{o})
 	}
 	return out
+}
+
+// holdsOthers says whether a List has more items than the objects that were found in
+// it: some may be of kinds that are not followed.
+func holdsOthers(text []byte, group []mesh.Located) bool {
+	if group[0].Extent.Item < 0 {
+		return false
+	}
+	var root yaml.Node
+	if yaml.Unmarshal(text, &root) != nil {
+		return false
+	}
+	items := itemsOf(&root)
+	return items != nil && len(items.Content) > len(group)
 }
 
 // endOfContent leaves the comments at the end of a document alone: they usually

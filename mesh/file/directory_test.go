@@ -176,32 +176,35 @@ func TestDeleteLeavesEveryOtherByteAlone(t *testing.T) {
 		}
 		return "{\n  \"apiVersion\": \"v1\", \"kind\": \"List\",\n  \"items\": [\n" + strings.Join(list, ",\n") + "\n  ]\n}\n"
 	}
+	gateway := "- kind: Gateway\n  apiVersion: networking.istio.io/v1\n  metadata: {name: g}\n"
+	withGateway := func(text string) string { return strings.Replace(text, "items:\n", "items:\n"+gateway, 1) }
 	tests := map[string]struct {
 		before string
 		gone   []string
 		after  string // "": the file goes
 	}{
-		"first":                {"# top\n" + a + "---\n# b\n" + b, []string{"a"}, "---\n# b\n" + b},
-		"middle":               {a + "---\n" + b + "--- # third\n" + c, []string{"b"}, a + "--- # third\n" + c},
-		"last":                 {a + "---\n" + b, []string{"b"}, a},
-		"comment above":        {a + "# about b\n---\n" + b, []string{"a"}, "# about b\n---\n" + b},
-		"several":              {a + "---\n" + b + "---\n" + c, []string{"a", "c"}, "---\n" + b},
-		"all":                  {"# top\n" + a + "---\n" + b, []string{"a", "b"}, ""},
-		"only comments stay":   {"# top\n---\n" + a, []string{"a"}, ""},
-		"another kind stays":   {"kind: Deployment\napiVersion: apps/v1\n---\n" + a, []string{"a"}, "kind: Deployment\napiVersion: apps/v1\n"},
-		"a broken one stays":   {"a: [\n---\n" + a, []string{"a"}, "a: [\n"},
-		"a broken one goes":    {a + "---\n" + strings.Replace(b, "HTTP", "nonsense", 1), []string{"b"}, a},
-		"end marker":           {a + "...\n---\n" + b, []string{"a"}, "---\n" + b},
-		"list, first":          {items("a", "b", "c"), []string{"a"}, strings.Replace(items("b", "c"), "# about b", "# about a\n# about b", 1)},
-		"list, middle":         {items("a", "b", "c"), []string{"b"}, strings.Replace(items("a", "c"), "# about c", "# about b\n# about c", 1)},
-		"list, last":           {items("a", "b"), []string{"b"}, strings.Replace(items("a"), "kind: List", "# about b\nkind: List", 1)},
-		"list, all":            {items("a", "b"), []string{"a", "b"}, ""},
-		"json, first":          {json("a", "b", "c"), []string{"a"}, json("b", "c")},
-		"json, middle":         {json("a", "b", "c"), []string{"b"}, json("a", "c")},
-		"json, last":           {json("a", "b"), []string{"b"}, json("a")},
-		"json, first and last": {json("a", "b", "c"), []string{"a", "c"}, json("b")},
-		"byte order mark":      {"\xef\xbb\xbf" + a + "---\n" + b, []string{"a"}, "\xef\xbb\xbf---\n" + b},
-		"windows lines":        {strings.ReplaceAll(a+"---\n"+b, "\n", "\r\n"), []string{"b"}, strings.ReplaceAll(a, "\n", "\r\n")},
+		"first":                 {"# top\n" + a + "---\n# b\n" + b, []string{"a"}, "---\n# b\n" + b},
+		"middle":                {a + "---\n" + b + "--- # third\n" + c, []string{"b"}, a + "--- # third\n" + c},
+		"last":                  {a + "---\n" + b, []string{"b"}, a},
+		"comment above":         {a + "# about b\n---\n" + b, []string{"a"}, "# about b\n---\n" + b},
+		"several":               {a + "---\n" + b + "---\n" + c, []string{"a", "c"}, "---\n" + b},
+		"all":                   {"# top\n" + a + "---\n" + b, []string{"a", "b"}, ""},
+		"only comments stay":    {"# top\n---\n" + a, []string{"a"}, ""},
+		"another kind stays":    {"kind: Deployment\napiVersion: apps/v1\n---\n" + a, []string{"a"}, "kind: Deployment\napiVersion: apps/v1\n"},
+		"a broken one stays":    {"a: [\n---\n" + a, []string{"a"}, "a: [\n"},
+		"a broken one goes":     {a + "---\n" + strings.Replace(b, "HTTP", "nonsense", 1), []string{"b"}, a},
+		"end marker":            {a + "...\n---\n" + b, []string{"a"}, "---\n" + b},
+		"list, first":           {items("a", "b", "c"), []string{"a"}, strings.Replace(items("b", "c"), "# about b", "# about a\n# about b", 1)},
+		"list, middle":          {items("a", "b", "c"), []string{"b"}, strings.Replace(items("a", "c"), "# about c", "# about b\n# about c", 1)},
+		"list, last":            {items("a", "b"), []string{"b"}, strings.Replace(items("a"), "kind: List", "# about b\nkind: List", 1)},
+		"list, a gateway stays": {withGateway(items("a")), []string{"a"}, strings.Replace(withGateway(items()), "kind: List", "# about a\nkind: List", 1)},
+		"list, all":             {items("a", "b"), []string{"a", "b"}, ""},
+		"json, first":           {json("a", "b", "c"), []string{"a"}, json("b", "c")},
+		"json, middle":          {json("a", "b", "c"), []string{"b"}, json("a", "c")},
+		"json, last":            {json("a", "b"), []string{"b"}, json("a")},
+		"json, first and last":  {json("a", "b", "c"), []string{"a", "c"}, json("b")},
+		"byte order mark":       {"\xef\xbb\xbf" + a + "---\n" + b, []string{"a"}, "\xef\xbb\xbf---\n" + b},
+		"windows lines":         {strings.ReplaceAll(a+"---\n"+b, "\n", "\r\n"), []string{"b"}, strings.ReplaceAll(a, "\n", "\r\n")},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
