@@ -4,9 +4,10 @@ import (
 	"errors"
 	"net"
 	"runtime/debug"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // isTemporary reports an accept error that passes by itself (accept(2)).
@@ -31,8 +32,7 @@ func stack() string { return string(debug.Stack()) }
 // peek looks at the next byte of a socket without taking it or waiting for it.
 func peek(fd uintptr) (n int, errno unix.Errno) {
 	var b [1]byte
-	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
-	return int(r), errno
+	return nowait.Recv(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 }
 
 // ended says that the peer of a socket has closed or reset it.

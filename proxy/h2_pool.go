@@ -8,8 +8,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sluice-cni/sluice/proxy/http2"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/http2"
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 var alpnHTTP2 = []string{"h2"}
@@ -153,17 +155,18 @@ func (u *upstream) connectHTTP2(key poolKey) (*h2Conn, error) {
 func (c *upstreamConn) try(b []byte) (int, error) { return tryWrite(c.raw.Write, b) }
 
 func tryWrite(do func(func(uintptr) bool) error, b []byte) (n int, err error) {
+	var errno unix.Errno
 	failed := do(func(fd uintptr) bool {
-		n, err = unix.Write(int(fd), b)
+		n, errno = nowait.Send(int(fd), b)
 		return true
 	})
 	switch {
 	case failed != nil:
 		return 0, failed
-	case err == unix.EAGAIN || err == unix.EINTR:
+	case errno == unix.EAGAIN:
 		return 0, nil
-	case err != nil:
-		return 0, err
+	case errno != 0:
+		return 0, errno
 	}
 	return n, nil
 }
