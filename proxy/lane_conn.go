@@ -213,10 +213,10 @@ func (lc *laneConn) end() {
 	}
 	ln, c := lc.lane, lc.c
 	ln.loop.Stop(&lc.timer)
+	lc.release()
+	c.in.release() // before its end can be seen: who opens another has the room
 	ln.loop.CloseSocket(lc.sock.fd)
 	lc.sock.fd, lc.entered = -1, false
-	lc.release()
-	c.in.release()
 	c.server.forget(c)
 }
 

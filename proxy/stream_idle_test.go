@@ -16,7 +16,7 @@ import (
 
 // What is slow moves every step, and takes longer than the limit.
 const (
-	idleLimit = time.Second
+	idleLimit = 3 * time.Second
 	slowStep  = idleLimit / 5
 	slowSteps = 8
 	slowPart  = 16 << 10
@@ -96,7 +96,7 @@ func TestARequestIsEndedWhenNothingMovesAndOnlyThen(t *testing.T) {
 					}
 					select {
 					case <-told[path]:
-					case <-time.After(10 * time.Second):
+					case <-time.After(30 * time.Second):
 						t.Errorf("%s: the server was never told", path)
 					}
 				})
