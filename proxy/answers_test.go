@@ -139,6 +139,24 @@ func TestEachVirtualAddressLeadsToItsHost(t *testing.T) {
 	}
 }
 
+// Whoever reads the log knows names, not which virtual address is whose.
+func TestWhatIsRefusedAtAVirtualAddressIsLoggedByItsName(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, mesh.RegistryOnly, "")
+	at := r.applyVirtual(mesh.RegistryOnly, static("a", "a.test", "TCP", 27017, "127.0.0.1:1")+static("b", "b.test", "TCP", 27017, "127.0.0.1:1"))
+	for _, host := range []string{"a.test", "b.test"} {
+		r.to(netip.AddrPortFrom(at[host][0], 27018).String())
+		if got := r.greeting(); got != "" {
+			t.Errorf("%s: got %q", host, got)
+		}
+		for _, want := range []string{"host=" + host + " ", "hosts: [" + host + "], ports: [{number: 27018, name: tcp, protocol: TCP}]"} {
+			if !strings.Contains(r.log.String(), want) {
+				t.Errorf("the log does not say %s", want)
+			}
+		}
+	}
+}
+
 func TestUnderAllowAnyAnotherPortOfAVirtualAddressIsTheNames(t *testing.T) {
 	t.Parallel()
 	other := hello(t, "other port")

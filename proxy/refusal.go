@@ -81,7 +81,7 @@ func (s *Server) tell(e *entry) {
 	switch {
 	case e.refusal != "":
 		s.observe(Event{Kind: Refused, Refusal: e.refusal})
-		name := e.host()
+		name := s.asked(e)
 		if e.refusal == Malformed {
 			name = "" // whatever stands there is not to be trusted as one
 		}
@@ -121,12 +121,24 @@ func (s *Server) refusalNotice(e *entry) notice {
 		about = append(about, "error", e.failure)
 	}
 	hint := text.hint
-	if e.refusal == Unregistered && (e.host() != "" || !vip.Contains(e.destination.Addr())) {
-		if entry := mesh.Registration(hostOnly(e.host()), e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
+	if name := s.asked(e); e.refusal == Unregistered && (name != "" || !vip.Contains(e.destination.Addr())) {
+		if entry := mesh.Registration(hostOnly(name), e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
 			hint = "to allow it: echo '" + entry + "' | " + s.cfg.Register
 		}
 	}
 	return notice{level: text.level, message: text.message, about: withHint(about, hint)}
+}
+
+// asked is the host that the application asked for, or, where it named none, the one
+// whose virtual address it went to.
+func (s *Server) asked(e *entry) string {
+	name := e.host()
+	if name == "" && e.refusal != Malformed && vip.Contains(e.destination.Addr()) {
+		if st := s.state.Load(); st != nil {
+			name = st.view.HostAt(e.destination.Addr())
+		}
+	}
+	return name
 }
 
 func withHint(about []any, hint string) []any {
@@ -146,7 +158,7 @@ func (s *Server) about(e *entry) []any {
 	if w.Pod != "" {
 		about = append(about, "pod", w.Pod)
 	}
-	return append(about, "protocol", e.protocol, "host", clip(e.host(), maxNoticeName),
+	return append(about, "protocol", e.protocol, "host", clip(s.asked(e), maxNoticeName),
 		"destination", e.destination, "source", e.source)
 }
 
