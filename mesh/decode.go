@@ -98,17 +98,25 @@ func (d *decoder) document(data []byte, doc document) {
 
 var yamlErrorLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
 
+// parserProblem begins what yaml.v3's parser says, which counts lines from 0 where its
+// scanner counts from 1 (parser.fail in decode.go).
+var parserProblem = regexp.MustCompile(`^(?:did not find expected (?:<|node content|'-' indicator|key|',' or)|found (?:undefined tag handle|duplicate %|incompatible YAML))`)
+
 // syntax reports what the YAML parser could not read; its line counts from the
 // document's first.
 func (d *decoder) syntax(err error, data []byte, doc document) {
-	line, message := doc.line, err.Error()
+	line, message, text := doc.line, err.Error(), data[doc.start:doc.end]
 	if m := yamlErrorLine.FindStringSubmatch(message); m != nil {
 		message = message[len(m[0]):]
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			line = d.line + n
+			if parserProblem.MatchString(message) {
+				line++ // behind the last line where the end is what was not expected
+				line = min(line, doc.line+bytes.Count(bytes.TrimRight(text, " \t\r\n"), []byte("\n")))
+			}
 		}
 	}
-	d.cannotRead(data[doc.start:doc.end], line, "not YAML: "+message)
+	d.cannotRead(text, line, "not YAML: "+message)
 }
 
 func (d *decoder) cannotRead(text []byte, line int, message string) {
