@@ -124,11 +124,11 @@ func (r *Resolver) family(ctx context.Context, conf settings, name string, qtype
 			case dns.RcodeSuccess:
 				got := addresses(m, qtype)
 				if got.err != nil {
-					got.err = fmt.Errorf("look up %s: %w", name, got.err)
+					got.err = fmt.Errorf("look up %s: server %s: %w", name, server, got.err)
 				}
 				return got
 			case dns.RcodeNameError:
-				return result{err: fmt.Errorf("look up %s: %w", name, ErrNotFound)}
+				return result{err: fmt.Errorf("look up %s: server %s: %w", name, server, ErrNotFound)}
 			}
 			last = fmt.Errorf("server %s answered %s", server, dns.RcodeToString[m.Rcode])
 		}
