@@ -91,7 +91,7 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		Register:        commandLine(c, "create -f -"),
 		DrainTimeout:    execDrain,
 	}
-	bindErr := o.names.apply(&cfg, dns.Through(nil))
+	bindErr := errors.Join(o.names.apply(&cfg, dns.Through(nil)), o.names.given(c))
 	names, namesErr := dnsConfig(c)
 	names.ResolvConf = o.names.resolvConf
 	if err := errors.Join(rangesErr, policyErr, bindErr, namesErr, formatErr); err != nil {

@@ -41,7 +41,7 @@ func (o *nameOptions) flags(c *cobra.Command, readHosts bool) {
 	f.StringVar(&o.unsafe, "unsafe-ranges", formatRanges(proxy.UnsafeRanges()),
 		"`LIST` of ranges that DNS may not lead to, unless the ServiceEntry lists the address; none allows all")
 	f.StringVar(&o.resolvConf, "resolv-conf", "/etc/resolv.conf", "`FILE` that names the DNS servers for registered names")
-	f.StringVar(&o.hosts, "hosts-file", hosts, "`FILE` of addresses that come before DNS, or off")
+	f.StringVar(&o.hosts, "hosts-file", hosts, "`FILE` of addresses of registered names, which come before DNS, or off")
 }
 
 // apply sets the proxy up as the flags say; its lookups go through ask.
@@ -61,6 +61,22 @@ func (o *nameOptions) apply(cfg *proxy.Config, ask dns.Exchange) error {
 	}
 	cfg.AddressMismatch, cfg.UnsafeRanges = mismatch, ranges
 	cfg.Resolver = dns.New(dns.Config{ResolvConf: o.resolvConf, Hosts: hosts, Exchange: ask})
+	return errors.Join(errs...)
+}
+
+// given makes sure that the files which flags name are there. A default file may be
+// missing; one that somebody named is a misspelt path then, which would only show as
+// names without addresses.
+func (o *nameOptions) given(c *cobra.Command) error {
+	var errs []error
+	for _, flag := range []struct{ name, file string }{{"resolv-conf", o.resolvConf}, {"hosts-file", o.hosts}} {
+		if !c.Flags().Changed(flag.name) || flag.name == "hosts-file" && flag.file == "off" {
+			continue
+		}
+		if _, err := os.Stat(flag.file); err != nil {
+			errs = append(errs, fmt.Errorf("--%s %q: cannot be read: %w", flag.name, flag.file, reason(err)))
+		}
+	}
 	return errors.Join(errs...)
 }
 

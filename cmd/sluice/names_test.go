@@ -1,8 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -19,6 +24,35 @@ func TestNameOptionsReportEveryMistake(t *testing.T) {
 	}
 	if err := (&nameOptions{mismatch: "refuse", unsafe: " "}).apply(&cfg, dns.Through(nil)); err == nil {
 		t.Error("an empty list of ranges is taken")
+	}
+}
+
+func TestAFileThatAFlagNamesMustBeThere(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	for command, argv := range map[*cobra.Command][]string{newProxyCommand(): nil, newExecCommand(): {"true"}} {
+		command.SetArgs(append([]string{"--hosts-file", missing, "--resolv-conf", missing}, argv...))
+		command.SetOut(io.Discard)
+		command.SetErr(io.Discard)
+		err := command.Execute()
+		for _, want := range []string{"--hosts-file", "--resolv-conf"} {
+			if want += fmt.Sprintf(" %q: cannot be read: no such file", missing); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v does not say %s", command.Name(), err, want)
+			}
+		}
+	}
+	var o nameOptions
+	c := &cobra.Command{}
+	o.flags(c, true)
+	o.resolvConf, o.hosts = missing, missing
+	if err := o.given(c); err != nil {
+		t.Errorf("a default file that is missing: %v", err)
+	}
+	if err := c.Flags().Set("hosts-file", "off"); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.given(c); err != nil {
+		t.Errorf("off: %v", err)
 	}
 }
 

@@ -90,7 +90,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		DrainTimeout:    o.drain,
 	}
 	exchange := counted.CountDNS(dns.Through(mark.Dialer()))
-	bindErr := o.names.apply(&cfg, exchange)
+	bindErr := errors.Join(o.names.apply(&cfg, exchange), o.names.given(c))
 	pressureErr := errors.Join(o.pressure.apply(&cfg)...)
 	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, bindErr, namesErr, pressureErr); err != nil {
 		return usage(err, "see 'sluice proxy --help'")

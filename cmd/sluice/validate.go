@@ -19,9 +19,9 @@ func newValidateCommand() *cobra.Command {
 		Short: "Check resources without putting them in force",
 		Long: `Checks files, directories and standard input (-) together, and without any the
 configuration directory. With --config and files it checks what the directory
-would be once 'sluice apply' had put the files there. Every error, warning and notice is printed with its file,
-line, column and field. The exit code is 1 when there is an error; warnings and
-notices leave it 0.`,
+would be once 'sluice apply' had put the files there. Every error, warning and
+notice is printed with its file, line, column and field. The exit code is 1 when
+there is an error; warnings and notices leave it 0.`,
 		Example: `  sluice validate egress.yaml
   sluice validate -o json ./egress other.yaml
   kubectl get serviceentries -A -o yaml | sluice validate -`,
@@ -128,5 +128,8 @@ func printVerdict(c *cobra.Command, issues mesh.Issues, checked int) error {
 		return fmt.Errorf("not valid: %s, %s, %s", count(errs, "error"), count(warnings, "warning"), count(notices, "notice"))
 	}
 	fmt.Fprintf(c.OutOrStdout(), "valid: %s, %s, %s\n", count(checked, "resource"), count(warnings, "warning"), count(notices, "notice"))
+	if checked == 0 {
+		fmt.Fprintln(c.ErrOrStderr(), "hint: no resource was found; of a directory *.yaml, *.yml and *.json are read, hidden files are not")
+	}
 	return nil
 }
