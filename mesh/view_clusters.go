@@ -5,19 +5,27 @@ package mesh
 func (v *View) Clusters() []*Cluster {
 	seen := make(map[*Cluster]struct{})
 	var all []*Cluster
-	add := func(destinations []WeightedCluster) {
-		for _, d := range destinations {
-			if _, known := seen[d.Cluster]; !known {
-				seen[d.Cluster] = struct{}{}
-				all = append(all, d.Cluster)
-			}
+	v.EachCluster(func(c *Cluster) {
+		if _, known := seen[c]; !known {
+			seen[c] = struct{}{}
+			all = append(all, c)
+		}
+	})
+	return all
+}
+
+// EachCluster is Clusters without a list: f is given a cluster as often as routes lead
+// to it.
+func (v *View) EachCluster(f func(*Cluster)) {
+	each := func(destinations []WeightedCluster) {
+		for i := range destinations {
+			f(destinations[i].Cluster)
 		}
 	}
 	for _, l := range v.listeners {
-		l.eachHTTPRoute(func(r *HTTPRoute) { add(r.Destinations) })
-		l.eachTCPRoute(func(r *TCPRoute) { add(r.Destinations) })
+		l.eachHTTPRoute(func(r *HTTPRoute) { each(r.Destinations) })
+		l.eachTCPRoute(func(r *TCPRoute) { each(r.Destinations) })
 	}
-	return all
 }
 
 func (l *Listener) eachHTTPRoute(f func(*HTTPRoute)) {

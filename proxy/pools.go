@@ -13,9 +13,9 @@ type pools struct {
 	server  *Server
 	readers sync.WaitGroup // of HTTP/2 connections
 
-	mu         sync.Mutex
-	generation uint64
-	byKey      map[clusterKey]*upstream
+	mu     sync.Mutex
+	newest *state // nil before the first
+	byKey  map[clusterKey]*upstream
 }
 
 // clusterKey is what makes a cluster of one snapshot the same as one of another.
@@ -24,8 +24,11 @@ type clusterKey struct {
 	fingerprint uint64
 }
 
-// A sweep looks for idle connections past their time, and for clusters that no
-// request has used since the configuration changed.
+func keyOf(c *mesh.Cluster) clusterKey { return clusterKey{c.Name, c.Fingerprint} }
+
+// A sweep looks for idle connections past their time, and for clusters that the
+// newest configuration no longer leads to: for so long, since requests that began
+// earlier may still want them.
 const (
 	sweepEvery = 10 * time.Second
 	leftFor    = 30 * time.Second
@@ -38,7 +41,7 @@ func newPools(s *Server) *pools {
 // get returns the upstream of a cluster, the one of earlier snapshots where the
 // settings are the same.
 func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
-	key := clusterKey{c.Name, c.Fingerprint}
+	key := keyOf(c)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	u := p.byKey[key]
@@ -47,15 +50,20 @@ func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
 		u.tls.settings = c.TLS
 		p.byKey[key] = u
 	}
-	u.generation = max(u.generation, generation)
+	u.ledBy = max(u.ledBy, generation)
 	return u
 }
 
-func (p *pools) nextGeneration() uint64 {
+// follow makes a view the newest. Pools may go that it does not lead to.
+func (p *pools) follow(view *mesh.View) *state {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.generation++
-	return p.generation
+	st := &state{view: view, pools: p, generation: 1}
+	if p.newest != nil {
+		st.generation += p.newest.generation
+	}
+	p.newest = st
+	return st
 }
 
 // sweep runs until ctx ends.
@@ -73,11 +81,15 @@ func (p *pools) sweep(ctx context.Context) {
 }
 
 func (p *pools) sweepOnce(now time.Time) {
+	newest, led := p.led()
 	var retired, kept []*upstream
 	p.mu.Lock()
 	for key, u := range p.byKey {
+		if led[key] {
+			u.ledBy = max(u.ledBy, newest)
+		}
 		switch {
-		case u.generation == p.generation:
+		case u.ledBy >= newest:
 			u.leftAt = time.Time{}
 			kept = append(kept, u)
 		case u.leftAt.IsZero():
@@ -95,6 +107,41 @@ func (p *pools) sweepOnce(now time.Time) {
 		u.expire(now)
 		u.expireHTTP2(now)
 	}
+}
+
+// led says to which pools the newest configuration leads, of those about which that is
+// not known by its generation. It looks through the configuration without p.mu, for
+// which requests wait: that takes milliseconds where it is large.
+func (p *pools) led() (generation uint64, led map[clusterKey]bool) {
+	p.mu.Lock()
+	newest := p.newest
+	if newest == nil {
+		p.mu.Unlock()
+		return 0, nil
+	}
+	for key, u := range p.byKey {
+		if u.ledBy < newest.generation {
+			if led == nil {
+				led = make(map[clusterKey]bool)
+			}
+			led[key] = false
+		}
+	}
+	p.mu.Unlock()
+	if led == nil {
+		return newest.generation, nil
+	}
+	find := func(c *mesh.Cluster) {
+		key := keyOf(c)
+		if _, asked := led[key]; asked {
+			led[key] = true
+		}
+	}
+	newest.view.EachCluster(find)
+	if newest.view.Policy == mesh.AllowAny {
+		find(passthrough)
+	}
+	return newest.generation, led
 }
 
 // expire closes the connections that were idle for too long or that the peer

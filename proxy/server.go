@@ -217,7 +217,7 @@ func New(cfg Config) (*Server, error) {
 // whose settings did not change stay pooled.
 func (s *Server) Update(snapshot *mesh.Snapshot) {
 	view := snapshot.View(s.cfg.Workload)
-	s.state.Store(&state{view: view, pools: s.pools, generation: s.pools.nextGeneration()})
+	s.state.Store(s.pools.follow(view))
 	s.observe(Event{Kind: ConfigurationInForce, View: view})
 }
 

@@ -15,7 +15,7 @@ import (
 type state struct {
 	view  *mesh.View
 	pools *pools
-	// generation counts the snapshots; a pool knows the last one that used it.
+	// generation counts the snapshots; a pool knows the last one that leads to it.
 	generation uint64
 	clusters   sync.Map // *mesh.Cluster ▸ *upstream
 }

@@ -25,14 +25,14 @@ type upstream struct {
 	lying   atomic.Int64 // those that are idle in lanes
 	tls     origination
 
-	mu         sync.Mutex
-	lanes      []lanePool // what lanes keep for themselves; each touches its own
-	idle       map[poolKey][]*upstreamConn
-	h2         map[poolKey]*h2Group
-	retired    bool
-	left       atomic.Bool // retired, for lanes
-	generation uint64      // of the last snapshot that used it
-	leftAt     time.Time   // when a sweep first found a newer generation
+	mu      sync.Mutex
+	lanes   []lanePool // what lanes keep for themselves; each touches its own
+	idle    map[poolKey][]*upstreamConn
+	h2      map[poolKey]*h2Group
+	retired bool
+	left    atomic.Bool // retired, for lanes
+	ledBy   uint64      // the newest generation that is known to lead to it
+	leftAt  time.Time   // when a sweep first found one that does not
 }
 
 // poolKey tells connections apart that must not be mixed up: another address, or
