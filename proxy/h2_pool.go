@@ -93,6 +93,9 @@ func (g *h2Group) open(o *outgoing, last bool) *h2Exchange {
 		case room < 0:
 			g.conns = slices.Delete(g.conns, i, i+1)
 			i--
+		case room > 0 && !idempotent(o.method) && !hc.up.lives(): // the request could not be sent again
+			g.conns = slices.Delete(g.conns, i, i+1)
+			i--
 		case room > 0:
 			x, err := hc.open(o)
 			if last {
@@ -149,6 +152,13 @@ func (u *upstream) connectHTTP2(key poolKey) (*h2Conn, error) {
 		return nil, &connectError{err: err, tls: true}
 	}
 	return &h2Conn{Conn: http2.Client(up.Conn, cfg), up: up}, nil
+}
+
+// lives says that the server has not ended the connection. Its reader is told of that
+// a moment later, which is soon enough for requests that may be sent twice.
+func (c *upstreamConn) lives() (yes bool) {
+	err := c.raw.Control(func(fd uintptr) { yes = nowait.Established(int(fd)) })
+	return err == nil && yes
 }
 
 // try writes what the socket takes without waiting.
