@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"log/slog"
+	"strings"
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/vip"
@@ -121,10 +122,8 @@ func (s *Server) refusalNotice(e *entry) notice {
 		about = append(about, "error", e.failure)
 	}
 	hint := text.hint
-	if name := s.asked(e); e.refusal == Unregistered && (name != "" || !vip.Contains(e.destination.Addr())) {
-		if entry := mesh.Registration(hostOnly(name), e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
-			hint = "to allow it: echo '" + entry + "' | " + s.cfg.Register
-		}
+	if e.refusal == Unregistered {
+		hint = s.registerHint(e)
 	}
 	return notice{level: text.level, message: text.message, about: withHint(about, hint)}
 }
@@ -139,6 +138,24 @@ func (s *Server) asked(e *entry) string {
 		}
 	}
 	return name
+}
+
+// registerHint says how to let through what nobody registers: by a command, where one
+// can be written.
+func (s *Server) registerHint(e *entry) string {
+	name := s.asked(e)
+	if e.serverName == "" {
+		name = hostOnly(name)
+	}
+	if bare := strings.TrimRight(name, "."); bare != "" && bare != name {
+		return "no host name ends in two dots, and none such can be registered; let the client ask for " + clip(bare, maxNoticeName)
+	}
+	if name != "" || !vip.Contains(e.destination.Addr()) {
+		if entry := mesh.Registration(name, e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
+			return "to allow it: echo '" + entry + "' | " + s.cfg.Register
+		}
+	}
+	return refusalTexts[Unregistered].hint
 }
 
 func withHint(about []any, hint string) []any {

@@ -109,3 +109,13 @@ spec:
 		}
 	}
 }
+
+func TestATCPConnectionThatFailsThreeTimesHasEnvoysFlags(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, mesh.RegistryOnly, static("a", "db.test", "TCP", 5000, closedPort(t)))
+	r.to("203.0.113.1:5000")
+	if got := r.greeting(); got != "" {
+		t.Errorf("got %q", got)
+	}
+	await(t, func() string { return r.notLogged(`"response_flags":"UF,URX"`) })
+}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net"
 	"time"
 
@@ -98,6 +99,9 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 	if err != nil {
 		c.mayWait()
 		e.fail(err)
+		if ce := (*connectError)(nil); errors.As(err, &ce) { // of the last try that there is
+			e.flags = "UF,URX"
+		}
 		c.server.record(e)
 		c.abort()
 		return
