@@ -96,35 +96,33 @@ func TestUnderAllowAnyARegisteredDatabaseTakesNoStrangersConnection(t *testing.T
 	}
 }
 
+// With resolution NONE; package proxy has the others, where a client that a busy machine
+// keeps silent for 100 ms cannot be told from one that waits for the database to speak.
 func TestUnderRegistryOnlyAnUnknownServerNameReachesNobody(t *testing.T) {
 	t.Parallel()
-	for name, resolution := range besides {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newBeside(t, mesh.RegistryOnly, resolution)
-			for _, family := range []string{"IPv4", "IPv6"} {
-				for _, host := range []string{"www.google.com", "elsewhere.net"} {
-					address := net.JoinHostPort(p.net.lookup(host, family), "443")
-					if err := p.handshake(address, "www.google.com"); !isRefused(err) {
-						t.Errorf("%s, TLS to %s: %v", family, host, err)
-					}
-				}
+	p := newBeside(t, mesh.RegistryOnly, "NONE")
+	for _, family := range []string{"IPv4", "IPv6"} {
+		for _, host := range []string{"www.google.com", "elsewhere.net"} {
+			address := net.JoinHostPort(p.net.lookup(host, family), "443")
+			if err := p.handshake(address, "www.google.com"); !isRefused(err) {
+				t.Errorf("%s, TLS to %s: %v", family, host, err)
 			}
-			for _, host := range []string{"www.google.com", "elsewhere.net", "db.example.com"} {
-				for _, at := range names[host] {
-					if n := p.net.reached(at); n != 0 {
-						t.Errorf("%s was reached %d times", at, n)
-					}
-				}
+		}
+	}
+	for _, host := range []string{"www.google.com", "elsewhere.net", "db.example.com"} {
+		for _, at := range names[host] {
+			if n := p.net.reached(at); n != 0 {
+				t.Errorf("%s was reached %d times", at, n)
 			}
-			// The registered database's own address is its own under any name.
-			own := net.JoinHostPort(p.net.lookup("db.example.com", "IPv4"), "443")
-			if err := p.handshake(own, "unknown.net"); err == nil || isRefused(err) {
-				t.Errorf("TLS to the database: %v", err)
-			}
-			if n := p.net.reached(names["db.example.com"][0]) + p.net.reached(names["db.example.com"][1]); n != 1 {
-				t.Errorf("the database was reached %d times", n)
-			}
-		})
+		}
+	}
+	// The registered database's own address is its own under any name.
+	for _, at := range names["db.example.com"] {
+		if err := p.handshake(net.JoinHostPort(at, "443"), "unknown.net"); err == nil || isRefused(err) {
+			t.Errorf("TLS to the database: %v", err)
+		}
+		if n := p.net.reached(at); n != 1 {
+			t.Errorf("the database at %s was reached %d times", at, n)
+		}
 	}
 }

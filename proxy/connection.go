@@ -114,7 +114,7 @@ func (c *connection) speaksHTTP(st *state, l *mesh.Listener) bool {
 func (c *connection) patience(st *state, l *mesh.Listener) time.Duration {
 	switch {
 	case l == nil || !l.HTTP && !l.TLS || l.MatchTCP(c.dst.Addr()) != nil:
-		return sniffTimeout
+		return c.server.patience.silent
 	case st.view.Policy == mesh.AllowAny:
 		return patientSniffTimeout
 	}

@@ -18,8 +18,9 @@ const (
 	halfClosedFor = 10 * time.Second // from its end to giving its answer up
 )
 
-// patience is those two, and how long nothing may move over a tunnel; tests have less.
-type patience struct{ look, halfClosed, tunnel time.Duration }
+// patience is those two, how long nothing may move over a tunnel, and how long a client
+// may be silent where an opaque protocol is possible. Tests have others.
+type patience struct{ look, halfClosed, tunnel, silent time.Duration }
 
 var errLeft = errors.New("the application left before it was answered")
 

@@ -21,3 +21,11 @@ func CutIdleTunnels(s *Server, idle time.Duration) {
 	defer s.mu.Unlock()
 	s.patience.tunnel = idle
 }
+
+// WaitForFirstBytes has a server wait so long for a client's first bytes where an opaque
+// protocol is possible: so that a busy machine makes no client a silent one.
+func WaitForFirstBytes(s *Server, silent time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.patience.silent = silent
+}

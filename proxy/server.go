@@ -189,7 +189,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.HasIPv6 = routesIPv6
 	}
 	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw,
-		patience: patience{min(lookEvery, cfg.StreamIdleTimeout/8), halfClosedFor, idleTimeout}}
+		patience: patience{min(lookEvery, cfg.StreamIdleTimeout/8), halfClosedFor, idleTimeout, sniffTimeout}}
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
 	}

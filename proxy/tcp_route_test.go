@@ -128,6 +128,7 @@ func TestAnUnknownServerNameIsNotForAPortsTCP(t *testing.T) {
 					t.Parallel()
 					port := tellers(t)
 					r := newRig(t, policy, strings.ReplaceAll(yaml, "PORT", port)+"\n---"+none("h.test", beside, port))
+					proxy.WaitForFirstBytes(r.server, time.Minute)
 					r.knowsTheTellers()
 					want := ""
 					if policy == mesh.AllowAny {
@@ -174,7 +175,14 @@ func TestAConnectionThatWaitsForANameHoldsUpNoOther(t *testing.T) {
 	r.to(atStranger + ":" + port)
 	waiting := make([]net.Conn, 32) // more than there are loops
 	for i := range waiting {
-		waiting[i] = r.dial()
+		from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.5")}} // the proxy dials the same place: not from here
+		c, err := from.Dial("tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(time.Minute))
+		waiting[i] = c
 	}
 	await(t, func() string {
 		if n := accepted.Load(); n < int32(len(waiting)) {
