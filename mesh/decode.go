@@ -82,7 +82,11 @@ func (d *decoder) document(data []byte, doc document) {
 	extent := Extent{Start: doc.start, End: doc.end, Item: -1}
 	n := root.Content[0]
 	if n.Kind != yaml.MappingNode {
-		d.add(Error, n, "", "", "not an object; write apiVersion, kind, metadata and spec")
+		message := "not an object; write apiVersion, kind, metadata and spec"
+		if n.Kind == yaml.SequenceNode {
+			message = "a list of objects; write --- between them, or kind: List with items"
+		}
+		d.add(Error, n, "", "", message)
 		d.unreadable = append(d.unreadable, Unreadable{data[doc.start:doc.end], d.issues[len(d.issues)-1]})
 		return
 	}
@@ -116,7 +120,8 @@ func (d *decoder) syntax(err error, data []byte, doc document) {
 			}
 		}
 	}
-	d.cannotRead(text, line, "not YAML: "+message)
+	line += aliasLine(message, text)
+	d.cannotRead(text, line, "not YAML: "+message+"; "+adviseOn(message, lineAt(text, line-d.line)))
 }
 
 func (d *decoder) cannotRead(text []byte, line int, message string) {

@@ -20,7 +20,7 @@ func parseDuration(n *yaml.Node) (time.Duration, string) {
 	switch {
 	case text == "0" || bareNumber.MatchString(text):
 		return 0, "a duration without a unit; write " + text + "s for seconds or " + text + "ms for milliseconds"
-	case err != nil && strings.HasSuffix(text, "d"):
+	case err != nil && bareNumber.MatchString(strings.TrimSuffix(text, "d")):
 		return 0, "not a duration; days are written in hours: 24h"
 	case err != nil:
 		return 0, "not a duration; write one like 3s, 100ms, 1m or 1h30m"

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +67,50 @@ func TestEveryIssueHasALineAndAnObject(t *testing.T) {
 			if i.Line < 1 || i.Line > lines+1 || i.Column < 1 || i.Message == "" {
 				t.Errorf("%s has no place in %d lines", i, lines)
 			}
+		}
+	}
+}
+
+// advice is how a message tells its reader what to do.
+var advice = regexp.MustCompile(`; |did you mean |there are |: name its file`)
+
+func TestEveryMessageSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	inputs, _ := filepath.Glob("testdata/issues/*.yaml")
+	for _, input := range inputs {
+		data, err := os.ReadFile(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, issues := Decode(filepath.Base(input), data, DecodeOptions{})
+		for _, i := range issues {
+			// What has no effect, or belongs to nobody here, may well stay.
+			stays := strings.Contains(i.Message, "has no effect: ") || strings.Contains(i.Message, "not followed: ")
+			if !stays && !advice.MatchString(i.Message) {
+				t.Errorf("it does not: %s", i)
+			}
+		}
+	}
+}
+
+func TestEachOfAHundredBrokenDocumentsIsRefusedInItsPlace(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/issues/hundred.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := splitDocuments(data)
+	if len(documents) != 100 {
+		t.Errorf("there are %d documents", len(documents))
+	}
+	resources, issues := Decode("hundred.yaml", data, DecodeOptions{})
+	if len(resources) != 0 {
+		t.Errorf("%s can be used", resources[0].Identity())
+	}
+	for n, doc := range documents {
+		first, last := doc.line, doc.line+strings.Count(string(data[doc.start:doc.end]), "\n")
+		if !slices.ContainsFunc(issues, func(i Issue) bool { return i.Severity == Error && i.Line >= first && i.Line < last }) {
+			t.Errorf("document %d is not refused:\n%s", n+1, data[doc.start:doc.end])
 		}
 	}
 }

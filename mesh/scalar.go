@@ -148,7 +148,10 @@ func integer(n *yaml.Node, low, high int64) (int64, string) {
 	if f, err := strconv.ParseFloat(n.Value, 64); err == nil && f == math.Trunc(f) && math.Abs(f) < 1<<53 && !strings.ContainsAny(n.Value, "_xXpP") {
 		return within(int64(f), low, high)
 	}
-	return 0, fmt.Sprintf("not a decimal whole number; write one from %d to %d", low, high)
+	if number, ok := strings.CutSuffix(n.Value, "%"); ok && bareNumber.MatchString(number) {
+		return 0, "a number is wanted; write it without the percent sign: " + number
+	}
+	return 0, fmt.Sprintf("not a decimal whole number; write one from %d to %d", max(low, 0), high)
 }
 
 // isPort knows the fields that hold a port.
@@ -162,7 +165,7 @@ func isPort(fd protoreflect.FieldDescriptor) bool {
 
 func within(i, low, high int64) (int64, string) {
 	if i < low || i > high {
-		return 0, fmt.Sprintf("out of range; write a number from %d to %d", low, high)
+		return 0, fmt.Sprintf("out of range; write a number from %d to %d", max(low, 0), high)
 	}
 	return i, ""
 }

@@ -31,13 +31,20 @@ func hostComplaint(host string) string {
 		return complaint
 	}
 	labels := strings.Split(name, ".")
+	// Nobody is led to a wildcard that is over a whole top-level domain.
+	instead := func(rest []string) string {
+		if len(rest) < 2 {
+			return "write each name"
+		}
+		return "write *." + strings.Join(rest, ".") + ", or each name"
+	}
 	for i, label := range labels {
 		switch {
 		case label == "*" && i == 0:
 		case strings.Contains(label, "*") && i > 0:
-			return "a wildcard can only be the first label; write *." + labels[len(labels)-1]
+			return "a wildcard can only be the first label; " + instead(labels[i+1:])
 		case strings.Contains(label, "*"):
-			return "a wildcard must be the whole first label; write *." + strings.Join(labels[1:], ".")
+			return "a wildcard must be the whole first label; " + instead(labels[1:])
 		case len(label) > 63:
 			return "has a label of more than 63 letters; it is no DNS name"
 		case !hostLabel.MatchString(label):

@@ -82,10 +82,23 @@ func (c *checker) clientTLS(path string, tls *networking.ClientTLSSettings) {
 			c.error(path+".insecureSkipVerify", "true", "cannot be together with subjectAltNames; remove one of them")
 		}
 	}
+	c.isPath(path+".caCertificates", tls.CaCertificates)
+	c.isPath(path+".clientCertificate", tls.ClientCertificate)
+	c.isPath(path+".privateKey", tls.PrivateKey)
 	if tls.Sni != "" {
 		c.serverName(path+".sni", tls.Sni)
 	}
 }
+
+// isPath refuses what a file holds where its name is wanted, without repeating it:
+// it may be a key.
+func (c *checker) isPath(path, file string) {
+	if isPEM(file) {
+		c.error(path, "", "holds the text of a certificate or key; write the path of a file that holds it")
+	}
+}
+
+func isPEM(text string) bool { return strings.HasPrefix(strings.TrimSpace(text), "-----BEGIN") }
 
 func (c *checker) needed(path, file string) {
 	if file == "" && !c.r.has(parentPath(path)+".credentialName") {
@@ -94,7 +107,7 @@ func (c *checker) needed(path, file string) {
 }
 
 func (c *checker) unusedCertificate(path, file string, mode networking.ClientTLSSettings_TLSmode) {
-	if file != "" {
+	if file != "" && !isPEM(file) {
 		c.warn(path, file, "mode %s presents no certificate, so it has no effect; use mode MUTUAL", mode)
 	}
 }

@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -16,7 +17,7 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, path string) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.wrongShape(at, n, path, "a mapping (name: value)")
+		d.wrongShape(at, n, path, mappingOf(m.Descriptor(), n))
 		return
 	}
 	for _, p := range d.pairs(n, path) {
@@ -86,7 +87,11 @@ func (d *decoder) list(l protoreflect.List, fd protoreflect.FieldDescriptor, n *
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		d.wrongShape(at, n, path, "a list (- value)")
+		wanted := "a list, each item after a dash (- )"
+		if n.Kind == yaml.ScalarNode {
+			wanted = "a list: [" + shorten(n.Value) + "]"
+		}
+		d.wrongShape(at, n, path, wanted)
 		return
 	}
 	for i, item := range n.Content {
@@ -137,12 +142,33 @@ func (d *decoder) mapping(m protoreflect.Map, fd protoreflect.FieldDescriptor, n
 
 // wrongShape complains about a value of the wrong kind.
 func (d *decoder) wrongShape(at, n *yaml.Node, path, wanted string) {
-	switch n.Kind {
-	case yaml.MappingNode:
+	switch {
+	case n.Kind == yaml.MappingNode && len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode:
+		d.add(Error, at, path, "", "is a template ({{ }}) that nobody filled in; render it first")
+	case n.Kind == yaml.MappingNode:
 		d.add(Error, at, path, "", "is a mapping; write "+wanted)
-	case yaml.SequenceNode:
+	case n.Kind == yaml.SequenceNode:
 		d.add(Error, at, path, "", "is a list; write "+wanted)
 	default:
 		d.add(Error, at, path, n.Value, "is a single value; write "+wanted)
 	}
 }
+
+// mappingOf says what a mapping of a message looks like, to who wrote something else.
+func mappingOf(md protoreflect.MessageDescriptor, n *yaml.Node) string {
+	fields := md.Fields()
+	if first := fields.Get(0); fields.Len() == 1 && n.Kind == yaml.ScalarNode && !first.IsList() && !first.IsMap() && first.Message() == nil {
+		return "{" + first.JSONName() + ": " + shorten(n.Value) + "}"
+	}
+	var names []string
+	for i := range min(fields.Len(), maxNamed) {
+		names = append(names, fields.Get(i).JSONName())
+	}
+	if fields.Len() > maxNamed {
+		names = append(names, "...")
+	}
+	return "a mapping (name: value) of " + strings.Join(names, ", ")
+}
+
+// maxNamed bounds the fields that a message names.
+const maxNamed = 6
