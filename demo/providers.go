@@ -61,7 +61,6 @@ kind: ServiceEntry
 metadata:
   name: in-cluster
 spec:
-  location: MESH_INTERNAL
   hosts:
 `)
 	for _, h := range serviceHosts {
