@@ -1,6 +1,10 @@
 package proxy
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // awaitFirst begins the wait for a connection's first bytes, or for more of them.
 func (lc *laneConn) awaitFirst() {
@@ -15,7 +19,7 @@ func (lc *laneConn) awaitFirst() {
 		st := c.server.state.Load()
 		patience = c.patience(st, st.view.Listener(c.dst.Port()))
 	}
-	lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(patience))
+	lc.lane.loop.Set(&lc.timer, lc, time.Now().Add(patience)) // the turn may have begun a while ago
 }
 
 // arrive looks at what has come, until it is known what the connection speaks.
