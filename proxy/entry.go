@@ -41,6 +41,7 @@ type entry struct {
 	refusal                     Refusal // why it was not let through, "" when it was
 	failure                     error   // what the operator should read, beyond the flags
 	opened                      bool    // the observer knows of this connection
+	hurried                     bool    // it is recorded on an event loop, where nothing may wait
 }
 
 // reset makes e ready for another request, keeping its memory.

@@ -1,9 +1,12 @@
 package proxy
 
 import (
+	"log/slog"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/proxy/loop"
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // laneConn is an application's connection in a lane.
@@ -45,7 +48,9 @@ func (lc *laneConn) enter() {
 		return
 	}
 	if err := lc.lane.loop.Add(lc.sock.fd, lc); err != nil {
-		s.log.Warn("a connection was lost on its way to an event loop", "error", err)
+		s.notices.sayLater(noticeKey{"loop", err.Error(), 0}, func() notice {
+			return notice{level: slog.LevelWarn, message: "a connection was lost on its way to an event loop", about: []any{"error", err}}
+		})
 		lc.end()
 		return
 	}
@@ -252,18 +257,26 @@ func (lc *laneConn) depart(up *laneUpstream, serve func(*httpConn) bool) {
 		ln.giveBack(h)
 		h = nil
 	}
+	if h != nil {
+		h.entry.hurried = false
+	}
 	c.unfit(lc.served)
-	go c.server.adopt(c, fd, up, h, serve)
+	answered := lc.phase == answering
+	go c.server.adopt(c, fd, up, h, serve, answered)
 }
 
 // adopt is a goroutine's life with a connection that has left a lane, perhaps with
-// an upstream connection.
-func (s *Server) adopt(c *connection, fd int, up *laneUpstream, h *httpConn, serve func(*httpConn) bool) {
+// an upstream connection. A request that was not answered yet is told where no
+// descriptor is left for it.
+func (s *Server) adopt(c *connection, fd int, up *laneUpstream, h *httpConn, serve func(*httpConn) bool, answered bool) {
 	s.run(c, func() {
-		tcp, err := loop.Attach(fd)
+		tcp, err := loop.AttachOr(fd, func() {
+			if !answered {
+				c.overflowRaw(fd, h)
+			}
+		})
 		if err != nil {
 			up.abandon()
-			s.log.Warn("a connection was lost between an event loop and its goroutine", "error", err)
 			return
 		}
 		c.polledBy(tcp)
@@ -280,6 +293,19 @@ func (s *Server) adopt(c *connection, fd int, up *laneUpstream, h *httpConn, ser
 		h.write.rebind(tcp.SetWriteDeadline)
 		c.serveRequests(h, serve)
 	})
+}
+
+// overflowRaw answers a request that no descriptor is left for. h is nil where it was
+// not read to its end.
+func (c *connection) overflowRaw(fd int, h *httpConn) {
+	e := c.entry("http")
+	if h != nil {
+		e = &h.entry
+	}
+	e.fail(noDescriptors)
+	e.status = 503
+	nowait.Send(fd, overflowBytes())
+	c.server.record(e)
 }
 
 // A connection that keeps leaving its lane gains nothing from going back: it stays

@@ -51,6 +51,7 @@ func (lc *laneConn) forward(n int) {
 	st, start := c.server.state.Load(), time.Now()
 	h.headSize = n
 	h.begin(start)
+	h.entry.hurried = true
 	d := h.route(st) // once for each request: weights are drawn
 	c.in.discard(n)
 	if d.status != 0 {

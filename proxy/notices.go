@@ -10,8 +10,12 @@ import (
 // notices says the same thing once, then how often it happened again: a client
 // that tries in a loop, under one name or ever new ones, can neither flood the
 // log nor fill the memory.
+//
+// Nothing is written under its lock: a reader of the log that does not read holds up
+// those who write, and nobody else.
 type notices struct {
-	log *slog.Logger
+	log   *slog.Logger
+	later chan func() // lines of those who must not wait; sumUp writes them
 
 	mu     sync.Mutex
 	said   map[noticeKey]*notice
@@ -42,34 +46,69 @@ const (
 	maxNoticeName = 253         // bytes of a name, DNS' own limit
 	noticeRate    = 10.0        // lines a second in the long run
 	noticeBurst   = 100.0       // lines at once
+	noticesLater  = 128         // lines that wait to be written for those who must not
 )
 
 func newNotices(log *slog.Logger) *notices {
-	return &notices{log: log, said: map[noticeKey]*notice{}, lines: noticeBurst}
+	return &notices{log: log, later: make(chan func(), noticesLater), said: map[noticeKey]*notice{}, lines: noticeBurst}
 }
 
 // say logs a notice at its first time and counts it afterwards. describe is
 // called only for the first.
 func (n *notices) say(key noticeKey, describe func() notice) {
+	if line := n.note(key, describe); line != nil {
+		line()
+	}
+}
+
+// sayLater is say for those who must not wait. A line that finds no room is told of
+// when the notice is summed up.
+func (n *notices) sayLater(key noticeKey, describe func() notice) {
+	line := n.note(key, describe)
+	if line == nil {
+		return
+	}
+	select {
+	case n.later <- line:
+	default:
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if first := n.said[key]; first != nil {
+			first.again++
+		} else {
+			n.unsaid++
+		}
+	}
+}
+
+// note counts a notice. What it returns writes its line, nil where there is none to
+// write.
+func (n *notices) note(key noticeKey, describe func() notice) func() {
 	now := time.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if old := n.said[key]; old != nil {
 		old.again++
-		return
+		return nil
 	}
 	if len(n.said) >= maxNotices {
 		n.unsaid++
-		return
+		return nil
 	}
 	first := describe()
 	first.since = now
 	n.said[key] = &first
 	if !n.allowed(now) {
 		first.again = 1
-		return
+		return nil
 	}
-	n.log.Log(context.Background(), first.level, first.message, first.about...)
+	return n.line(&first)
+}
+
+// line is a notice's line, to be written when the lock is free.
+func (n *notices) line(about *notice, more ...any) func() {
+	level, message, all := about.level, about.message, append(about.about[:len(about.about):len(about.about)], more...)
+	return func() { n.log.Log(context.Background(), level, message, all...) }
 }
 
 // allowed takes one line from the budget.
@@ -85,13 +124,19 @@ func (n *notices) allowed(now time.Time) bool {
 	return true
 }
 
-// sumUp runs until ctx ends, then says what is still untold.
+// sumUp writes the lines of those who must not wait, until ctx ends; then it says
+// what is still untold.
 func (n *notices) sumUp(ctx context.Context) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
 		select {
+		case line := <-n.later:
+			line()
 		case <-ctx.Done():
+			for len(n.later) > 0 {
+				(<-n.later)()
+			}
 			n.sum(time.Now(), true)
 			return
 		case now := <-tick.C:
@@ -102,6 +147,13 @@ func (n *notices) sumUp(ctx context.Context) {
 
 // sum says what happened again, and forgets what did not.
 func (n *notices) sum(now time.Time, all bool) {
+	for _, line := range n.due(now, all) {
+		line()
+	}
+}
+
+// due are the lines that it is time for.
+func (n *notices) due(now time.Time, all bool) (lines []func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for key, old := range n.said {
@@ -113,14 +165,17 @@ func (n *notices) sum(now time.Time, all bool) {
 			delete(n.said, key)
 			continue
 		}
-		n.log.Log(context.Background(), old.level, old.message, append(old.about[:len(old.about):len(old.about)],
-			"times", old.again, "within", now.Sub(old.since).Round(time.Second))...)
+		lines = append(lines, n.line(old, "times", old.again, "within", now.Sub(old.since).Round(time.Second)))
 		old.since, old.again = now, 0
 	}
 	if n.unsaid > 0 {
-		n.log.Warn("more was refused, or failed, than is told one by one; the metrics have all of it", "times", n.unsaid)
+		unsaid := n.unsaid
+		lines = append(lines, func() {
+			n.log.Warn("more was refused, or failed, than is told one by one; the metrics have all of it", "times", unsaid)
+		})
 		n.unsaid = 0
 	}
+	return lines
 }
 
 // clip bounds what a stranger may have written into the log.

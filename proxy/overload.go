@@ -2,10 +2,10 @@ package proxy
 
 import "log/slog"
 
-// sayOverload tells that connections are turned away, and why.
+// sayOverload tells that connections are turned away, and why. It waits for nothing.
 func (s *Server) sayOverload(what string) {
 	s.observe(Event{Kind: Refused, Refusal: Overloaded})
-	s.notices.say(noticeKey{string(Overloaded), what, 0}, func() notice {
+	s.notices.sayLater(noticeKey{string(Overloaded), what, 0}, func() notice {
 		text := refusalTexts[Overloaded]
 		return notice{level: slog.LevelWarn, message: text.message, about: []any{"reason", string(Overloaded),
 			"namespace", s.cfg.Workload.Namespace, "details", what}}

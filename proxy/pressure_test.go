@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -196,6 +197,40 @@ func shedLargeHeads(t *testing.T, r *rig) {
 			io.Copy(io.Discard, c) // until the proxy has let go of it
 		}
 	}
+}
+
+// Where the connections themselves have taken all descriptors, none is left for what
+// their requests need: they are told so, like others over a limit.
+func TestRequestsForWhichNoDescriptorIsLeftAreAnswered(t *testing.T) {
+	t.Parallel()
+	c := newChild(t, childSetup{Files: 48, Limits: proxy.Limits{Connections: 10_000},
+		YAML: static("a", "a.test", "HTTP", 80, answerer(t, smallAnswer)), Destination: "203.0.113.1:80"})
+	var held []*net.TCPConn
+	for range 80 {
+		if conn, err := net.Dial("tcp", c.addr); err == nil { // else it was reset before connect returned
+			held = append(held, conn.(*net.TCPConn))
+			defer conn.Close()
+		}
+	}
+	told := 0
+	for _, conn := range held {
+		conn.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		if _, err := conn.Read(make([]byte, 1)); err == nil || !os.IsTimeout(err) {
+			continue // turned away as a connection
+		}
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		resp, got := outcome(conn)
+		switch {
+		case isOverflow(resp):
+			told++
+		case got != "200":
+			t.Errorf("a request for which no descriptor is left: %s", got)
+		}
+	}
+	if told == 0 {
+		t.Error("descriptors did not run out")
+	}
+	eventually(t, "the access log has it", func() bool { return strings.Contains(c.log.String(), `"response_flags":"UO"`) })
 }
 
 func TestDescriptorsRunOutAndAllRecovers(t *testing.T) {

@@ -86,20 +86,29 @@ func (s *Server) tell(e *entry) {
 		if e.refusal == Malformed {
 			name = "" // whatever stands there is not to be trusted as one
 		}
-		s.notices.say(noticeKey{string(e.refusal), clip(name, maxNoticeName), e.destination.Port()}, func() notice {
+		s.say(e, noticeKey{string(e.refusal), clip(name, maxNoticeName), e.destination.Port()}, func() notice {
 			return s.refusalNotice(e)
 		})
 	case e.redirected():
-		s.notices.say(noticeKey{"redirected", clip(e.host(), maxNoticeName), e.destination.Port()}, func() notice {
+		s.say(e, noticeKey{"redirected", clip(e.host(), maxNoticeName), e.destination.Port()}, func() notice {
 			return notice{level: slog.LevelInfo, message: "redirected: the destination is not an address of the registered name",
 				about: append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost)}
 		})
 	case e.failure != nil:
-		s.notices.say(noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
+		s.say(e, noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
 			about := append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)
 			return notice{level: slog.LevelWarn, message: "upstream failed", about: withHint(about, failureHint(e.failure, e.cluster))}
 		})
 	}
+}
+
+// say is notices.say, or sayLater on an event loop.
+func (s *Server) say(e *entry, key noticeKey, describe func() notice) {
+	if e.hurried {
+		s.notices.sayLater(key, describe)
+		return
+	}
+	s.notices.say(key, describe)
 }
 
 // redirected says that a connection went to its name's address instead of the one it

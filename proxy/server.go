@@ -272,7 +272,7 @@ func (s *Server) run(c *connection, serve func()) (loops bool) {
 	parked := false
 	defer func() {
 		if fault := recover(); fault != nil {
-			loops = loops || c.at != nil
+			c.mayWait() // for the log
 			c.failed(fault)
 		}
 		if !parked && !c.handed {

@@ -70,10 +70,11 @@ func (c *connection) handOver(up *upstreamConn, e *entry) bool {
 		return false
 	}
 	done := func(r relay.Result) { c.carried(up, e, r) }
-	c.handed = true
+	own, ownUp := c.fd, up.fd
+	c.handed, c.fd, up.fd = true, -1, -1 // nobody else may close them from now on
 	pair, err := c.server.relay.Carry(relay.Side{FD: client, Ahead: c.in.bytes()}, relay.Side{FD: server, Ahead: up.in.bytes()}, done)
 	if err != nil {
-		c.handed = false
+		c.handed, c.fd, up.fd = false, own, ownUp
 		disown(c.tcp, client)
 		disown(up.tcp, server)
 		return false
@@ -113,6 +114,7 @@ func (c *connection) carried(up *upstreamConn, e *entry, r relay.Result) {
 	defer c.server.forget(c)
 	defer c.contain()
 	up.ended()
+	e.hurried = true
 	e.received, e.sent = r.Moved[0], r.Moved[1]
 	switch r.End {
 	case relay.AFailed:

@@ -134,9 +134,12 @@ func (l *Loop) Remove(fd int) {
 	l.poll.control(unix.EPOLL_CTL_DEL, fd, 0, 0)
 }
 
-// CloseSocket stops watching fd and closes it. Nobody else may hold a duplicate.
+// CloseSocket stops watching fd, if that is watched, and closes it. Nobody else may
+// hold a duplicate.
 func (l *Loop) CloseSocket(fd int) {
-	l.slots[fd].handler, l.slots[fd].first = nil, false
+	if fd < len(l.slots) {
+		l.slots[fd].handler, l.slots[fd].first = nil, false
+	}
 	nowait.Close(fd) // which takes it out of the epoll
 }
 

@@ -371,3 +371,26 @@ func TestAListenerIsToldOfInEachTurn(t *testing.T) {
 	l.Post(func() { l.Remove(listener); close(removed) })
 	wait(t, removed)
 }
+
+// A socket may be closed before its loop has seen it, whatever its number is.
+func TestASocketThatWasNeverWatchedCanBeClosed(t *testing.T) {
+	t.Parallel()
+	l := running(t)
+	ours, theirs := socketPair(t)
+	high, err := unix.FcntlInt(uintptr(ours), unix.F_DUPFD_CLOEXEC, 900) // more than a loop knows at first
+	unix.Close(ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan any, 1)
+	l.Post(func() {
+		defer func() { closed <- recover() }()
+		l.CloseSocket(high)
+	})
+	if fault := wait(t, closed); fault != nil {
+		t.Fatal(fault)
+	}
+	if n, err := unix.Read(theirs, make([]byte, 1)); n != 0 || err != nil {
+		t.Errorf("the other end reads %d, %v: want its end", n, err)
+	}
+}

@@ -54,11 +54,16 @@ func Detach(c *net.TCPConn) (fd int, err error) {
 
 // Attach is the opposite of Detach. The socket is closed if it fails. Keep-alive
 // probes, which Go turns on with it, are off.
-func Attach(fd int) (*net.TCPConn, error) {
+func Attach(fd int) (*net.TCPConn, error) { return AttachOr(fd, func() {}) }
+
+// AttachOr is Attach; if it fails lost is called while the socket is still open, so
+// that its peer can be told.
+func AttachOr(fd int, lost func()) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "tcp")
 	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
+		lost()
 		return nil, err
 	}
 	tcp, ok := c.(*net.TCPConn)
