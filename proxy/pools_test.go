@@ -91,7 +91,7 @@ func TestAQuietPoolStaysWhileOtherHostsChange(t *testing.T) {
 			t.Errorf("%d pools are kept", n)
 		}
 		for range 2 {
-			st = p.follow(viewOf(t, policy, "quiet.test 81"))
+			p.follow(viewOf(t, policy, "quiet.test 81"))
 			p.sweepOnce(now)
 			now = now.Add(leftFor + time.Second)
 		}
