@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,7 +37,7 @@ func main() {
 	}
 	var o options
 	flag.DurationVar(&o.time, "time", 20*time.Minute, "how long the load lasts; the trend of the second quarter to the last counts")
-	flag.Float64Var(&o.limit, "limit", 300, "the most requests per second, however much the machine could do")
+	flag.Float64Var(&o.limit, "limit", math.Inf(1), "the most requests per second, where that is less than half of saturation")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of everything that is drawn: a run's own is printed")
 	flag.StringVar(&o.keep, "log", "", "copy the proxy's log to this `FILE`, and the end of its access log beside it")
 	flag.Parse()
