@@ -46,17 +46,11 @@ const (
 // newAcceptor takes the socket out of l, which it closes.
 func (s *Server) newAcceptor(l *net.TCPListener) (*acceptor, error) {
 	defer l.Close()
-	raw, err := l.SyscallConn()
+	fd, err := nowait.Dup(l)
 	if err != nil {
 		return nil, err
 	}
-	a := &acceptor{server: s, fd: -1}
-	if ctl := raw.Control(func(fd uintptr) { a.fd, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); ctl != nil {
-		return nil, ctl
-	}
-	if err != nil {
-		return nil, os.NewSyscallError("duplicate a listener", err)
-	}
+	a := &acceptor{server: s, fd: fd}
 	unix.SetNonblock(a.fd, true)
 	unix.SetsockoptInt(a.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // what is accepted inherits it
 	a.spare = openSpare()
@@ -243,7 +237,6 @@ func (s *Server) start(fd int, from netip.AddrPort, ln *lane) bool {
 		s.shed(c)
 		return true
 	}
-	s.observe(Event{Kind: ConnectionAccepted})
 	s.handlers.Add(1)
 	return s.run(c, c.serve)
 }

@@ -45,6 +45,7 @@ type connection struct {
 // serve takes a connection from its first byte to its last.
 func (c *connection) serve() {
 	s := c.server
+	s.observe(Event{Kind: ConnectionAccepted}) // here, where a fault of its own ends the connection
 	dst, err := s.cfg.OriginalDst(c.fd, c.src)
 	if err != nil {
 		c.mayWait()

@@ -2,9 +2,9 @@ package proxy
 
 import "time"
 
-// GoToLanes has a server's connections go to a lane before their first request, and
-// back to one after each that a lane could have served: so that a test of one
-// exchange is a test of lanes.
+// GoToLanes has a server's connections go back to a lane after each request that one
+// could have served, however often they have left it: so that a test of one exchange is
+// a test of lanes.
 func GoToLanes(s *Server) { s.eager = true }
 
 // NoticeDepartures has a server look so often at applications that wait, and wait so

@@ -146,7 +146,7 @@ type Server struct {
 	lanes    []*lane
 	nextLane atomic.Uint32
 	patience patience
-	eager    bool // tests: connections go to a lane before their first request, always
+	eager    bool // tests: a connection goes back to a lane however often it has left one
 }
 
 // New checks cfg. The server refuses everything until the first Update.

@@ -99,7 +99,7 @@ func ownSocket(tcp *net.TCPConn, fd int) (int, error) {
 	if tcp == nil {
 		return fd, nil
 	}
-	return relay.Dup(tcp)
+	return nowait.Dup(tcp)
 }
 
 // disown undoes ownSocket.

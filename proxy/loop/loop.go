@@ -57,7 +57,7 @@ type Loop struct {
 	now    time.Time
 	stage  stage
 	turn   []unix.EpollEvent // what is left of the turn under way
-	todo   []func()          // and of what was posted before its end
+	taken  []func()          // and of what was posted before its end
 	ended  bool              // nothing is posted after that
 	left   *bool             // set when the goroutine that runs the loop has handed it over
 

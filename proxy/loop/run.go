@@ -120,9 +120,9 @@ func (l *Loop) Run() {
 			l.takePosted()
 			l.stage = posting
 		case posting:
-			if len(l.todo) > 0 {
-				f := l.todo[0]
-				l.todo = l.todo[1:]
+			if len(l.taken) > 0 {
+				f := l.taken[0]
+				l.taken = l.taken[1:]
 				f()
 				continue
 			}
@@ -172,7 +172,7 @@ func (l *Loop) quietWake() {
 // takePosted takes what was posted. Once the loop is closed that is the last.
 func (l *Loop) takePosted() {
 	l.mu.Lock()
-	l.todo, l.ended = l.posted, l.closed
+	l.taken, l.ended = l.posted, l.closed
 	l.posted = nil
 	l.mu.Unlock()
 }

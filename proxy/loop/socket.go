@@ -6,8 +6,6 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
@@ -37,16 +35,8 @@ func Write(fd int, b []byte) (int, error) {
 // Detach takes the socket out of a connection that the runtime polls; the
 // connection is closed, the socket is not.
 func Detach(c *net.TCPConn) (fd int, err error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
+	if fd, err = nowait.Dup(c); err != nil {
 		return -1, err
-	}
-	var dup error
-	if err = raw.Control(func(old uintptr) { fd, dup = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err == nil {
-		err = dup
-	}
-	if err != nil {
-		return -1, os.NewSyscallError("duplicate a socket", err)
 	}
 	c.Close()
 	return fd, nil

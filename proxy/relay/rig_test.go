@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/proxy/nowait"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
@@ -92,7 +93,7 @@ func connect(t *testing.T) (far, near *net.TCPConn) {
 
 func take(t *testing.T, c *net.TCPConn) int {
 	t.Helper()
-	fd, err := relay.Dup(c)
+	fd, err := nowait.Dup(c)
 	if err != nil {
 		t.Fatal(err)
 	}
