@@ -78,6 +78,7 @@ func (b *viewBuilder) virtualHost(host string, h hostOnPort, port uint16) *Virtu
 	if !ok {
 		vh.Routes = []*HTTPRoute{{
 			Name:         "default",
+			Action:       plainAction,
 			Destinations: []WeightedCluster{{b.cluster(host, h.registeredPort, false), 1}},
 			Source:       h.service.source,
 		}}
@@ -92,8 +93,8 @@ func (b *viewBuilder) virtualHost(host string, h hostOnPort, port uint16) *Virtu
 		vh.Routes = append(vh.Routes, &HTTPRoute{
 			Name:         rule.name,
 			Match:        matches,
+			Action:       rule.action,
 			Destinations: b.destinations(rule.destinations, v.namespace, host, port, false),
-			Timeout:      rule.timeout,
 			Source:       rule.source,
 		})
 	}

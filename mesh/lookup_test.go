@@ -195,7 +195,7 @@ func TestAVirtualServiceWithoutDestinationRoutesEachHostToItself(t *testing.T) {
 	))
 	for _, host := range []string{"a.x.com", "b.x.com"} {
 		route := v.Listener(80).MatchHTTP([]byte(host)).Routes[0]
-		if route.Timeout != time.Minute || route.Destinations[0].Cluster.Name != "outbound|80||"+host {
+		if route.Action.Timeout != time.Minute || route.Destinations[0].Cluster.Name != "outbound|80||"+host {
 			t.Errorf("%s: %+v", host, route.Destinations[0].Cluster)
 		}
 	}

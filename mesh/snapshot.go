@@ -103,42 +103,6 @@ type Listener struct {
 	bareTCP   bool                    // one of tcpByName is declared TCP
 }
 
-// VirtualHost is one host name and its HTTP routes in order.
-type VirtualHost struct {
-	Host   string // as registered, lower case; may be a wildcard
-	Routes []*HTTPRoute
-}
-
-// HTTPRoute is one rule: the first whose Match accepts the request decides.
-type HTTPRoute struct {
-	Name         string // VirtualService's http[].name; "default" where none applies
-	Match        []HTTPMatch
-	Destinations []WeightedCluster // never empty
-	Timeout      time.Duration     // 0: none (http[].timeout)
-	Source       Source
-}
-
-// WeightedCluster is one destination of a route. Weights are relative; a single
-// destination takes everything whatever its weight.
-type WeightedCluster struct {
-	Cluster *Cluster // never nil; Cluster.Unknown for a host nobody registers
-	Weight  uint32
-}
-
-// TCPRoute is where an opaque connection (TCP, or TLS by its SNI) goes.
-type TCPRoute struct {
-	Name         string
-	Destinations []WeightedCluster
-	Source       Source
-}
-
-// NamedTCP is a service without addresses: opaque bytes are known to be for it by what
-// its name resolves to.
-type NamedTCP struct {
-	Own   *Cluster  // the service itself: what is at its name and endpoints is its
-	Route *TCPRoute // where its connections go
-}
-
 // Resolution is how a cluster's addresses are found (ServiceEntry.resolution).
 type Resolution uint8
 
@@ -169,6 +133,9 @@ type Cluster struct {
 	Endpoints []Endpoint
 	// TLS is how to originate TLS; nil sends bytes as they are.
 	TLS *TLSSettings
+	// Waits says that a request may have to wait for a connection, or to be counted
+	// with those of all event loops: they are carried by goroutines.
+	Waits bool
 	// ConnectTimeout defaults to 10 s (connectionPool.tcp.connectTimeout).
 	ConnectTimeout time.Duration
 	// External is false for MESH_INTERNAL.

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
 )
@@ -27,7 +26,7 @@ type httpRule struct {
 	name         string
 	matches      []HTTPMatch
 	destinations []destination // empty: the host that was asked for
-	timeout      time.Duration
+	action       *HTTPAction
 	source       Source
 	path         string
 }
@@ -110,7 +109,7 @@ func (r *Resource) sourceAt(path string) Source {
 
 // compileHTTP says false for a rule of which no alternative can ever apply.
 func compileHTTP(route *networking.HTTPRoute) (httpRule, bool) {
-	out := httpRule{name: route.Name, timeout: route.GetTimeout().AsDuration()}
+	out := httpRule{name: route.Name, action: compileAction(route)}
 	for _, m := range route.Match {
 		if forMesh(m.Gateways) {
 			out.matches = append(out.matches, compileMatch(m))

@@ -57,7 +57,7 @@ func (c *connection) serveStream(down *http2.Stream) {
 		r.reply(d.localReply)
 		return
 	}
-	r.limit = d.timeout
+	r.limit = d.timeout()
 	down.OnFail(func() { r.end(gone) })
 	down.OnIdle(func() { r.end(idled) })
 	r.forward(st, d.cluster)

@@ -81,15 +81,19 @@ func (h *httpConn) serveOne() bool {
 	if !h.readHead() {
 		return false
 	}
-	start := time.Now()
 	st := h.c.server.state.Load()
-	h.begin(start)
+	h.begin(time.Now())
 	d := h.route(st)
 	if d.status != 0 {
 		return h.reply(d.localReply)
 	}
+	return h.carry(st, d)
+}
+
+// carry takes the request where the decision leads, and its answer back.
+func (h *httpConn) carry(st *state, d decision) bool {
 	if speaksHTTP2(d.cluster, false) {
-		return h.forwardHTTP2(st, d, start)
+		return h.forwardHTTP2(st, d, h.entry.start)
 	}
 	h.to, h.via = d, st.upstream(d.cluster)
 	h.encode(d.cluster)

@@ -27,7 +27,7 @@ func (h *httpConn) deliverOn(idle bool) bool {
 		if failure != nil {
 			return h.reply(*failure)
 		}
-		keep, again := h.exchange(up, h.to.timeout)
+		keep, again := h.exchange(up, h.to.timeout())
 		if !again {
 			return keep
 		}
@@ -36,10 +36,11 @@ func (h *httpConn) deliverOn(idle bool) bool {
 
 // deadline is when the route's timeout ends the request; zero for none.
 func (h *httpConn) deadline() time.Time {
-	if h.to.timeout == 0 {
+	timeout := h.to.timeout()
+	if timeout == 0 {
 		return time.Time{}
 	}
-	return h.entry.start.Add(h.to.timeout)
+	return h.entry.start.Add(timeout)
 }
 
 // acquire gets a connection: an idle one where there is one and it may be, else a new

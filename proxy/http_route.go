@@ -11,8 +11,22 @@ import (
 // or a reply when its status is not zero.
 type decision struct {
 	localReply
-	cluster *mesh.Cluster
-	timeout time.Duration
+	cluster     *mesh.Cluster
+	route       *mesh.HTTPRoute       // nil: there is no rule about it
+	destination *mesh.WeightedCluster // the one of route's that was drawn
+}
+
+// timeout is the route's; 0 is none.
+func (d *decision) timeout() time.Duration {
+	if d.route == nil {
+		return 0
+	}
+	return d.route.Action.Timeout
+}
+
+// waits says that only a goroutine can do what was decided.
+func (d *decision) waits() bool {
+	return d.cluster.Waits || d.route != nil && d.route.Action.Waits || speaksHTTP2(d.cluster, false)
 }
 
 // decide finds the route of a request, of whatever version of HTTP, and notes it
@@ -30,12 +44,12 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 		return refusal(404, "NR", "route_not_found")
 	}
 	e.route = route.Name
-	cluster := pickCluster(route.Destinations, c.server.random())
-	e.cluster = cluster
-	if cluster.Unknown {
+	destination := pickDestination(route.Destinations, c.server.random())
+	e.cluster = destination.Cluster
+	if e.cluster.Unknown {
 		return refusal(503, "NC", "cluster_not_found")
 	}
-	return decision{cluster: cluster, timeout: route.Timeout}
+	return decision{cluster: e.cluster, route: route, destination: destination}
 }
 
 // unregistered decides about a host that nobody registers on this port.

@@ -23,7 +23,7 @@ func (h *httpConn) forwardHTTP2(st *state, d decision, start time.Time) bool {
 		if failure != nil {
 			return h.reply(*failure)
 		}
-		keep, again := h.exchangeHTTP2(x, d.timeout, fresh < maxFresh)
+		keep, again := h.exchangeHTTP2(x, d.timeout(), fresh < maxFresh)
 		if !again {
 			return keep
 		}
@@ -58,7 +58,7 @@ func (h *httpConn) acquireHTTP2(u *upstream, d decision, o *outgoing, start time
 	a := h.c.askedFor(d.cluster, h.host)
 	key := poolKey{sni: sniFor(d.cluster, a)}
 	turn := u.turn.Add(1) - 1
-	ctx, stop := s.until(start, d.timeout)
+	ctx, stop := s.until(start, d.timeout())
 	defer stop()
 	for {
 		var err error

@@ -48,9 +48,9 @@ func (lc *laneConn) forward(n int) {
 		lc.leave(nil)
 		return
 	}
-	st, start := c.server.state.Load(), time.Now()
+	st := c.server.state.Load()
 	h.headSize = n
-	h.begin(start)
+	h.begin(time.Now())
 	h.entry.hurried = true
 	d := h.route(st) // once for each request: weights are drawn
 	c.in.discard(n)
@@ -59,9 +59,9 @@ func (lc *laneConn) forward(n int) {
 		lc.leave(func(h *httpConn) bool { return h.reply(reply) })
 		return
 	}
-	if speaksHTTP2(d.cluster, false) {
+	if d.waits() {
 		d := d
-		lc.leave(func(h *httpConn) bool { return h.forwardHTTP2(st, d, start) })
+		lc.leave(func(h *httpConn) bool { return h.carry(st, d) })
 		return
 	}
 	h.to, h.via = d, st.upstream(d.cluster)
@@ -342,7 +342,7 @@ func (h *httpConn) resume(lu *laneUpstream, err error) bool {
 	if lost = up.attach(tcp); lost != nil && err == nil {
 		err = lost
 	}
-	if h.to.timeout > 0 {
+	if h.to.timeout() > 0 {
 		up.read.cap(h.deadline())
 	}
 	h.c.upstream.Store(up.tcp)

@@ -78,7 +78,7 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 	var cluster *mesh.Cluster
 	switch {
 	case route != nil:
-		cluster = pickCluster(route.Destinations, c.server.random())
+		cluster = pickDestination(route.Destinations, c.server.random()).Cluster
 		e.route = route.Name
 	case st.view.Policy == mesh.AllowAny:
 		cluster = passthrough
@@ -179,27 +179,27 @@ func cut(conns ...*net.TCPConn) {
 	}
 }
 
-// pickCluster chooses among weighted destinations; draw is random.
-func pickCluster(all []mesh.WeightedCluster, draw uint32) *mesh.Cluster {
+// pickDestination chooses by weight; draw is random.
+func pickDestination(all []mesh.WeightedCluster, draw uint32) *mesh.WeightedCluster {
 	if len(all) == 1 {
-		return all[0].Cluster
+		return &all[0]
 	}
 	total := uint64(0)
 	for i := range all {
 		total += uint64(all[i].Weight)
 	}
 	if total == 0 {
-		return all[uint64(draw)%uint64(len(all))].Cluster
+		return &all[uint64(draw)%uint64(len(all))]
 	}
 	n := uint64(draw) % total
 	for i := range all {
 		w := uint64(all[i].Weight)
 		if n < w {
-			return all[i].Cluster
+			return &all[i]
 		}
 		n -= w
 	}
-	return all[0].Cluster
+	return &all[0]
 }
 
 // sniFor is the server name to ask for when TLS is originated: the configured

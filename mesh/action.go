@@ -1,0 +1,26 @@
+package mesh
+
+import (
+	"time"
+
+	networking "istio.io/api/networking/v1alpha3"
+)
+
+// HTTPAction is what a rule says is done to a request besides where it goes. It is
+// compiled once for each rule of a VirtualService and shared by all its hosts and by
+// all views. It is immutable.
+type HTTPAction struct {
+	// Timeout is how long the answer may take from the end of the request on; 0 is
+	// none, the default (http[].timeout).
+	Timeout time.Duration
+	// Waits says that the action has to wait for something, or does more than an event
+	// loop should: its requests are carried by a goroutine.
+	Waits bool
+}
+
+// plainAction is that of a host without rules.
+var plainAction = new(HTTPAction)
+
+func compileAction(route *networking.HTTPRoute) *HTTPAction {
+	return &HTTPAction{Timeout: route.GetTimeout().AsDuration()}
+}
