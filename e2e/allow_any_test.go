@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/e2e/egress"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -40,24 +42,23 @@ var besides = map[string]string{
 // newBeside is a pod in which beside is in force, and a database on 443 as well.
 func newBeside(t *testing.T, policy mesh.OutboundPolicy, resolution string) *pod {
 	t.Helper()
-	access := &lockedBuffer{}
-	p := newPod(t, policy, nil, func(s *setup) { s.AccessLog = access })
+	p := newPod(t, policy, nil)
 	for _, at := range names["db.example.com"] {
-		p.net.serveDatabase(t, net.JoinHostPort(at, "443"))
+		p.net.serveDatabase(net.JoinHostPort(at, "443"))
 	}
-	p.write("a.yaml", fmt.Sprintf(beside, resolution))
+	p.Write("a.yaml", fmt.Sprintf(beside, resolution))
 	eventually(t, "the entries are in force", func() bool {
 		p.status("http://httpbin.org/")
-		return strings.Contains(access.String(), "outbound|80||httpbin.org")
+		return slices.ContainsFunc(p.Lines(), func(l egress.Line) bool { return l.Cluster == "outbound|80||httpbin.org" })
 	})
 	return p
 }
 
 // handshake opens TLS under a server name.
 func (p *pod) handshake(address, name string) error {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.T.Context(), 20*time.Second)
 	defer cancel()
-	c, err := p.ns.Dial(ctx, "tcp", address)
+	c, err := p.NS.Dial(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
@@ -73,22 +74,22 @@ func TestUnderAllowAnyARegisteredDatabaseTakesNoStrangersConnection(t *testing.T
 			t.Parallel()
 			p := newBeside(t, mesh.AllowAny, resolution)
 			for _, family := range []string{"IPv4", "IPv6"} {
-				stranger := net.JoinHostPort(p.net.lookup("elsewhere.net", family), "5432")
+				stranger := net.JoinHostPort(p.net.Lookup("elsewhere.net", family), "5432")
 				if got, err := p.read(stranger); got != "welcome to "+stranger {
 					t.Errorf("%s, a stranger's database: %q %v", family, got, err)
 				}
-				own := net.JoinHostPort(p.net.lookup("db.example.com", family), "5432")
+				own := net.JoinHostPort(p.net.Lookup("db.example.com", family), "5432")
 				if got, err := p.read(own); !strings.HasPrefix(got, "welcome to ") || !inFamilies(got, "db.example.com") {
 					t.Errorf("%s, the registered database: %q %v", family, got, err)
 				}
 				// TLS to a server that nobody registers, on a port of HTTP and TCP.
-				google := net.JoinHostPort(p.net.lookup("www.google.com", family), "443")
+				google := net.JoinHostPort(p.net.Lookup("www.google.com", family), "443")
 				if err := p.handshake(google, "www.google.com"); err != nil {
 					t.Errorf("%s, TLS to a stranger: %v", family, err)
 				}
 			}
 			for _, at := range names["db.example.com"] {
-				if n := p.net.reached(at); n > 2 {
+				if n := p.net.Reached(at); n > 2 {
 					t.Errorf("%s was reached %d times", at, n)
 				}
 			}
@@ -103,7 +104,7 @@ func TestUnderRegistryOnlyAnUnknownServerNameReachesNobody(t *testing.T) {
 	p := newBeside(t, mesh.RegistryOnly, "NONE")
 	for _, family := range []string{"IPv4", "IPv6"} {
 		for _, host := range []string{"www.google.com", "elsewhere.net"} {
-			address := net.JoinHostPort(p.net.lookup(host, family), "443")
+			address := net.JoinHostPort(p.net.Lookup(host, family), "443")
 			if err := p.handshake(address, "www.google.com"); !isRefused(err) {
 				t.Errorf("%s, TLS to %s: %v", family, host, err)
 			}
@@ -111,7 +112,7 @@ func TestUnderRegistryOnlyAnUnknownServerNameReachesNobody(t *testing.T) {
 	}
 	for _, host := range []string{"www.google.com", "elsewhere.net", "db.example.com"} {
 		for _, at := range names[host] {
-			if n := p.net.reached(at); n != 0 {
+			if n := p.net.Reached(at); n != 0 {
 				t.Errorf("%s was reached %d times", at, n)
 			}
 		}
@@ -121,7 +122,7 @@ func TestUnderRegistryOnlyAnUnknownServerNameReachesNobody(t *testing.T) {
 		if err := p.handshake(net.JoinHostPort(at, "443"), "unknown.net"); err == nil || isRefused(err) {
 			t.Errorf("TLS to the database: %v", err)
 		}
-		if n := p.net.reached(at); n != 1 {
+		if n := p.net.Reached(at); n != 1 {
 			t.Errorf("the database at %s was reached %d times", at, n)
 		}
 	}

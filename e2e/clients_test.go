@@ -67,25 +67,25 @@ func newClientPod(t *testing.T) *pod {
 	must(t, useNames())
 	p := newPod(t, mesh.RegistryOnly, nil)
 	for _, family := range []string{"IPv4", "IPv6"} {
-		p.net.serveMySQL(t, net.JoinHostPort(p.net.lookup("db.example.com", family), "3306"))
+		p.net.serveMySQL(net.JoinHostPort(p.net.Lookup("db.example.com", family), "3306"))
 	}
-	p.write("clients.yaml", clientsYAML)
+	p.Write("clients.yaml", clientsYAML)
 	eventually(t, "the entries are in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	return p
 }
 
 // run runs a program in the pod and returns what it printed.
 func (p *pod) run(stdin string, argv ...string) string {
-	p.t.Helper()
+	p.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.t.TempDir(), "SSL_CERT_FILE=" + p.net.ca, "NODE_EXTRA_CA_CERTS=" + p.net.ca}
-	if err := p.ns.Start(cmd); err != nil {
-		p.t.Fatal(err)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + p.T.TempDir(), "SSL_CERT_FILE=" + p.net.CA, "NODE_EXTRA_CA_CERTS=" + p.net.CA}
+	if err := p.NS.Start(cmd); err != nil {
+		p.T.Fatal(err)
 	}
 	if err := cmd.Wait(); err != nil {
 		out.WriteString("\n" + err.Error())
@@ -110,7 +110,7 @@ func TestCurlGetsWhatItAsksFor(t *testing.T) {
 		"HTTP/2, prior knowledge": {"--http2-prior-knowledge http://httpbin.org/", "host=httpbin.org sni=plain"},
 		"an upload in HTTP/2":     {"--http2-prior-knowledge -T " + large + " http://httpbin.org/count", "33554432 bytes 200 2 1\n"},
 		"HEAD":                    {"-I -m 20 http://httpbin.org/", " 200 1.1 1\n"},
-		"HTTPS, passed through":   {"--http1.1 --cacert " + p.net.ca + " https://www.google.com/", "host=www.google.com sni=www.google.com"},
+		"HTTPS, passed through":   {"--http1.1 --cacert " + p.net.CA + " https://www.google.com/", "host=www.google.com sni=www.google.com"},
 		"an unregistered host":    {"http://elsewhere.net/", " 502 1.1 1\n"},
 		"unregistered HTTPS":      {"-k https://elsewhere.net/", "curl: (35)"},
 	} {

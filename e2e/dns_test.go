@@ -38,20 +38,20 @@ spec:
 // ask puts a question to the pod's resolver. The socket is connected, so that an
 // answer from any other address than the one asked would not arrive.
 func (p *pod) ask(network, family, name string) *mdns.Msg {
-	p.t.Helper()
-	c, err := p.ns.Dial(p.t.Context(), network, clusterDNS[family])
-	must(p.t, err)
+	p.T.Helper()
+	c, err := p.NS.Dial(p.T.Context(), network, clusterDNS[family])
+	must(p.T, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	q := new(mdns.Msg).SetQuestion(mdns.Fqdn(name), map[string]uint16{"IPv4": mdns.TypeA, "IPv6": mdns.TypeAAAA}[family])
 	m, _, err := new(mdns.Client).ExchangeWithConn(q, &mdns.Conn{Conn: c})
-	must(p.t, err)
+	must(p.T, err)
 	return m
 }
 
 // address is the one address that a name is answered with.
 func (p *pod) address(network, family, name string) netip.Addr {
-	p.t.Helper()
+	p.T.Helper()
 	var found []netip.Addr
 	for _, rr := range p.ask(network, family, name).Answer {
 		var ip net.IP
@@ -66,7 +66,7 @@ func (p *pod) address(network, family, name string) netip.Addr {
 		}
 	}
 	if len(found) != 1 {
-		p.t.Fatalf("%s over %s and %s: %v", name, network, family, found)
+		p.T.Fatalf("%s over %s and %s: %v", name, network, family, found)
 	}
 	return found[0]
 }
@@ -75,7 +75,7 @@ func TestTwoDatabasesOnOnePortAreToldApartByName(t *testing.T) {
 	t.Parallel()
 	// No range is included: the virtual ones alone are captured.
 	p := newPod(t, mesh.RegistryOnly, map[string]string{"dnsCapture": "true", "includeIPRanges": ""})
-	p.write("db.yaml", databases)
+	p.Write("db.yaml", databases)
 	for _, family := range []string{"IPv4", "IPv6"} {
 		eventually(t, "the names are registered", func() bool {
 			m := p.ask("udp", family, "elsewhere.net")
@@ -94,7 +94,7 @@ func TestTwoDatabasesOnOnePortAreToldApartByName(t *testing.T) {
 			}
 		}
 		// The host that is not registered is asked for, and direct.
-		if got := p.address("udp", family, "httpbin.org").String(); got != p.net.lookup("httpbin.org", family) {
+		if got := p.address("udp", family, "httpbin.org").String(); got != p.net.Lookup("httpbin.org", family) {
 			t.Errorf("httpbin.org is at %s", got)
 		}
 	}
@@ -103,9 +103,9 @@ func TestTwoDatabasesOnOnePortAreToldApartByName(t *testing.T) {
 // greeting is what a server that speaks first says, "" where the connection ends
 // before it does.
 func (p *pod) greeting(at netip.AddrPort) string {
-	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(p.T.Context(), 10*time.Second)
 	defer cancel()
-	c, err := p.ns.Dial(ctx, "tcp", at.String())
+	c, err := p.NS.Dial(ctx, "tcp", at.String())
 	if err != nil {
 		return ""
 	}
@@ -122,16 +122,16 @@ func inFamilies(greeting, name string) bool {
 func TestAVirtualAddressStaysThroughChanges(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, map[string]string{"dnsCapture": "true"})
-	p.write("db.yaml", databases)
+	p.Write("db.yaml", databases)
 	registered := func() bool { return p.ask("udp", "IPv4", "elsewhere.net").Authoritative }
 	eventually(t, "the names are registered", registered)
 	before := p.address("udp", "IPv4", "elsewhere.net")
-	p.write("db.yaml", "")
+	p.Write("db.yaml", "")
 	eventually(t, "the names are gone", func() bool { return !registered() })
 	if got := p.greeting(netip.AddrPortFrom(before, 5432)); got != "" {
 		t.Errorf("the address of a name that is gone: %q", got)
 	}
-	p.write("db.yaml", databases)
+	p.Write("db.yaml", databases)
 	eventually(t, "the names are back", registered)
 	if after := p.address("udp", "IPv4", "elsewhere.net"); after != before {
 		t.Errorf("%s became %s", before, after)
@@ -144,7 +144,7 @@ func TestAVirtualAddressStaysThroughChanges(t *testing.T) {
 func TestNamesThatNobodyRegistersDoNotLeaveUnderPolicy(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, map[string]string{"dnsCapture": "true"}, onlyRegisteredNames)
-	p.write("db.yaml", databases)
+	p.Write("db.yaml", databases)
 	eventually(t, "the names are registered", func() bool { return p.ask("udp", "IPv4", "db.example.com").Authoritative })
 	for _, family := range []string{"IPv4", "IPv6"} {
 		for _, network := range []string{"udp", "tcp"} {

@@ -18,16 +18,16 @@ import (
 // each connection goes to that address, whatever the URL says.
 func (p *pod) h2Client(address string) *http.Client {
 	t := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.ns.Dial(ctx, "tcp", address) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.NS.Dial(ctx, "tcp", address) },
 		Protocols:   new(http.Protocols),
 	}
 	t.Protocols.SetUnencryptedHTTP2(true)
-	p.t.Cleanup(t.CloseIdleConnections)
+	p.T.Cleanup(t.CloseIdleConnections)
 	return &http.Client{Transport: t, Timeout: 20 * time.Second}
 }
 
 func (n *internet) serveH2C(t *testing.T, address string, h http.Handler) {
-	l, err := n.ns.Listen("tcp", address)
+	l, err := n.NS.Listen("tcp", address)
 	must(t, err)
 	s := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0), Protocols: new(http.Protocols)}
 	s.Protocols.SetUnencryptedHTTP2(true)
@@ -50,8 +50,8 @@ func TestHTTP2IsGovernedStreamByStream(t *testing.T) {
 		t.Run(family, func(t *testing.T) {
 			t.Parallel()
 			p := newPod(t, mesh.RegistryOnly, nil)
-			own := net.JoinHostPort(p.net.lookup("httpbin.org", family), "8080")
-			other := net.JoinHostPort(p.net.lookup("elsewhere.net", family), "8080")
+			own := net.JoinHostPort(p.net.Lookup("httpbin.org", family), "8080")
+			other := net.JoinHostPort(p.net.Lookup("elsewhere.net", family), "8080")
 			reached := func(where string) http.HandlerFunc {
 				return func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, where, " ", r.Host, " ", r.ProtoMajor) }
 			}
@@ -70,7 +70,7 @@ func TestHTTP2IsGovernedStreamByStream(t *testing.T) {
 			if code, body := ask(c, "http://httpbin.org:8080/"); code != 502 || body != "" {
 				t.Errorf("before anything is registered: %d %q", code, body)
 			}
-			p.write("h2.yaml", h2Ext)
+			p.Write("h2.yaml", h2Ext)
 			eventually(t, "h2 is in force", func() bool { code, _ := ask(c, "http://httpbin.org:8080/"); return code == 200 })
 			if _, body := ask(c, "http://httpbin.org:8080/"); body != "own httpbin.org:8080 2" {
 				t.Errorf("got %q", body)
@@ -84,7 +84,7 @@ func TestHTTP2IsGovernedStreamByStream(t *testing.T) {
 				t.Errorf("a registered name at a stranger's address: %d %q", code, body)
 			}
 			// HTTP/2 inside, HTTP/1.1 outside, where the port declares HTTP.
-			if code, body := ask(p.h2Client(net.JoinHostPort(p.net.lookup("httpbin.org", family), "80")), "http://httpbin.org/"); code != 200 || !strings.Contains(body, "host=httpbin.org sni=plain") {
+			if code, body := ask(p.h2Client(net.JoinHostPort(p.net.Lookup("httpbin.org", family), "80")), "http://httpbin.org/"); code != 200 || !strings.Contains(body, "host=httpbin.org sni=plain") {
 				t.Errorf("a port of HTTP: %d %q", code, body)
 			}
 		})

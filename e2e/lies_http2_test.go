@@ -78,21 +78,21 @@ func TestNoLieInHTTP2ReachesAStranger(t *testing.T) {
 	p := newPod(t, mesh.RegistryOnly, nil)
 	heard := newHearers(t)
 	for _, address := range []string{metadata + ":8080"} {
-		heard.listen(p.net.ns, address)
+		heard.listen(p.net.NS, address)
 	}
 	for _, address := range []string{"127.0.0.1:8080", "[::1]:8080"} {
-		heard.listen(p.ns, address)
+		heard.listen(p.NS, address)
 	}
 	for _, family := range []string{"IPv4", "IPv6"} {
-		p.net.serveH2C(t, net.JoinHostPort(p.net.lookup("httpbin.org", family), "8080"), http.HandlerFunc(
+		p.net.serveH2C(t, net.JoinHostPort(p.net.Lookup("httpbin.org", family), "8080"), http.HandlerFunc(
 			func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-Own", r.Host) }))
-		heard.listen(p.net.ns, net.JoinHostPort(p.net.lookup("elsewhere.net", family), "8080"))
+		heard.listen(p.net.NS, net.JoinHostPort(p.net.Lookup("elsewhere.net", family), "8080"))
 	}
-	p.write("lies.yaml", liesHTTP2YAML)
-	own := net.JoinHostPort(p.net.lookup("httpbin.org", "IPv4"), "8080")
+	p.Write("lies.yaml", liesHTTP2YAML)
+	own := net.JoinHostPort(p.net.Lookup("httpbin.org", "IPv4"), "8080")
 	eventually(t, "the entries are in force", func() bool { return p.stream(own, []string{":authority: httpbin.org"}) == "own" })
 	for _, family := range []string{"IPv4", "IPv6"} {
-		stranger := net.JoinHostPort(p.net.lookup("elsewhere.net", family), "8080")
+		stranger := net.JoinHostPort(p.net.Lookup("elsewhere.net", family), "8080")
 		for _, lie := range http2Lies {
 			got := p.stream(stranger, lie.fields)
 			refused := got == "reset" || got == "400" || got == "502" || got == "404"
@@ -108,14 +108,14 @@ func TestNoLieInHTTP2ReachesAStranger(t *testing.T) {
 
 // stream sends one request on a connection of its own and tells what became of it.
 func (p *pod) stream(address string, fields []string) string {
-	p.t.Helper()
+	p.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, err := p.ns.Dial(ctx, "tcp", address)
+	c, err := p.NS.Dial(ctx, "tcp", address)
 	if isRefused(err) {
 		return "reset"
 	}
-	must(p.t, err)
+	must(p.T, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	io.WriteString(c, http2.ClientPreface)

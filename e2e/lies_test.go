@@ -183,7 +183,7 @@ func TestNoLieInHTTPReachesAStranger(t *testing.T) {
 		t.Errorf("the proxy's own port: %s", got)
 	}
 	w.nobodyHeard()
-	log := w.log.String()
+	log := w.Log.String()
 	for _, want := range []string{
 		"refused: not registered", "host=elsewhere.net", "host=203.0.113.40",
 		"refused: the bytes have no single reading",
@@ -239,7 +239,7 @@ func TestNoLieInTLSReachesAStranger(t *testing.T) {
 		}
 	}
 	w.nobodyHeard()
-	log := w.log.String()
+	log := w.Log.String()
 	for _, want := range []string{"refused: not registered", "host=elsewhere.net", "refused: the destination is not an address of the registered name"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log does not say %q", want)
@@ -254,7 +254,7 @@ func TestARefusalOfMismatchesIsAnOption(t *testing.T) {
 		if got := w.say(net.JoinHostPort(stranger, "80"), request("GET / HTTP/1.1", "Host: httpbin.org")); got != "502" {
 			t.Errorf("%s, sent elsewhere: %s", family, got)
 		}
-		if got := w.say(net.JoinHostPort(w.net.lookup("httpbin.org", family), "80"), request("GET / HTTP/1.1", "Host: httpbin.org")); got != "own" {
+		if got := w.say(net.JoinHostPort(w.net.Lookup("httpbin.org", family), "80"), request("GET / HTTP/1.1", "Host: httpbin.org")); got != "own" {
 			t.Errorf("%s, sent to the name's own address: %s", family, got)
 		}
 		if got := w.hello(net.JoinHostPort(stranger, "443"), "a.wild.test"); got != "reset" {
@@ -274,51 +274,51 @@ type liars struct {
 func newLiars(t *testing.T, change ...podOption) *liars {
 	t.Helper()
 	w := &liars{pod: newPod(t, mesh.RegistryOnly, nil, change...), heard: newHearers(t)}
-	w.strangers = map[string]string{"IPv4": w.net.lookup("elsewhere.net", "IPv4"), "IPv6": w.net.lookup("elsewhere.net", "IPv6")}
+	w.strangers = map[string]string{"IPv4": w.net.Lookup("elsewhere.net", "IPv4"), "IPv6": w.net.Lookup("elsewhere.net", "IPv6")}
 	for _, stranger := range w.strangers {
 		for _, port := range []string{"80", "443", "15001"} {
-			w.heard.listen(w.net.ns, net.JoinHostPort(stranger, port))
+			w.heard.listen(w.net.NS, net.JoinHostPort(stranger, port))
 		}
 	}
-	w.heard.listen(w.net.ns, metadata+":80")
+	w.heard.listen(w.net.NS, metadata+":80")
 	for _, address := range []string{"127.0.0.1:80", "[::1]:80", "127.0.0.1:443", "[::1]:443"} {
-		w.heard.listen(w.ns, address)
+		w.heard.listen(w.NS, address)
 	}
-	w.write("lies.yaml", fmt.Sprintf(liesYAML, w.net.ca))
+	w.Write("lies.yaml", fmt.Sprintf(liesYAML, w.net.CA))
 	eventually(t, "the entries are in force", func() bool {
-		return w.say(net.JoinHostPort(w.net.lookup("httpbin.org", "IPv4"), "80"), request("GET / HTTP/1.1", "Host: httpbin.org")) == "own"
+		return w.say(net.JoinHostPort(w.net.Lookup("httpbin.org", "IPv4"), "80"), request("GET / HTTP/1.1", "Host: httpbin.org")) == "own"
 	})
 	return w
 }
 
 func (w *liars) nobodyHeard() {
-	w.t.Helper()
+	w.T.Helper()
 	for _, who := range w.heard.all() {
-		w.t.Errorf("%s was reached", who)
+		w.T.Errorf("%s was reached", who)
 	}
 	for _, stranger := range w.strangers {
-		if n := w.net.reached(stranger); n != 0 {
-			w.t.Errorf("the stranger %s was reached %d times", stranger, n)
+		if n := w.net.Reached(stranger); n != 0 {
+			w.T.Errorf("the stranger %s was reached %d times", stranger, n)
 		}
 	}
 }
 
 // say sends bytes and tells what came back: for each answer "own" or a status.
 func (w *liars) say(address, text string) string {
-	w.t.Helper()
+	w.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, err := w.ns.Dial(ctx, "tcp", address)
+	c, err := w.NS.Dial(ctx, "tcp", address)
 	if isRefused(err) {
 		return "reset"
 	}
-	must(w.t, err)
+	must(w.T, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.WriteString(c, text); err == nil {
 		c.(*net.TCPConn).CloseWrite()
 	} else if !isRefused(err) {
-		w.t.Fatal(err)
+		w.T.Fatal(err)
 	}
 	var got []string
 	in := bufio.NewReader(c)
@@ -345,14 +345,14 @@ func (w *liars) say(address, text string) string {
 
 // hello opens TLS under a server name, whatever its bytes are.
 func (w *liars) hello(address, name string) string {
-	w.t.Helper()
+	w.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	c, err := w.ns.Dial(ctx, "tcp", address)
+	c, err := w.NS.Dial(ctx, "tcp", address)
 	if isRefused(err) {
 		return "reset"
 	}
-	must(w.t, err)
+	must(w.T, err)
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	client := tls.Client(&renamed{Conn: c, name: name}, &tls.Config{ServerName: placeholder(name), InsecureSkipVerify: true})

@@ -6,9 +6,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
-	"testing"
 )
 
 // countBytes answers with the length of what was sent.
@@ -49,26 +49,11 @@ func echoFrames(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveMySQL greets first, then answers line by line, as MySQL does packet by packet.
-func (n *internet) serveMySQL(t *testing.T, address string) {
-	l, err := n.ns.Listen("tcp", address)
-	must(t, err)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			n.reach(c)
-			go func() {
-				defer c.Close()
-				io.WriteString(c, "5.7.0-like\n")
-				for lines := bufio.NewScanner(c); lines.Scan(); {
-					fmt.Fprintf(c, "ok %s\n", strings.TrimSpace(lines.Text()))
-				}
-			}()
+func (n *internet) serveMySQL(address string) {
+	n.Serve(n.Listen(address), func(c net.Conn) {
+		io.WriteString(c, "5.7.0-like\n")
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			fmt.Fprintf(c, "ok %s\n", strings.TrimSpace(lines.Text()))
 		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
+	})
 }

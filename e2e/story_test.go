@@ -30,19 +30,19 @@ spec:
 `
 
 func (p *pod) get(family, url string) (int, string) {
-	p.t.Helper()
+	p.T.Helper()
 	resp, err := p.client(family).Get(url)
 	if err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	must(p.t, err)
+	must(p.T, err)
 	return resp.StatusCode, string(body)
 }
 
 func (p *pod) status(url string) int {
-	p.t.Helper()
+	p.T.Helper()
 	code, _ := p.get("IPv4", url)
 	return code
 }
@@ -50,7 +50,7 @@ func (p *pod) status(url string) int {
 // read connects and reads until the end. A refusal can arrive while connect is
 // still under way: the proxy resets a connection as soon as it is accepted.
 func (p *pod) read(address string) (string, error) {
-	c, err := p.ns.Dial(context.Background(), "tcp", address)
+	c, err := p.NS.Dial(context.Background(), "tcp", address)
 	if err != nil {
 		return "", err
 	}
@@ -68,13 +68,13 @@ func TestTheStoryOfThePage(t *testing.T) {
 			if code, body := p.get(family, "http://httpbin.org/headers"); code != 502 || body != "" {
 				t.Errorf("before anything is registered: %d %q", code, body)
 			}
-			p.write("httpbin.yaml", httpbinExt)
+			p.Write("httpbin.yaml", httpbinExt)
 			eventually(t, "httpbin-ext is in force", func() bool { code, _ := p.get(family, "http://httpbin.org/headers"); return code == 200 })
 			_, body := p.get(family, "http://httpbin.org/headers")
 			if !strings.Contains(body, "host=httpbin.org sni=plain from=") {
 				t.Errorf("got %q", body)
 			}
-			p.write("google.yaml", fmt.Sprintf(`apiVersion: networking.istio.io/v1alpha3
+			p.Write("google.yaml", fmt.Sprintf(`apiVersion: networking.istio.io/v1alpha3
 kind: ServiceEntry
 metadata:
   name: google-ext
@@ -96,7 +96,7 @@ spec:
     tls:
       mode: SIMPLE # initiates HTTPS when talking to www.google.com
       caCertificates: %s
-`, p.net.ca))
+`, p.net.CA))
 			eventually(t, "google-ext is in force", func() bool { code, _ := p.get(family, "http://www.google.com:443/"); return code == 200 })
 			if _, body := p.get(family, "http://www.google.com:443/"); !strings.Contains(body, "host=www.google.com:443 sni=www.google.com") {
 				t.Errorf("got %q", body)
@@ -104,7 +104,7 @@ spec:
 			if code, _ := p.get(family, "http://httpbin.org/delay/1.5"); code != 200 {
 				t.Errorf("without a timeout: %d", code)
 			}
-			p.write("timeout.yaml", `apiVersion: networking.istio.io/v1alpha3
+			p.Write("timeout.yaml", `apiVersion: networking.istio.io/v1alpha3
 kind: VirtualService
 metadata:
   name: httpbin-ext
@@ -125,7 +125,7 @@ spec:
 func TestConnectionsLeaveFromThePodsOwnAddress(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.write("a.yaml", httpbinExt)
+	p.Write("a.yaml", httpbinExt)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	if _, body := p.get("IPv4", "http://httpbin.org/"); !strings.Contains(body, "from=10.1.1.2:") {
 		t.Errorf("got %q", body)
@@ -136,13 +136,13 @@ func TestUnregisteredTLSAndTCPAreReset(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
 	for _, family := range []string{"IPv4", "IPv6"} {
-		c, err := p.ns.Dial(context.Background(), "tcp", net.JoinHostPort(p.net.lookup("www.google.com", family), "443"))
+		c, err := p.NS.Dial(context.Background(), "tcp", net.JoinHostPort(p.net.Lookup("www.google.com", family), "443"))
 		must(t, err)
 		err = tls.Client(c, &tls.Config{ServerName: "www.google.com", InsecureSkipVerify: true}).Handshake()
 		if !isRefused(err) {
 			t.Errorf("%s TLS: %v", family, err)
 		}
-		got, err := p.read(net.JoinHostPort(p.net.lookup("db.example.com", family), "5432"))
+		got, err := p.read(net.JoinHostPort(p.net.Lookup("db.example.com", family), "5432"))
 		if !isRefused(err) {
 			t.Errorf("%s TCP: %q %v", family, got, err)
 		}
@@ -155,7 +155,7 @@ func TestAllowAnyLetsEverythingThrough(t *testing.T) {
 	if code := p.status("http://elsewhere.net/"); code != 200 {
 		t.Errorf("HTTP: %d", code)
 	}
-	c, err := p.ns.Dial(context.Background(), "tcp", p.net.lookup("db.example.com", "IPv4")+":5432")
+	c, err := p.NS.Dial(context.Background(), "tcp", p.net.Lookup("db.example.com", "IPv4")+":5432")
 	must(t, err)
 	if got, err := io.ReadAll(c); !strings.HasPrefix(string(got), "welcome") || err != nil {
 		t.Errorf("a server that speaks first: %q %v", got, err)
@@ -165,14 +165,14 @@ func TestAllowAnyLetsEverythingThrough(t *testing.T) {
 func TestTCPGoesOnlyToTheRegisteredNamesAddresses(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.write("db.yaml", `apiVersion: networking.istio.io/v1
+	p.Write("db.yaml", `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: db}
 spec:
   hosts: [db.example.com]
   ports: [{number: 5432, name: tcp, protocol: TCP}]
 `)
-	at := func(name string) string { return p.net.lookup(name, "IPv4") + ":5432" }
+	at := func(name string) string { return p.net.Lookup(name, "IPv4") + ":5432" }
 	eventually(t, "db is in force", func() bool { got, _ := p.read(at("db.example.com")); return got != "" })
 	if got, err := p.read(at("elsewhere.net")); !isRefused(err) {
 		t.Errorf("an address nobody registered: %q %v", got, err)
@@ -182,11 +182,11 @@ spec:
 func TestALyingHostHeaderReachesTheNamesOwnServer(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.write("a.yaml", httpbinExt)
+	p.Write("a.yaml", httpbinExt)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	own := 0
 	p.net.serveHTTP(t, net.JoinHostPort(names["db.example.com"][0], "80"), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { own++ }))
-	c, err := p.ns.Dial(context.Background(), "tcp", p.net.lookup("db.example.com", "IPv4")+":80")
+	c, err := p.NS.Dial(context.Background(), "tcp", p.net.Lookup("db.example.com", "IPv4")+":80")
 	must(t, err)
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: httpbin.org\r\nConnection: close\r\n\r\n")
 	got, err := io.ReadAll(c)
@@ -203,7 +203,7 @@ func TestWithTheProxyGoneRedirectedConnectionsAreRefusedAndExcludedOnesPass(t *t
 			t.Errorf("%s, an excluded range with the proxy up: %d", family, code)
 		}
 	}
-	p.stop()
+	p.Stop()
 	for _, family := range []string{"IPv4", "IPv6"} {
 		if _, err := p.client(family).Get("http://httpbin.org/"); !isRefused(err) {
 			t.Errorf("%s, captured with the proxy gone: %v", family, err)
@@ -217,7 +217,7 @@ func TestWithTheProxyGoneRedirectedConnectionsAreRefusedAndExcludedOnesPass(t *t
 func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.write("a.yaml", httpbinExt)
+	p.Write("a.yaml", httpbinExt)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	client := p.client("IPv4")
 	stop := make(chan struct{})
@@ -249,8 +249,8 @@ func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 	for i := range 10 {
 		before := done.Load()
 		resolution := []string{"DNS", "NONE"}[i%2]
-		p.write("a.yaml", httpbinExt+"  resolution: "+resolution+"\n")
-		p.write("other.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "other"), "httpbin.org", fmt.Sprintf("other%d.example.com", i)))
+		p.Write("a.yaml", httpbinExt+"  resolution: "+resolution+"\n")
+		p.Write("other.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "other"), "httpbin.org", fmt.Sprintf("other%d.example.com", i)))
 		eventually(t, "requests pass between two changes", func() bool { return done.Load() > before+300 || t.Failed() })
 		time.Sleep(150 * time.Millisecond) // let the watcher see each change by itself
 	}
@@ -262,10 +262,10 @@ func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 func TestABadFileKeepsItsLastGoodContentAndOthersGoOn(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.write("a.yaml", httpbinExt)
+	p.Write("a.yaml", httpbinExt)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
-	p.write("a.yaml", strings.Replace(httpbinExt, "hosts:", "hots:", 1))
-	p.write("b.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "elsewhere"), "httpbin.org", "elsewhere.net"))
+	p.Write("a.yaml", strings.Replace(httpbinExt, "hosts:", "hots:", 1))
+	p.Write("b.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "elsewhere"), "httpbin.org", "elsewhere.net"))
 	eventually(t, "the other file is in force", func() bool { return p.status("http://elsewhere.net/") == 200 })
 	if code := p.status("http://httpbin.org/"); code != 200 {
 		t.Errorf("the bad file's last good content: %d", code)

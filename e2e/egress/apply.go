@@ -1,0 +1,123 @@
+package egress
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"text/template"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// patience bounds every wait for what should take milliseconds.
+const patience = 20 * time.Second
+
+// inForce says how often the configuration changed, and what there is to say about it.
+type inForce struct {
+	mu      sync.Mutex
+	changes int
+	issues  mesh.Issues
+	next    chan struct{} // closed at the next change
+}
+
+func (f *inForce) set(issues mesh.Issues) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes++
+	f.issues = issues
+	if f.next != nil {
+		close(f.next)
+	}
+	f.next = make(chan struct{})
+}
+
+func (f *inForce) now() (int, mesh.Issues, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changes, f.issues, f.next
+}
+
+// Apply puts resources in force and returns what sluice says about them. What was
+// applied before is gone. The text is a template: {{ca}} is the file of the Internet's
+// authority, {{cert "who"}} and {{key "who"}} are files of a client certificate with
+// that common name, {{v4 "host"}} and {{v6 "host"}} are the host's addresses. An error
+// in it ends the test.
+func (p *Pod) Apply(yaml string) mesh.Issues {
+	p.T.Helper()
+	issues := p.Offer(yaml)
+	if issues.HasErrors() {
+		p.T.Fatalf("the resources are not accepted:\n%s", issues)
+	}
+	return issues
+}
+
+// Offer is Apply for resources that may have errors: what was in force stays so then.
+func (p *Pod) Offer(yaml string) mesh.Issues {
+	p.T.Helper()
+	text := p.expand(yaml)
+	if old, err := os.ReadFile(filepath.Join(p.dir, applied)); err == nil && string(old) == text {
+		_, issues, _ := p.force.now()
+		return issues
+	}
+	before, _, changed := p.force.now()
+	p.Write(applied, text)
+	deadline := time.After(patience)
+	for {
+		now, issues, next := p.force.now()
+		if now > before {
+			return issues
+		}
+		select {
+		case <-changed:
+			changed = next
+		case <-deadline:
+			p.T.Fatalf("not in force within %s:\n%s", patience, text)
+		}
+	}
+}
+
+// applied is the name of Apply's file.
+const applied = "applied.yaml"
+
+func (p *Pod) expand(yaml string) string {
+	p.T.Helper()
+	file := func(which int) func(string) string {
+		return func(who string) string { return p.Net.clientCertificate(who)[which] }
+	}
+	address := func(family int) func(string) string {
+		return func(host string) string { return p.Net.Name(host)[family].String() }
+	}
+	t, err := template.New("").Funcs(template.FuncMap{
+		"ca":   func() string { return p.Net.CA },
+		"cert": file(0), "key": file(1),
+		"v4": address(0), "v6": address(1),
+	}).Parse(yaml)
+	Must(p.T, err)
+	var out strings.Builder
+	Must(p.T, t.Execute(&out, nil))
+	return out.String()
+}
+
+// Write puts a file into the watched directory the way an editor does. It is in force
+// a little later; see Apply and Eventually.
+func (p *Pod) Write(name, yaml string) {
+	p.T.Helper()
+	temporary := filepath.Join(p.dir, "."+name)
+	Must(p.T, os.WriteFile(temporary, []byte(yaml), 0o644))
+	Must(p.T, os.Rename(temporary, filepath.Join(p.dir, name)))
+}
+
+// Eventually waits until something holds, and ends the test when it does not.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

@@ -1,0 +1,47 @@
+package rows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// row runs body, as a parallel subtest of the row's name, in a pod of its own. The id
+// is written out where row is called: TestEveryRowHasATest looks for it there.
+func row(t *testing.T, id string, body func(*egress.Pod)) {
+	t.Helper()
+	rowWith(t, id, egress.Options{}, body)
+}
+
+// rowWith is row in a pod with options.
+func rowWith(t *testing.T, id string, o egress.Options, body func(*egress.Pod)) {
+	t.Helper()
+	if !slices.ContainsFunc(mesh.Rows, func(r mesh.Row) bool { return r.ID == id }) {
+		t.Fatalf("row %q: mesh.Rows has no such row", id)
+	}
+	t.Run(id, func(t *testing.T) {
+		t.Parallel()
+		body(egress.New(t, o))
+	})
+}
+
+// web registers hosts for plain HTTP on port 80, found by DNS, and ends in `---`.
+func web(hosts ...string) string {
+	var out strings.Builder
+	for _, host := range hosts {
+		fmt.Fprintf(&out, `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: %s}
+spec:
+  hosts: [%q]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: DNS
+---`, strings.ReplaceAll(host, "*", "any"), host)
+	}
+	return out.String()
+}
