@@ -16,75 +16,134 @@ import (
 	"time"
 )
 
-// authority signs the servers' certificates. Two files hold it, one of them beside
-// a stranger: settings that name the one or the other mean the same.
+// authority signs the servers' certificates. It gives way to a successor again and
+// again: each is in the files of roots one change before it signs, and stays one
+// change longer than it does.
 type authority struct {
-	dir    string
-	key    *ecdsa.PrivateKey
-	root   *x509.Certificate
-	der    []byte
+	dir string
+
+	mu     sync.Mutex
 	serial int64
+	roots  [3]root // the last, the one that signs, the next
+}
+
+// root is a certificate that signs others.
+type root struct {
+	key  *ecdsa.PrivateKey
+	cert *x509.Certificate
 }
 
 func newAuthority(dir string) (*authority, error) {
 	a := &authority{dir: dir}
-	if err := a.make(); err != nil {
-		return nil, err
+	for i := range a.roots {
+		var err error
+		if a.roots[i], err = a.newRoot(); err != nil {
+			return nil, err
+		}
 	}
-	stranger := &authority{dir: dir}
-	if err := stranger.make(); err != nil {
-		return nil, err
-	}
-	own, other := encode("CERTIFICATE", a.der), encode("CERTIFICATE", stranger.der)
-	return a, errors.Join(
-		os.WriteFile(a.roots(0), own, 0o644),
-		os.WriteFile(a.roots(1), append(other, own...), 0o644),
-		a.rotate())
+	return a, a.rotate()
 }
 
-// roots is one of the two files to verify servers by.
-func (a *authority) roots(variant int) string {
+// rootsFile is one of the two files to verify servers by: in the second a stranger
+// comes first. Settings that name the one or the other mean the same.
+func (a *authority) rootsFile(variant int) string {
 	return filepath.Join(a.dir, []string{"roots.pem", "bundle.pem"}[variant%2])
 }
 
-func (a *authority) make() (err error) {
-	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return err
-	}
-	a.root = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "soak authority"},
+func leafFile(dir string) string { return filepath.Join(dir, "leaf.pem") }
+
+// template is what every certificate has.
+func (a *authority) template(name string) *x509.Certificate {
+	a.serial++
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: name},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	a.der, err = x509.CreateCertificate(rand.Reader, a.root, a.root, a.key.Public(), a.key)
-	return err
 }
 
-// rotate gives all servers a new key and certificate.
-func (a *authority) rotate() error {
+func (a *authority) newRoot() (root, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return root{}, err
 	}
-	a.serial++
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(a.serial + 1), Subject: pkix.Name{CommonName: "soak"}, DNSNames: tlsNames,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, a.root, key.Public(), a.key)
+	cert := a.template("soak authority")
+	cert.IsCA, cert.BasicConstraintsValid, cert.KeyUsage = true, true, x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err != nil {
-		return err
+		return root{}, err
 	}
-	secret, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	both := append(encode("CERTIFICATE", der), encode("EC PRIVATE KEY", secret)...)
-	return replaceFile(leafFile(a.dir), both)
+	cert, err = x509.ParseCertificate(der)
+	return root{key, cert}, err
 }
 
-func leafFile(dir string) string { return filepath.Join(dir, "leaf.pem") }
+// rotate lets the next authority sign, announces one after it, and gives all servers
+// a new key and certificate. Who reads the roots anew before each connection can
+// always verify.
+func (a *authority) rotate() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next, err := a.newRoot()
+	if err != nil {
+		return err
+	}
+	stranger, err := a.newRoot()
+	if err != nil {
+		return err
+	}
+	a.roots = [3]root{a.roots[1], a.roots[2], next}
+	var own []byte
+	for _, r := range a.roots {
+		own = append(own, encode("CERTIFICATE", r.cert.Raw)...)
+	}
+	if err := errors.Join(
+		replaceFile(a.rootsFile(0), own),
+		replaceFile(a.rootsFile(1), append(encode("CERTIFICATE", stranger.cert.Raw), own...))); err != nil {
+		return err
+	}
+	leaf := a.template("soak")
+	leaf.DNSNames, leaf.KeyUsage, leaf.ExtKeyUsage = tlsNames, x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	cert, key, err := a.roots[1].sign(leaf)
+	if err != nil {
+		return err
+	}
+	return replaceFile(leafFile(a.dir), append(cert, key...))
+}
+
+// sign gives a certificate and its key, in PEM.
+func (r root) sign(leaf *x509.Certificate) (cert, key []byte, err error) {
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, r.cert, own.Public(), r.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	secret, err := x509.MarshalECPrivateKey(own)
+	return encode("CERTIFICATE", der), encode("EC PRIVATE KEY", secret), err
+}
+
+// pool is what servers can be verified by now.
+func (a *authority) pool() *x509.CertPool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	pool := x509.NewCertPool()
+	for _, r := range a.roots {
+		pool.AddCert(r.cert)
+	}
+	return pool
+}
+
+// clients is how clients that speak TLS themselves verify servers.
+func (a *authority) clients() *tls.Config {
+	return &tls.Config{
+		InsecureSkipVerify: true, // the roots change: VerifyConnection asks for those of the moment
+		VerifyConnection: func(s tls.ConnectionState) error {
+			_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: a.pool(), DNSName: s.ServerName})
+			return err
+		},
+	}
+}
 
 func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
@@ -97,30 +156,4 @@ func replaceFile(path string, data []byte) error {
 		return err
 	}
 	return os.Rename(hidden, path)
-}
-
-// freshLeaf serves the newest certificate in a file.
-type freshLeaf struct {
-	file string
-
-	mu   sync.Mutex
-	from time.Time
-	pair *tls.Certificate
-}
-
-func (f *freshLeaf) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	info, err := os.Stat(f.file)
-	if err != nil {
-		return nil, err
-	}
-	if f.pair == nil || !info.ModTime().Equal(f.from) {
-		pair, err := tls.LoadX509KeyPair(f.file, f.file)
-		if err != nil {
-			return nil, err
-		}
-		f.pair, f.from = &pair, info.ModTime()
-	}
-	return f.pair, nil
 }

@@ -20,6 +20,7 @@ type changer struct {
 	names     *nameServer
 	flapping  *registration
 	tally     *tally
+	crowd     crowd
 
 	shapes map[string]shape
 	broken string // the service whose file has an error now, "" for none
@@ -31,18 +32,22 @@ type changer struct {
 const (
 	changeEvery = 100 * time.Millisecond
 	flapEvery   = 15 * time.Second
-	rotateEvery = 10 * time.Second
+	rotateEvery = 5 * time.Second
 	namesEvery  = 500 * time.Millisecond
-	fillers     = 20
+	fillers     = 20 // that come and go by commands, where there is no crowd
 )
 
 // newChanger writes the first configuration.
-func newChanger(path string, d *draws, a *authority, t *tally) (*changer, error) {
+func newChanger(path string, resources int, d *draws, a *authority, t *tally) (*changer, error) {
 	c := &changer{dir: file.Directory{Path: path}, draws: d, authority: a, tally: t, flapping: &registration{}, shapes: map[string]shape{}}
+	c.crowd = crowd{dir: path, services: resources / 3}
+	if err := c.crowd.write(); err != nil {
+		return nil, err
+	}
 	for _, s := range services {
 		sh := shape{order: d.order(s.replicas)}
 		if s == origin || s == second {
-			sh.roots = a.roots(0)
+			sh.roots = a.rootsFile(0)
 		}
 		c.shapes[s.name] = sh
 		if s == flap {
@@ -96,6 +101,8 @@ func (c *changer) change(now time.Time) error {
 		return c.mend()
 	case now.After(c.next):
 		return c.flap(now)
+	case c.draws.below(10) < 6 && c.crowd.services > 0:
+		return c.crowd.change(c.draws)
 	case c.draws.below(10) < 6:
 		return c.fill()
 	case c.draws.oneIn(8):
@@ -132,7 +139,7 @@ func (c *changer) reshape(s service) shape {
 		}
 	}
 	if s == origin || s == second {
-		sh.roots, sh.namesSNI = c.authority.roots(d.below(2)), d.oneIn(2)
+		sh.roots, sh.namesSNI = c.authority.rootsFile(d.below(2)), d.oneIn(2)
 	}
 	return sh
 }

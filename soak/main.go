@@ -1,6 +1,6 @@
 // Command soak runs the shipped proxy for a long time at half of what saturates it,
-// while its servers are killed, stopped and restarted and its configuration changes
-// every 100 ms. It fails when a request fails that no policy and no server's death
+// while its servers are killed, stopped and restarted, one of 30 000 resources changes
+// every 100 ms, and certificates, authorities among them, change every 5 s. It fails when a request fails that no policy and no server's death
 // explains, or when memory, goroutines or descriptors grow.
 //
 // It measures no speed; bench does. It touches nothing outside its namespaces.
@@ -29,6 +29,7 @@ type options struct {
 	limit float64
 	seed  uint64
 	keep  string
+	crowd int
 }
 
 func main() {
@@ -39,6 +40,7 @@ func main() {
 	flag.DurationVar(&o.time, "time", 20*time.Minute, "how long the load lasts; the trend of the second quarter to the last counts")
 	flag.Float64Var(&o.limit, "limit", math.Inf(1), "the most requests per second, where that is less than half of saturation")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of everything that is drawn: a run's own is printed")
+	flag.IntVar(&o.crowd, "resources", 30_000, "how many resources there are that nobody asks for, a third of each kind")
 	flag.StringVar(&o.keep, "log", "", "copy the proxy's log to this `FILE`, and the end of its access log beside it")
 	flag.Parse()
 	exit(run(o))

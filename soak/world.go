@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -72,7 +70,7 @@ func (w *world) open() (err error) {
 	if err := os.Mkdir(egress, 0o755); err != nil {
 		return err
 	}
-	if w.changer, err = newChanger(egress, draws, a, &w.tally); err != nil {
+	if w.changer, err = newChanger(egress, w.options.crowd, draws, a, &w.tally); err != nil {
 		return err
 	}
 	w.changer.names = w.names
@@ -85,19 +83,12 @@ func (w *world) open() (err error) {
 		return err
 	}
 	w.judge = newJudge(w.fleet, w.access, &w.tally)
-	w.load = &load{judge: w.judge, draws: draws, flapping: w.changer.flapping, roots: clientRoots(a)}
+	w.load = &load{judge: w.judge, draws: draws, flapping: w.changer.flapping, roots: a.clients()}
 	for range web2Clients {
 		w.load.web2 = append(w.load.web2, newWeb2Client())
 	}
 	w.sampler = &sampler{pid: w.proxy.cmd.Process.Pid}
 	return nil
-}
-
-// clientRoots are what clients that speak TLS themselves verify servers by.
-func clientRoots(a *authority) *tls.Config {
-	pool := x509.NewCertPool()
-	pool.AddCert(must(x509.ParseCertificate(a.der)))
-	return &tls.Config{RootCAs: pool}
 }
 
 func must[T any](v T, err error) T {
