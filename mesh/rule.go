@@ -30,32 +30,43 @@ type policy struct {
 }
 
 func compileRule(r *Resource, spec *networking.DestinationRule) *rule {
-	traffic := spec.GetTrafficPolicy()
 	out := &rule{
 		resource: r,
 		source:   r.Source,
 		scope:    newScope(r.Namespace, spec.ExportTo),
 		host:     canonicalHost(spec.Host),
-		policy:   compilePolicy(traffic.GetTls(), traffic.GetConnectionPool()),
+		policy:   compilePolicy(spec.TrafficPolicy),
 	}
-	for _, p := range traffic.GetPortLevelSettings() {
+	for _, p := range spec.GetTrafficPolicy().GetPortLevelSettings() {
 		if out.ports == nil {
 			out.ports = make(map[uint16]policy)
 		}
-		out.ports[uint16(p.GetPort().GetNumber())] = compilePolicy(p.Tls, p.ConnectionPool)
+		out.ports[uint16(p.GetPort().GetNumber())] = compilePolicy(wholePolicy(p))
 	}
 	return out
 }
 
-func compilePolicy(tls *networking.ClientTLSSettings, pool *networking.ConnectionPoolSettings) policy {
+// wholePolicy makes of a port's settings the policy that takes the place of the rule's.
+func wholePolicy(p *networking.TrafficPolicy_PortTrafficPolicy) *networking.TrafficPolicy {
+	return &networking.TrafficPolicy{
+		ConnectionPool:   p.ConnectionPool,
+		LoadBalancer:     p.LoadBalancer,
+		OutlierDetection: p.OutlierDetection,
+		Tls:              p.Tls,
+	}
+}
+
+// compilePolicy looks at a policy without its port-level settings; nil has the defaults.
+func compilePolicy(traffic *networking.TrafficPolicy) policy {
 	p := policy{connectTimeout: defaultConnectTimeout}
-	if timeout := pool.GetTcp().GetConnectTimeout(); timeout != nil {
+	if timeout := traffic.GetConnectionPool().GetTcp().GetConnectTimeout(); timeout != nil {
 		p.connectTimeout = timeout.AsDuration()
 	}
 	modes := map[networking.ClientTLSSettings_TLSmode]TLSMode{
 		networking.ClientTLSSettings_SIMPLE: TLSSimple,
 		networking.ClientTLSSettings_MUTUAL: TLSMutual,
 	}
+	tls := traffic.GetTls()
 	mode, originate := modes[tls.GetMode()]
 	if !originate {
 		return p
