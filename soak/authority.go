@@ -25,6 +25,7 @@ type authority struct {
 	mu     sync.Mutex
 	serial int64
 	roots  [3]root // the last, the one that signs, the next
+	client root    // signs what the proxy shows to servers that ask for it
 }
 
 // root is a certificate that signs others.
@@ -41,13 +42,25 @@ func newAuthority(dir string) (*authority, error) {
 			return nil, err
 		}
 	}
-	return a, a.rotate()
+	var err error
+	if a.client, err = a.newRoot(); err != nil {
+		return nil, err
+	}
+	return a, errors.Join(replaceFile(clientRootsFile(dir), encode("CERTIFICATE", a.client.cert.Raw)), a.rotate(), a.rotateClient())
 }
 
 // rootsFile is one of the two files to verify servers by: in the second a stranger
 // comes first. Settings that name the one or the other mean the same.
 func (a *authority) rootsFile(variant int) string {
 	return filepath.Join(a.dir, []string{"roots.pem", "bundle.pem"}[variant%2])
+}
+
+// clientRootsFile is what servers verify their clients by.
+func clientRootsFile(dir string) string { return filepath.Join(dir, "clients.pem") }
+
+// identity is what the proxy shows to servers that ask for it: two files.
+func (a *authority) identity() (cert, key string) {
+	return filepath.Join(a.dir, "client.pem"), filepath.Join(a.dir, "client.key")
 }
 
 func leafFile(dir string) string { return filepath.Join(dir, "leaf.pem") }
@@ -107,6 +120,21 @@ func (a *authority) rotate() error {
 		return err
 	}
 	return replaceFile(leafFile(a.dir), append(cert, key...))
+}
+
+// rotateClient gives the proxy another certificate and key, one file after the other:
+// for a moment they do not fit each other.
+func (a *authority) rotateClient() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	leaf := a.template("soak client")
+	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	cert, key, err := a.client.sign(leaf)
+	if err != nil {
+		return err
+	}
+	certFile, keyFile := a.identity()
+	return errors.Join(replaceFile(certFile, cert), replaceFile(keyFile, key))
 }
 
 // sign gives a certificate and its key, in PEM.

@@ -80,7 +80,7 @@ func (c *changer) run(ctx context.Context) error {
 		case <-names.C:
 			c.names.change(c.draws)
 		case <-rotate.C:
-			err = c.authority.rotate()
+			err = errors.Join(c.authority.rotate(), c.authority.rotateClient())
 			c.tally.rotations.Add(1)
 		case now := <-tick.C:
 			for ; err == nil && made < int(now.Sub(begun)/changeEvery); made++ { // also those that a busy machine missed
@@ -140,6 +140,9 @@ func (c *changer) reshape(s service) shape {
 	}
 	if s == origin || s == second {
 		sh.roots, sh.namesSNI = c.authority.rootsFile(d.below(2)), d.oneIn(2)
+		if d.oneIn(2) {
+			sh.cert, sh.key = c.authority.identity()
+		}
 	}
 	return sh
 }

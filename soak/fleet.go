@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -48,7 +49,7 @@ func (r *replica) start() error {
 	if err != nil {
 		return err
 	}
-	args, err := json.Marshal(serverArgs{Name: r.name, Address: r.address.String(), Leaf: r.leaf})
+	args, err := json.Marshal(serverArgs{Name: r.name, Address: r.address.String(), Leaf: r.leaf, Clients: clientRootsFile(filepath.Dir(r.leaf))})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -20,12 +21,13 @@ import (
 const serverEnv = "SLUICE_SOAK_SERVER"
 
 // serverArgs are what a server is told.
-type serverArgs struct{ Name, Address, Leaf string }
+type serverArgs struct{ Name, Address, Leaf, Clients string }
 
 // The ports of every server.
 const (
 	plainPort  = 8080 // HTTP/1.1 and HTTP/2 without TLS
 	securePort = 8443 // HTTP/1.1 and HTTP/2 in TLS
+	mutualPort = 8444 // the same, for clients with a certificate
 	linesPort  = 9000 // a line for a line
 	sealedPort = 9443 // the same in TLS
 )
@@ -41,14 +43,23 @@ func serve(text string) error {
 	leaf := &freshLeaf{file: a.Leaf}
 	secure := &tls.Config{GetCertificate: leaf.get, NextProtos: []string{"h2", "http/1.1"}}
 	sealed := &tls.Config{GetCertificate: leaf.get}
+	pool := x509.NewCertPool()
+	roots, err := os.ReadFile(a.Clients)
+	if err != nil {
+		return err
+	}
+	pool.AppendCertsFromPEM(roots)
+	mutual := secure.Clone()
+	mutual.ClientAuth, mutual.ClientCAs = tls.RequireAndVerifyClientCert, pool
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
-	web := &http.Server{Handler: handler(me), ErrorLog: log.New(io.Discard, "", 0), Protocols: &protocols, TLSConfig: secure}
+	web := &http.Server{Handler: handler(me), ErrorLog: log.New(io.Discard, "", 0), Protocols: &protocols}
 	for port, serveAll := range map[int]func(net.Listener){
 		plainPort:  func(l net.Listener) { web.Serve(l) },
-		securePort: func(l net.Listener) { web.ServeTLS(l, "", "") },
+		securePort: func(l net.Listener) { web.Serve(tls.NewListener(l, secure)) },
+		mutualPort: func(l net.Listener) { web.Serve(tls.NewListener(l, mutual)) },
 		linesPort:  func(l net.Listener) { serveLines(l, me) },
 		sealedPort: func(l net.Listener) { serveLines(tls.NewListener(l, sealed), me) },
 	} {

@@ -68,8 +68,18 @@ type shape struct {
 	timeout  int   // of a route, in seconds; 0: no VirtualService
 	connect  int   // connectTimeout in seconds; 0: none said
 	roots    string
+	cert     string // of the proxy, "" where the servers do not ask for it
+	key      string
 	namesSNI bool
 	robin    bool // DNS_ROUND_ROBIN
+}
+
+// securePort is where the servers speak TLS as the shape says.
+func (sh shape) securePort() int {
+	if sh.cert != "" {
+		return mutualPort
+	}
+	return securePort
 }
 
 // entry writes the ServiceEntry of a service.
@@ -116,9 +126,9 @@ func (s service) resources(sh shape) string {
 	case sealed:
 		return s.entry("TLS", 443, sealedPort, sh)
 	case second:
-		return s.entry("HTTP2", 80, securePort, sh) + s.route(sh) + s.rule(sh)
+		return s.entry("HTTP2", 80, sh.securePort(), sh) + s.route(sh) + s.rule(sh)
 	case origin:
-		return s.entry("HTTP", 80, securePort, sh) + s.route(sh) + s.rule(sh)
+		return s.entry("HTTP", 80, sh.securePort(), sh) + s.route(sh) + s.rule(sh)
 	}
 	return s.entry("HTTP", 80, plainPort, sh) + s.route(sh) + s.rule(sh)
 }
@@ -149,7 +159,11 @@ func (s service) rule(sh shape) string {
 		if sh.namesSNI {
 			sni = ", sni: " + s.host
 		}
-		policy = append(policy, fmt.Sprintf("tls: {mode: SIMPLE, caCertificates: %s%s}", sh.roots, sni))
+		mode := "SIMPLE"
+		if sh.cert != "" {
+			mode = fmt.Sprintf("MUTUAL, clientCertificate: %s, privateKey: %s", sh.cert, sh.key)
+		}
+		policy = append(policy, fmt.Sprintf("tls: {mode: %s, caCertificates: %s%s}", mode, sh.roots, sni))
 	}
 	if policy == nil {
 		return ""
