@@ -24,14 +24,25 @@ type Options struct {
 
 // Build compiles resources, the oldest first: where two of them claim the same
 // thing the earlier one has it. Each is compiled for itself; what they mean for a
-// workload is worked out when its view is first asked for.
+// workload is worked out when its view is first asked for. The issues are what
+// Assemble and Check say.
 func Build(resources []*Resource, opts Options) (*Snapshot, Issues) {
+	s, issues := Assemble(resources, opts)
+	issues = append(issues, s.Check()...)
+	issues.Sort()
+	return s, issues
+}
+
+// Assemble is Build without the look at all resources together, which takes most of
+// its time; it says only which objects are there twice, and left out.
+func Assemble(resources []*Resource, opts Options) (*Snapshot, Issues) {
 	if opts.RootNamespace == "" {
 		opts.RootNamespace = "istio-system"
 	}
 	s := &Snapshot{
 		policy:   opts.Policy,
 		root:     opts.RootNamespace,
+		partial:  opts.Partial,
 		rules:    make(ruleIndex),
 		views:    make(map[viewKey]*View),
 		clusters: make(map[clusterKey]*Cluster),
@@ -42,8 +53,6 @@ func Build(resources []*Resource, opts Options) (*Snapshot, Issues) {
 		s.add(r)
 	}
 	s.assignVirtual(opts.Virtual)
-	issues = append(issues, s.conflicts(opts.Partial)...)
-	issues.Sort()
 	return s, issues
 }
 

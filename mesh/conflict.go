@@ -5,11 +5,12 @@ import (
 	"slices"
 )
 
-// conflicts says what resources mean together that none of them means alone:
-// claims to the same thing, where the older has it, and names that nobody
-// registers. partial leaves out what a resource elsewhere might answer.
-func (s *Snapshot) conflicts(partial bool) Issues {
-	c := &crossCheck{snapshot: s, partial: partial, all: newRegistry()}
+// Check says what resources mean together that none of them means alone: claims to
+// the same thing, where the older has it, and names that nobody registers
+// (Options.Partial leaves out what a resource elsewhere might answer). All of it are
+// warnings, in the order of their places.
+func (s *Snapshot) Check() Issues {
+	c := &crossCheck{snapshot: s, partial: s.partial, all: newRegistry()}
 	for _, service := range s.services {
 		for _, host := range service.hosts {
 			c.all.add(service, host)
@@ -24,6 +25,7 @@ func (s *Snapshot) conflicts(partial bool) Issues {
 	c.idleOrigination()
 	c.plainPorts()
 	c.sidecars()
+	c.issues.Sort()
 	return c.issues
 }
 

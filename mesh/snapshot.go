@@ -15,6 +15,7 @@ type Snapshot struct {
 	resources []*Resource
 	policy    OutboundPolicy
 	root      string
+	partial   bool // Options.Partial
 
 	services []*service        // oldest first, as all that follow
 	virtuals []*virtualService // those that name the mesh

@@ -73,13 +73,13 @@ func newEgress(store *file.Store, cfg proxy.Config, names *dnsproxy.Server) (*pr
 	if err != nil {
 		return nil, err
 	}
-	store.SubscribeWithIssues(func(s *mesh.Snapshot, issues mesh.Issues) {
+	store.SubscribeWithErrors(func(s *mesh.Snapshot, wrong int) {
 		server.Update(s)
 		if names != nil {
 			names.Update(s)
 		}
-		if n := len(issues.Of(mesh.Error)); n > 0 {
-			cfg.Log.Warn("configuration in force; files with errors keep their last good content", "resources", len(s.Resources()), "errors", n)
+		if wrong > 0 {
+			cfg.Log.Warn("configuration in force; files with errors keep their last good content", "resources", len(s.Resources()), "errors", wrong)
 			return
 		}
 		cfg.Log.Info("configuration in force", "resources", len(s.Resources()))

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/metrics"
@@ -88,7 +87,7 @@ func withMetrics(l net.Listener, e metrics.Endpoint, serve func(context.Context)
 func countStore(m *metrics.Metrics, store *file.Store) {
 	m.Configuration(
 		func() int { return len(store.Snapshot().Resources()) },
-		func() int { return len(store.Issues().Of(mesh.Error)) })
+		store.Errors)
 }
 
 // Values of --access-log-format.

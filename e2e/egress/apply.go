@@ -15,29 +15,27 @@ import (
 // patience bounds every wait for what should take milliseconds.
 const patience = 20 * time.Second
 
-// inForce says how often the configuration changed, and what there is to say about it.
+// inForce says how often the configuration changed.
 type inForce struct {
 	mu      sync.Mutex
 	changes int
-	issues  mesh.Issues
 	next    chan struct{} // closed at the next change
 }
 
-func (f *inForce) set(issues mesh.Issues) {
+func (f *inForce) another() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.changes++
-	f.issues = issues
 	if f.next != nil {
 		close(f.next)
 	}
 	f.next = make(chan struct{})
 }
 
-func (f *inForce) now() (int, mesh.Issues, <-chan struct{}) {
+func (f *inForce) now() (int, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.changes, f.issues, f.next
+	return f.changes, f.next
 }
 
 // Apply puts resources in force and returns what sluice says about them. What was
@@ -59,16 +57,15 @@ func (p *Pod) Offer(yaml string) mesh.Issues {
 	p.T.Helper()
 	text := p.expand(yaml)
 	if old, err := os.ReadFile(filepath.Join(p.dir, applied)); err == nil && string(old) == text {
-		_, issues, _ := p.force.now()
-		return issues
+		return p.store.Issues()
 	}
-	before, _, changed := p.force.now()
+	before, changed := p.force.now()
 	p.Write(applied, text)
 	deadline := time.After(patience)
 	for {
-		now, issues, next := p.force.now()
+		now, next := p.force.now()
 		if now > before {
-			return issues
+			return p.store.Issues()
 		}
 		select {
 		case <-changed:

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 	"github.com/sluice-cni/sluice/rules"
@@ -58,6 +59,7 @@ type Pod struct {
 	ended  bool
 
 	force   inForce
+	store   *file.Store
 	clients clients
 }
 

@@ -45,10 +45,11 @@ func (p *Pod) startProxy(o Options) {
 	}
 	server, err := proxy.New(cfg)
 	Must(p.T, err)
-	store.SubscribeWithIssues(func(s *mesh.Snapshot, issues mesh.Issues) {
+	p.store = store
+	store.Subscribe(func(s *mesh.Snapshot) {
 		server.Update(s)
 		answers.Update(s)
-		p.force.set(issues)
+		p.force.another()
 	})
 	p.run(answers.Serve, store.Run, server.Serve)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 // source is one file: what it holds now and what of it is in force.
 type source struct {
+	name   string
 	path   string
 	stamp  stamp // when it was read
 	seen   stamp // at the last look
@@ -23,9 +25,39 @@ type source struct {
 	now    []*mesh.Resource // of the content that stands there
 	issues mesh.Issues      // about that content
 
-	good    []*mesh.Resource // in force
-	clashes mesh.Issues      // with other files, which keep the content out of force
+	good    []*mesh.Resource    // in force
+	clashes mesh.Issues         // with other files, which keep the content out of force
+	claimed [2][]*mesh.Resource // what claims has of it
 }
+
+func byName(a, b *source) int { return strings.Compare(a.name, b.name) }
+
+// candidate is what would be in force if no other file minded.
+func (f *source) candidate() []*mesh.Resource {
+	if f.issues.HasErrors() {
+		return nil
+	}
+	return f.now
+}
+
+// claims lists what claims has of the file, some of it twice.
+func (f *source) claims() iter.Seq[mesh.Identity] {
+	return func(yield func(mesh.Identity) bool) {
+		for i, list := range f.claimed {
+			if i > 0 && len(list) > 0 && len(f.claimed[0]) > 0 && &list[0] == &f.claimed[0][0] {
+				return // the same list
+			}
+			for _, r := range list {
+				if !yield(r.Identity()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// forget makes it the file of nothing.
+func (f *source) forget() { f.now, f.good, f.issues, f.clashes = nil, nil, nil, nil }
 
 // stamp tells a file that was touched from one that was not.
 type stamp struct {
@@ -72,6 +104,7 @@ const (
 	same      outcome = iota
 	different         // it was read and holds something else now
 	touched           // it changed a moment ago and is left for the next look
+	gone
 )
 
 // refresh reads the file if it may have changed.
@@ -81,10 +114,16 @@ func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome 
 		return f.unreadable(err)
 	}
 	now := stampOf(info)
-	if info.IsDir() || f.read && !dirty && now == f.stamp {
+	if info.IsDir() {
+		if itself, err := os.Lstat(f.path); err != nil || itself.IsDir() {
+			return gone
+		}
+		return same // a link to one
+	}
+	if f.read && !dirty && now == f.stamp {
 		return same
 	}
-	if cautious && now != f.seen {
+	if cautious && !dirty && now != f.seen {
 		f.seen = now
 		return touched
 	}
@@ -107,8 +146,8 @@ func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome 
 
 // unreadable keeps what the file held.
 func (f *source) unreadable(err error) outcome {
-	if _, gone := os.Lstat(f.path); os.IsNotExist(gone) {
-		return same // deleted since the directory was listed: the next look sees that
+	if _, err := os.Lstat(f.path); os.IsNotExist(err) {
+		return gone
 	}
 	issue := mesh.Issue{File: f.path, Message: "cannot be read (" + reason(err) + "); correct or remove the file"}
 	if len(f.issues) == 1 && f.issues[0] == issue {

@@ -11,9 +11,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -36,23 +34,39 @@ type Store struct {
 	opts Options
 	log  *slog.Logger
 
-	files   map[string]*source // by name; only Open and Run touch it
-	missing bool               // the directory was gone at the last look
+	// Only Open and Run touch these.
+	files   map[string]*source
+	names   []string // of files, in order
+	claims  claims
+	missing bool   // the directory was gone at the last look
+	looked  string // a crowd's last file that a poll looked at
 
 	mu          sync.Mutex
 	snapshot    *mesh.Snapshot
-	issues      mesh.Issues
-	subscribers []func(*mesh.Snapshot, mesh.Issues)
+	said        map[string]mesh.Issues // about each file that there is something to say about
+	errors      int                    // among them
+	together    mesh.Issues            // what the resources mean together, by the last check
+	reviewed    uint64                 // the generation of which that is so
+	generation  uint64                 // counts the snapshots
+	subscribers []func(*mesh.Snapshot, int)
 }
 
 // Open reads the directory. Any error in any file is an error here, since there is
 // no last good content to go on with; it lists them all.
 func Open(dir string, opts Options) (*Store, error) {
-	s := &Store{dir: dir, opts: opts, log: cmp.Or(opts.Log, slog.Default()), files: make(map[string]*source)}
+	s := &Store{
+		dir: dir, opts: opts, log: cmp.Or(opts.Log, slog.Default()),
+		files: make(map[string]*source), claims: newClaims(), said: make(map[string]mesh.Issues),
+	}
 	if err := checkDirectory(dir); err != nil {
 		return nil, err
 	}
-	if _, err := s.reload(look{}); err != nil {
+	unlock, err := lockShared(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if _, err := s.reload(look{list: true, every: true}); err != nil {
 		return nil, err
 	}
 	if err := s.Issues().Err(); err != nil {
@@ -70,112 +84,110 @@ func (s *Store) Snapshot() *mesh.Snapshot {
 
 // Issues is everything there is to say about the files as they stand.
 func (s *Store) Issues() mesh.Issues {
+	s.check()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.issues)
+	all := slices.Clone(s.together)
+	for _, issues := range s.said {
+		all = append(all, issues...)
+	}
+	all.Sort()
+	return all
+}
+
+// Errors counts the errors among the issues.
+func (s *Store) Errors() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.errors
 }
 
 // Subscribe calls update with the snapshot in force and, while Run runs, with each
 // new one. Calls come one at a time; update must not call the Store.
 func (s *Store) Subscribe(update func(*mesh.Snapshot)) {
-	s.SubscribeWithIssues(func(snapshot *mesh.Snapshot, _ mesh.Issues) { update(snapshot) })
+	s.SubscribeWithErrors(func(snapshot *mesh.Snapshot, _ int) { update(snapshot) })
 }
 
-// SubscribeWithIssues is Subscribe for who also wants to know what is wrong with the
-// files as they stand, and therefore not in the snapshot. update must not change the
-// issues.
-func (s *Store) SubscribeWithIssues(update func(*mesh.Snapshot, mesh.Issues)) {
+// SubscribeWithErrors is Subscribe for who also wants to know how many errors there are
+// in the files as they stand, which are therefore not in the snapshot as they stand.
+func (s *Store) SubscribeWithErrors(update func(snapshot *mesh.Snapshot, errors int)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.subscribers = append(s.subscribers, update)
-	update(s.snapshot, s.issues)
-}
-
-// look says how to look at the directory.
-type look struct {
-	// dirty names files to read again even if they seem the same.
-	dirty map[string]bool
-	// cautious leaves a file that was just touched for the next look, since it
-	// may still be written to.
-	cautious bool
-}
-
-// reload looks at every file and puts in force what changed. unsettled says that
-// some file was left for the next look.
-func (s *Store) reload(how look) (unsettled bool, err error) {
-	unlock, err := lockShared(s.dir)
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	names, err := list(s.dir)
-	if err != nil {
-		return false, err
-	}
-	changed := s.snapshot == nil
-	for name := range s.files {
-		if _, found := slices.BinarySearch(names, name); !found {
-			delete(s.files, name)
-			changed = true
-		}
-	}
-	for _, name := range names {
-		if s.files[name] == nil {
-			s.files[name] = &source{path: filepath.Join(s.dir, name)}
-		}
-		switch s.files[name].refresh(how.dirty[name], how.cautious, s.decodeOptions()) {
-		case different:
-			changed = true
-		case touched:
-			unsettled = true
-		}
-	}
-	if changed {
-		s.putInForce()
-	}
-	return unsettled, nil
+	update(s.snapshot, s.errors)
 }
 
 func (s *Store) decodeOptions() mesh.DecodeOptions {
 	return mesh.DecodeOptions{Namespace: s.opts.Namespace}
 }
 
-// putInForce settles what each file contributes, builds the snapshot and tells
-// everybody.
-func (s *Store) putInForce() {
-	sources := make([]*source, 0, len(s.files))
-	for _, name := range slices.Sorted(maps.Keys(s.files)) {
-		sources = append(sources, s.files[name])
+// putInForce settles what changed files, and those they have to do with, contribute,
+// builds the snapshot and tells everybody.
+func (s *Store) putInForce(changed []*source) {
+	affected := s.claims.around(changed)
+	settle(affected)
+	for _, f := range affected {
+		s.claims.renew(f)
 	}
-	settle(sources)
 	var resources []*mesh.Resource
-	var issues mesh.Issues
-	for _, f := range sources {
-		resources = append(resources, f.good...)
-		issues = append(issues, f.issues...)
-		issues = append(issues, f.clashes...)
+	for _, name := range s.names {
+		resources = append(resources, s.files[name].good...)
 	}
-	snapshot, more := mesh.Build(resources, s.opts.Options)
-	issues = append(issues, more...)
-	issues.Sort()
+	snapshot, _ := mesh.Assemble(resources, s.opts.Options) // settle has left no object twice
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.logNew(issues)
-	s.snapshot, s.issues = snapshot, issues
+	for _, f := range affected {
+		s.say(f)
+	}
+	s.snapshot = snapshot
+	s.generation++
 	for _, update := range s.subscribers {
-		update(snapshot, issues)
+		update(snapshot, s.errors)
+	}
+}
+
+// say replaces what is said about a file, and logs what is new of it.
+func (s *Store) say(f *source) {
+	before := s.said[f.name]
+	now := slices.Concat(f.issues, f.clashes)
+	if len(before)+len(now) == 0 {
+		return
+	}
+	s.logNew(before, now)
+	s.errors += len(now.Of(mesh.Error)) - len(before.Of(mesh.Error))
+	s.said[f.name] = now
+	if len(now) == 0 {
+		delete(s.said, f.name)
+	}
+}
+
+// check looks at the resources in force together, unless that was done, and logs what
+// is new.
+func (s *Store) check() {
+	s.mu.Lock()
+	snapshot, generation, done := s.snapshot, s.generation, s.reviewed == s.generation
+	s.mu.Unlock()
+	if done {
+		return
+	}
+	issues := snapshot.Check()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reviewed < generation {
+		s.logNew(s.together, issues)
+		s.together, s.reviewed = issues, generation
 	}
 }
 
 // logNew logs what was not said before.
-func (s *Store) logNew(issues mesh.Issues) {
-	told := make(map[mesh.Issue]bool, len(s.issues))
-	for _, i := range s.issues {
+func (s *Store) logNew(before, now mesh.Issues) {
+	told := make(map[mesh.Issue]bool, len(before))
+	for _, i := range before {
 		told[tellable(i)] = true
 	}
 	levels := map[mesh.Severity]slog.Level{mesh.Error: slog.LevelError, mesh.Warning: slog.LevelWarn, mesh.Notice: slog.LevelInfo}
-	for _, i := range issues {
+	for _, i := range now {
 		if first := s.snapshot == nil; !told[tellable(i)] && !(first && i.Severity == mesh.Error) { // which Open returns
 			s.log.Log(context.Background(), levels[i.Severity], i.String())
 		}

@@ -193,6 +193,69 @@ func TestANoticeIsLoggedOnceThoughItsLineMoves(t *testing.T) {
 	}
 }
 
+func TestAFileRenamedIntoPlaceIsInForceWithoutWaiting(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", entryYAML("a0"))
+	f := follow(t, dir)
+	fastest := time.Hour
+	for i := range 20 { // the machine may be busy at any one
+		name := fmt.Sprintf("a%d", i+1)
+		write(t, dir, ".next", entryYAML(name))
+		if err := os.Rename(filepath.Join(dir, ".next"), filepath.Join(dir, "a.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		fastest = min(fastest, f.wait(t, name))
+	}
+	if fastest >= settleTime {
+		t.Errorf("the fastest took %s", fastest)
+	}
+}
+
+func TestWhatResourcesMeanTogetherIsSaidAfterTheyAreInForce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", entryYAML("a"))
+	f := follow(t, dir)
+	again := strings.Replace(entryYAML("b"), "b.example.com", "a.example.com", 1)
+	write(t, dir, "b.yaml", again)
+	f.wait(t, "a b")
+	f.until(t, "warning", func() bool { return strings.Contains(f.log.String(), "is registered already by") })
+	write(t, dir, "c.yaml", strings.Replace(again, "name: b", "name: c", 1))
+	f.until(t, "second warning", func() bool { return len(f.Issues()) == 2 })
+	os.Remove(filepath.Join(dir, "a.yaml"))
+	f.wait(t, "b c")
+	f.until(t, "warning less", func() bool { return len(f.Issues()) == 1 })
+	if n := strings.Count(f.log.String(), "is registered already by"); n != 3 { // c's names b now
+		t.Errorf("said %d times:\n%s", n, f.log)
+	}
+}
+
+func TestACrowdIsLookedAtInTurn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for i := range 7 {
+		write(t, dir, fmt.Sprintf("%d.yaml", i), entryYAML(fmt.Sprintf("n%d", i)))
+	}
+	store, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "5.yaml", entryYAML("changed"))
+	for range 3 {
+		if _, err := store.reload(look{part: 3}); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(store.Snapshot()); strings.Contains(got, "changed") != (store.looked >= "5.yaml") {
+			t.Fatalf("%s after %s", got, store.looked)
+		}
+		if store.looked == "6.yaml" {
+			return
+		}
+	}
+	t.Error("the last files were never looked at")
+}
+
 func TestAFileThatIsWrittenInStepsIsReadWhenItIsWhole(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

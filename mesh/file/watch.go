@@ -3,90 +3,149 @@ package file
 import (
 	"context"
 	"os"
-	"path/filepath"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 )
 
 const (
-	// settleTime is how long a directory must be quiet before it is read: an
-	// editor or a copy writes in several steps.
+	// settleTime is how long a directory must be quiet before a file is read that was
+	// not renamed into place: an editor or a copy writes in several steps.
 	settleTime = 40 * time.Millisecond
 	// maxSettleTime bounds that wait in a directory which is never quiet.
 	maxSettleTime = 300 * time.Millisecond
 	// pollTime is how often files are looked at for what no notification tells:
 	// links into other directories, network file systems, a directory replaced.
 	pollTime = 500 * time.Millisecond
-	// crowdedPollTime is that for directories of many files.
-	crowdedPollTime = 5 * time.Second
-	crowd           = 2000
+	// A directory of many files is gone through in parts, so that no change waits for
+	// long behind a look at all of them: once in so many polls.
+	crowd      = 2000
+	crowdParts = 10
 )
 
 // Run follows the directory until ctx ends, then returns nil.
 func (s *Store) Run(ctx context.Context) error {
-	w := newWatch(s)
+	w := newWatch(ctx, s)
 	defer w.close()
-	w.attach()
+	check := newChecks(s)
+	defer check.close()
 	poll := time.NewTimer(0) // what changed since Open
 	defer poll.Stop()
-	for {
-		var how look
+	settled := time.NewTimer(time.Hour)
+	defer settled.Stop()
+	for polls := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case event, ok := <-w.events():
+		case _, ok := <-w.ready():
 			if !ok {
 				w.lost()
 				continue
 			}
-			how.dirty = w.gather(ctx, event)
-		case err := <-w.errors():
-			s.log.Warn("watching the configuration", "dir", s.dir, "error", err)
-			how.cautious = true // events were lost: look at everything
+			w.take()
+			w.again()
+			settled.Reset(w.pending.wait(time.Now()))
+		case <-settled.C:
+			if w.pending.none() {
+				continue
+			}
+			s.lookAtPending(w)
+			if !w.pending.none() {
+				settled.Reset(w.pending.wait(time.Now()))
+			}
 		case <-poll.C:
 			w.attach()
-			how.cautious = true
+			s.look(w, s.pollLook(polls))
+			polls++
+			if !w.pending.none() {
+				settled.Reset(w.pending.wait(time.Now()))
+			}
+			poll.Reset(pollTime)
+		case <-check.due():
+			check.begin()
+		case <-check.done:
+			check.end()
 		}
-		next := s.pollTime()
-		if s.look(how) {
-			next = settleTime
-		}
-		poll.Reset(next)
+		check.want()
 	}
 }
 
-func (s *Store) pollTime() time.Duration {
-	if len(s.files) > crowd {
-		return crowdedPollTime
+// pollLook says what a poll looks at: a crowd's files come in turn.
+func (s *Store) pollLook(polls int) look {
+	if len(s.names) <= crowd {
+		return look{list: true, every: true, cautious: true}
 	}
-	return pollTime
+	return look{list: polls%crowdParts == 0, part: (len(s.names) + crowdParts - 1) / crowdParts, cautious: true}
 }
 
-// look reloads. A directory that is gone keeps all that was in force.
-func (s *Store) look(how look) (unsettled bool) {
-	unsettled, err := s.reload(how)
+// look looks at the directory. One that is gone keeps all that was in force.
+func (s *Store) look(w *watch, how look) {
+	unlock, err := lockShared(s.dir)
+	if err == nil {
+		defer unlock()
+		var unsettled []string
+		unsettled, err = s.reload(how)
+		w.pending.later(unsettled, time.Now())
+	}
+	s.note(err)
+}
+
+// lookAtPending looks at what notifications named, unless it has to wait.
+func (s *Store) lookAtPending(w *watch) {
+	unlock, err := lockShared(s.dir)
+	if err == nil {
+		defer unlock()
+		// A writer that holds the lock does several things in one go. They are all done now.
+		if w.take(); w.pending.wait(time.Now()) > 0 {
+			return
+		}
+	}
+	how := w.pending.look()
+	if w.pending.lost {
+		w.attachAnew()
+	}
+	w.pending = pending{}
+	if err == nil {
+		var unsettled []string
+		unsettled, err = s.reload(how)
+		w.pending.later(unsettled, time.Now())
+	}
+	s.note(err)
+}
+
+// note logs once that the directory is gone.
+func (s *Store) note(err error) {
 	if err != nil && !s.missing {
 		s.log.Error("the configuration cannot be read; what was read last stays in force", "dir", s.dir, "error", err)
 	}
 	s.missing = err != nil
-	return unsettled
 }
 
 // watch is a notifier that may be missing: the system has a limit of them. Then
 // polling alone has to do.
 type watch struct {
 	store   *Store
-	inner   *fsnotify.Watcher
+	inner   *notifier
 	watched os.FileInfo
+	pending pending
+	ended   chan struct{}
+	stop    context.CancelFunc
 }
 
-func newWatch(s *Store) *watch {
-	inner, err := fsnotify.NewWatcher()
+func newWatch(ctx context.Context, s *Store) *watch {
+	w := &watch{store: s, ended: make(chan struct{})}
+	ctx, w.stop = context.WithCancel(ctx)
+	inner, err := newNotifier()
 	if err != nil {
 		s.log.Warn("no notification of changes; the files are looked at twice a second", "dir", s.dir, "error", err)
+		close(w.ended)
+		return w
 	}
-	return &watch{store: s, inner: inner}
+	w.inner = inner
+	w.attach()
+	go func() {
+		defer close(w.ended)
+		inner.run(ctx)
+	}()
+	return w
 }
 
 // attach watches the directory, again if another one has taken its place.
@@ -98,59 +157,47 @@ func (w *watch) attach() {
 	if err != nil || w.watched != nil && os.SameFile(info, w.watched) {
 		return
 	}
-	if w.watched != nil {
-		w.inner.Remove(w.store.dir)
-	}
-	if err := w.inner.Add(w.store.dir); err != nil {
+	if err := w.inner.add(w.store.dir); err != nil {
 		w.store.log.Warn("no notification of changes; the files are looked at twice a second", "dir", w.store.dir, "error", err)
 		return
 	}
 	w.watched = info
 }
 
-// gather collects events until the directory is quiet and names their files.
-func (w *watch) gather(ctx context.Context, first fsnotify.Event) map[string]bool {
-	dirty := map[string]bool{filepath.Base(first.Name): true}
-	quiet := time.NewTimer(settleTime)
-	defer quiet.Stop()
-	enough := time.NewTimer(maxSettleTime)
-	defer enough.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return dirty
-		case event, ok := <-w.events():
-			if !ok {
-				return dirty
-			}
-			dirty[filepath.Base(event.Name)] = true
-			quiet.Reset(settleTime)
-		case <-quiet.C:
-			return dirty
-		case <-enough.C:
-			return dirty
-		}
-	}
+// attachAnew is attach for a directory of which notifications may have ended.
+func (w *watch) attachAnew() {
+	w.watched = nil
+	w.attach()
 }
 
-func (w *watch) events() <-chan fsnotify.Event {
+// take adds what was told since to what is pending.
+func (w *watch) take() {
+	if w.inner == nil {
+		return
+	}
+	now := time.Now()
+	w.inner.drain(func(e event) { w.pending.add(e, now) })
+}
+
+func (w *watch) ready() <-chan struct{} {
 	if w.inner == nil {
 		return nil
 	}
-	return w.inner.Events
+	return w.inner.ready
 }
 
-func (w *watch) errors() <-chan error {
-	if w.inner == nil {
-		return nil
-	}
-	return w.inner.Errors
-}
+// again asks for the next token.
+func (w *watch) again() { w.inner.again <- struct{}{} }
 
-func (w *watch) lost() { w.inner = nil }
+func (w *watch) lost() {
+	w.inner.close()
+	w.inner = nil
+}
 
 func (w *watch) close() {
+	w.stop()
 	if w.inner != nil {
-		w.inner.Close()
+		w.inner.close()
 	}
+	<-w.ended
 }

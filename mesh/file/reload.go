@@ -1,0 +1,152 @@
+package file
+
+import (
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// look says what of the directory to look at.
+type look struct {
+	dirty map[string]bool // these files: they are read again even if they seem the same
+	names map[string]bool // and these
+	list  bool            // see which files there are
+	every bool            // and look at each; else at new ones only
+	part  int             // of the others, at so many in turn
+	// cautious leaves a file that is not dirty and was just touched for the next look,
+	// since it may still be written to.
+	cautious bool
+}
+
+// reload looks and puts in force what changed. It names the files that were left for
+// the next look. The caller holds the directory's lock.
+func (s *Store) reload(how look) (unsettled []string, err error) {
+	names := make(map[string]bool)
+	maps.Copy(names, how.dirty)
+	maps.Copy(names, how.names)
+	if how.list {
+		if err := s.list(how.every, names); err != nil {
+			return nil, err
+		}
+	}
+	visits := make([]*source, 0, len(names)+how.part)
+	for name := range names {
+		visits = append(visits, s.source(name))
+	}
+	for _, name := range s.nextPart(how.part) {
+		if !names[name] {
+			visits = append(visits, s.files[name])
+		}
+	}
+	outcomes := make([]outcome, len(visits))
+	parallel(len(visits), func(i int) {
+		f := visits[i]
+		outcomes[i] = f.refresh(how.dirty[f.name], how.cautious, s.decodeOptions())
+	})
+	var changed []*source
+	for i, f := range visits {
+		_, known := s.files[f.name]
+		switch outcomes[i] {
+		case gone:
+			if known {
+				s.remove(f)
+				changed = append(changed, f)
+			}
+		case different:
+			changed = append(changed, f)
+			fallthrough
+		default:
+			if outcomes[i] == touched {
+				unsettled = append(unsettled, f.name)
+			}
+			if !known {
+				s.insert(f)
+			}
+		}
+	}
+	if len(changed) > 0 || s.snapshot == nil {
+		s.putInForce(changed)
+	}
+	return unsettled, nil
+}
+
+// list adds what a list of the directory gives to look at: every file, or those that
+// came and those that went.
+func (s *Store) list(every bool, names map[string]bool) error {
+	found, err := list(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range found {
+		if every || s.files[name] == nil {
+			names[name] = true
+		}
+	}
+	for _, name := range s.names {
+		if _, there := slices.BinarySearch(found, name); !there {
+			names[name] = true
+		}
+	}
+	return nil
+}
+
+// nextPart takes turns among the files.
+func (s *Store) nextPart(n int) []string {
+	if n == 0 || len(s.names) == 0 {
+		return nil
+	}
+	from, found := slices.BinarySearch(s.names, s.looked)
+	if found {
+		from++
+	}
+	if from == len(s.names) {
+		from = 0
+	}
+	part := s.names[from:min(from+n, len(s.names))]
+	s.looked = part[len(part)-1]
+	return part
+}
+
+// source is a file that is known, or one to be looked at for the first time.
+func (s *Store) source(name string) *source {
+	if f := s.files[name]; f != nil {
+		return f
+	}
+	return &source{name: name, path: filepath.Join(s.dir, name)}
+}
+
+func (s *Store) insert(f *source) {
+	s.files[f.name] = f
+	at, _ := slices.BinarySearch(s.names, f.name)
+	s.names = slices.Insert(s.names, at, f.name)
+}
+
+func (s *Store) remove(f *source) {
+	delete(s.files, f.name)
+	if at, found := slices.BinarySearch(s.names, f.name); found {
+		s.names = slices.Delete(s.names, at, at+1)
+	}
+	f.forget()
+}
+
+// parallel calls do for each of n, on as many processors as there are.
+func parallel(n int, do func(int)) {
+	workers := min(runtime.GOMAXPROCS(0), n)
+	if workers < 2 {
+		for i := range n {
+			do(i)
+		}
+		return
+	}
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := w; i < n; i += workers {
+				do(i)
+			}
+		})
+	}
+	all.Wait()
+}
