@@ -27,13 +27,15 @@ func (n *Internet) serveDNS() {
 func (n *Internet) answer(w mdns.ResponseWriter, q *mdns.Msg) {
 	m := new(mdns.Msg).SetReply(q)
 	question := q.Question[0]
+	name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
 	n.mu.Lock()
-	addresses, known := n.addresses[strings.ToLower(strings.TrimSuffix(question.Name, "."))]
+	addresses, known := n.addresses[name]
+	n.asked[name] = true
 	n.mu.Unlock()
 	if !known {
 		m.Rcode = mdns.RcodeNameError
 	}
-	header := mdns.RR_Header{Name: question.Name, Class: mdns.ClassINET, Rrtype: question.Qtype, Ttl: 30}
+	header := mdns.RR_Header{Name: question.Name, Class: mdns.ClassINET, Rrtype: question.Qtype, Ttl: n.TTL}
 	for _, a := range addresses {
 		switch {
 		case question.Qtype == mdns.TypeA && a.Is4():
@@ -43,4 +45,11 @@ func (n *Internet) answer(w mdns.ResponseWriter, q *mdns.Msg) {
 		}
 	}
 	w.WriteMsg(m)
+}
+
+// Asked says whether DNS was asked for a name.
+func (n *Internet) Asked(name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked[name]
 }

@@ -19,6 +19,8 @@ const dnsAddress = "198.51.100.53"
 type Internet struct {
 	NS *lab.Namespace
 	CA string // file of the authority behind all TLS here
+	// TTL of what DNS answers, in seconds; default 30.
+	TTL uint32
 
 	t         *testing.T
 	authority *authority
@@ -30,15 +32,16 @@ type Internet struct {
 	reached   map[netip.Addr]int      // connections
 	last      int                     // host number given out
 	seen      []Seen
+	asked     map[string]bool // names that DNS was asked for
 }
 
 func newInternet(t *testing.T) *Internet {
 	t.Helper()
 	a := newAuthority(t)
 	n := &Internet{
-		NS: labtest.New(t), CA: filepath.Join(a.dir, "ca.pem"), t: t, authority: a,
+		NS: labtest.New(t), CA: filepath.Join(a.dir, "ca.pem"), TTL: 30, t: t, authority: a,
 		addresses: map[string][]netip.Addr{}, owners: map[netip.Addr]string{},
-		clients: map[string][2]string{}, reached: map[netip.Addr]int{}, last: 100,
+		clients: map[string][2]string{}, reached: map[netip.Addr]int{}, asked: map[string]bool{}, last: 100,
 	}
 	n.own("dns", netip.MustParseAddr(dnsAddress))
 	n.serveDNS()

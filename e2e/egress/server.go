@@ -83,7 +83,7 @@ func (l counted) Accept() (net.Conn, error) {
 }
 
 func (n *Internet) serve(l net.Listener, h http.Handler, secure *tls.Config) {
-	s := &http.Server{Handler: n.watch(h), ErrorLog: log.New(io.Discard, "", 0), Protocols: new(http.Protocols), TLSConfig: secure}
+	s := &http.Server{Handler: n.watch(h), ErrorLog: log.New(io.Discard, "", 0), Protocols: new(http.Protocols), TLSConfig: secure.Clone()}
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(true)
 	s.Protocols.SetUnencryptedHTTP2(true)

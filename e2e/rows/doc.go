@@ -18,13 +18,13 @@
 //			for _, v := range egress.Versions { // HTTP/1.1 and HTTP/2
 //				a := p.Ask(egress.Request{URL: "http://old.test/x", Version: v})
 //				if a.Want("301 -"); a.Header.Get("Location") != "http://new.test/x" {
-//					t.Errorf("%s: %v", v, a.Header)
+//					p.T.Errorf("%s: %v", v, a.Header)
 //				}
 //			}
 //		})
 //	}
 //
-// `go test ./e2e/rows -run '//VS.http.redirect'` runs the tests of that row. Several tests
+// `go test ./e2e/rows -run '/VS.http.redirect$'` runs the tests of that row. Several tests
 // may be about one row, and rows may share a body.
 //
 // What there is to write with:

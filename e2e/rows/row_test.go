@@ -29,19 +29,17 @@ func rowWith(t *testing.T, id string, o egress.Options, body func(*egress.Pod)) 
 	})
 }
 
-// web registers hosts for plain HTTP on port 80, found by DNS, and ends in `---`.
+// object is a resource, ended by `---`; spec is a YAML value in one line or, indented,
+// in several.
+func object(kind, name, spec string) string {
+	return fmt.Sprintf("\napiVersion: networking.istio.io/v1\nkind: %s\nmetadata: {name: %s}\nspec: %s\n---\n", kind, name, spec)
+}
+
+// web registers hosts for plain HTTP on port 80, found by DNS.
 func web(hosts ...string) string {
 	var out strings.Builder
 	for _, host := range hosts {
-		fmt.Fprintf(&out, `
-apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: %s}
-spec:
-  hosts: [%q]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: DNS
----`, strings.ReplaceAll(host, "*", "any"), host)
+		out.WriteString(object("ServiceEntry", strings.ReplaceAll(host, "*", "any"), `{hosts: ["`+host+`"], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}`))
 	}
 	return out.String()
 }
