@@ -40,12 +40,13 @@ func Assemble(resources []*Resource, opts Options) (*Snapshot, Issues) {
 		opts.RootNamespace = "istio-system"
 	}
 	s := &Snapshot{
-		policy:   opts.Policy,
-		root:     opts.RootNamespace,
-		partial:  opts.Partial,
-		rules:    make(ruleIndex),
-		views:    make(map[viewKey]*View),
-		clusters: make(map[clusterKey]*Cluster),
+		policy:    opts.Policy,
+		root:      opts.RootNamespace,
+		partial:   opts.Partial,
+		rules:     make(ruleIndex),
+		selectors: make(selectors),
+		views:     make(map[viewKey]*View),
+		clusters:  make(map[clusterKey]*Cluster),
 	}
 	var issues Issues
 	s.resources, issues = unique(resources)
@@ -79,6 +80,9 @@ func (s *Snapshot) add(r *Resource) {
 		s.services = append(s.services, c)
 	case *virtualService:
 		s.virtuals = append(s.virtuals, c)
+		for _, from := range c.selectors {
+			s.selectors.add(from)
+		}
 	case *rule:
 		s.rules.add(r.Namespace, c)
 	case *sidecar:

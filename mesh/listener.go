@@ -50,7 +50,9 @@ func (b *viewBuilder) addUnregistered(l *Listener, use *portInUse, host string) 
 	entry, below := b.visible.hosts.find(host)
 	if !below {
 		if !b.visible.knows(host) {
-			l.addVirtualHost(host, b.virtualHost(host, hostOnPort{}, use.number))
+			if vh := b.virtualHost(host, hostOnPort{}, use.number); len(vh.Routes) > 0 {
+				l.addVirtualHost(host, vh)
+			}
 		}
 		return
 	}
@@ -71,22 +73,28 @@ func (l *Listener) addVirtualHost(host string, vh *VirtualHost) {
 }
 
 // virtualHost lists the routes of a host in order: those of the VirtualService
-// that names it most exactly, else one to the host itself.
+// that names it most exactly, else one to the host itself. A VirtualService of which
+// nothing is for this port and workload is as good as none, as in Istio.
 func (b *viewBuilder) virtualHost(host string, h hostOnPort, port uint16) *VirtualHost {
 	vh := &VirtualHost{Host: host}
-	v, ok := b.byHost.find(host)
-	if !ok {
+	if v, ok := b.byHost.find(host); ok {
+		b.addRoutes(vh, v, port)
+	}
+	if len(vh.Routes) == 0 && h.service != nil {
 		vh.Routes = []*HTTPRoute{{
 			Name:         "default",
 			Action:       plainAction,
 			Destinations: []WeightedCluster{{b.cluster(host, h.registeredPort, false), 1}},
 			Source:       h.service.source,
 		}}
-		return vh
 	}
+	return vh
+}
+
+func (b *viewBuilder) addRoutes(vh *VirtualHost, v *virtualService, port uint16) {
 	for i := range v.http {
 		rule := &v.http[i]
-		matches, ok := matchesOn(rule.matches, port)
+		matches, ok := matchesOn(rule.matches, port, b.workload)
 		if !ok {
 			continue
 		}
@@ -94,16 +102,16 @@ func (b *viewBuilder) virtualHost(host string, h hostOnPort, port uint16) *Virtu
 			Name:         rule.name,
 			Match:        matches,
 			Action:       rule.action,
-			Destinations: b.destinations(rule.destinations, v.namespace, host, port, false),
+			Destinations: b.destinations(rule.destinations, v.namespace, vh.Host, port, false),
 			Source:       rule.source,
 		})
 	}
-	return vh
 }
 
-// matchesOn leaves out the alternatives of other ports; false when none is left.
-func matchesOn(all []HTTPMatch, port uint16) ([]HTTPMatch, bool) {
-	fits := func(m *HTTPMatch) bool { return m.Port == 0 || m.Port == port }
+// matchesOn leaves out the alternatives of other ports and other workloads; false when
+// none is left.
+func matchesOn(all []HTTPMatch, port uint16, w Workload) ([]HTTPMatch, bool) {
+	fits := func(m *HTTPMatch) bool { return (m.Port == 0 || m.Port == port) && m.from.takes(w) }
 	n := 0
 	for i := range all {
 		if fits(&all[i]) {

@@ -63,7 +63,7 @@ func (b *viewBuilder) tcpRules(use *portInUse) map[string][]subnetRule {
 		if len(v.tcp) == 0 {
 			continue
 		}
-		rules := rulesOn(v, use.number)
+		rules := b.rulesOn(v, use.number)
 		for _, written := range v.hosts {
 			host, _ := b.visible.resolve(written, v.namespace)
 			byName[host] = append(byName[host], rules...)
@@ -83,7 +83,7 @@ func (b *viewBuilder) tcpRules(use *portInUse) map[string][]subnetRule {
 	return out
 }
 
-func rulesOn(v *virtualService, port uint16) []subnetRule {
+func (b *viewBuilder) rulesOn(v *virtualService, port uint16) []subnetRule {
 	var out []subnetRule
 	for i := range v.tcp {
 		rule := &v.tcp[i]
@@ -91,7 +91,7 @@ func rulesOn(v *virtualService, port uint16) []subnetRule {
 			out = append(out, subnetRule{virtual: v, rule: rule})
 		}
 		for _, m := range rule.matches {
-			if m.port == 0 || m.port == port {
+			if (m.port == 0 || m.port == port) && m.from.takes(b.workload) {
 				out = append(out, subnetRule{v, rule, m.subnets})
 			}
 		}

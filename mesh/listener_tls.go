@@ -52,7 +52,7 @@ func (b *viewBuilder) sniRules(port uint16) hostIndex[[]sniRule] {
 		for i := range v.tls {
 			for j := range v.tls[i].matches {
 				m := &v.tls[i].matches[j]
-				if m.port != 0 && m.port != port {
+				if m.port != 0 && m.port != port || !m.from.takes(b.workload) {
 					continue
 				}
 				for _, host := range m.hosts {

@@ -14,7 +14,7 @@ var ruleRows = []Row{
 		Says: "Of two rules for one host in a namespace the older is followed alone; they are not merged. The old name spec.name is accepted."},
 	{ID: "DR.exportTo", Kind: DestinationRule, Fields: []string{"exportTo[]"}, Priority: "P1"},
 	{ID: "DR.workloadSelector", Kind: DestinationRule, Fields: []string{"workloadSelector"}, Priority: "P1", Stance: Refused,
-		Says: noSourceView, Instead: "use exportTo, which tells namespaces apart"},
+		Says: "rules do not tell workloads apart yet", Instead: "use exportTo, which tells namespaces apart"},
 	{ID: "DR.tls.mode", Kind: DestinationRule, Fields: []string{policies + "tls.mode"}, Priority: "P0",
 		Says: "DISABLE, SIMPLE and MUTUAL."},
 	{ID: "DR.tls.mode.ISTIO_MUTUAL", Kind: DestinationRule, Fields: []string{policies + "tls.mode"}, Value: "ISTIO_MUTUAL", Priority: "N/A", Stance: Refused,

@@ -1,9 +1,6 @@
 package mesh
 
-const (
-	ownRetries   = "Istio's default applies: two more tries where no connection could be made"
-	noSourceView = "rules do not tell workloads apart yet"
-)
+const ownRetries = "Istio's default applies: two more tries where no connection could be made"
 
 var virtualRows = []Row{
 	{ID: "VS.hosts", Kind: VirtualService, Fields: []string{"hosts[]"}, Priority: "P0", Stance: Differs,
@@ -18,8 +15,10 @@ var virtualRows = []Row{
 	}},
 	{ID: "VS.http.match.gateways", Kind: VirtualService, Fields: []string{"{http,tls,tcp}[].match[].gateways[]"}, Priority: "P1",
 		Says: "As spec.gateways, for one match; the rule goes on with its other matches."},
-	{ID: "VS.http.match.source", Kind: VirtualService, Fields: []string{"{http,tls,tcp}[].match[].{sourceLabels,sourceNamespace}", "tcp[].match[].sourceSubnet"}, Priority: "P1", Stance: Refused,
-		Says: noSourceView, Instead: "use exportTo, which tells namespaces apart"},
+	{ID: "VS.match.source", Kind: VirtualService, Fields: []string{"{http,tls,tcp}[].match[].{sourceLabels[],sourceNamespace}"}, Priority: "P1", Stance: Differs,
+		Says: "They count in a match that names the gateway mesh too, where Istio's http routes leave them out of account."},
+	{ID: "VS.tcp.match.sourceSubnet", Kind: VirtualService, Fields: []string{"tcp[].match[].sourceSubnet"}, Priority: "P2", Stance: Refused,
+		Says: "all connections of a workload come from its own addresses, and Istio does not look at it either", Instead: "use sourceLabels or sourceNamespace"},
 	{ID: "VS.http.match.statPrefix", Kind: VirtualService, Fields: []string{"http[].match[].statPrefix"}, Priority: "P2", Stance: Reported,
 		Says: "there are no such statistics"},
 	{ID: "VS.http.route", Kind: VirtualService, Fields: []string{"http[].route[].{weight,destination.host,destination.port.number}"}, Priority: "P0", Stance: Differs,

@@ -59,15 +59,6 @@ func (c *sidecar) sees(client, namespace, host string, match func(pattern, host 
 	return false
 }
 
-func (c *sidecar) selects(labels map[string]string) bool {
-	for name, value := range c.labels {
-		if got, ok := labels[name]; !ok || got != value {
-			return false
-		}
-	}
-	return true
-}
-
 // sidecarFor picks the Sidecar of a workload: its namespace's with a selector that
 // fits, else its namespace's without one, else the root namespace's without one.
 func (s *Snapshot) sidecarFor(w Workload) *sidecar {
@@ -75,7 +66,7 @@ func (s *Snapshot) sidecarFor(w Workload) *sidecar {
 	for _, c := range s.sidecars {
 		switch {
 		case c.namespace == w.Namespace && len(c.labels) > 0:
-			if c.selects(w.Labels) {
+			if hasLabels(w.Labels, c.labels) {
 				return c
 			}
 		case c.namespace == w.Namespace && own == nil:

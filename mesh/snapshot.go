@@ -17,11 +17,12 @@ type Snapshot struct {
 	root      string
 	partial   bool // Options.Partial
 
-	services []*service        // oldest first, as all that follow
-	virtuals []*virtualService // those that name the mesh
-	rules    ruleIndex
-	sidecars []*sidecar
-	virtual  map[string][]netip.Addr // nil: no host has virtual addresses
+	services  []*service        // oldest first, as all that follow
+	virtuals  []*virtualService // those that name the mesh
+	rules     ruleIndex
+	sidecars  []*sidecar
+	selectors selectors
+	virtual   map[string][]netip.Addr // nil: no host has virtual addresses
 
 	mu       sync.Mutex
 	views    map[viewKey]*View       // built at first use
@@ -190,6 +191,8 @@ type HTTPMatch struct {
 	QueryParams                    map[string]*StringMatch
 	Port                           uint16 // 0: any
 	IgnoreURICase                  bool
+
+	from *selector // whose requests: judged when a view is built, like Port
 }
 
 // Request is what a match may ask of a request. Strings may be views into a

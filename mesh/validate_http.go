@@ -82,6 +82,7 @@ func (c *checker) httpMatch(path string, m *networking.HTTPMatchRequest) {
 		c.presence(field, match)
 	}
 	c.optionalPort(path+".port", m.Port)
+	c.source(path, m.SourceNamespace, m.SourceLabels)
 	c.matchGateways(path+".gateways", m.Gateways)
 }
 

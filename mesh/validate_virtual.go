@@ -82,6 +82,7 @@ func (c *checker) tlsRoutes(spec *networking.VirtualService) {
 			}
 			c.subnets(match+".destinationSubnets", m.DestinationSubnets)
 			c.optionalPort(match+".port", m.Port)
+			c.source(match, m.SourceNamespace, m.SourceLabels)
 			c.matchGateways(match+".gateways", m.Gateways)
 		}
 		c.opaqueRoute(path, route.Route)
@@ -105,6 +106,7 @@ func (c *checker) tcpRoutes(routes []*networking.TCPRoute) {
 			match := at(path+".match", j)
 			c.subnets(match+".destinationSubnets", m.DestinationSubnets)
 			c.optionalPort(match+".port", m.Port)
+			c.source(match, m.SourceNamespace, m.SourceLabels)
 			c.matchGateways(match+".gateways", m.Gateways)
 		}
 		c.opaqueRoute(path, route.Route)

@@ -4,6 +4,7 @@ package mesh
 type viewKey struct {
 	namespace string
 	sidecar   *sidecar
+	selected  string // what selectors by labels say
 }
 
 // View shows the snapshot as a workload sees it. It is built at first use and
@@ -12,18 +13,19 @@ func (s *Snapshot) View(w Workload) *View {
 	if w.Namespace == "" {
 		w.Namespace = "default"
 	}
-	key := viewKey{w.Namespace, s.sidecarFor(w)}
+	key := viewKey{w.Namespace, s.sidecarFor(w), s.selectors.taking(w)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v, ok := s.views[key]; ok {
 		return v
 	}
-	v := s.newView(key)
+	v := s.newView(key, w)
 	s.views[key] = v
 	return v
 }
 
-func (s *Snapshot) newView(key viewKey) *View {
+// newView builds the view of all workloads that have the key; w is any of them.
+func (s *Snapshot) newView(key viewKey, w Workload) *View {
 	v := &View{Policy: s.policy, listeners: make(map[uint16]*Listener)}
 	if key.sidecar != nil && key.sidecar.policy != nil {
 		v.Policy = *key.sidecar.policy
@@ -31,6 +33,7 @@ func (s *Snapshot) newView(key viewKey) *View {
 	b := &viewBuilder{
 		snapshot:  s,
 		namespace: key.namespace,
+		workload:  w,
 		visible:   newRegistry(),
 		reachable: newRegistry(),
 		byHost:    make(hostIndex[*virtualService]),
@@ -49,6 +52,7 @@ func (s *Snapshot) newView(key viewKey) *View {
 type viewBuilder struct {
 	snapshot  *Snapshot
 	namespace string
+	workload  Workload  // asked by selectors only, which tell those with the view's key not apart
 	visible   *registry // what the workload may ask for
 	reachable *registry // what routes may send to: exported, imported or not
 	virtuals  []*virtualService

@@ -20,6 +20,7 @@ type virtualService struct {
 	http      []httpRule
 	tls       []tlsRule
 	tcp       []tcpRule
+	selectors []*selector // of all matches
 }
 
 type httpRule struct {
@@ -39,6 +40,7 @@ type tlsRule struct {
 }
 
 type tlsMatch struct {
+	from    *selector
 	hosts   []string
 	subnets []netip.Prefix
 	port    uint16
@@ -52,6 +54,7 @@ type tcpRule struct {
 }
 
 type tcpMatch struct {
+	from    *selector
 	subnets []netip.Prefix
 	port    uint16
 }
@@ -73,21 +76,21 @@ func compileVirtualService(r *Resource, spec *networking.VirtualService) *virtua
 		v.hosts = append(v.hosts, canonicalHost(host))
 	}
 	for i, route := range spec.Http {
-		if compiled, ok := compileHTTP(route); ok {
+		if compiled, ok := v.compileHTTP(route); ok {
 			compiled.path = at("spec.http", i)
 			compiled.source = r.sourceAt(compiled.path)
 			v.http = append(v.http, compiled)
 		}
 	}
 	for i, route := range spec.Tls {
-		if compiled, ok := compileTLS(route); ok {
+		if compiled, ok := v.compileTLS(route); ok {
 			compiled.path = at("spec.tls", i)
 			compiled.source = r.sourceAt(compiled.path)
 			v.tls = append(v.tls, compiled)
 		}
 	}
 	for i, route := range spec.Tcp {
-		if compiled, ok := compileTCP(route); ok {
+		if compiled, ok := v.compileTCP(route); ok {
 			compiled.path = at("spec.tcp", i)
 			compiled.source = r.sourceAt(compiled.path)
 			v.tcp = append(v.tcp, compiled)
@@ -107,12 +110,23 @@ func (r *Resource) sourceAt(path string) Source {
 	return s
 }
 
+// from is a match's selector.
+func (v *virtualService) from(namespace string, labels map[string]string) *selector {
+	s := newSelector(namespace, labels)
+	if s != nil {
+		v.selectors = append(v.selectors, s)
+	}
+	return s
+}
+
 // compileHTTP says false for a rule of which no alternative can ever apply.
-func compileHTTP(route *networking.HTTPRoute) (httpRule, bool) {
+func (v *virtualService) compileHTTP(route *networking.HTTPRoute) (httpRule, bool) {
 	out := httpRule{name: route.Name, action: compileAction(route)}
 	for _, m := range route.Match {
 		if forMesh(m.Gateways) {
-			out.matches = append(out.matches, compileMatch(m))
+			match := compileMatch(m)
+			match.from = v.from(m.SourceNamespace, m.SourceLabels)
+			out.matches = append(out.matches, match)
 		}
 	}
 	for i, d := range route.Route {
@@ -168,13 +182,13 @@ func compileString(m *networking.StringMatch, ignoreCase bool) *StringMatch {
 // wholeValue makes an expression match all of a value or nothing.
 func wholeValue(expression string) string { return `^(?:` + expression + `)$` }
 
-func compileTLS(route *networking.TLSRoute) (tlsRule, bool) {
+func (v *virtualService) compileTLS(route *networking.TLSRoute) (tlsRule, bool) {
 	out := tlsRule{destinations: compileDestinations(route.Route)}
 	for _, m := range route.Match {
 		if !forMesh(m.Gateways) {
 			continue
 		}
-		match := tlsMatch{subnets: prefixes(m.DestinationSubnets), port: uint16(m.Port)}
+		match := tlsMatch{v.from(m.SourceNamespace, m.SourceLabels), nil, prefixes(m.DestinationSubnets), uint16(m.Port)}
 		for _, host := range m.SniHosts {
 			match.hosts = append(match.hosts, canonicalHost(host))
 		}
@@ -183,11 +197,12 @@ func compileTLS(route *networking.TLSRoute) (tlsRule, bool) {
 	return out, len(out.matches) > 0
 }
 
-func compileTCP(route *networking.TCPRoute) (tcpRule, bool) {
+func (v *virtualService) compileTCP(route *networking.TCPRoute) (tcpRule, bool) {
 	out := tcpRule{destinations: compileDestinations(route.Route)}
 	for _, m := range route.Match {
 		if forMesh(m.Gateways) {
-			out.matches = append(out.matches, tcpMatch{prefixes(m.DestinationSubnets), uint16(m.Port)})
+			from := v.from(m.SourceNamespace, m.SourceLabels)
+			out.matches = append(out.matches, tcpMatch{from, prefixes(m.DestinationSubnets), uint16(m.Port)})
 		}
 	}
 	return out, len(route.Match) == 0 || len(out.matches) > 0

@@ -19,7 +19,7 @@ func (o *workloadOptions) add(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.name, "workload", "", "`NAME` of what owns the pod (a Deployment), for logs and metrics")
 	f.StringVar(&o.pod, "pod", "", "`NAME` of the pod, for logs")
-	f.StringVar(&o.labels, "labels", "", "the pod's labels, a `LIST` such as app=shop,version=v1: they select Sidecars and name the source in metrics")
+	f.StringVar(&o.labels, "labels", "", "the pod's labels, a `LIST` such as app=shop,version=v1: rules select by them, and they name the source in metrics")
 }
 
 var (
