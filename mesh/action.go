@@ -13,14 +13,17 @@ type HTTPAction struct {
 	// Timeout is how long the answer may take from the end of the request on; 0 is
 	// none, the default (http[].timeout).
 	Timeout time.Duration
+	// Retry is never nil: where nothing is written it is DefaultRetry (http[].retries).
+	Retry *RetryPolicy
 	// Waits says that the action has to wait for something, or does more than an event
 	// loop should: its requests are carried by a goroutine.
 	Waits bool
 }
 
 // plainAction is that of a host without rules.
-var plainAction = new(HTTPAction)
+var plainAction = &HTTPAction{Retry: DefaultRetry}
 
 func compileAction(route *networking.HTTPRoute) *HTTPAction {
-	return &HTTPAction{Timeout: route.GetTimeout().AsDuration()}
+	timeout := route.GetTimeout().AsDuration()
+	return &HTTPAction{Timeout: timeout, Retry: compileRetries(route.GetRetries(), timeout)}
 }

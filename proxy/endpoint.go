@@ -23,28 +23,27 @@ var (
 type asked struct {
 	name string // lower case, no port, no trailing dot
 	dst  netip.AddrPort
-	// tried are addresses that could not be connected to, for this one request.
-	tried [connectTries - 1]netip.Addr
+	// tried are where earlier tries of this one request have failed.
+	tried []netip.AddrPort
 }
 
 // without is the same wish after a try in vain.
-func (a asked) without(addr netip.Addr) asked {
-	for i := range a.tried {
-		if !a.tried[i].IsValid() {
-			a.tried[i] = addr
-			break
-		}
+func (a asked) without(addr netip.AddrPort) asked {
+	if len(a.tried) < maxTried && !slices.Contains(a.tried, addr) {
+		a.tried = append(slices.Clip(a.tried), addr)
 	}
 	return a
 }
 
+// maxTried bounds how many addresses a request remembers, whatever its attempts.
+const maxTried = 64
+
 func (a *asked) hasTried(addr netip.Addr) bool {
-	for i := range a.tried {
-		if a.tried[i] == addr {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.tried, func(tried netip.AddrPort) bool { return tried.Addr() == addr })
+}
+
+func (a *asked) hasTriedPort(addr netip.Addr, port uint16) bool {
+	return slices.Contains(a.tried, netip.AddrPortFrom(addr, port))
 }
 
 // endpoint picks the address for one attempt. turn differs from one attempt to

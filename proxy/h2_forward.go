@@ -16,11 +16,12 @@ import (
 const maxFresh = 8
 
 // forward sends the request to its cluster and the answer back.
-func (r *h2Request) forward(st *state, cluster *mesh.Cluster) {
-	u := st.upstream(cluster)
+func (r *h2Request) forward(st *state, d *decision) {
+	u := st.upstream(d.cluster)
+	r.tries.begin(r.c, u, d, r.host)
 	r.body.gather()
-	for try, fresh := 0, 0; ; fresh++ {
-		x, failure := r.acquire(u, cluster, r.outgoing(), &try)
+	for fresh := 0; ; fresh++ {
+		x, failure := r.acquire(u, r.outgoing())
 		if failure != nil {
 			r.reply(*failure)
 			return
@@ -58,7 +59,7 @@ func (r *h2Request) exchange(x exchange, mayRepeat bool) (again bool, failure *l
 		if fresh && mayRepeat && !r.body.lost && r.ending() == running {
 			return true, nil
 		}
-		return false, r.failure(err)
+		return false, r.tries.conclude(r.failure(err))
 	}
 	err = r.sendAnswer(x, head)
 	r.hold(nil, nil)
@@ -178,12 +179,12 @@ func upstreamFailure(err error, idle *localReply) *localReply {
 	var conn *http2.ConnError
 	switch {
 	case errors.Is(err, http2.ErrUnprocessed):
-		return &localReply{status: 503, body: resetBody + "reset reason: remote refused stream reset", flags: "UR",
+		return &localReply{status: 503, reason: "remote refused stream reset", flags: "UR", failure: mesh.RefusedStream,
 			details: "upstream_reset_before_response_started{remote_refused_stream_reset}"}
 	case errors.Is(err, http2.ErrNoMemory):
 		return overflow()
 	case errors.As(err, &stream) && stream.Remote:
-		return &localReply{status: 503, body: resetBody + "reset reason: remote reset", flags: "UR",
+		return &localReply{status: 503, reason: "remote reset", flags: "UR", failure: mesh.Reset,
 			details: "upstream_reset_before_response_started{remote_reset}"}
 	case errors.As(err, &stream):
 		return protocolError(stream.Detail)
@@ -198,7 +199,7 @@ func upstreamFailure(err error, idle *localReply) *localReply {
 }
 
 func protocolError(detail string) *localReply {
-	return &localReply{status: 502, body: resetBody + "reset reason: protocol error", flags: "UPE",
+	return &localReply{status: 502, reason: "protocol error", flags: "UPE", failure: mesh.Reset,
 		details: "upstream_reset_before_response_started{protocol_error:" + detail + "}"}
 }
 

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http1"
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
@@ -21,6 +20,7 @@ type h2Request struct {
 	body  h2Body
 	sent  messageCount
 	limit time.Duration // the route's timeout
+	tries tries
 
 	mu    sync.Mutex
 	ended ending
@@ -60,7 +60,7 @@ func (c *connection) serveStream(down *http2.Stream) {
 	r.limit = d.timeout()
 	down.OnFail(func() { r.end(gone) })
 	down.OnIdle(func() { r.end(idled) })
-	r.forward(st, d.cluster)
+	r.forward(st, &d)
 	if r.timer != nil {
 		r.timer.Stop()
 	}
@@ -216,41 +216,27 @@ func (r *h2Request) outgoing() *outgoing {
 	}
 }
 
-// acquire begins the request on a connection of its cluster, with Envoy's
-// default retries. try counts over the whole request.
-func (r *h2Request) acquire(u *upstream, c *mesh.Cluster, o *outgoing, try *int) (exchange, *localReply) {
-	s := r.c.server
-	a := r.c.askedFor(c, r.host)
-	key := poolKey{sni: sniFor(c, a)}
-	turn := u.turn.Add(1) - 1
-	var err error
-	if key.addr, err = s.endpoint(noWait, c, a, turn); err == nil { // the usual case first
-		if x := u.pooled(key, o, speaksHTTP2(c, true)); x != nil {
+// acquire begins the request on a connection of its cluster.
+func (r *h2Request) acquire(u *upstream, o *outgoing) (exchange, *localReply) {
+	h2 := speaksHTTP2(u.cluster, true)
+	if r.tries.choose(noWait) == nil { // the usual case first
+		if x := u.pooled(r.tries.key, o, h2); x != nil {
 			return x, nil
 		}
 	}
-	ctx, stop := s.until(r.entry.start, r.limit)
+	ctx, stop := r.c.server.until(r.entry.start, r.limit)
 	defer stop()
 	defer r.hold(nil, nil)
 	if !r.hold(nil, stop) {
 		stop()
 	}
-	for {
-		if key.addr, err = s.endpoint(ctx, c, a, turn); err != nil {
-			return nil, r.unreached(err, ctx, *try)
-		}
-		x, err := u.begin(ctx, key, o, speaksHTTP2(c, true))
-		if err == nil {
-			return x, nil
-		}
-		r.entry.upstreamHost = key.addr
-		if *try++; *try >= connectTries || ctx.Err() != nil {
-			return nil, r.unreached(err, ctx, *try)
-		}
-		a = a.without(key.addr.Addr())
-		s.backOff(*try)
-		turn = s.random()
+	x, failure := reach(ctx, &r.tries, &r.entry, func(ctx context.Context, key poolKey) (exchange, error) {
+		return u.begin(ctx, key, o, h2)
+	})
+	if failure != nil && (r.ending() != running || errors.Is(ctx.Err(), context.Canceled)) {
+		failure = r.gaveUp() // none is due when the application has left meanwhile
 	}
+	return x, failure
 }
 
 // until is a context for what a request waits for: its route's timeout bounds it.
@@ -259,15 +245,6 @@ func (s *Server) until(start time.Time, limit time.Duration) (context.Context, c
 		return context.WithDeadline(s.life, start.Add(limit))
 	}
 	return context.WithCancel(s.life)
-}
-
-// unreached is the reply to a request that no endpoint took; none is due when the
-// application has left meanwhile.
-func (r *h2Request) unreached(err error, ctx context.Context, tries int) *localReply {
-	if r.ending() == running && !errors.Is(ctx.Err(), context.Canceled) {
-		return connectFailure(&r.entry, err, ctx, tries)
-	}
-	return r.gaveUp()
 }
 
 // pooled begins the request on a connection that is there, nil when there is none.

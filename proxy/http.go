@@ -26,9 +26,10 @@ type httpConn struct {
 	body      requestBody
 	write     deadline // on writes to the application
 
-	to   decision  // where the request goes
-	via  *upstream // and by what
-	lone bool      // nothing about this exchange needed a goroutine
+	to    decision  // where the request goes
+	via   *upstream // and by what
+	tries tries
+	lone  bool // nothing about this exchange needed a goroutine
 
 	unsent []byte     // in a lane: what is on its way out, of head or back
 	rest   answerRest // in a lane: what is left of the answer
@@ -65,7 +66,7 @@ func (c *connection) serveRequests(h *httpConn, first func(*httpConn) bool) {
 func (h *httpConn) forget() {
 	h.c = nil
 	h.write.rebind(nil)
-	h.to, h.via, h.unsent = decision{}, nil, nil
+	h.to, h.via, h.tries, h.unsent = decision{}, nil, tries{}, nil
 	h.entry = entry{}
 	h.body.up, h.body.c = nil, nil
 	if cap(h.body.out) > maxBufferSize {
@@ -93,11 +94,17 @@ func (h *httpConn) serveOne() bool {
 // carry takes the request where the decision leads, and its answer back.
 func (h *httpConn) carry(st *state, d decision) bool {
 	if speaksHTTP2(d.cluster, false) {
-		return h.forwardHTTP2(st, d, h.entry.start)
+		return h.forwardHTTP2(st, d)
 	}
-	h.to, h.via = d, st.upstream(d.cluster)
+	h.leadTo(st, d)
 	h.encode(d.cluster)
 	return h.deliver()
+}
+
+// leadTo begins the tries of a request to where the decision leads.
+func (h *httpConn) leadTo(st *state, d decision) {
+	h.to, h.via = d, st.upstream(d.cluster)
+	h.tries.begin(h.c, h.via, &h.to, h.host)
 }
 
 // readHead waits for a whole request head. Between requests it waits for long

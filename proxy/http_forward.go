@@ -21,9 +21,8 @@ func (h *httpConn) deliver() bool { return h.deliverOn(true) }
 func (h *httpConn) deliverAgain() bool { return h.deliverOn(false) }
 
 func (h *httpConn) deliverOn(idle bool) bool {
-	deadline := h.deadline()
-	for try := 0; ; idle = false {
-		up, failure := h.acquire(h.via, h.to.cluster, deadline, &try, idle)
+	for ; ; idle = false {
+		up, failure := h.acquire(idle)
 		if failure != nil {
 			return h.reply(*failure)
 		}
@@ -44,45 +43,25 @@ func (h *httpConn) deadline() time.Time {
 }
 
 // acquire gets a connection: an idle one where there is one and it may be, else a new
-// one, with Envoy's default retries. try counts over the whole request.
-func (h *httpConn) acquire(u *upstream, c *mesh.Cluster, deadline time.Time, try *int, idle bool) (*upstreamConn, *localReply) {
-	a := h.c.askedFor(c, h.host)
-	key := poolKey{sni: sniFor(c, a)}
-	turn := u.turn.Add(1) - 1
+// one.
+func (h *httpConn) acquire(idle bool) (*upstreamConn, *localReply) {
+	t, u := &h.tries, h.via
 	// The usual case first: a context with a deadline costs four allocations.
-	var err error
-	if key.addr, err = h.c.server.endpoint(noWait, c, a, turn); err == nil && idle {
-		if up := u.take(key); up != nil {
+	if idle && t.choose(noWait) == nil {
+		if up := u.take(t.key); up != nil {
 			return up, nil
 		}
 	}
-	ctx := h.c.server.life
-	if !deadline.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-		defer cancel()
-	}
-	for {
-		if key.addr, err = h.c.server.endpoint(ctx, c, a, turn); err != nil {
-			return nil, connectFailure(&h.entry, err, ctx, *try)
-		}
+	ctx, stop := h.c.server.until(h.entry.start, h.to.timeout())
+	defer stop()
+	return reach(ctx, t, &h.entry, func(ctx context.Context, key poolKey) (*upstreamConn, error) {
 		if idle {
 			if up := u.take(key); up != nil {
 				return up, nil
 			}
 		}
-		up, err := u.connect(ctx, key, alpnHTTP1)
-		if err == nil {
-			return up, nil
-		}
-		h.entry.upstreamHost = key.addr
-		if *try++; *try >= connectTries || ctx.Err() != nil || isOverload(err) {
-			return nil, connectFailure(&h.entry, err, ctx, *try)
-		}
-		a = a.without(key.addr.Addr())
-		h.c.server.backOff(*try)
-		turn = h.c.server.random() // not the next: those who come meanwhile are there already
-	}
+		return u.connect(ctx, key, alpnHTTP1)
+	})
 }
 
 // noWait has ended: what it is given to answers from memory or not at all.
@@ -93,22 +72,16 @@ var noWait = func() context.Context {
 }()
 
 // connectFailure is the reply to a request that reached no endpoint.
-func connectFailure(e *entry, err error, ctx context.Context, tries int) *localReply {
+func connectFailure(e *entry, err error, ctx context.Context) *localReply {
 	e.failure = err
 	var ce *connectError
 	switch {
 	case ctx.Err() != nil:
 		return routeTimeout()
 	case errors.As(err, &ce):
-		r := &localReply{status: 503, flags: "UF", details: "upstream_reset_before_response_started{connection_failure}"}
-		if tries > 1 {
-			r.flags = "UF,URX"
-			r.body = resetBody + "retried and the latest reset reason: " + ce.reason()
-		} else {
-			r.body = resetBody + "reset reason: " + ce.reason()
-		}
 		e.transportFailure = ce.reason()
-		return r
+		return &localReply{status: 503, reason: ce.reason(), flags: "UF", failure: mesh.NoConnection,
+			details: "upstream_reset_before_response_started{connection_failure}"}
 	case isOverload(err):
 		e.refusal = Overloaded
 		return overflow()
@@ -127,7 +100,7 @@ func routeTimeout() *localReply {
 }
 
 func upstreamClosed() *localReply {
-	return &localReply{status: 503, body: resetBody + "reset reason: connection termination", flags: "UC",
+	return &localReply{status: 503, reason: "connection termination", flags: "UC", failure: mesh.Reset,
 		details: "upstream_reset_before_response_started{connection_termination}"}
 }
 
@@ -191,7 +164,7 @@ func (h *httpConn) conclude(up *upstreamConn, err error, unsent bool) (keep, aga
 		if again {
 			return false, true
 		}
-		return h.reply(*r), false
+		return h.reply(*h.tries.conclude(r)), false
 	}
 	if h.resp.Status == 101 {
 		h.upgraded(up)
@@ -215,8 +188,7 @@ func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) (again
 	case h.body.failed(): // the application left in the middle of its body
 		return false, &localReply{status: 400, close: true, flags: "DC", details: "downstream_remote_disconnect"}
 	case errors.As(err, &bad):
-		return false, &localReply{status: 502, body: resetBody + "reset reason: protocol error", flags: "UPE",
-			details: "upstream_reset_before_response_started{protocol_error:" + bad.Detail + "}"}
+		return false, protocolError(bad.Detail)
 	case timedOut && capped:
 		return false, routeTimeout()
 	case timedOut && !h.body.complete && !h.body.sent():

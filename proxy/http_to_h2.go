@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"io"
 	"strconv"
 	"strings"
@@ -12,14 +13,14 @@ import (
 )
 
 // forwardHTTP2 is forward for a cluster whose connections speak HTTP/2.
-func (h *httpConn) forwardHTTP2(st *state, d decision, start time.Time) bool {
+func (h *httpConn) forwardHTTP2(st *state, d decision) bool {
 	if h.upgrading { // extended CONNECT (RFC 8441) is not offered
 		return h.reply(localReply{status: 403, flags: "-", details: "upgrade_failed", close: true})
 	}
-	u := st.upstream(d.cluster)
+	h.leadTo(st, d)
 	o := h.outgoing()
-	for try, fresh := 0, 0; ; fresh++ {
-		x, failure := h.acquireHTTP2(u, d, o, start, &try)
+	for fresh := 0; ; fresh++ {
+		x, failure := h.acquireHTTP2(o)
 		if failure != nil {
 			return h.reply(*failure)
 		}
@@ -53,30 +54,12 @@ func (h *httpConn) outgoing() *outgoing {
 	return o
 }
 
-func (h *httpConn) acquireHTTP2(u *upstream, d decision, o *outgoing, start time.Time, try *int) (exchange, *localReply) {
-	s := h.c.server
-	a := h.c.askedFor(d.cluster, h.host)
-	key := poolKey{sni: sniFor(d.cluster, a)}
-	turn := u.turn.Add(1) - 1
-	ctx, stop := s.until(start, d.timeout())
+func (h *httpConn) acquireHTTP2(o *outgoing) (exchange, *localReply) {
+	ctx, stop := h.c.server.until(h.entry.start, h.to.timeout())
 	defer stop()
-	for {
-		var err error
-		if key.addr, err = s.endpoint(ctx, d.cluster, a, turn); err != nil {
-			return nil, connectFailure(&h.entry, err, ctx, *try)
-		}
-		x, err := u.openHTTP2(ctx, key, o)
-		if err == nil {
-			return x, nil
-		}
-		h.entry.upstreamHost = key.addr
-		if *try++; *try >= connectTries || ctx.Err() != nil {
-			return nil, connectFailure(&h.entry, err, ctx, *try)
-		}
-		a = a.without(key.addr.Addr())
-		s.backOff(*try)
-		turn = s.random()
-	}
+	return reach(ctx, &h.tries, &h.entry, func(ctx context.Context, key poolKey) (exchange, error) {
+		return h.via.begin(ctx, key, o, true)
+	})
 }
 
 // exchangeHTTP2 sends the request on x and its answer back.
@@ -111,7 +94,7 @@ func (h *httpConn) exchangeHTTP2(x exchange, timeout time.Duration, mayRepeat bo
 		case h.body.failed():
 			return h.reply(localReply{status: 400, close: true, flags: "DC", details: "downstream_remote_disconnect"}), false
 		}
-		return h.reply(*upstreamFailure(err, h.streamTimeout())), false
+		return h.reply(*h.tries.conclude(upstreamFailure(err, h.streamTimeout()))), false
 	}
 	application.answered()
 	return h.sendHTTP2(x, &head, &late, application), false

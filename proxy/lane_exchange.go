@@ -64,7 +64,7 @@ func (lc *laneConn) forward(n int) {
 		lc.leave(func(h *httpConn) bool { return h.carry(st, d) })
 		return
 	}
-	h.to, h.via = d, st.upstream(d.cluster)
+	h.leadTo(st, d)
 	h.encode(d.cluster)
 	up := lc.lane.take(h)
 	if up == nil {
@@ -337,7 +337,7 @@ func (h *httpConn) resume(lu *laneUpstream, err error) bool {
 	if lost != nil {
 		up.in.release()
 		up.ended()
-		return h.reply(*upstreamClosed())
+		return h.reply(*h.tries.conclude(upstreamClosed()))
 	}
 	if lost = up.attach(tcp); lost != nil && err == nil {
 		err = lost

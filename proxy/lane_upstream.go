@@ -107,13 +107,10 @@ func (up *laneUpstream) silent() bool {
 // take finds an idle connection for a request: the lane's own, else one that a
 // goroutine left behind. nil is none, or no address without waiting.
 func (ln *lane) take(h *httpConn) *laneUpstream {
-	u, c := h.via, h.to.cluster
-	a := h.c.askedFor(c, h.host)
-	key := poolKey{sni: sniFor(c, a)}
-	var err error
-	if key.addr, err = ln.server.endpoint(noWait, c, a, u.turn.Add(1)-1); err != nil {
+	if h.tries.choose(noWait) != nil {
 		return nil
 	}
+	u, key := h.via, h.tries.key
 	pool := &u.lanes[ln.number]
 	for idle := pool.idle[key]; len(idle) > 0; idle = pool.idle[key] {
 		up := idle[len(idle)-1]

@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/mesh"
+
 	"github.com/sluice-cni/sluice/proxy/http1"
 )
 
@@ -18,7 +20,9 @@ type localReply struct {
 	body    string
 	flags   string
 	details string
-	close   bool // the connection ends after it
+	close   bool         // the connection ends after it
+	failure mesh.Failure // of a try that got no answer: another may be worth while
+	reason  string       // of the reset, in Envoy's words; the body is made of it
 	extra   string
 }
 

@@ -122,6 +122,7 @@ func TestEveryAddressIsUsedAndOneThatFailedIsTriedLast(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
+	at := func(addr netip.Addr) netip.AddrPort { return netip.AddrPortFrom(addr, 80) }
 	for what, c := range map[string]struct {
 		s    *Server
 		a    asked
@@ -132,10 +133,10 @@ func TestEveryAddressIsUsedAndOneThatFailedIsTriedLast(t *testing.T) {
 		"the other":                {with, asked{dst: six}, all, "2001:db8::1 2001:db8::2"},
 		"no IPv6 route":            {without, asked{dst: six}, all, "192.0.2.1 192.0.2.2"},
 		"nothing but IPv6":         {without, asked{dst: four}, all[2:], "2001:db8::1 2001:db8::2"},
-		"one failed":               {with, asked{dst: four}.without(all[0]), all, "192.0.2.2"},
-		"both failed":              {with, asked{dst: four}.without(all[0]).without(all[1]), all, "2001:db8::1 2001:db8::2"},
-		"both failed, no route":    {without, asked{dst: four}.without(all[0]).without(all[1]), all, "192.0.2.1 192.0.2.2"},
-		"the only one failed":      {with, asked{dst: four}.without(all[0]), all[:1], "192.0.2.1"},
+		"one failed":               {with, asked{dst: four}.without(at(all[0])), all, "192.0.2.2"},
+		"both failed":              {with, asked{dst: four}.without(at(all[0])).without(at(all[1])), all, "2001:db8::1 2001:db8::2"},
+		"both failed, no route":    {without, asked{dst: four}.without(at(all[0])).without(at(all[1])), all, "192.0.2.1 192.0.2.2"},
+		"the only one failed":      {with, asked{dst: four}.without(at(all[0])), all[:1], "192.0.2.1"},
 	} {
 		if got := picks(c.s, c.a, c.all); got != c.want {
 			t.Errorf("%s: %s, want %s", what, got, c.want)
@@ -150,7 +151,7 @@ func TestAnEndpointThatFailedIsNotTriedAgainWhereThereIsAnother(t *testing.T) {
 		endpoints := []mesh.Endpoint{
 			{Addr: addr("192.0.2.1"), Weight: weights[0]}, {Addr: addr("192.0.2.2"), Weight: weights[1]}, {Addr: addr("192.0.2.3"), Weight: weights[2]},
 		}
-		a := asked{}.without(addr("192.0.2.1")).without(addr("192.0.2.3"))
+		a := asked{}.without(netip.AddrPortFrom(addr("192.0.2.1"), 0)).without(netip.AddrPortFrom(addr("192.0.2.3"), 0))
 		for turn := range uint32(200) {
 			if got := pickEndpoint(endpoints, a, turn); got.Addr != addr("192.0.2.2") {
 				t.Fatalf("weights %v, turn %d: %v", weights, turn, got.Addr)

@@ -73,12 +73,12 @@ func (s *Server) countsIPv6(all []netip.Addr) bool {
 func pickEndpoint(endpoints []mesh.Endpoint, a asked, turn uint32) *mesh.Endpoint {
 	for step := range uint32(min(len(endpoints), 64)) {
 		e := &endpoints[pickWeighted(endpoints, turn+step)]
-		if !e.Addr.IsValid() || !a.hasTried(e.Addr) {
+		if !e.Addr.IsValid() || !a.hasTriedPort(e.Addr, e.Port) {
 			return e
 		}
 	}
 	for i := range endpoints { // the weights left some out
-		if !endpoints[i].Addr.IsValid() || !a.hasTried(endpoints[i].Addr) {
+		if !endpoints[i].Addr.IsValid() || !a.hasTriedPort(endpoints[i].Addr, endpoints[i].Port) {
 			return &endpoints[i]
 		}
 	}

@@ -1,24 +1,164 @@
 package proxy
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
 )
 
-// Envoy's default policy: two tries beyond the first where the connection could
-// not be made, after a random delay below 25 ms × (2ⁿ − 1), at most 250 ms.
-const (
-	connectTries  = 3
-	backOffBase   = 25 * time.Millisecond
-	backOffLimit  = 250 * time.Millisecond
-	backOffJitter = 1000
-)
+// tries are the tries of one request: where the next one goes, and whether there is
+// one. Its policy is the route's, its behaviour Envoy's: what the server never saw is
+// sent again after a connection failure, and once it was sent, only what the policy
+// names; nothing once a byte of an answer has gone to the application.
+type tries struct {
+	server *Server
+	u      *upstream
+	policy *mesh.RetryPolicy
+	asked  asked
+	key    poolKey
+	turn   uint32
 
-// backOff waits before the n-th retry, n from 1.
-func (s *Server) backOff(n int) {
-	limit := min(backOffBase*time.Duration(1<<n-1), backOffLimit)
-	time.Sleep(limit * time.Duration(rand.IntN(backOffJitter)) / backOffJitter)
+	retries uint32 // that were decided on
+	sent    bool   // bytes of the request have gone to a server
+	final   bool   // there is no other try, whatever becomes of this one
+	holding bool   // a retry is counted by the upstream
+	flag    string // why there is none though the policy wanted one: URX or UO
 }
+
+// begin is called once for each request.
+func (t *tries) begin(c *connection, u *upstream, d *decision, host []byte) {
+	a := c.askedFor(d.cluster, host)
+	*t = tries{server: c.server, u: u, policy: d.retry(), asked: a,
+		key: poolKey{sni: sniFor(d.cluster, a)}, turn: u.turn.Add(1) - 1}
+}
+
+// retry is the route's policy.
+func (d *decision) retry() *mesh.RetryPolicy {
+	if d.route == nil || d.route.Action.Retry == nil {
+		return mesh.DefaultRetry
+	}
+	return d.route.Action.Retry
+}
+
+// choose picks the endpoint of the next try into t.key.
+func (t *tries) choose(ctx context.Context) (err error) {
+	t.key.addr, err = t.server.endpoint(ctx, t.u.cluster, t.asked, t.turn)
+	return err
+}
+
+// failed says whether there is to be another try after one that ended without an
+// answer.
+func (t *tries) failed(f mesh.Failure) bool {
+	return f != 0 && t.policy.Failed(f, !t.sent) && t.spend()
+}
+
+// spend counts a retry that the policy wants, and says whether it may be.
+func (t *tries) spend() bool {
+	t.end()
+	switch {
+	case t.final || t.policy.Attempts == 0:
+		return false
+	case t.retries >= t.policy.Attempts:
+		t.flag = "URX"
+		return false
+	case !t.u.mayRetry():
+		t.flag = "UO"
+		return false
+	}
+	t.holding = true
+	t.retries++
+	if !t.policy.AnyHost {
+		t.asked = t.asked.without(t.key.addr)
+	}
+	t.turn = t.server.random() // not the next: those who come meanwhile are there already
+	return true
+}
+
+// end gives back what spend has taken: the retry under way has its outcome.
+func (t *tries) end() {
+	if t.holding {
+		t.holding = false
+		t.u.retryEnded()
+	}
+}
+
+// flags adds to those of a request why it was not tried again.
+func (t *tries) flags(others string) string {
+	switch {
+	case t.flag == "":
+		return others
+	case others == "" || others == "-":
+		return t.flag
+	}
+	return others + "," + t.flag
+}
+
+// conclude makes r the reply to a request that there are no more tries for.
+func (t *tries) conclude(r *localReply) *localReply {
+	t.end()
+	if r.reason != "" {
+		r.body = resetBody
+		if t.retries > 0 {
+			r.body += "retried and the latest "
+		}
+		r.body += "reset reason: " + r.reason
+	}
+	r.flags = t.flags(r.flags)
+	return r
+}
+
+// wait is the back-off before a retry. It ends with ctx, whose error it returns, and
+// at once when the server stops.
+func (t *tries) wait(ctx context.Context) error {
+	return t.server.pause(ctx, t.policy.Backoff(t.retries))
+}
+
+// pause waits a random part of limit.
+func (s *Server) pause(ctx context.Context, limit time.Duration) error {
+	timer := time.NewTimer(time.Duration(s.draw() * float64(limit)))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.stopping: // what is left of the time is for the try
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// reach makes a connection, with the retries that the policy has for those that cannot
+// be made.
+func reach[T any](ctx context.Context, t *tries, e *entry, open func(context.Context, poolKey) (T, error)) (T, *localReply) {
+	var none T
+	for {
+		e.failure, e.transportFailure = nil, "" // of the try before
+		err := t.choose(ctx)
+		if err != nil {
+			return none, t.conclude(connectFailure(e, err, ctx))
+		}
+		made, err := open(ctx, t.key)
+		if err == nil {
+			return made, nil
+		}
+		e.upstreamHost = t.key.addr
+		r := connectFailure(e, err, ctx)
+		if r.failure == mesh.NoConnection {
+			t.u.report(t.key.addr, unreached)
+		}
+		if !t.failed(r.failure) {
+			return none, t.conclude(r)
+		}
+		if t.wait(ctx) != nil {
+			return none, t.conclude(connectFailure(e, err, ctx))
+		}
+	}
+}
+
+// A TCP connection has Istio's default tries: its route has no policy.
+const connectTries = 3
 
 // random draws for weighted choices.
 func (s *Server) random() uint32 { return rand.Uint32() }

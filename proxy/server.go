@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -139,6 +140,7 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*connection]struct{}
 	draining atomic.Bool
+	stopping chan struct{} // closed when draining begins
 	serving  atomic.Bool
 	handlers sync.WaitGroup
 	failed   chan error // the first of a listener's
@@ -146,7 +148,8 @@ type Server struct {
 	lanes    []*lane
 	nextLane atomic.Uint32
 	patience patience
-	eager    bool // tests: a connection goes back to a lane however often it has left one
+	draw     func() float64 // of [0, 1), for back-off; tests have another
+	eager    bool           // tests: a connection goes back to a lane however often it has left one
 }
 
 // New checks cfg. The server refuses everything until the first Update.
@@ -188,7 +191,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.HasIPv6 == nil {
 		cfg.HasIPv6 = routesIPv6
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw,
+	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw, draw: rand.Float64,
 		patience: patience{min(lookEvery, cfg.StreamIdleTimeout/8), halfClosedFor, idleTimeout, sniffTimeout}}
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
@@ -199,7 +202,7 @@ func New(cfg Config) (*Server, error) {
 	s.streams.left.Store(int64(s.cfg.Limits.Streams))
 	s.bodies.left.Store(s.cfg.Limits.Bodies / 2)
 	s.kept.left.Store(s.cfg.Limits.Bodies / 2)
-	s.failed, s.shedding = make(chan error, 1), make(chan struct{}, shedders)
+	s.failed, s.shedding, s.stopping = make(chan error, 1), make(chan struct{}, shedders), make(chan struct{})
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.ipv6.ask = cfg.HasIPv6
 	s.pools = newPools(s)
@@ -306,6 +309,7 @@ func (s *Server) forget(c *connection) {
 // others, and cuts those that are left at the end of DrainTimeout.
 func (s *Server) drain() {
 	s.draining.Store(true)
+	close(s.stopping)
 	s.each(func(c *connection) {
 		if lc := c.lane.Load(); lc != nil {
 			lc.lane.loop.Post(lc.drain)

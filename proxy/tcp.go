@@ -123,7 +123,9 @@ func (c *connection) open(u *upstream, a asked) (*upstreamConn, error) {
 	for try := range connectTries {
 		if try > 0 {
 			c.mayWait()
-			s.backOff(try)
+			if err := s.pause(ctx, mesh.DefaultRetry.Backoff(uint32(try))); err != nil {
+				return nil, last
+			}
 			turn = s.random()
 		}
 		addr, err := s.endpoint(noWait, u.cluster, a, turn) // the usual case first
@@ -138,7 +140,7 @@ func (c *connection) open(u *upstream, a asked) (*upstreamConn, error) {
 		if err == nil {
 			return up, nil
 		}
-		a, last = a.without(addr.Addr()), err
+		a, last = a.without(addr), err
 		if isOverload(err) {
 			break
 		}
