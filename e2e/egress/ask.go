@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -57,6 +59,8 @@ type clients struct {
 	mu   sync.Mutex
 	kept map[[3]string]*http.Client
 	sent int
+
+	connections atomic.Int32 // that Say and Handshake began
 }
 
 // Get asks for a URL over HTTP/1.1.
@@ -184,19 +188,40 @@ func (p *Pod) open(a *Answer, address string, use func(net.Conn) error) {
 	p.T.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := p.NS.Dial(ctx, "tcp", address)
+	c, own, err := p.dialFrom(ctx, address)
+	a.mine = func(l Line) bool { return l.Source == own }
 	if err != nil { // a refusal can arrive while connect is still under way
 		a.Err = err
-		a.mine = func(l Line) bool { return l.Destination == address }
 		return
 	}
 	defer c.Close()
 	deadline, _ := ctx.Deadline()
 	c.SetDeadline(deadline)
-	own := local(c).String()
-	a.mine = func(l Line) bool { return l.Source == own }
 	a.Err = use(c)
 }
+
+// dialFrom connects from an address that no other connection of the test has, so that
+// the access log's line is found even where connect failed.
+func (p *Pod) dialFrom(ctx context.Context, address string) (c net.Conn, own string, err error) {
+	from := netip.MustParseAddr(Address)
+	if strings.HasPrefix(address, "[") {
+		from = netip.MustParseAddr(addressIPv6)
+	}
+	for {
+		local := netip.AddrPortFrom(from, uint16(firstPort+p.clients.connections.Add(1)))
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(local)}
+		err = p.NS.Do(func() error {
+			c, err = d.DialContext(ctx, "tcp", address)
+			return err
+		})
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return c, local.String(), err
+		}
+	}
+}
+
+// firstPort is below those that connections begin at by themselves.
+const firstPort = 20000
 
 // IsReset says that a connection was refused or cut without a word.
 func IsReset(err error) bool {

@@ -9,6 +9,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
@@ -150,4 +153,16 @@ func (n *Internet) owner(at netip.AddrPort) string {
 func local(c net.Conn) netip.AddrPort {
 	at := c.LocalAddr().(*net.TCPAddr).AddrPort()
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}
+
+// Drop gives a host an address that swallows what is sent to it: nothing is answered.
+func (n *Internet) Drop(name string) {
+	n.t.Helper()
+	hole := netip.MustParseAddr("192.0.2.1")
+	Must(n.t, n.NS.Do(func() error {
+		return netlink.RouteReplace(&netlink.Route{
+			Dst: &net.IPNet{IP: hole.AsSlice(), Mask: net.CIDRMask(32, 32)}, Type: unix.RTN_BLACKHOLE,
+		})
+	}))
+	n.Record(name, hole)
 }

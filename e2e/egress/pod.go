@@ -26,7 +26,10 @@ import (
 const proxyMark proxy.Mark = 0x51
 
 // Address is where a pod is, and what its servers see.
-const Address = "10.1.1.2"
+const (
+	Address     = "10.1.1.2"
+	addressIPv6 = "fd01::2"
+)
 
 // Options are what a pod has beyond the defaults.
 type Options struct {
@@ -73,7 +76,7 @@ func New(t *testing.T, o Options) *Pod {
 		p.ended = true
 	})
 	Must(t, lab.Connect(
-		lab.End{In: p.NS, Name: "eth0", Addresses: prefixes(Address+"/24", "fd01::2/64")},
+		lab.End{In: p.NS, Name: "eth0", Addresses: prefixes(Address+"/24", addressIPv6+"/64")},
 		lab.End{In: p.Net.NS, Name: "pod", Addresses: prefixes("10.1.1.1/24", "fd01::1/64")}))
 	Must(t, p.NS.Do(func() error {
 		if err := lab.AddRoute("eth0", netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("10.1.1.1")); err != nil {
