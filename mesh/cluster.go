@@ -95,7 +95,7 @@ func fingerprint(c *Cluster) uint64 {
 	}
 	if t := c.TLS; t != nil {
 		h.number(uint64(t.Mode))
-		h.text(t.SNI, t.CACertificates, t.ClientCertificate, t.PrivateKey, fmt.Sprint(t.InsecureSkipVerify))
+		h.text(t.SNI, t.CACertificates, t.ClientCertificate, t.PrivateKey, t.CRL, t.Credential, fmt.Sprint(t.InsecureSkipVerify))
 		h.number(uint64(len(t.SubjectAltNames)))
 		h.text(t.SubjectAltNames...)
 	}

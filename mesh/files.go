@@ -30,6 +30,9 @@ func tlsFiles(path string, tls *networking.ClientTLSSettings) []File {
 	if (mutual || tls.GetMode() == networking.ClientTLSSettings_SIMPLE) && tls.CaCertificates != systemRoots {
 		add("caCertificates", tls.CaCertificates)
 	}
+	if (mutual || tls.GetMode() == networking.ClientTLSSettings_SIMPLE) && !tls.GetInsecureSkipVerify().GetValue() {
+		add("caCrl", tls.GetCaCrl())
+	}
 	if mutual {
 		add("clientCertificate", tls.ClientCertificate)
 		add("privateKey", tls.PrivateKey)

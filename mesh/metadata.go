@@ -186,15 +186,22 @@ func (d *decoder) checkNames(n *yaml.Node) {
 			name, namespace = cmp.Or(value(metadata, "name"), n), cmp.Or(value(metadata, "namespace"), n)
 		}
 	}
-	switch {
-	case r.Name == "":
+	if r.Name == "" {
 		d.add(Error, name, "metadata.name", "", "is missing; give the object a name")
-	case len(r.Name) > 253 || !dnsSubdomain.MatchString(r.Name):
-		d.add(Error, name, "metadata.name", r.Name, "not a name; use at most 253 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit")
+	} else if complaint := nameComplaint(r.Name); complaint != "" {
+		d.add(Error, name, "metadata.name", r.Name, complaint)
 	}
 	if complaint := NamespaceComplaint(r.Namespace); complaint != "" {
 		d.add(Error, namespace, "metadata.namespace", r.Namespace, complaint)
 	}
+}
+
+// nameComplaint says what is wrong with the name of an object, "" when nothing is.
+func nameComplaint(name string) string {
+	if len(name) <= 253 && dnsSubdomain.MatchString(name) {
+		return ""
+	}
+	return "not a name; use at most 253 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit"
 }
 
 // Place is file:line of a setting, for messages about two of them.

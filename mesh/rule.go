@@ -78,6 +78,8 @@ func compilePolicy(traffic *networking.TrafficPolicy) policy {
 		CACertificates:     tls.CaCertificates,
 		ClientCertificate:  tls.ClientCertificate,
 		PrivateKey:         tls.PrivateKey,
+		CRL:                tls.CaCrl,
+		Credential:         credentialOf(tls.CredentialName),
 		InsecureSkipVerify: tls.GetInsecureSkipVerify().GetValue(),
 	}
 	if p.tls.CACertificates == systemRoots {

@@ -177,10 +177,14 @@ type TLSSettings struct {
 	// SNI defaults to the request's host (HTTP) or the cluster's host (TCP).
 	SNI string
 	// SubjectAltNames are the accepted names of the certificate; empty means the SNI.
-	SubjectAltNames    []string
-	CACertificates     string // file; "" means the system roots
-	ClientCertificate  string // file
-	PrivateKey         string // file
+	SubjectAltNames   []string
+	CACertificates    string // file; "" means the system roots
+	ClientCertificate string // file
+	PrivateKey        string // file
+	CRL               string // file of revocation lists (caCrl), "" for none
+	// Credential names one of the workload's namespace, which takes the place of all
+	// files; "" for none.
+	Credential         string
 	InsecureSkipVerify bool
 }
 

@@ -168,12 +168,12 @@ func (r *h2Request) failure(err error) *localReply {
 	if r.ending() != running || r.body.failed != nil {
 		return r.gaveUp()
 	}
-	return upstreamFailure(err, r.streamTimeout())
+	return upstreamFailure(&r.entry, err, r.streamTimeout())
 }
 
 // upstreamFailure is the reply to a request whose answer never began, by the
 // upstream's doing; idle is the one for nothing having moved.
-func upstreamFailure(err error, idle *localReply) *localReply {
+func upstreamFailure(e *entry, err error, idle *localReply) *localReply {
 	var bad *http1.Error
 	var stream *http2.StreamError
 	var conn *http2.ConnError
@@ -194,6 +194,9 @@ func upstreamFailure(err error, idle *localReply) *localReply {
 		return protocolError(bad.Detail)
 	case isTimeout(err), errors.Is(err, http2.ErrIdle):
 		return idle
+	}
+	if r := alerted(e, err); r != nil {
+		return r
 	}
 	return upstreamClosed()
 }

@@ -198,6 +198,9 @@ func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) (again
 	case safe && up.reused && untouched && h.body.complete:
 		return true, nil
 	}
+	if r := alerted(&h.entry, err); r != nil {
+		return false, r
+	}
 	return false, upstreamClosed()
 }
 

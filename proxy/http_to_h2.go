@@ -94,7 +94,7 @@ func (h *httpConn) exchangeHTTP2(x exchange, timeout time.Duration, mayRepeat bo
 		case h.body.failed():
 			return h.reply(localReply{status: 400, close: true, flags: "DC", details: "downstream_remote_disconnect"}), false
 		}
-		return h.reply(*h.tries.conclude(upstreamFailure(err, h.streamTimeout()))), false
+		return h.reply(*h.tries.conclude(upstreamFailure(&h.entry, err, h.streamTimeout()))), false
 	}
 	application.answered()
 	return h.sendHTTP2(x, &head, &late, application), false

@@ -47,7 +47,7 @@ func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
 	u := p.byKey[key]
 	if u == nil {
 		u = &upstream{server: p.server, cluster: c, lanes: make([]lanePool, len(p.server.lanes))}
-		u.tls.settings = c.TLS
+		u.tls.settings, u.tls.store, u.tls.namespace = c.TLS, p.server.cfg.Credentials, p.server.cfg.Workload.Namespace
 		p.byKey[key] = u
 	}
 	u.ledBy = max(u.ledBy, generation)

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/credential"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/loop"
 	"github.com/sluice-cni/sluice/proxy/relay"
@@ -66,6 +67,9 @@ type Config struct {
 	// HasIPv6 says whether the sockets of Dial have a route to global IPv6 addresses;
 	// default: whether this process's namespace has. It is asked seldom.
 	HasIPv6 func() bool
+	// Credentials has what TLS to servers is made from. Servers of one process may share
+	// one; default one that knows files, but no credential by name.
+	Credentials *credential.Store
 	// Answers remembers what the workload's DNS was answered with; nil: nobody here
 	// answers it.
 	Answers Answers
@@ -172,6 +176,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
+	}
+	if cfg.Credentials == nil {
+		cfg.Credentials = credential.NewStore(nil, cfg.Log)
 	}
 	if cfg.Register == "" {
 		cfg.Register = "sluice create -f -"

@@ -7,22 +7,27 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
-// origination is a cluster's TLS made ready at first use: roots read, sessions
-// remembered. A file that cannot be read fails each connection with its name,
-// and is tried again.
+// origination is a cluster's TLS made ready: what it is made from is looked at for each
+// connection, so that what is renewed is used at once. Connections that are open stay.
 type origination struct {
-	settings *mesh.TLSSettings
+	settings  *mesh.TLSSettings
+	store     *credential.Store
+	namespace string // of the workload, which has the credentials
 
-	mu     sync.Mutex
-	config *tls.Config // what all connections share
-	named  map[string]*tls.Config
+	mu       sync.Mutex
+	set      *credential.Set
+	material *credential.Material // what config is made from
+	config   *tls.Config          // what all connections share
+	named    map[string]*tls.Config
+	released bool
 }
 
 // maxNamed bounds the configurations that are kept, of which a wildcard host may
@@ -44,27 +49,40 @@ func (o *origination) handshake(ctx context.Context, tcp net.Conn, sni string, a
 	return c, nil
 }
 
-// configFor is the configuration for connections to that name, made once. All share
-// one store of sessions, so that the next connection to a name resumes the last.
-func (o *origination) configFor(sni string, alpn []string) (*tls.Config, error) {
-	base, err := o.prepare()
-	if err != nil {
-		return nil, err
+// ready says why no connection can be made; there is no need to ask a server then.
+func (o *origination) ready() error {
+	if o.settings == nil {
+		return nil
 	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.config != nil {
+		return nil
+	}
+	return o.prepare()
+}
+
+// configFor is the configuration for connections to that name, made once for what it
+// is made from. All share one store of sessions, so that the next connection to a name
+// resumes the last.
+func (o *origination) configFor(sni string, alpn []string) (*tls.Config, error) {
 	key := strings.Join(alpn, ",") + " " + sni
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := o.prepare(); err != nil {
+		return nil, err
+	}
 	if config := o.named[key]; config != nil {
 		return config, nil
 	}
-	config := base.Clone()
+	config := o.config.Clone()
 	config.ServerName, config.NextProtos = sni, alpn
 	if !o.settings.InsecureSkipVerify {
-		roots, names := base.RootCAs, o.settings.SubjectAltNames
+		trusted, names := o.material, o.settings.SubjectAltNames
 		if len(names) == 0 {
 			names = []string{sni}
 		}
-		config.VerifyConnection = func(cs tls.ConnectionState) error { return verify(cs, roots, names) }
+		config.VerifyConnection = func(cs tls.ConnectionState) error { return verify(cs, trusted, names) }
 	}
 	if o.named == nil || len(o.named) >= maxNamed {
 		o.named = map[string]*tls.Config{}
@@ -73,12 +91,15 @@ func (o *origination) configFor(sni string, alpn []string) (*tls.Config, error) 
 	return config, nil
 }
 
-// prepare builds the part of the configuration that all connections share.
-func (o *origination) prepare() (*tls.Config, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.config != nil {
-		return o.config, nil
+// prepare builds the part of the configuration that all connections share, anew when
+// what it is made from is: sessions of before would go on under what was trusted then.
+func (o *origination) prepare() error {
+	if o.set == nil {
+		o.set = o.store.Open(o.wanted())
+	}
+	material, err := o.set.Material()
+	if err != nil || material == o.material {
+		return err
 	}
 	config := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
@@ -86,50 +107,55 @@ func (o *origination) prepare() (*tls.Config, error) {
 		// crypto/tls checks one name only; verify checks chain and names itself.
 		InsecureSkipVerify: true,
 	}
-	if file := o.settings.CACertificates; file != "" && !o.settings.InsecureSkipVerify {
-		roots, err := readRoots(file)
-		if err != nil {
-			return nil, err
-		}
-		config.RootCAs = roots
+	if pair := material.Pair; pair != nil {
+		// Whatever authorities the server asks for, as Envoy does: it may know better.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
 	}
-	if o.settings.Mode == mesh.TLSMutual {
-		pair, err := tls.LoadX509KeyPair(o.settings.ClientCertificate, o.settings.PrivateKey)
-		if err != nil {
-			return nil, fmt.Errorf("read the client certificate: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	o.config = config
-	return config, nil
+	o.material, o.config, o.named = material, config, nil
+	return nil
 }
 
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read caCertificates: %w", err)
+func (o *origination) wanted() credential.Wanted {
+	t := o.settings
+	w := credential.Wanted{Present: t.Mode == mesh.TLSMutual, Verify: !t.InsecureSkipVerify}
+	if t.Credential != "" {
+		w.Namespace, w.Name = o.namespace, t.Credential
+		return w
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("caCertificates %q: no certificate in it; it must be PEM", file)
+	w.CACertificates, w.CRL = t.CACertificates, t.CRL
+	w.ClientCertificate, w.PrivateKey = t.ClientCertificate, t.PrivateKey
+	return w
+}
+
+// release lets go of what others may share.
+func (o *origination) release() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.set != nil && !o.released {
+		o.released = true
+		o.set.Close()
 	}
-	return roots, nil
 }
 
 // verify checks the server's chain against the roots (nil: the system's, which
-// SSL_CERT_FILE can name) and its subject alternative names against the accepted
-// ones: one match is enough.
-func verify(cs tls.ConnectionState, roots *x509.CertPool, names []string) error {
+// SSL_CERT_FILE can name) and the revocation lists, and its subject alternative names
+// against the accepted ones: one match is enough. It is asked when a session is resumed
+// as well.
+func verify(cs tls.ConnectionState, trusted *credential.Material, names []string) error {
 	if len(cs.PeerCertificates) == 0 {
 		return errors.New("the server sent no certificate")
 	}
 	leaf := cs.PeerCertificates[0]
-	options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+	options := x509.VerifyOptions{Roots: trusted.Roots, Intermediates: x509.NewCertPool()}
 	for _, c := range cs.PeerCertificates[1:] {
 		options.Intermediates.AddCert(c)
 	}
-	if _, err := leaf.Verify(options); err != nil {
+	chains, err := leaf.Verify(options)
+	if err != nil {
 		return explainChain(err, cs.PeerCertificates)
+	}
+	if err := notRevoked(chains, trusted.CRL); err != nil {
+		return err
 	}
 	for _, name := range names {
 		if leaf.VerifyHostname(name) == nil || bears(leaf, name) {
@@ -137,6 +163,16 @@ func verify(cs tls.ConnectionState, roots *x509.CertPool, names []string) error 
 		}
 	}
 	return &nameError{certificateNames(leaf), strings.Join(names, " or ")}
+}
+
+// notRevoked is nil when one of the chains that lead to a trusted authority is whole.
+func notRevoked(chains [][]*x509.Certificate, lists *credential.Lists) (err error) {
+	for _, chain := range chains {
+		if err = lists.Check(chain, time.Now()); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // nameError is a certificate for somebody else.
@@ -187,6 +223,7 @@ const (
 	certificateKeyword = "CERTIFICATE_VERIFY_FAILED"
 	versionKeyword     = "WRONG_VERSION_NUMBER"
 	handshakeKeyword   = "HANDSHAKE_FAILURE"
+	missingKeyword     = "Secret is not supplied" // not BoringSSL's: Envoy's own
 )
 
 func tlsKeyword(err error) string {
@@ -195,8 +232,13 @@ func tlsKeyword(err error) string {
 	var invalid x509.CertificateInvalidError
 	var name *nameError
 	var record tls.RecordHeaderError
+	var revoked *credential.RevocationError
+	var missing *credential.Error
 	switch {
-	case errors.As(err, &verification), errors.As(err, &unknownAuthority), errors.As(err, &invalid), errors.As(err, &name):
+	case errors.As(err, &missing):
+		return missingKeyword
+	case errors.As(err, &verification), errors.As(err, &unknownAuthority), errors.As(err, &invalid), errors.As(err, &name),
+		errors.As(err, &revoked):
 		return certificateKeyword
 	case errors.As(err, &record):
 		return versionKeyword

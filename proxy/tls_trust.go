@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
 // untrusted is a certificate whose chain leads to nobody who is trusted.
@@ -48,12 +49,15 @@ func failureHint(err error, c *mesh.Cluster) string {
 		return ""
 	}
 	rule := "under tls in the DestinationRule for " + c.Host
+	if c.TLS.Credential != "" {
+		return credentialHint(err, c.TLS.Credential, rule)
+	}
 	var chain *untrusted
 	var name *nameError
 	var record tls.RecordHeaderError
 	switch {
 	case errors.As(err, &chain) && c.TLS.CACertificates != "":
-		return fmt.Sprintf("caCertificates %q %s lacks that authority: name a PEM file that has it (each is read once, so a new content needs a new name or a restart)%s",
+		return fmt.Sprintf("caCertificates %q %s lacks that authority: add it, as PEM%s",
 			c.TLS.CACertificates, rule, trustEveryone)
 	case errors.As(err, &chain):
 		return "only the system's authorities are trusted, or those in SSL_CERT_FILE: name a PEM file with that one as caCertificates " +
@@ -62,6 +66,19 @@ func failureHint(err error, c *mesh.Cluster) string {
 		return "subjectAltNames " + rule + " are the names to accept, sni is the one to ask for"
 	case errors.As(err, &record):
 		return "the server speaks no TLS on that port: set targetPort in the ServiceEntry, or remove tls from the DestinationRule for " + c.Host
+	}
+	return ""
+}
+
+// credentialHint is failureHint where a credential is named.
+func credentialHint(err error, name, rule string) string {
+	var chain *untrusted
+	var missing *credential.Error
+	switch {
+	case errors.As(err, &missing):
+		return fmt.Sprintf("credentialName %q %s names it", name, rule)
+	case errors.As(err, &chain):
+		return fmt.Sprintf("credential %q, named %s, lacks that authority: add it to its ca.crt (or cacert)", name, rule)
 	}
 	return ""
 }

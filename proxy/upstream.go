@@ -155,6 +155,9 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()
 	s := u.server
+	if err := u.tls.ready(); err != nil {
+		return nil, u.notReady(err)
+	}
 	if !s.connects.take(1) {
 		return nil, tooManyConnects
 	}
@@ -210,9 +213,18 @@ func (u *upstream) notMade(err error) error {
 	return failed
 }
 
+// notReady tells of TLS that cannot be begun for want of what it is made from, and is
+// its error.
+func (u *upstream) notReady(err error) error {
+	failed := &connectError{err: err, tls: true}
+	u.server.observe(Event{Kind: ConnectFailed, Cluster: u.cluster, Failure: failed.kind()})
+	return failed
+}
+
 // retire closes the idle connections; those in use are closed when they come back.
 func (u *upstream) retire() {
 	defer u.retireHTTP2()
+	defer u.tls.release()
 	u.mu.Lock()
 	idle := u.idle
 	u.idle, u.retired = nil, true

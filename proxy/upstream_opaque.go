@@ -15,6 +15,9 @@ func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (*u
 		w.mayWait()
 		return u.connect(ctx, key, nil)
 	}
+	if err := u.tls.ready(); err != nil {
+		return nil, u.notReady(err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()
 	if !s.connects.take(1) {

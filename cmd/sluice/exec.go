@@ -68,6 +68,7 @@ for it.`,
 	addPolicyFlag(c)
 	dnsPolicyFlags(c)
 	namespaceFlag(c, workloadNamespace)
+	credentialsFlag(c)
 	f := c.Flags()
 	f.SetInterspersed(false) // flags after the command are the command's
 	f.StringVar(&o.include, "include-ip-ranges", "*", "`LIST` of destinations that are governed; others are relayed untouched")
@@ -105,6 +106,10 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		return err
 	}
 	log := execLog(messages, c.ErrOrStderr())
+	credentials, err := credentialStore(c, log)
+	if err != nil {
+		return err
+	}
 	addresses, err := openLedger("", true, log)
 	if err != nil {
 		return err
@@ -114,7 +119,7 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		return err
 	}
 	code, err := sandbox.Run(sandbox.Command{Argv: argv, Serve: func(ctx context.Context, s sandbox.Sockets) error {
-		cfg.Listeners, cfg.AccessLog, cfg.Log = s.TCP, access, log
+		cfg.Listeners, cfg.AccessLog, cfg.Log, cfg.Credentials = s.TCP, access, log, credentials
 		return serveSandbox(ctx, store, s, cfg, names)
 	}})
 	if errors.Is(err, sandbox.ErrForbidden) {

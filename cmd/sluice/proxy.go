@@ -59,6 +59,7 @@ at once. SIGUSR1 opens the access log anew; one that was moved away is also noti
 	f.StringVar(&o.listen, "listen", "15001", "TCP `PORT` to listen on, IPv4 and IPv6; 0 is any free one")
 	o.workload.add(c)
 	dnsListenFlags(c)
+	credentialsFlag(c)
 	f.StringVar(&o.mark, "mark", "", "packet `MARK` of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.logFormat, "access-log-format", "json", accessLogFormatFlag)
@@ -95,6 +96,10 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	if err := errors.Join(portErr, flagErr, policyErr, workloadErr, formatErr, checkMetricsAddress(o.metrics), drainErr, bindErr, namesErr, pressureErr); err != nil {
 		return usage(err, "see 'sluice proxy --help'")
 	}
+	credentials, err := credentialStore(c, log)
+	if err != nil {
+		return err
+	}
 	addresses, err := openLedger(names.stateDir, names.listen.on, log)
 	if err != nil {
 		return err
@@ -126,6 +131,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	}
 	countStore(counted, store)
 	cfg.Listeners, cfg.AccessLog, cfg.Log, cfg.Observer = listeners, access, log, observer
+	cfg.Credentials = credentials
 	server, err := newEgress(store, cfg, answers)
 	if err != nil {
 		return err

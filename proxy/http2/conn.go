@@ -156,10 +156,11 @@ func (c *Conn) end(err error) {
 		return
 	}
 	c.err, c.ending = err, true
-	failure := error(ErrClosed)
+	failure := err
 	if bad, ok := err.(*ConnError); ok {
-		failure = bad
 		c.out = appendGoAway(c.out, c.lastID, bad.Code, bad.Detail)
+	} else if err != ErrClosed {
+		failure = &ClosedError{Cause: err}
 	}
 	for _, s := range c.streams {
 		s.fail(failure)

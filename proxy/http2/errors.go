@@ -63,6 +63,15 @@ func (e *StreamError) Error() string {
 	return "stream reset: " + e.Detail + " (" + e.Code.String() + ")"
 }
 
+// ClosedError is ErrClosed where it is known what ended the connection.
+type ClosedError struct{ Cause error }
+
+func (e *ClosedError) Error() string { return ErrClosed.Error() + ": " + e.Cause.Error() }
+
+// Is makes it an ErrClosed. It is nothing of what its cause is: a write that was not
+// taken in time is no stream on which nothing moves.
+func (e *ClosedError) Is(target error) bool { return target == ErrClosed }
+
 // Why a stream ended other than by a reset.
 var (
 	// ErrClosed is a connection that ended under the stream.

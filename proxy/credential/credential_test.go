@@ -1,0 +1,307 @@
+package credential
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// authority issues what tests read.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+var serial = big.NewInt(100)
+
+func newAuthority(t *testing.T, name string, above *authority) *authority {
+	t.Helper()
+	a := &authority{}
+	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	template := &x509.Certificate{SerialNumber: serialNumber(), Subject: pkix.Name{CommonName: name}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotAfter: time.Now().Add(time.Hour)}
+	parent, key := template, a.key
+	if above != nil {
+		parent, key = above.cert, above.key
+	}
+	a.cert = certificate(t, template, parent, &a.key.PublicKey, key)
+	return a
+}
+
+var serials sync.Mutex
+
+func serialNumber() *big.Int {
+	serials.Lock()
+	defer serials.Unlock()
+	serial = new(big.Int).Add(serial, big.NewInt(1))
+	return serial
+}
+
+func certificate(t *testing.T, template, parent *x509.Certificate, public, key any) *x509.Certificate {
+	t.Helper()
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// issue gives a certificate and its key, as PEM.
+func (a *authority) issue(t *testing.T, name string) (cert *x509.Certificate, certPEM, keyPEM []byte) {
+	t.Helper()
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert = certificate(t, &x509.Certificate{SerialNumber: serialNumber(), Subject: pkix.Name{CommonName: name},
+		DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour)}, a.cert, &key.PublicKey, a.key)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+func (a *authority) pem() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+}
+
+// list is a revocation list of a's, in force until a moment.
+func (a *authority) list(t *testing.T, until time.Time, extensions []pkix.Extension, revoked ...*x509.Certificate) []byte {
+	t.Helper()
+	template := &x509.RevocationList{Number: serialNumber(), ThisUpdate: until.Add(-2 * time.Hour), NextUpdate: until, ExtraExtensions: extensions}
+	for _, c := range revoked {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
+			x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: template.ThisUpdate})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}
+
+func write(t *testing.T, path string, data []byte) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// clock is a store whose clock runs ahead of the files', so that all are settled.
+func clock(source Source, log *bytes.Buffer) *Store {
+	s := NewStore(source, slog.New(slog.NewTextHandler(log, nil)))
+	s.now = func() time.Time { return time.Now().Add(time.Minute) }
+	return s
+}
+
+func TestFilesAreReadAnewWhenTheyChange(t *testing.T) {
+	t.Parallel()
+	a, dir, log := newAuthority(t, "a", nil), t.TempDir(), &bytes.Buffer{}
+	_, cert, key := a.issue(t, "one")
+	_, cert2, key2 := a.issue(t, "two")
+	w := Wanted{CACertificates: write(t, dir+"/ca", a.pem()), ClientCertificate: write(t, dir+"/cert", cert),
+		PrivateKey: write(t, dir+"/key", key), Present: true, Verify: true}
+	set := clock(nil, log).Open(w)
+	first, err := set.Material()
+	if err != nil || first.Roots == nil || first.Pair == nil || first.Pair.Leaf.DNSNames[0] != "one" {
+		t.Fatal(first, err)
+	}
+	if again, _ := set.Material(); again != first {
+		t.Error("nothing has changed, and it was read again")
+	}
+	// The certificate comes before its key: the pair from before goes on, and that is said once.
+	write(t, dir+"/cert", cert2)
+	for range 3 {
+		if torn, err := set.Material(); torn != first || err != nil {
+			t.Errorf("of a torn pair: %v, %v", torn, err)
+		}
+	}
+	write(t, dir+"/key", key2)
+	if next, err := set.Material(); err != nil || next == first || next.Pair.Leaf.DNSNames[0] != "two" {
+		t.Errorf("the new pair: %v", err)
+	}
+	if text := log.String(); strings.Count(text, "cannot be read anew") != 1 || strings.Count(text, "can be used again") != 1 {
+		t.Error(text)
+	}
+	// What is taken away stays in use as well.
+	os.Remove(dir + "/ca")
+	for range 2 {
+		if kept, err := set.Material(); err != nil || kept.Pair.Leaf.DNSNames[0] != "two" {
+			t.Errorf("without its file: %v", err)
+		}
+	}
+	if text := log.String(); strings.Count(text, "cannot be read anew") != 2 || !strings.Contains(text, "no such file") {
+		t.Error(text)
+	}
+}
+
+func TestWhatIsBeingWrittenIsLeftUntilItHasSettled(t *testing.T) {
+	t.Parallel()
+	a, b, dir := newAuthority(t, "a", nil), newAuthority(t, "b", nil), t.TempDir()
+	s := clock(nil, &bytes.Buffer{})
+	var now time.Time
+	s.now = func() time.Time { return now }
+	set := s.Open(Wanted{CACertificates: write(t, dir+"/ca", a.pem()), Verify: true})
+	now = time.Now() // the first content is taken at once
+	first, err := set.Material()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/ca", append(a.pem(), b.pem()...))
+	now = time.Now()
+	if m, _ := set.Material(); m != first {
+		t.Error("a file that has just been written to was read")
+	}
+	now = now.Add(settleTime)
+	if m, _ := set.Material(); m == first {
+		t.Error("a file that has settled was not read")
+	}
+	third, _ := set.Material()
+	write(t, dir+"/ca", b.pem())
+	now = time.Now().Add(-time.Hour)
+	if m, _ := set.Material(); m == third {
+		t.Error("a clock that was set back holds a file up")
+	}
+}
+
+func TestADirectoryIsACredentialAsASecretIsMounted(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t, "a", nil)
+	_, cert, key := a.issue(t, "one")
+	_, other, otherKey := a.issue(t, "two")
+	both := Wanted{Namespace: "shop", Name: "x", Present: true, Verify: true}
+	roots := Wanted{Namespace: "shop", Name: "x", Verify: true}
+	for name, c := range map[string]struct {
+		files map[string][]byte
+		want  Wanted
+		leaf  string
+		wrong string
+	}{
+		"of the type tls":            {map[string][]byte{"x/tls.crt": cert, "x/tls.key": key, "x/ca.crt": a.pem()}, both, "one", ""},
+		"opaque":                     {map[string][]byte{"x/cert": cert, "x/key": key, "x/cacert": a.pem()}, both, "one", ""},
+		"of both kinds":              {map[string][]byte{"x/cert": cert, "x/key": key, "x/tls.crt": other, "x/tls.key": otherKey, "x/ca.crt": a.pem()}, both, "one", ""},
+		"with authorities apart":     {map[string][]byte{"x/cert": cert, "x/key": key, "x-cacert/cacert": a.pem()}, both, "one", ""},
+		"authorities only":           {map[string][]byte{"x/ca.crt": a.pem()}, roots, "", ""},
+		"authorities apart only":     {map[string][]byte{"x-cacert/ca.crt": a.pem()}, roots, "", ""},
+		"nothing is checked":         {map[string][]byte{"x/cert": cert, "x/key": key}, Wanted{Namespace: "shop", Name: "x", Present: true}, "one", ""},
+		"a certificate of no use":    {map[string][]byte{"x/cert": cert, "x/ca.crt": a.pem()}, roots, "", ""},
+		"missing":                    {nil, both, "", `credential "shop/x": there is no directory `},
+		"missing, authorities apart": {map[string][]byte{"x-cacert/cacert": a.pem()}, both, "", `credential "shop/x": there is no directory `},
+		"missing authorities":        {map[string][]byte{"x/cert": cert, "x/key": key}, both, "", "has no authorities"},
+		"empty authorities":          {map[string][]byte{"x/cert": cert, "x/key": key, "x/ca.crt": nil}, both, "", "has no authorities"},
+		"missing key":                {map[string][]byte{"x/cert": cert, "x/cacert": a.pem()}, both, "", "has no certificate with its key"},
+		"the key of another":         {map[string][]byte{"x/cert": cert, "x/key": otherKey, "x/cacert": a.pem()}, both, "", "private key does not match"},
+		"half of it":                 {map[string][]byte{"x/ca.crt": a.pem()[:100]}, roots, "", "ends in the middle"},
+		"no PEM":                     {map[string][]byte{"x/ca.crt": []byte("hello")}, roots, "", "it must be PEM"},
+		"no list":                    {map[string][]byte{"x/ca.crt": a.pem(), "x/ca.crl": []byte("hello")}, roots, "", "no revocation list in it"},
+		"of another namespace":       {map[string][]byte{"x/ca.crt": a.pem()}, Wanted{Namespace: "other", Name: "x", Verify: true}, "", `credential "other/x": there is no directory `},
+		"a name that leads out":      {map[string][]byte{"x/ca.crt": a.pem()}, Wanted{Namespace: "shop", Name: "../shop/x", Verify: true}, "", "not a name"},
+		"a namespace that leads out": {map[string][]byte{"x/ca.crt": a.pem()}, Wanted{Namespace: "../shop", Name: "x", Verify: true}, "", "not a name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			for path, data := range c.files {
+				write(t, filepath.Join(dir, "shop", path), data)
+			}
+			m, err := clock(Directory(dir), &bytes.Buffer{}).Open(c.want).Material()
+			if c.wrong != "" {
+				var about *Error
+				if !errors.As(err, &about) || !strings.Contains(err.Error(), c.wrong) {
+					t.Errorf("%v\nwant %s", err, c.wrong)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (m.Roots != nil) != c.want.Verify || (m.Pair != nil) != c.want.Present || m.Pair != nil && m.Pair.Leaf.DNSNames[0] != c.leaf {
+				t.Errorf("%+v", m)
+			}
+		})
+	}
+}
+
+func TestWithoutADirectoryThereAreNoCredentials(t *testing.T) {
+	t.Parallel()
+	_, err := clock(nil, &bytes.Buffer{}).Open(Wanted{Namespace: "default", Name: "x", Verify: true}).Material()
+	if err == nil || !strings.Contains(err.Error(), `credential "default/x"`) || !strings.Contains(err.Error(), "--credentials") {
+		t.Error(err)
+	}
+}
+
+// Kubernetes puts a new content in place by leading one link elsewhere.
+func TestAMountedSecretIsReadAnewWhenItsLinkChanges(t *testing.T) {
+	t.Parallel()
+	a, b, dir := newAuthority(t, "a", nil), newAuthority(t, "b", nil), t.TempDir()
+	at := filepath.Join(dir, "default", "x")
+	write(t, at+"/..1/ca.crt", a.pem())
+	write(t, at+"/..2/ca.crt", b.pem())
+	link := func(to, name string) {
+		if err := os.Symlink(to, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("..1", at+"/..data")
+	link("..data/ca.crt", at+"/ca.crt")
+	set := clock(Directory(dir), &bytes.Buffer{}).Open(Wanted{Namespace: "default", Name: "x", Verify: true})
+	first, err := set.Material()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link("..2", at+"/..next")
+	if err := os.Rename(at+"/..next", at+"/..data"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := set.Material()
+	want := x509.NewCertPool()
+	want.AddCert(b.cert)
+	if err != nil || next == first || !next.Roots.Equal(want) {
+		t.Errorf("after the link has changed: %v", err)
+	}
+}
+
+func TestWhoWantsTheSameSharesIt(t *testing.T) {
+	t.Parallel()
+	s := clock(nil, &bytes.Buffer{})
+	w := Wanted{CACertificates: "/a", Verify: true}
+	one, two := s.Open(w), s.Open(w)
+	if one != two || s.Open(Wanted{CACertificates: "/b", Verify: true}) == one {
+		t.Error("one set for each wish")
+	}
+	one.Close()
+	if s.Open(w) != two {
+		t.Error("still in use, and forgotten")
+	}
+	two.Close()
+	two.Close()
+	if len(s.sets) != 1 {
+		t.Errorf("%d sets are kept", len(s.sets))
+	}
+}
+
+func TestAPipeIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	if _, err := clock(nil, &bytes.Buffer{}).Open(Wanted{CACertificates: os.DevNull, Verify: true}).Material(); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Error(err)
+	}
+}
