@@ -85,6 +85,7 @@ func (s *Snapshot) add(r *Resource) {
 		}
 	case *rule:
 		s.rules.add(r.Namespace, c)
+		s.selectors.add(c.selector)
 	case *sidecar:
 		s.sidecars = append(s.sidecars, c)
 	}

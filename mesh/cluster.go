@@ -6,7 +6,6 @@ import (
 	"hash"
 	"hash/fnv"
 	"net/netip"
-	"slices"
 	"strconv"
 )
 
@@ -16,6 +15,7 @@ type clusterKey struct {
 	host    string
 	port    uint16
 	rule    *rule
+	subset  *subset // nil: all endpoints
 	opaque  bool
 }
 
@@ -31,9 +31,9 @@ func (s *Snapshot) cluster(key clusterKey, port servicePort) *Cluster {
 }
 
 func newCluster(key clusterKey, port servicePort) *Cluster {
-	p := key.rule.on(port.number)
+	p := key.subset.policy(key.rule, port.number)
 	c := &Cluster{
-		Name:           clusterName(key.host, port.number),
+		Name:           clusterName(key.host, port.number, key.subset.called()),
 		Host:           key.host,
 		Port:           port.number,
 		TargetPort:     port.target,
@@ -49,6 +49,9 @@ func newCluster(key clusterKey, port servicePort) *Cluster {
 	}
 	if key.rule != nil {
 		c.PolicySrc = key.rule.source
+	}
+	if key.subset != nil {
+		key.subset.narrow(c)
 	}
 	if p.tls != nil && !key.opaque {
 		c.TLS = tlsFor(p.tls, key.service.sans)
@@ -67,15 +70,15 @@ func tlsFor(settings *TLSSettings, sans []string) *TLSSettings {
 	return &own
 }
 
-func unknownCluster(host string, port uint16) *Cluster {
+func unknownCluster(host string, port uint16, subset string) *Cluster {
 	return &Cluster{
-		Name: clusterName(host, port), Host: host, Port: port, TargetPort: port,
+		Name: clusterName(host, port, subset), Host: host, Port: port, TargetPort: port,
 		ConnectTimeout: defaultConnectTimeout, External: true, Unknown: true,
 	}
 }
 
-func clusterName(host string, port uint16) string {
-	return "outbound|" + strconv.Itoa(int(port)) + "||" + host
+func clusterName(host string, port uint16, subset string) string {
+	return "outbound|" + strconv.Itoa(int(port)) + "|" + subset + "|" + host
 }
 
 // fingerprint hashes every setting that connections depend on.
@@ -91,7 +94,6 @@ func fingerprint(c *Cluster) uint64 {
 		h.prefix(netip.PrefixFrom(e.Addr, max(e.Addr.BitLen(), 0)))
 		h.text(e.Name)
 		h.number(uint64(e.Port), uint64(e.Weight))
-		h.labels(e.Labels)
 	}
 	if t := c.TLS; t != nil {
 		h.number(uint64(t.Mode))
@@ -125,16 +127,4 @@ func (h settingsHash) prefix(p netip.Prefix) {
 	b := p.Addr().As16()
 	h.Write(b[:])
 	h.number(uint64(p.Addr().BitLen()), uint64(p.Bits()))
-}
-
-func (h settingsHash) labels(labels map[string]string) {
-	names := make([]string, 0, len(labels))
-	for name := range labels {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	h.number(uint64(len(names)))
-	for _, name := range names {
-		h.text(name, labels[name])
-	}
 }

@@ -22,6 +22,7 @@ func (s *Snapshot) Check() Issues {
 	c.destinations()
 	c.unusedRoutes()
 	c.rules()
+	c.subsets()
 	c.idleOrigination()
 	c.plainPorts()
 	c.sidecars()
@@ -148,12 +149,14 @@ func (c *crossCheck) destinations() {
 func (c *crossCheck) routes(v *virtualService, path string, list []destination) {
 	for _, d := range list {
 		field := func(name string) string { return at(path+".route", d.index) + ".destination." + name }
-		_, entry := c.all.resolve(d.host, v.namespace)
+		host, entry := c.all.resolve(d.host, v.namespace)
 		switch {
 		case entry == nil:
 			c.warn(v.resource, field("host"), d.host, "no ServiceEntry registers it, so requests are answered 503; register it or correct the name")
 		case d.port != 0 && !entry.has(d.port):
 			c.warn(v.resource, field("port.number"), fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
+		case d.subset != "":
+			c.destinationSubset(v, field("subset"), host, d.subset)
 		}
 	}
 }
@@ -181,10 +184,7 @@ func (c *crossCheck) ownHosts(v *virtualService, path string) {
 func (c *crossCheck) rules() {
 	for namespace, rules := range c.snapshot.rules.lists() {
 		for i, r := range rules {
-			if j := slices.IndexFunc(rules[:i], func(o *rule) bool { return o.scope.overlaps(r.scope) }); j >= 0 {
-				c.warn(r.resource, "spec.host", r.host, "has a rule already, %s (%s), which is followed; put both into one",
-					rules[j].resource.Identity(), rules[j].source.Place())
-			}
+			c.merged(r, rules[:i])
 			if full, entry := c.all.resolve(r.host, namespace); !c.partial && entry == nil && !c.all.knows(full) {
 				c.warn(r.resource, "spec.host", r.host, "no ServiceEntry registers it, so the rule has no effect; register it or correct the name")
 			}

@@ -90,7 +90,7 @@ func (c *crossCheck) plainPortsOf(r *rule, namespace, host string, entry *regist
 	for _, p := range entry.ports {
 		switch {
 		case p.protocol == TLS || r.on(p.number).tls == nil || !p.reaches(plain):
-		case c.snapshot.rules.find(host, namespace, p.service.namespace, c.snapshot.root) != r: // another one is nearer
+		case followed(c.snapshot.rules.find(host, r.client(namespace), p.service.namespace, c.snapshot.root)) != r: // another one is nearer
 		case v != nil && v.leaves(p.number):
 		default:
 			c.warn(r.resource, r.tlsField(p.number), "", "sends TLS to port %d of %s, where servers speak plain HTTP; write targetPort: 443 for port %d of %s (%s)",
@@ -120,9 +120,10 @@ func (c *crossCheck) httpRoutes() hostIndex[*virtualService] {
 	return out
 }
 
-// leaves says whether a VirtualService leads all requests for a port to other ports.
+// leaves says whether a VirtualService leads all requests for a port to other ports, or
+// to subsets, which may have a policy of their own.
 func (v *virtualService) leaves(port uint16) bool {
-	stays := func(d destination) bool { return d.port == 0 || d.port == port }
+	stays := func(d destination) bool { return d.subset == "" && (d.port == 0 || d.port == port) }
 	return !slices.ContainsFunc(v.http, func(r httpRule) bool {
 		return len(r.destinations) == 0 || slices.ContainsFunc(r.destinations, stays)
 	})

@@ -25,7 +25,7 @@ func sentence(text string) string {
 func fieldsOf(row Row) string {
 	var out []string
 	for _, field := range row.Fields {
-		field = strings.Replace(field, policies, "trafficPolicy.", 1)
+		field = strings.Replace(strings.Replace(field, policies, "trafficPolicy.", 1), wholePolicies, "trafficPolicy.", 1)
 		if row.Value != "" && field != statusAddresses {
 			field += ": " + row.Value
 		}

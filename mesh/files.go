@@ -11,10 +11,17 @@ func (r *Resource) Files() []File {
 	if !ok {
 		return nil
 	}
-	const policy = "spec.trafficPolicy"
-	files := tlsFiles(policy+".tls", rule.GetTrafficPolicy().GetTls())
-	for i, p := range rule.GetTrafficPolicy().GetPortLevelSettings() {
-		files = append(files, tlsFiles(at(policy+".portLevelSettings", i)+".tls", p.Tls)...)
+	files := policyFiles("spec.trafficPolicy", rule.TrafficPolicy)
+	for i, s := range rule.Subsets {
+		files = append(files, policyFiles(at("spec.subsets", i)+".trafficPolicy", s.TrafficPolicy)...)
+	}
+	return files
+}
+
+func policyFiles(path string, policy *networking.TrafficPolicy) []File {
+	files := tlsFiles(path+".tls", policy.GetTls())
+	for i, p := range policy.GetPortLevelSettings() {
+		files = append(files, tlsFiles(at(path+".portLevelSettings", i)+".tls", p.Tls)...)
 	}
 	return files
 }

@@ -6,15 +6,18 @@ const (
 	inTurn       = "endpoints take requests in turn, by their weights"
 )
 
-// policies are the places of a policy: a rule's own and each port's.
-const policies = "{trafficPolicy,trafficPolicy.portLevelSettings[]}."
+// Places of a policy: a rule's and its subsets', and also each port's of these.
+const (
+	wholePolicies = "{trafficPolicy,subsets[].trafficPolicy}."
+	policies      = "{trafficPolicy,trafficPolicy.portLevelSettings[],subsets[].trafficPolicy,subsets[].trafficPolicy.portLevelSettings[]}."
+)
 
 var ruleRows = []Row{
 	{ID: "DR.host", Kind: DestinationRule, Fields: []string{"host"}, Priority: "P0", Stance: Differs,
-		Says: "Of two rules for one host in a namespace the older is followed alone; they are not merged. The old name spec.name is accepted."},
+		Says: "Of two rules for one host in a namespace the older one's policy is followed, and the subsets of both are there, as in Istio; older is what comes first by file name and place in the file. The old name spec.name is accepted."},
 	{ID: "DR.exportTo", Kind: DestinationRule, Fields: []string{"exportTo[]"}, Priority: "P1"},
-	{ID: "DR.workloadSelector", Kind: DestinationRule, Fields: []string{"workloadSelector"}, Priority: "P1", Stance: Refused,
-		Says: "rules do not tell workloads apart yet", Instead: "use exportTo, which tells namespaces apart"},
+	{ID: "DR.workloadSelector", Kind: DestinationRule, Fields: []string{"workloadSelector.matchLabels[]"}, Priority: "P1", Stance: Differs,
+		Says: "For workloads of the rule's own namespace, before rules for all. A workload that is not selected follows the next rule, of a wildcard or another namespace; Istio follows none then."},
 	{ID: "DR.tls.mode", Kind: DestinationRule, Fields: []string{policies + "tls.mode"}, Priority: "P0",
 		Says: "DISABLE, SIMPLE and MUTUAL."},
 	{ID: "DR.tls.mode.ISTIO_MUTUAL", Kind: DestinationRule, Fields: []string{policies + "tls.mode"}, Value: "ISTIO_MUTUAL", Priority: "N/A", Stance: Refused,
@@ -44,7 +47,7 @@ var ruleRows = []Row{
 		Says: portProtocol},
 	{ID: "DR.connectionPool.http.http2KeepAlive", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.http2KeepAlive"}, Priority: "P1", Stance: Reported,
 		Says: "no pings are sent"},
-	{ID: "DR.retryBudget", Kind: DestinationRule, Fields: []string{"trafficPolicy.retryBudget"}, Priority: "P2", Stance: Reported,
+	{ID: "DR.retryBudget", Kind: DestinationRule, Fields: []string{wholePolicies + "retryBudget"}, Priority: "P2", Stance: Reported,
 		Says: "the two more tries of a request are not counted against a budget"},
 	{ID: "DR.outlierDetection", Kind: DestinationRule, Fields: []string{policies + "outlierDetection"}, Priority: "P1", Stance: Reported,
 		Says: "no endpoint is ejected"},
@@ -58,11 +61,11 @@ var ruleRows = []Row{
 		Says: "every endpoint is as near as any other"},
 	{ID: "DR.loadBalancer.warmup", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.{warmup,warmupDurationSecs}"}, Priority: "P2", Stance: Reported,
 		Says: "a new endpoint takes its whole share at once"},
-	{ID: "DR.portLevelSettings", Kind: DestinationRule, Fields: []string{"trafficPolicy.portLevelSettings[].port.number"}, Priority: "P0",
+	{ID: "DR.portLevelSettings", Kind: DestinationRule, Fields: []string{wholePolicies + "portLevelSettings[].port.number"}, Priority: "P0",
 		Says: "A port's settings replace the whole policy; nothing is inherited."},
-	{ID: "DR.tunnel", Kind: DestinationRule, Fields: []string{"trafficPolicy.tunnel"}, Priority: "P1", Stance: Refused},
-	{ID: "DR.proxyProtocol", Kind: DestinationRule, Fields: []string{"trafficPolicy.proxyProtocol"}, Priority: "P2", Stance: Refused,
+	{ID: "DR.tunnel", Kind: DestinationRule, Fields: []string{wholePolicies + "tunnel"}, Priority: "P1", Stance: Refused},
+	{ID: "DR.proxyProtocol", Kind: DestinationRule, Fields: []string{wholePolicies + "proxyProtocol"}, Priority: "P2", Stance: Refused,
 		Says: "no PROXY header is sent, and a server that waits for one answers nobody", Instead: "turn it off at the server"},
-	{ID: "DR.subsets", Kind: DestinationRule, Fields: []string{"subsets"}, Priority: "P1", Stance: Refused,
-		Instead: "give each its own ServiceEntry"},
+	{ID: "DR.subsets", Kind: DestinationRule, Fields: []string{"subsets[].{name,labels[]}"}, Priority: "P1", Stance: Differs,
+		Says: "A subset's trafficPolicy is laid over the host's, kind by kind, as in Istio. A subset without endpoints answers 503 UH, in Istio 503 NC where names are resolved; under resolution NONE its labels have no effect."},
 }

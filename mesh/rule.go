@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -17,10 +18,13 @@ type rule struct {
 	resource *Resource
 	source   Source
 	scope    scope
+	selector *selector // of the namespace's workloads; nil: all
 	host     string
+	traffic  *networking.TrafficPolicy // what policy and ports were compiled from; nil: nothing was said
 	policy   policy
 	// ports replace the whole policy on a port; nothing is inherited.
-	ports map[uint16]policy
+	ports   map[uint16]policy
+	subsets []*subset
 }
 
 // policy is what a DestinationRule says about connections.
@@ -35,7 +39,14 @@ func compileRule(r *Resource, spec *networking.DestinationRule) *rule {
 		source:   r.Source,
 		scope:    newScope(r.Namespace, spec.ExportTo),
 		host:     canonicalHost(spec.Host),
+		traffic:  spec.TrafficPolicy,
 		policy:   compilePolicy(spec.TrafficPolicy),
+	}
+	if spec.WorkloadSelector != nil {
+		out.selector = newSelector(r.Namespace, spec.WorkloadSelector.MatchLabels)
+	}
+	for i, s := range spec.Subsets {
+		out.subsets = append(out.subsets, compileSubset(r, i, s))
 	}
 	for _, p := range spec.GetTrafficPolicy().GetPortLevelSettings() {
 		if out.ports == nil {
@@ -88,6 +99,28 @@ func compilePolicy(traffic *networking.TrafficPolicy) policy {
 	return p
 }
 
+// client is a workload of a namespace that the rule may be for.
+func (r *rule) client(namespace string) Workload {
+	w := Workload{Namespace: namespace}
+	if r.selector != nil {
+		w.Labels = r.selector.labels
+	}
+	return w
+}
+
+// followed is the rule whose policy holds: the oldest that has any.
+func followed(rules []*rule) *rule {
+	for _, r := range rules {
+		if r.traffic != nil {
+			return r
+		}
+	}
+	if len(rules) == 0 {
+		return nil
+	}
+	return rules[0]
+}
+
 // on is the policy for a port; a nil rule has the defaults.
 func (r *rule) on(port uint16) policy {
 	if r == nil {
@@ -123,32 +156,47 @@ func (x ruleIndex) lists() iter.Seq2[string, []*rule] {
 	}
 }
 
-// find picks the rule for a host that a client in one namespace calls and another
-// namespace registers: the client's own namespace decides before the service's,
-// and that before the root; within a namespace the most specific host does.
-func (x ruleIndex) find(host, client, service, root string) *rule {
-	for _, namespace := range []string{client, service, root} {
+// find gives the rules for a host that a workload calls and some namespace registers:
+// the workload's own namespace decides before the service's, and that before the root;
+// within a namespace the most specific host does, and for one host the rules that
+// select the workload before those for all. There are several where they are merged:
+// see followed and subsetOf.
+func (x ruleIndex) find(host string, w Workload, service, root string) []*rule {
+	for _, namespace := range []string{w.Namespace, service, root} {
 		byHost := x[namespace]
 		if byHost == nil {
 			continue
 		}
-		if r := visibleRule(byHost[qualify(host, namespace)], client); r != nil {
-			return r
+		if found := rulesFor(byHost[qualify(host, namespace)], w); found != nil {
+			return found
 		}
 		for wildcard := range wildcardsOver(host) {
-			if r := visibleRule(byHost[wildcard], client); r != nil {
-				return r
+			if found := rulesFor(byHost[wildcard], w); found != nil {
+				return found
 			}
 		}
 	}
 	return nil
 }
 
-func visibleRule(rules []*rule, client string) *rule {
-	for _, r := range rules {
-		if r.scope.includes(client) {
-			return r
+// rulesFor leaves the rules of one host and namespace that a workload follows.
+func rulesFor(all []*rule, w Workload) []*rule {
+	var first *rule
+	for _, r := range all {
+		if !r.scope.includes(w.Namespace) || !r.selector.takes(w) {
+			continue
+		}
+		if first == nil || first.selector == nil && r.selector != nil {
+			first = r
 		}
 	}
-	return nil
+	switch {
+	case first == nil:
+		return nil
+	case len(all) == 1:
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(r *rule) bool {
+		return !r.scope.includes(w.Namespace) || !r.selector.says(first.selector)
+	})
 }

@@ -142,8 +142,10 @@ type Cluster struct {
 	ConnectTimeout time.Duration
 	// External is false for MESH_INTERNAL.
 	External bool
-	// Unknown marks the destination of a route that no visible service
-	// registers: HTTP answers 503 with flag NC, TCP is reset.
+	// Subset is the DestinationRule's subset that Endpoints are of, "" for all.
+	Subset string
+	// Unknown marks the destination of a route that no visible service registers,
+	// or a subset that no DestinationRule has: HTTP answers 503 with flag NC, TCP is reset.
 	Unknown bool
 	// Fingerprint changes whenever a setting does that connections depend on;
 	// pools are kept across snapshots while Name and Fingerprint stay.

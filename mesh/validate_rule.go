@@ -13,11 +13,16 @@ func (c *checker) destinationRule(spec *networking.DestinationRule) {
 		c.hostName("spec.host", spec.Host)
 	}
 	c.exportTo(spec.ExportTo, false)
-	if spec.TrafficPolicy == nil {
+	c.ruleSelector(spec)
+	c.trafficPolicy("spec.trafficPolicy", spec.TrafficPolicy)
+	c.subsets(spec.Subsets)
+}
+
+// trafficPolicy checks a rule's policy, or a subset's.
+func (c *checker) trafficPolicy(path string, policy *networking.TrafficPolicy) {
+	if policy == nil {
 		return
 	}
-	const path = "spec.trafficPolicy"
-	policy := spec.TrafficPolicy
 	if c.empty(path) {
 		c.error(path, "", "is empty; write tls or connectionPool, or leave it out")
 	}

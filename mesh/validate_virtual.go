@@ -127,6 +127,7 @@ func (c *checker) opaqueRoute(path string, route []*networking.RouteDestination)
 
 func (c *checker) destination(path string, d *networking.Destination) {
 	c.host(path+".destination.host", d.GetHost())
+	c.subsetName(path+".destination.subset", d.GetSubset())
 	c.optionalPort(path+".destination.port.number", d.GetPort().GetNumber())
 	if d.GetPort() != nil && d.GetPort().GetNumber() == 0 && !c.r.has(path+".destination.port.number") {
 		c.error(path+".destination.port", "", "has no number; write port: {number: 443}, or leave it out")

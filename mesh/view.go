@@ -130,11 +130,21 @@ func (b *viewBuilder) portsInUse() []*portInUse {
 }
 
 // cluster is the cluster of a host on one of its ports, under the rule that this
-// view's namespace follows.
+// view's workloads follow.
 func (b *viewBuilder) cluster(host string, p registeredPort, opaque bool) *Cluster {
+	return b.subsetCluster(host, p, "", opaque)
+}
+
+// subsetCluster is that of a subset; nil where no rule has one of that name.
+func (b *viewBuilder) subsetCluster(host string, p registeredPort, subset string, opaque bool) *Cluster {
 	s := b.snapshot
-	key := clusterKey{service: p.service, host: host, port: p.number, opaque: opaque}
-	key.rule = s.rules.find(host, b.namespace, p.service.namespace, s.root)
+	rules := s.rules.find(host, b.workload, p.service.namespace, s.root)
+	key := clusterKey{service: p.service, host: host, port: p.number, rule: followed(rules), opaque: opaque}
+	if subset != "" {
+		if key.subset = subsetOf(rules, subset); key.subset == nil {
+			return nil
+		}
+	}
 	return s.cluster(key, p.servicePort)
 }
 
@@ -162,12 +172,14 @@ func (b *viewBuilder) destination(d destination, namespace string, asked uint16,
 	}
 	if entry != nil {
 		if p, ok := entry.on(number); ok {
-			return b.cluster(host, p, opaque)
+			if c := b.subsetCluster(host, p, d.subset, opaque); c != nil {
+				return c
+			}
 		}
 	}
-	name := clusterName(host, number)
+	name := clusterName(host, number, d.subset)
 	if b.unknown[name] == nil {
-		b.unknown[name] = unknownCluster(host, number)
+		b.unknown[name] = unknownCluster(host, number, d.subset)
 	}
 	return b.unknown[name]
 }

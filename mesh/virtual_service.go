@@ -61,6 +61,7 @@ type tcpMatch struct {
 
 type destination struct {
 	host   string
+	subset string // "": all endpoints
 	port   uint16 // 0: the service's only one, else the request's
 	weight uint32
 	index  int // in the route, as written
@@ -227,7 +228,7 @@ func compileDestinations(routes []*networking.RouteDestination) []destination {
 }
 
 func compileDestination(index int, d *networking.Destination, weight int32) destination {
-	return destination{canonicalHost(d.GetHost()), uint16(d.GetPort().GetNumber()), uint32(max(weight, 0)), index}
+	return destination{canonicalHost(d.GetHost()), d.GetSubset(), uint16(d.GetPort().GetNumber()), uint32(max(weight, 0)), index}
 }
 
 // withoutZeroWeights drops the destinations that get nothing. A single one takes

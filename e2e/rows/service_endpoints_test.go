@@ -25,15 +25,6 @@ func TestServiceEntryEndpoints(t *testing.T) {
 			p.T.Errorf("a port that the entry does not name: %s", issues)
 		}
 	})
-	row(t, "SE.endpoints.labels", func(p *egress.Pod) {
-		p.Net.Web("one.test", 80, nil)
-		issues := p.Apply(object("ServiceEntry", "one", `{hosts: [one.test], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}],
-  endpoints: [{address: '{{v4 "one.test"}}', labels: {version: v1}}]}`))
-		if len(issues) != 0 {
-			p.T.Errorf("%s", issues)
-		}
-		p.Get("http://one.test").Want("200 one.test")
-	})
 }
 
 func TestServiceEntryLocation(t *testing.T) {

@@ -1,0 +1,119 @@
+package mesh
+
+import (
+	"iter"
+	"slices"
+)
+
+// merged says what a rule adds in vain to older ones for the same host and workloads:
+// the oldest policy is followed, and the oldest subset of a name.
+func (c *crossCheck) merged(r *rule, older []*rule) {
+	policyTold := false
+	for _, o := range older {
+		if !o.selector.says(r.selector) || !o.scope.overlaps(r.scope) {
+			continue
+		}
+		if r.traffic != nil && o.traffic != nil && !policyTold {
+			policyTold = true
+			c.warn(r.resource, "spec.host", r.host, "has a policy already, in %s (%s), which is followed; put both into one",
+				o.resource.Identity(), o.source.Place())
+		}
+		for i, s := range r.subsets {
+			if other := subsetOf([]*rule{o}, s.name); other != nil {
+				c.warn(r.resource, at("spec.subsets", i)+".name", s.name, "is there already, in %s (%s), which has it; remove one of them",
+					o.resource.Identity(), other.source.Place())
+			}
+		}
+	}
+}
+
+// destinationSubset looks for the subset that a route leads to.
+func (c *crossCheck) destinationSubset(v *virtualService, field, host, name string) {
+	var nearest *rule
+	for r := range c.rulesOver(host, v.namespace) {
+		if subsetOf([]*rule{r}, name) != nil {
+			return
+		}
+		if nearest == nil {
+			nearest = r
+		}
+	}
+	switch {
+	case nearest != nil:
+		c.warn(v.resource, field, name, "is not a subset of %s, so requests are answered 503; add it to %s (%s) or correct the name",
+			host, nearest.resource.Identity(), nearest.source.Place())
+	case !c.partial:
+		c.warn(v.resource, field, name, "no DestinationRule has subsets of %s, so requests are answered 503; write one, or leave subset out", host)
+	}
+}
+
+// rulesOver gives every rule for a host that somebody may follow, those of a namespace
+// first and the most specific first.
+func (c *crossCheck) rulesOver(host, namespace string) iter.Seq[*rule] {
+	return func(yield func(*rule) bool) {
+		first := func(ns string) bool {
+			byHost := c.snapshot.rules[ns]
+			all := slices.Clone(byHost[qualify(host, ns)])
+			for wildcard := range wildcardsOver(host) {
+				all = append(all, byHost[wildcard]...)
+			}
+			for _, r := range all {
+				if !yield(r) {
+					return false
+				}
+			}
+			return true
+		}
+		if !first(namespace) {
+			return
+		}
+		for ns := range c.snapshot.rules {
+			if ns != namespace && !first(ns) {
+				return
+			}
+		}
+	}
+}
+
+// subsets finds those whose labels no endpoint has.
+func (c *crossCheck) subsets() {
+	for namespace, rules := range c.snapshot.rules.lists() {
+		for _, r := range rules {
+			if !slices.ContainsFunc(r.subsets, func(s *subset) bool { return len(s.labels) > 0 }) {
+				continue
+			}
+			for host, entry := range c.ruled(r, namespace) {
+				for i, s := range r.subsets {
+					c.emptySubset(r, i, s, host, entry)
+				}
+			}
+		}
+	}
+}
+
+func (c *crossCheck) emptySubset(r *rule, i int, s *subset, host string, entry *registered) {
+	if len(s.labels) == 0 || slices.ContainsFunc(entry.services, s.selectsSome) {
+		return
+	}
+	where := entry.services[0]
+	path := at("spec.subsets", i) + ".labels"
+	if where.resolution == ResolveNone {
+		c.warn(r.resource, path, "", "have no effect: %s has resolution NONE in %s (%s), so a connection goes where it was sent; give it endpoints, or leave labels out",
+			host, where.resource.Identity(), where.source.Place())
+		return
+	}
+	c.warn(r.resource, path, "", "no endpoint of %s has them in %s (%s), so requests for subset %s are answered 503; label an endpoint there or correct the labels",
+		host, where.resource.Identity(), where.source.Place(), s.name)
+}
+
+func (s *subset) selectsSome(service *service) bool {
+	if service.resolution == ResolveNone {
+		return false
+	}
+	for _, e := range service.endpoints {
+		if hasLabels(e.Labels, s.labels) {
+			return true
+		}
+	}
+	return false
+}
