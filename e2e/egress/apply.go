@@ -89,13 +89,25 @@ func (p *Pod) expand(yaml string) string {
 	}
 	t, err := template.New("").Funcs(template.FuncMap{
 		"ca":   func() string { return p.Net.CA },
-		"cert": file(0), "key": file(1),
+		"cert": file(0), "key": file(1), "crl": p.Net.revoked,
 		"v4": address(0), "v6": address(1),
 	}).Parse(yaml)
 	Must(p.T, err)
 	var out strings.Builder
 	Must(p.T, t.Execute(&out, nil))
 	return out.String()
+}
+
+// Credential gives the workload a credential: files by key, or {{ca}} and the like.
+func (p *Pod) Credential(name string, files map[string]string) {
+	p.T.Helper()
+	dir := filepath.Join(p.credentials, p.namespace, name)
+	Must(p.T, os.MkdirAll(dir, 0o755))
+	for key, file := range files {
+		data, err := os.ReadFile(p.expand(file))
+		Must(p.T, err)
+		Must(p.T, os.WriteFile(filepath.Join(dir, key), data, 0o600))
+	}
 }
 
 // Write puts a file into the watched directory the way an editor does. It is in force

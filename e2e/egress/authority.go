@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -23,13 +24,14 @@ type authority struct {
 	parent *x509.Certificate
 	pool   *x509.CertPool
 	serial int64
+	issued map[string][]*big.Int // serial numbers by the first name
 }
 
 func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	Must(t, err)
-	a := &authority{t: t, dir: t.TempDir(), key: key, pool: x509.NewCertPool(), serial: 1}
+	a := &authority{t: t, dir: t.TempDir(), key: key, pool: x509.NewCertPool(), serial: 1, issued: map[string][]*big.Int{}}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, IsCA: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -47,6 +49,7 @@ func (a *authority) issue(names ...string) tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	Must(a.t, err)
 	a.serial++
+	a.issued[names[0]] = append(a.issued[names[0]], big.NewInt(a.serial))
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.parent, &key.PublicKey, a.key)
@@ -60,6 +63,21 @@ func (a *authority) files(name string, c tls.Certificate) [2]string {
 	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	Must(a.t, err)
 	return [2]string{a.write(name+".pem", "CERTIFICATE", c.Certificate[0]), a.write(name+".key", "PRIVATE KEY", key)}
+}
+
+// revoke writes a list that revokes all certificates so far of names, and returns where.
+func (a *authority) revoke(names ...string) string {
+	a.t.Helper()
+	now := time.Now()
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now.Add(-time.Minute), NextUpdate: now.Add(time.Hour)}
+	for _, name := range names {
+		for _, serial := range a.issued[name] {
+			list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: now})
+		}
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, list, a.parent, a.key)
+	Must(a.t, err)
+	return a.write(strings.Join(append(names, "crl"), "."), "X509 CRL", der)
 }
 
 func (a *authority) write(name, kind string, der []byte) string {

@@ -118,6 +118,12 @@ func (n *Internet) clientCertificate(who string) [2]string {
 	return n.clients[who]
 }
 
+// revoked is the file of a list that revokes the certificates of hosts.
+func (n *Internet) revoked(hosts ...string) string {
+	n.t.Helper()
+	return n.authority.revoke(hosts...)
+}
+
 // Reach counts a connection that a server accepted.
 func (n *Internet) Reach(c net.Conn) {
 	n.mu.Lock()

@@ -5,6 +5,7 @@
 package egress
 
 import (
+	"cmp"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -52,9 +53,11 @@ type Pod struct {
 	Net *Internet
 	Log Buffer // what the proxy and the store tell an operator
 
-	dir    string // of resources, watched
-	access accessLog
-	stop   func()
+	dir string // of resources, watched
+	// credentials is a directory; namespace is the workload's in it.
+	credentials, namespace string
+	access                 accessLog
+	stop                   func()
 
 	// asking is held while a name is looked up in NS, which must not be closed then:
 	// the resolver renews names by itself.
@@ -69,7 +72,7 @@ type Pod struct {
 // New programs the rules and starts the proxy; both end with the test.
 func New(t *testing.T, o Options) *Pod {
 	t.Helper()
-	p := &Pod{T: t, NS: labtest.New(t), Net: newInternet(t), dir: t.TempDir()}
+	p := &Pod{T: t, NS: labtest.New(t), Net: newInternet(t), dir: t.TempDir(), credentials: t.TempDir(), namespace: cmp.Or(o.Workload.Namespace, "default")}
 	t.Cleanup(func() {
 		p.asking.Lock()
 		defer p.asking.Unlock()

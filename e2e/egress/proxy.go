@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/credential"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 	"github.com/sluice-cni/sluice/vip/ledger"
@@ -34,6 +35,7 @@ func (p *Pod) startProxy(o Options) {
 		Dial:         p.dialMarked,
 		Resolver:     dns.New(dns.Config{ResolvConf: resolv, Hosts: os.DevNull, Exchange: p.exchange}),
 		Log:          p.logger(),
+		Credentials:  credential.NewStore(credential.Directory(p.credentials), p.logger()),
 		AccessLog:    &p.access,
 		DrainTimeout: time.Second,
 		HasIPv6:      func() bool { return true },

@@ -35,7 +35,7 @@
 //     are settings of WebTLS.
 //   - Resources: p.Apply puts YAML in force before it returns, and returns what sluice says
 //     about it; Offer is the same for YAML with errors. {{ca}}, {{cert "me"}}, {{key "me"}}
-//     are files, {{v4 "old.test"}} and {{v6 "old.test"}} are addresses.
+//     are files, {{crl "old.test"}} is a list that revokes what WebTLS shows for that host, {{v4 "old.test"}} and {{v6 "old.test"}} are addresses.
 //   - Requests: p.Get, p.Ask (method, header, body, version, another address to connect
 //     to, https), p.Say for opaque bytes, p.Handshake for a TLS server name. Requests of a
 //     test share connections, as an application's do.
