@@ -165,7 +165,7 @@ func TestFingerprintFollowsTheSettings(t *testing.T) {
 		"address":     cluster(onlyHTTP+", addresses: [192.0.2.1]", ""),
 		"tls":         cluster(onlyHTTP, "tls: {mode: SIMPLE}"),
 		"sni":         cluster(onlyHTTP, "tls: {mode: SIMPLE, sni: y.com}"),
-		"timeout":     cluster(onlyHTTP, "connectionPool: {tcp: {connectTimeout: 1s}}"),
+		"passthrough": cluster(onlyHTTP+", addresses: [192.0.2.2]", "loadBalancer: {simple: PASSTHROUGH}"),
 	}
 	seen := map[uint64]string{base: "nothing"}
 	for what, c := range changes {
@@ -173,5 +173,29 @@ func TestFingerprintFollowsTheSettings(t *testing.T) {
 			t.Errorf("%s has the fingerprint of %s", what, other)
 		}
 		seen[c.Fingerprint] = what
+	}
+	for _, use := range []string{ // of connections, whatever they are
+		"connectionPool: {tcp: {connectTimeout: 1s}}", "loadBalancer: {simple: RANDOM}", "loadBalancer: {simple: LEAST_CONN}",
+	} {
+		if cluster(onlyHTTP, use).Fingerprint != base {
+			t.Errorf("%s: another fingerprint", use)
+		}
+	}
+}
+
+func TestEverySpellingOfABalanceIsUnderstood(t *testing.T) {
+	t.Parallel()
+	for spelling, want := range map[string]Balance{
+		"": LeastRequest, "loadBalancer: {simple: UNSPECIFIED}": LeastRequest, "loadBalancer: {simple: LEAST_CONN}": LeastRequest,
+		"loadBalancer: {simple: LEAST_REQUEST}": LeastRequest, "loadBalancer: {simple: ROUND_ROBIN}": RoundRobin,
+		"loadBalancer: {simple: random}": Random, "loadBalancer: {consistentHash: {useSourceIp: true}}": LeastRequest,
+	} {
+		documents := entry("a", "hosts: [x.com], "+onlyHTTP)
+		if spelling != "" {
+			documents = join3(documents, "kind: DestinationRule\nmetadata: {name: r}\nspec: {host: x.com, trafficPolicy: {"+spelling+"}}")
+		}
+		if got := view(t, documents).Listener(80).MatchHTTP([]byte("x.com")).Routes[0].Destinations[0].Cluster.Balance; got != want {
+			t.Errorf("%q: %d, want %d", spelling, got, want)
+		}
 	}
 }

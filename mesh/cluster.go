@@ -41,8 +41,15 @@ func newCluster(key clusterKey, port servicePort) *Cluster {
 		Resolution:     key.service.resolution,
 		Addresses:      key.service.addresses,
 		ConnectTimeout: p.connectTimeout,
+		Balance:        p.balance,
 		External:       key.service.external,
 		Source:         key.service.source,
+	}
+	if p.passthrough {
+		if c.Resolution == ResolveStatic { // which are where the name is
+			c.Addresses = key.service.alsoEndpoints()
+		}
+		c.Resolution = ResolveNone
 	}
 	if c.Resolution != ResolveNone {
 		c.Endpoints = key.service.endpointsOn(port)
@@ -81,10 +88,12 @@ func clusterName(host string, port uint16, subset string) string {
 	return "outbound|" + strconv.Itoa(int(port)) + "|" + subset + "|" + host
 }
 
-// fingerprint hashes every setting that connections depend on.
+// fingerprint hashes every setting that says what a connection is. Those that say how
+// connections are used are not among them: a pool, with what it knows of its endpoints,
+// outlives their change.
 func fingerprint(c *Cluster) uint64 {
 	h := settingsHash{fnv.New64a()}
-	h.number(uint64(c.TargetPort), uint64(c.Protocol), uint64(c.Resolution), uint64(c.ConnectTimeout))
+	h.number(uint64(c.TargetPort), uint64(c.Protocol), uint64(c.Resolution))
 	h.number(uint64(len(c.Addresses)))
 	for _, a := range c.Addresses {
 		h.prefix(a)

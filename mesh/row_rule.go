@@ -3,7 +3,6 @@ package mesh
 const (
 	noLimit      = "no such limit is kept"
 	portProtocol = "the port's protocol says which version of HTTP the server is spoken to in"
-	inTurn       = "endpoints take requests in turn, by their weights"
 )
 
 // Places of a policy: a rule's and its subsets', and also each port's of these.
@@ -51,12 +50,12 @@ var ruleRows = []Row{
 		Says: "the two more tries of a request are not counted against a budget"},
 	{ID: "DR.outlierDetection", Kind: DestinationRule, Fields: []string{policies + "outlierDetection"}, Priority: "P1", Stance: Reported,
 		Says: "no endpoint is ejected"},
-	{ID: "DR.loadBalancer.simple", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Priority: "P1", Stance: Reported,
-		Says: inTurn},
-	{ID: "DR.loadBalancer.simple.PASSTHROUGH", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Value: "PASSTHROUGH", Priority: "P1", Stance: Refused,
-		Says: "is not supported by this version of sluice", Instead: "use resolution NONE in the ServiceEntry"},
+	{ID: "DR.loadBalancer.simple", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Priority: "P1",
+		Says: "LEAST_REQUEST (also under its old name LEAST_CONN, and by default), ROUND_ROBIN and RANDOM, which does not look at weights. For resolution DNS addresses of the family that the application chose come first."},
+	{ID: "DR.loadBalancer.simple.PASSTHROUGH", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Value: "PASSTHROUGH", Priority: "P1", Stance: Differs,
+		Says: "The endpoints are left out, as with resolution NONE: the original destination must be an address of the name."},
 	{ID: "DR.loadBalancer.consistentHash", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.consistentHash"}, Priority: "P2", Stance: Reported,
-		Says: "requests that belong together go to several endpoints, which take them in turn"},
+		Says: "requests that belong together go to several endpoints, as with LEAST_REQUEST"},
 	{ID: "DR.loadBalancer.locality", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.{localityLbSetting,zoneAwareLbSetting}"}, Priority: "P2", Stance: Reported,
 		Says: "every endpoint is as near as any other"},
 	{ID: "DR.loadBalancer.warmup", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.{warmup,warmupDurationSecs}"}, Priority: "P2", Stance: Reported,

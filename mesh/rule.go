@@ -31,6 +31,8 @@ type rule struct {
 type policy struct {
 	tls            *TLSSettings
 	connectTimeout time.Duration
+	balance        Balance
+	passthrough    bool // PASSTHROUGH: the endpoints are left out
 }
 
 func compileRule(r *Resource, spec *networking.DestinationRule) *rule {
@@ -73,6 +75,7 @@ func compilePolicy(traffic *networking.TrafficPolicy) policy {
 	if timeout := traffic.GetConnectionPool().GetTcp().GetConnectTimeout(); timeout != nil {
 		p.connectTimeout = timeout.AsDuration()
 	}
+	p.balance, p.passthrough = compileBalance(traffic.GetLoadBalancer())
 	modes := map[networking.ClientTLSSettings_TLSmode]TLSMode{
 		networking.ClientTLSSettings_SIMPLE: TLSSimple,
 		networking.ClientTLSSettings_MUTUAL: TLSMutual,

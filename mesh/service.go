@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -96,6 +97,18 @@ func parsePrefix(text string) (netip.Prefix, bool) {
 	}
 	prefix, err := netip.ParsePrefix(text)
 	return prefix.Masked(), err == nil
+}
+
+// alsoEndpoints are the entry's addresses and those of its endpoints.
+func (s *service) alsoEndpoints() []netip.Prefix {
+	out := slices.Clone(s.addresses)
+	for _, e := range s.endpoints {
+		if addr, err := netip.ParseAddr(e.Address); err == nil {
+			addr = addr.Unmap()
+			out = append(out, netip.PrefixFrom(addr, addr.BitLen()))
+		}
+	}
+	return out
 }
 
 // endpointsOn gives the endpoints as a port sees them. targetPort of an endpoint

@@ -140,6 +140,8 @@ type Cluster struct {
 	Waits bool
 	// ConnectTimeout defaults to 10 s (connectionPool.tcp.connectTimeout).
 	ConnectTimeout time.Duration
+	// Balance is how one of the endpoints is chosen.
+	Balance Balance
 	// External is false for MESH_INTERNAL.
 	External bool
 	// Subset is the DestinationRule's subset that Endpoints are of, "" for all.
@@ -147,8 +149,9 @@ type Cluster struct {
 	// Unknown marks the destination of a route that no visible service registers,
 	// or a subset that no DestinationRule has: HTTP answers 503 with flag NC, TCP is reset.
 	Unknown bool
-	// Fingerprint changes whenever a setting does that connections depend on;
-	// pools are kept across snapshots while Name and Fingerprint stay.
+	// Fingerprint changes whenever a setting does that says what a connection is;
+	// pools are kept across snapshots while Name and Fingerprint stay. How connections
+	// are used, ConnectTimeout and Balance, changes under a pool.
 	Fingerprint uint64
 	Source      Source // the ServiceEntry
 	PolicySrc   Source // the DestinationRule, zero when none

@@ -28,7 +28,7 @@ var errNobodysAddress = errors.New("the destination is a virtual address that no
 // behind finds the real address of the name that a virtual one stands for, for a
 // connection that no route takes: under ALLOW_ANY it goes where it would have gone
 // without virtual addresses. Nobody ever dials a virtual address.
-func (s *Server) behind(ctx context.Context, a asked, turn uint32) (netip.AddrPort, error) {
+func (s *Server) behind(ctx context.Context, a asked, draw uint32) (netip.AddrPort, error) {
 	if !vip.Contains(a.dst.Addr()) {
 		return a.dst, nil
 	}
@@ -46,5 +46,5 @@ func (s *Server) behind(ctx context.Context, a asked, turn uint32) (netip.AddrPo
 	if addrs, err = s.safe(passthrough, name, addrs); err != nil {
 		return netip.AddrPort{}, err
 	}
-	return netip.AddrPortFrom(s.pickAddr(addrs, a, turn), a.dst.Port()), nil
+	return netip.AddrPortFrom(s.pickAddr(addrs, a, draw), a.dst.Port()), nil
 }

@@ -42,28 +42,126 @@ func (a *asked) hasTried(addr netip.Addr) bool {
 	return slices.ContainsFunc(a.tried, func(tried netip.AddrPort) bool { return tried.Addr() == addr })
 }
 
-func (a *asked) hasTriedPort(addr netip.Addr, port uint16) bool {
-	return slices.Contains(a.tried, netip.AddrPortFrom(addr, port))
+// draw begins the choice of an endpoint: one more turn where they are taken in turn, else
+// chance.
+func (u *upstream) draw(c *mesh.Cluster) uint32 {
+	if c.Balance == mesh.RoundRobin {
+		return u.turn.Add(1) - 1
+	}
+	return u.server.random()
 }
 
-// endpoint picks the address for one attempt. turn differs from one attempt to
-// the next, so that load is spread.
-func (s *Server) endpoint(ctx context.Context, c *mesh.Cluster, a asked, turn uint32) (netip.AddrPort, error) {
+// endpoint picks the address for one attempt. draw is the request's, and another one for
+// another attempt.
+func (u *upstream) endpoint(ctx context.Context, c *mesh.Cluster, a asked, draw uint32) (netip.AddrPort, error) {
+	s := u.server
 	switch {
 	case c == passthrough:
-		return s.behind(ctx, a, turn)
+		return s.behind(ctx, a, draw)
 	case c.Resolution == mesh.ResolveNone:
-		return s.original(ctx, c, a, turn)
-	case len(c.Endpoints) > 0:
-		e := pickEndpoint(c.Endpoints, a, turn)
-		if e.Addr.IsValid() {
-			return netip.AddrPortFrom(e.Addr, e.Port), nil
-		}
-		return s.resolve(ctx, c, e.Name, e.Port, a, turn/uint32(len(c.Endpoints)))
-	case c.Resolution == mesh.ResolveStatic:
+		return s.original(ctx, c, a, draw)
+	case len(c.Endpoints) == 0 && c.Resolution == mesh.ResolveStatic:
 		return netip.AddrPort{}, errNoEndpoint
 	}
-	return s.resolve(ctx, c, nameOf(c, a), c.TargetPort, a, turn)
+	f, err := u.fleet(ctx, c, a)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	m := f.pick(s, c.Balance, c.Resolution == mesh.ResolveDNSRoundRobin, &a, draw)
+	if m == nil {
+		return netip.AddrPort{}, errNoEndpoint
+	}
+	return m.addr, nil
+}
+
+// fleet finds what a request may choose from.
+func (u *upstream) fleet(ctx context.Context, c *mesh.Cluster, a asked) (*fleet, error) {
+	if len(c.Endpoints) == 0 {
+		name := nameOf(c, a)
+		addrs, err := u.server.lookup(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		from := [1]source{{name: name, addrs: addrs, port: c.TargetPort, weight: 1}}
+		if name == c.Host {
+			name = ""
+		}
+		return u.fleetOf(c, name, from[:])
+	}
+	f := u.fleets.get("")
+	if f != nil && f.plain { // what is written never changes
+		return f, f.err
+	}
+	var room [16]source
+	from, err := u.sources(ctx, c, room[:0])
+	if err != nil {
+		return nil, err
+	}
+	return u.fleetOf(c, "", from)
+}
+
+// sources looks up the endpoints that are names. While there is an address none is
+// waited for, and one that leads nowhere leaves the others.
+func (u *upstream) sources(ctx context.Context, c *mesh.Cluster, from []source) ([]source, error) {
+	found, missing := false, error(nil)
+	for i := range c.Endpoints {
+		e := &c.Endpoints[i]
+		src := source{written: e.Addr, name: e.Name, port: e.Port, weight: e.Weight}
+		if !e.Addr.IsValid() {
+			var err error
+			if src.addrs, err = u.server.lookup(noWait, e.Name); err != nil {
+				missing = err
+			}
+		}
+		found = found || e.Addr.IsValid() || len(src.addrs) > 0
+		from = append(from, src)
+	}
+	if found {
+		return from, nil
+	}
+	if ctx == noWait {
+		return nil, missing
+	}
+	return from, u.awaitAny(ctx, from)
+}
+
+// awaitAny waits until one of the names has an address, or none has.
+func (u *upstream) awaitAny(ctx context.Context, from []source) (err error) {
+	type answer struct {
+		i     int
+		addrs []netip.Addr
+		err   error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, len(from))
+	for i := range from {
+		go func() {
+			addrs, err := u.server.lookup(ctx, from[i].name)
+			answers <- answer{i, addrs, err}
+		}()
+	}
+	for range from {
+		a := <-answers
+		if a.err == nil {
+			from[a.i].addrs = a.addrs
+			return nil
+		}
+		err = a.err
+	}
+	return err
+}
+
+// fleetOf is the fleet of these sources: the one there is, or a new one in its place.
+func (u *upstream) fleetOf(c *mesh.Cluster, name string, from []source) (*fleet, error) {
+	f := u.fleets.get(name)
+	if !f.of(from) {
+		u.fleets.building.Lock()
+		f = u.newFleet(c, from)
+		u.fleets.set(name, f)
+		u.fleets.building.Unlock()
+	}
+	return f, f.err
 }
 
 // original serves resolution NONE: the original destination, provided that it is
@@ -71,13 +169,13 @@ func (s *Server) endpoint(ctx context.Context, c *mesh.Cluster, a asked, turn ui
 // application was given for the name, else one that a lookup gives. Under a borrowed
 // name (a forged Host or SNI) the connection goes to the name's own address, or is
 // refused where the operator wants that; without a name it is refused.
-func (s *Server) original(ctx context.Context, c *mesh.Cluster, a asked, turn uint32) (netip.AddrPort, error) {
+func (s *Server) original(ctx context.Context, c *mesh.Cluster, a asked, draw uint32) (netip.AddrPort, error) {
 	dst := netip.AddrPortFrom(a.dst.Addr(), c.TargetPort)
 	if len(c.Addresses) > 0 {
 		if listed(c, dst.Addr()) {
 			return dst, nil
 		}
-		return s.redirect(a, singles(c.Addresses), c.TargetPort, turn)
+		return s.redirect(a, singles(c.Addresses), c.TargetPort, draw)
 	}
 	name := nameOf(c, a)
 	if s.gave(name, dst.Addr()) && !s.unsafe(c, dst.Addr()) {
@@ -101,37 +199,18 @@ func (s *Server) original(ctx context.Context, c *mesh.Cluster, a asked, turn ui
 		return netip.AddrPort{}, err
 	}
 	if virtual { // the host's own, which it has from another port
-		return netip.AddrPortFrom(s.pickAddr(addrs, a, turn), c.TargetPort), nil
+		return netip.AddrPortFrom(s.pickAddr(addrs, a, draw), c.TargetPort), nil
 	}
-	return s.redirect(a, addrs, c.TargetPort, turn)
+	return s.redirect(a, addrs, c.TargetPort, draw)
 }
 
 // redirect sends a connection whose destination is not the name's to where the
 // name is.
-func (s *Server) redirect(a asked, own []netip.Addr, port uint16, turn uint32) (netip.AddrPort, error) {
+func (s *Server) redirect(a asked, own []netip.Addr, port uint16, draw uint32) (netip.AddrPort, error) {
 	if a.name == "" || len(own) == 0 || s.cfg.AddressMismatch == MismatchRefuse {
 		return netip.AddrPort{}, errNotItsName
 	}
-	return netip.AddrPortFrom(s.pickAddr(own, a, turn), port), nil
-}
-
-// resolve serves a name from the addresses that DNS has for it.
-func (s *Server) resolve(ctx context.Context, c *mesh.Cluster, name string, port uint16, a asked, turn uint32) (netip.AddrPort, error) {
-	addrs, err := s.lookup(ctx, name)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	if c.Resolution == mesh.ResolveDNSRoundRobin {
-		turn = 0
-	}
-	addr := s.pickAddr(addrs, a, turn)
-	if s.unsafe(c, addr) {
-		if addrs, err = s.safe(c, name, addrs); err != nil {
-			return netip.AddrPort{}, err
-		}
-		addr = s.pickAddr(addrs, a, turn)
-	}
-	return netip.AddrPortFrom(addr, port), nil
+	return netip.AddrPortFrom(s.pickAddr(own, a, draw), port), nil
 }
 
 // lookup returns at least one address.

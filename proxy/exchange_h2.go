@@ -14,6 +14,7 @@ type h2Exchange struct {
 	conn  *h2Conn
 	twice bool   // may be sent again when its connection ends
 	spare []byte // what take lent out
+	ended bool
 }
 
 func (x *h2Exchange) write(data []byte, end bool) error { return x.Write(data, end) }
@@ -60,6 +61,10 @@ func (x *h2Exchange) take() ([]byte, bool, error) {
 
 func (x *h2Exchange) finish(bool) {
 	x.Close()
+	if !x.ended {
+		x.ended = true
+		x.conn.up.target.active.Add(-1)
+	}
 	http2.Recycle(x.spare)
 	x.spare = nil
 }
@@ -84,6 +89,7 @@ func (hc *h2Conn) open(o *outgoing) (*h2Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
+	hc.up.target.active.Add(1)
 	return &h2Exchange{Stream: s, conn: hc, twice: idempotent(o.method) && !s.First()}, nil
 }
 

@@ -138,6 +138,7 @@ func (u *upstream) connectHTTP2(key poolKey) (*h2Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	up.rest()
 	bodies := &u.server.bodies
 	cfg := http2.Config{StreamIdle: u.server.cfg.StreamIdleTimeout, Take: bodies.take, GiveBack: bodies.giveBack}
 	if secure, ok := up.Conn.(*tls.Conn); !ok {

@@ -118,6 +118,7 @@ func (ln *lane) take(h *httpConn) *laneUpstream {
 		pool.idle[key] = idle[:len(idle)-1]
 		u.lying.Add(-1)
 		if h.idempotent() || up.open() {
+			up.use()
 			up.reused = true
 			ln.loop.HearFirst(up.sock.fd, false)
 			return up
@@ -142,7 +143,7 @@ func (ln *lane) fetch(u *upstream, key poolKey) *laneUpstream {
 	}
 	fd, err := loop.Detach(c.tcp)
 	if err != nil { // no descriptor to spare
-		if !u.keep(c) {
+		if c.rest(); !u.keep(c) {
 			c.close()
 		}
 		return nil
@@ -161,6 +162,7 @@ func (ln *lane) fetch(u *upstream, key poolKey) *laneUpstream {
 
 // put keeps a connection for another request.
 func (ln *lane) put(up *laneUpstream) {
+	up.rest()
 	up.in.release()
 	up.since = ln.loop.Now()
 	u := up.up

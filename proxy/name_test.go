@@ -143,19 +143,3 @@ func TestEveryAddressIsUsedAndOneThatFailedIsTriedLast(t *testing.T) {
 		}
 	}
 }
-
-func TestAnEndpointThatFailedIsNotTriedAgainWhereThereIsAnother(t *testing.T) {
-	t.Parallel()
-	addr := func(text string) netip.Addr { return netip.MustParseAddr(text) }
-	for _, weights := range [][3]uint32{{0, 0, 0}, {1, 1, 1}, {98, 1, 1}, {100, 0, 0}} {
-		endpoints := []mesh.Endpoint{
-			{Addr: addr("192.0.2.1"), Weight: weights[0]}, {Addr: addr("192.0.2.2"), Weight: weights[1]}, {Addr: addr("192.0.2.3"), Weight: weights[2]},
-		}
-		a := asked{}.without(netip.AddrPortFrom(addr("192.0.2.1"), 0)).without(netip.AddrPortFrom(addr("192.0.2.3"), 0))
-		for turn := range uint32(200) {
-			if got := pickEndpoint(endpoints, a, turn); got.Addr != addr("192.0.2.2") {
-				t.Fatalf("weights %v, turn %d: %v", weights, turn, got.Addr)
-			}
-		}
-	}
-}

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/sluice-cni/sluice/mesh"
 )
 
 // pickAddr takes the addresses in turn: first those of the family the application
@@ -66,45 +64,6 @@ func (s *Server) countsIPv6(all []netip.Addr) bool {
 		four, six = four || a.Is4(), six || !a.Is4()
 	}
 	return six && (!four || s.ipv6.yes(time.Now()))
-}
-
-// pickEndpoint walks the endpoints in turn, each as often as its weight says, past
-// those that were tried in vain.
-func pickEndpoint(endpoints []mesh.Endpoint, a asked, turn uint32) *mesh.Endpoint {
-	for step := range uint32(min(len(endpoints), 64)) {
-		e := &endpoints[pickWeighted(endpoints, turn+step)]
-		if !e.Addr.IsValid() || !a.hasTriedPort(e.Addr, e.Port) {
-			return e
-		}
-	}
-	for i := range endpoints { // the weights left some out
-		if !endpoints[i].Addr.IsValid() || !a.hasTriedPort(endpoints[i].Addr, endpoints[i].Port) {
-			return &endpoints[i]
-		}
-	}
-	return &endpoints[pickWeighted(endpoints, turn)]
-}
-
-// pickWeighted walks the endpoints in turn, each as often as its weight says.
-// Without any weight all are equal.
-func pickWeighted(endpoints []mesh.Endpoint, turn uint32) int {
-	total := uint64(0)
-	for i := range endpoints {
-		total += uint64(endpoints[i].Weight)
-	}
-	if total == 0 {
-		return int(turn % uint32(len(endpoints)))
-	}
-	// A step coprime to most totals spreads the turns instead of sending runs.
-	n := (uint64(turn) * 2654435761) % total
-	for i := range endpoints {
-		w := uint64(endpoints[i].Weight)
-		if n < w {
-			return i
-		}
-		n -= w
-	}
-	return 0
 }
 
 // remembered asks a question whose answer seldom changes, at most every ten seconds.

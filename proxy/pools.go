@@ -50,8 +50,17 @@ func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
 		u.tls.settings, u.tls.store, u.tls.namespace = c.TLS, p.server.cfg.Credentials, p.server.cfg.Workload.Namespace
 		p.byKey[key] = u
 	}
-	u.ledBy = max(u.ledBy, generation)
+	u.follow(c, generation)
 	return u
+}
+
+// follow notes how the newest configuration that leads to the upstream wants it used.
+// The caller holds pools.mu.
+func (u *upstream) follow(c *mesh.Cluster, generation uint64) {
+	if generation >= u.ledBy {
+		u.ledBy = generation
+		u.newest.Store(c)
+	}
 }
 
 // follow makes a view the newest. Pools may go that it does not lead to.
@@ -85,8 +94,8 @@ func (p *pools) sweepOnce(now time.Time) {
 	var retired, kept []*upstream
 	p.mu.Lock()
 	for key, u := range p.byKey {
-		if led[key] {
-			u.ledBy = max(u.ledBy, newest)
+		if c := led[key]; c != nil {
+			u.follow(c, newest)
 		}
 		switch {
 		case u.ledBy >= newest:
@@ -106,13 +115,14 @@ func (p *pools) sweepOnce(now time.Time) {
 	for _, u := range kept {
 		u.expire(now)
 		u.expireHTTP2(now)
+		u.forgetTargets()
 	}
 }
 
 // led says to which pools the newest configuration leads, of those about which that is
 // not known by its generation. It looks through the configuration without p.mu, for
 // which requests wait: that takes milliseconds where it is large.
-func (p *pools) led() (generation uint64, led map[clusterKey]bool) {
+func (p *pools) led() (generation uint64, led map[clusterKey]*mesh.Cluster) {
 	p.mu.Lock()
 	newest := p.newest
 	if newest == nil {
@@ -122,9 +132,9 @@ func (p *pools) led() (generation uint64, led map[clusterKey]bool) {
 	for key, u := range p.byKey {
 		if u.ledBy < newest.generation {
 			if led == nil {
-				led = make(map[clusterKey]bool)
+				led = make(map[clusterKey]*mesh.Cluster)
 			}
-			led[key] = false
+			led[key] = nil
 		}
 	}
 	p.mu.Unlock()
@@ -134,7 +144,7 @@ func (p *pools) led() (generation uint64, led map[clusterKey]bool) {
 	find := func(c *mesh.Cluster) {
 		key := keyOf(c)
 		if _, asked := led[key]; asked {
-			led[key] = true
+			led[key] = c
 		}
 	}
 	newest.view.EachCluster(find)

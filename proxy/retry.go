@@ -15,10 +15,11 @@ import (
 type tries struct {
 	server *Server
 	u      *upstream
+	to     *mesh.Cluster
 	policy *mesh.RetryPolicy
 	asked  asked
 	key    poolKey
-	turn   uint32
+	draw   uint32 // of the next one's endpoint
 
 	retries uint32 // that were decided on
 	sent    bool   // bytes of the request have gone to a server
@@ -30,8 +31,8 @@ type tries struct {
 // begin is called once for each request.
 func (t *tries) begin(c *connection, u *upstream, d *decision, host []byte) {
 	a := c.askedFor(d.cluster, host)
-	*t = tries{server: c.server, u: u, policy: d.retry(), asked: a,
-		key: poolKey{sni: sniFor(d.cluster, a)}, turn: u.turn.Add(1) - 1}
+	*t = tries{server: c.server, u: u, to: d.cluster, policy: d.retry(), asked: a,
+		key: poolKey{sni: sniFor(d.cluster, a)}, draw: u.draw(d.cluster)}
 }
 
 // retry is the route's policy.
@@ -44,7 +45,7 @@ func (d *decision) retry() *mesh.RetryPolicy {
 
 // choose picks the endpoint of the next try into t.key.
 func (t *tries) choose(ctx context.Context) (err error) {
-	t.key.addr, err = t.server.endpoint(ctx, t.u.cluster, t.asked, t.turn)
+	t.key.addr, err = t.u.endpoint(ctx, t.to, t.asked, t.draw)
 	return err
 }
 
@@ -72,7 +73,7 @@ func (t *tries) spend() bool {
 	if !t.policy.AnyHost {
 		t.asked = t.asked.without(t.key.addr)
 	}
-	t.turn = t.server.random() // not the next: those who come meanwhile are there already
+	t.draw = t.server.random() // not the next: those who come meanwhile are there already
 	return true
 }
 

@@ -119,19 +119,20 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 func (c *connection) open(u *upstream, a asked) (*upstreamConn, error) {
 	s, ctx := c.server, c.server.life
 	var last error
-	turn := u.turn.Add(1) - 1
+	cluster := u.latest()
+	draw := u.draw(cluster)
 	for try := range connectTries {
 		if try > 0 {
 			c.mayWait()
 			if err := s.pause(ctx, mesh.DefaultRetry.Backoff(uint32(try))); err != nil {
 				return nil, last
 			}
-			turn = s.random()
+			draw = s.random()
 		}
-		addr, err := s.endpoint(noWait, u.cluster, a, turn) // the usual case first
+		addr, err := u.endpoint(noWait, cluster, a, draw) // the usual case first
 		if err != nil {
 			c.mayWait()
-			addr, err = s.endpoint(ctx, u.cluster, a, turn)
+			addr, err = u.endpoint(ctx, cluster, a, draw)
 		}
 		if err != nil {
 			return nil, err

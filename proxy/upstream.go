@@ -19,13 +19,17 @@ import (
 // settings made ready. It outlives snapshots that leave the cluster as it is.
 type upstream struct {
 	server  *Server
-	cluster *mesh.Cluster
+	cluster *mesh.Cluster // the first; what a connection is is the same in all
+	newest  atomic.Pointer[mesh.Cluster]
 	turn    atomic.Uint32
 	open    atomic.Int64 // connections, in use and idle
 	lying   atomic.Int64 // those that are idle in lanes
 	tls     origination
+	fleets  fleets
+	others  target // all beyond maxTargets
 
 	mu      sync.Mutex
+	targets map[netip.AddrPort]*target
 	lanes   []lanePool // what lanes keep for themselves; each touches its own
 	idle    map[poolKey][]*upstreamConn
 	h2      map[poolKey]*h2Group
@@ -49,11 +53,13 @@ type upstreamConn struct {
 	under    *underTLS // what TLS runs over, nil without
 	up       *upstream
 	key      poolKey
+	target   *target // what is known of its address
 	local    netip.AddrPort
 	in       buffer
 	read     deadline
 	write    deadline
 	reused   bool
+	busy     atomic.Bool // it carries something
 	closed   atomic.Bool
 	since    time.Time // idle since
 	raw      syscall.RawConn
@@ -76,6 +82,7 @@ func (u *upstream) take(key poolKey) *upstreamConn {
 		u.idle[key] = idle[:len(idle)-1]
 		u.mu.Unlock()
 		if c.open() {
+			c.use()
 			c.reused = true
 			return c
 		}
@@ -83,9 +90,24 @@ func (u *upstream) take(key poolKey) *upstreamConn {
 	}
 }
 
+// use and rest say whether a connection carries a request, or opaque bytes: by that
+// the least busy host is known. HTTP/2 counts its streams instead.
+func (c *upstreamConn) use() {
+	if !c.busy.Swap(true) {
+		c.target.active.Add(1)
+	}
+}
+
+func (c *upstreamConn) rest() {
+	if c.busy.Swap(false) {
+		c.target.active.Add(-1)
+	}
+}
+
 // put keeps a connection for another request.
 func (u *upstream) put(c *upstreamConn) {
 	c.read.cap(time.Time{})
+	c.rest()
 	c.in.release()
 	c.since = time.Now()
 	if !c.quiet() || !u.keep(c) {
@@ -139,6 +161,7 @@ func (c *upstreamConn) close() {
 
 // ended takes a connection off the books, once.
 func (c *upstreamConn) ended() {
+	c.rest()
 	if !c.closed.Swap(true) {
 		c.up.open.Add(-1)
 		c.up.server.ownConn.remove(c.ends())
@@ -172,8 +195,9 @@ func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*up
 // over makes a TCP connection one of the upstream's, with TLS where the cluster says so.
 func (u *upstream) over(ctx context.Context, tcp *net.TCPConn, key poolKey, alpn []string) (_ *upstreamConn, err error) {
 	s := u.server
-	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, local: addrPort(tcp.LocalAddr())}
+	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, target: u.target(key.addr), local: addrPort(tcp.LocalAddr())}
 	c.in.memory = &s.memory
+	c.use()
 	s.ownConn.add(c.ends())
 	u.open.Add(1)
 	c.probe = c.peek
@@ -197,10 +221,19 @@ func (u *upstream) over(ctx context.Context, tcp *net.TCPConn, key poolKey, alpn
 }
 
 func (u *upstream) connectTimeout() time.Duration {
-	if u.cluster.ConnectTimeout == 0 {
-		return defaultConnectTimeout
+	if timeout := u.latest().ConnectTimeout; timeout != 0 {
+		return timeout
 	}
-	return u.cluster.ConnectTimeout
+	return defaultConnectTimeout
+}
+
+// latest is the cluster as the newest configuration has it: how connections are used
+// may have changed since this upstream was made.
+func (u *upstream) latest() *mesh.Cluster {
+	if c := u.newest.Load(); c != nil {
+		return c
+	}
+	return u.cluster
 }
 
 // notMade tells of a TCP connection that could not be made, and is its error.

@@ -37,8 +37,9 @@ func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (*u
 		}
 		return u.over(ctx, tcp, key, nil)
 	}
-	c := &upstreamConn{fd: fd, up: u, key: key, local: local}
+	c := &upstreamConn{fd: fd, up: u, key: key, target: u.target(key.addr), local: local}
 	c.in.memory = &s.memory
+	c.use()
 	u.open.Add(1)
 	return c, nil
 }
