@@ -12,7 +12,6 @@ import (
 	"github.com/sluice-cni/sluice/proxy/http2"
 	"github.com/sluice-cni/sluice/proxy/loop"
 	"github.com/sluice-cni/sluice/proxy/nowait"
-	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
 // connection is one connection that was redirected to the proxy.
@@ -24,15 +23,17 @@ type connection struct {
 	dst    netip.AddrPort // where it was going
 	at     *lane          // on whose loop it is served, nil on a goroutine of its own
 	in     buffer
-	idle   atomic.Bool // nothing under way: may be closed when draining
+	idle   atomic.Bool   // nothing under way: may be closed when draining
+	seen   atomic.Uint32 // a seen: what others may know of it
 
-	upstream atomic.Pointer[net.TCPConn] // the other side of what is under way
-	pair     atomic.Pointer[relay.Pair]  // what it became, once the relay engine has it
-	handed   bool                        // the engine ends it, not its goroutine
-	giveUp   atomic.Pointer[func()]      // the same where the other side is shared
-	h2       atomic.Pointer[http2.Conn]  // of a connection that speaks HTTP/2
+	upstream atomic.Pointer[net.TCPConn]  // the other side of what is under way
+	carriage atomic.Pointer[carriage]     // of opaque bytes
+	cluster  atomic.Pointer[mesh.Cluster] // of the last HTTP request
+	giveUp   atomic.Pointer[func()]       // the same as upstream where the other side is shared
+	h2       atomic.Pointer[http2.Conn]   // of a connection that speaks HTTP/2
 
 	lane    atomic.Pointer[laneConn] // where it is now, unless with a goroutine
+	handed  bool                     // the relay engine ends it, not its goroutine
 	arrives bool                     // it goes to a lane, to wait for its first bytes
 	parks   bool                     // it goes to a lane when its goroutine has ended
 	stays   bool                     // it was to go to a lane, and could not
@@ -54,6 +55,7 @@ func (c *connection) serve() {
 		return
 	}
 	c.dst = dst
+	c.seen.Store(uint32(seenDestination))
 	switch st := s.state.Load(); {
 	case s.cfg.Governed != nil && !s.cfg.Governed(dst):
 		c.relayUngoverned()
@@ -72,6 +74,7 @@ func (c *connection) dispatch(st *state) {
 	l := st.view.Listener(c.dst.Port())
 	if l != nil && l.DeclaredTCP(c.dst.Addr()) {
 		if !c.refusedAsLoop() {
+			c.seen.Store(uint32(seenTCP))
 			c.serveTCP(st, l)
 		}
 		return
@@ -92,14 +95,18 @@ func (c *connection) proceed(st *state, l *mesh.Listener, k kind) {
 	}
 	switch {
 	case k == isTLS:
+		c.seen.Store(uint32(seenTLS))
 		c.serveTLS(st, l)
 	case k == isHTTP1 && c.speaksHTTP(st, l):
+		c.seen.Store(uint32(seenHTTP1))
 		c.serveHTTP()
 	case k == isHTTP2 && c.speaksHTTP(st, l):
+		c.seen.Store(uint32(seenHTTP2))
 		c.serveHTTP2()
 	case k == isOpaque && l != nil && l.HTTP && l.MatchTCP(c.dst.Addr()) == nil && st.view.Policy == mesh.RegistryOnly:
 		c.refuseGarbage()
 	default:
+		c.seen.Store(uint32(seenTCP))
 		c.serveTCP(st, l)
 	}
 }

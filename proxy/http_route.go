@@ -37,7 +37,9 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 		vh = l.MatchHTTP(host)
 	}
 	if vh == nil || vh.Host[0] == '*' && !isName(host) {
-		return unregistered(st, e)
+		d := unregistered(st, e)
+		c.cluster.Store(e.cluster)
+		return d
 	}
 	route := vh.Match(r)
 	if route == nil {
@@ -46,6 +48,7 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 	e.route = route.Name
 	destination := pickDestination(route.Destinations, c.server.random())
 	e.cluster = destination.Cluster
+	c.cluster.Store(e.cluster)
 	if e.cluster.Unknown {
 		return refusal(503, "NC", "cluster_not_found")
 	}

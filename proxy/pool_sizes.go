@@ -5,7 +5,8 @@ import "errors"
 // Pool is how many connections are open to a cluster.
 type Pool struct {
 	Cluster      string
-	Active, Idle int // carrying something, and waiting for the next request
+	Fingerprint  uint64 // the cluster's
+	Active, Idle int    // carrying something, and waiting for the next request
 }
 
 // Pools lists the clusters that have been used, those of earlier snapshots too
@@ -20,7 +21,7 @@ func (s *Server) Pools() []Pool {
 	pools := make([]Pool, len(upstreams))
 	for i, u := range upstreams {
 		idle := u.idleCount()
-		pools[i] = Pool{u.cluster.Name, max(int(u.open.Load())-idle, 0), idle}
+		pools[i] = Pool{u.cluster.Name, u.cluster.Fingerprint, max(int(u.open.Load())-idle, 0), idle}
 	}
 	return pools
 }

@@ -346,8 +346,8 @@ func (s *Server) drain() {
 			if tcp != nil { // else nothing is waited for but a connect, which has ended
 				cut(tcp)
 			}
-			if pair := c.pair.Load(); pair != nil {
-				pair.Cut()
+			if carried := c.carriage.Load(); carried != nil {
+				carried.cut()
 			}
 		})
 	})

@@ -12,6 +12,18 @@ import (
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
+// carriage is a connection's opaque bytes under way.
+type carriage struct {
+	entry *entry                     // where they go: what stood in it before they did
+	pair  atomic.Pointer[relay.Pair] // nil unless the relay engine has them
+}
+
+func (ca *carriage) cut() {
+	if pair := ca.pair.Load(); pair != nil {
+		pair.Cut()
+	}
+}
+
 // tunnel moves bytes both ways. The end of one direction is passed on as such
 // (half-close), a reset as a reset. Two plain TCP connections are the relay
 // engine's from here on, and this returns at once.
@@ -19,6 +31,7 @@ func (c *connection) tunnel(up *upstreamConn, e *entry) {
 	if e.protocol != "http" {
 		c.server.opened(e)
 	}
+	c.carriage.Store(&carriage{entry: e})
 	if (up.tcp == nil || up.Conn == net.Conn(up.tcp)) && c.handOver(up, e) {
 		return
 	}
@@ -79,7 +92,7 @@ func (c *connection) handOver(up *upstreamConn, e *entry) bool {
 		disown(up.tcp, server)
 		return false
 	}
-	c.pair.Store(pair)
+	c.carriage.Load().pair.Store(pair)
 	if c.tcp != nil {
 		c.tcp.Close()
 	}

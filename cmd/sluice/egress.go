@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,13 +54,13 @@ func openStore(c *cobra.Command, opts mesh.Options, log *slog.Logger) (*file.Sto
 }
 
 // serveEgress runs a proxy that follows store until ctx ends, and beside it the
-// server of its workload's DNS.
-func serveEgress(ctx context.Context, store *file.Store, cfg proxy.Config, names *dnsproxy.Server) error {
+// server of its workload's DNS. asked is the admin socket, nil for none.
+func serveEgress(ctx context.Context, store *file.Store, cfg proxy.Config, names *dnsproxy.Server, asked net.Listener) error {
 	server, err := newEgress(store, cfg, names)
 	if err != nil {
 		return err
 	}
-	return together(ctx, store.Run, server.Serve, names.Serve)
+	return together(ctx, store.Run, withAdmin(asked, server, "exec", cfg.Log, server.Serve), names.Serve)
 }
 
 // newEgress makes a proxy that follows store, and has the server of its workload's

@@ -75,6 +75,7 @@ for it.`,
 	f.StringVar(&o.rangesFile, "ranges-file", rangesfile.DefaultPath, "what --include-ip-ranges auto stands for, as 'sluice cidr --write' `FILE` wrote it")
 	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "`LIST` of destinations that are relayed untouched although included")
 	o.names.flags(c, true)
+	serveAdminFlag(c)
 	f.StringVar(&o.accessLog, "access-log", "off", "where a line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.logFormat, "access-log-format", "json", accessLogFormatFlag)
 	f.StringVar(&o.log, "log", "off", "where the proxy's own messages go: a `FILE`, - for standard error, or off; errors are always on standard error")
@@ -118,9 +119,16 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	if err != nil {
 		return err
 	}
+	asked, err := listenAdmin(c, "exec", log)
+	if err != nil {
+		return err
+	}
+	if asked != nil {
+		defer asked.Close() // where it never came to be served
+	}
 	code, err := sandbox.Run(sandbox.Command{Argv: argv, Serve: func(ctx context.Context, s sandbox.Sockets) error {
 		cfg.Listeners, cfg.AccessLog, cfg.Log, cfg.Credentials = s.TCP, access, log, credentials
-		return serveSandbox(ctx, store, s, cfg, names)
+		return serveSandbox(ctx, store, s, cfg, names, asked)
 	}})
 	if errors.Is(err, sandbox.ErrForbidden) {
 		err = hinted(err, "as root it works without: sudo sluice exec -- sudo -u $USER COMMAND")
@@ -136,7 +144,7 @@ const execDrain = 2 * time.Second
 
 // serveSandbox carries the command's connections and answers its DNS, from this
 // machine's resolvers where nothing registers a name.
-func serveSandbox(ctx context.Context, store *file.Store, s sandbox.Sockets, cfg proxy.Config, names dnsproxy.Config) error {
+func serveSandbox(ctx context.Context, store *file.Store, s sandbox.Sockets, cfg proxy.Config, names dnsproxy.Config, asked net.Listener) error {
 	names.Packets, names.Streams = s.DNSPackets, s.DNSStreams
 	names.Workload, names.Log = cfg.Workload, cfg.Log
 	// The command's namespace has a route in each family that it has a socket in.
@@ -146,7 +154,7 @@ func serveSandbox(ctx context.Context, store *file.Store, s sandbox.Sockets, cfg
 	if err != nil {
 		return err
 	}
-	return serveEgress(ctx, store, cfg, server)
+	return serveEgress(ctx, store, cfg, server, asked)
 }
 
 // families says which the sockets are of.

@@ -67,6 +67,8 @@ func valueComplaint(e *pflag.InvalidValueError) string {
 		return "not a boolean; use true or false"
 	case "duration":
 		return "not a duration; write one like 30s or 5m"
+	case "uint16":
+		return "not a number from 0 to 65535"
 	}
 	return e.Unwrap().Error()
 }

@@ -61,26 +61,12 @@ func checkMetricsAddress(text string) error {
 	return nil
 }
 
-// withMetrics serves the endpoint for as long as serve runs, its draining
-// included. Trouble with the endpoint does not end egress.
+// withMetrics serves the endpoint for as long as serve runs.
 func withMetrics(l net.Listener, e metrics.Endpoint, serve func(context.Context) error) func(context.Context) error {
 	if l == nil {
 		return serve
 	}
-	return func(ctx context.Context) error {
-		until, stop := context.WithCancel(context.WithoutCancel(ctx))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			if err := e.Serve(until, l); err != nil {
-				e.Log.Error("the metrics endpoint failed; egress goes on without", "error", err)
-			}
-		}()
-		err := serve(ctx)
-		stop()
-		<-ended
-		return err
-	}
+	return alongside("the metrics endpoint", e.Log, func(ctx context.Context) error { return e.Serve(ctx, l) }, serve)
 }
 
 // countStore shows the state of a directory of resources.

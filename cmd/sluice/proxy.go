@@ -63,6 +63,7 @@ at once. SIGUSR1 opens the access log anew; one that was moved away is also noti
 	f.StringVar(&o.mark, "mark", "", "packet `MARK` of upstream connections, for rules that exempt the proxy by mark (needs CAP_NET_ADMIN)")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.logFormat, "access-log-format", "json", accessLogFormatFlag)
+	serveAdminFlag(c)
 	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, metricsFlag)
 	o.names.flags(c, false)
 	f.DurationVar(&o.drain, "drain-timeout", 45*time.Second, "how long (`TIME`, such as 30s) requests under way may take after the first SIGTERM")
@@ -119,6 +120,13 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	if err != nil {
 		return err
 	}
+	asked, err := listenAdmin(c, "proxy", log)
+	if err != nil {
+		return err
+	}
+	if asked != nil {
+		defer asked.Close()
+	}
 	listeners, err := listenBoth(port, log)
 	if err != nil {
 		return err
@@ -139,6 +147,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 	observer.Watch(server)
 	log.Info("ready")
 	serve := withMetrics(endpoint, metrics.Endpoint{Metrics: counted, Ready: server.Ready, Log: log}, server.Serve)
+	serve = withAdmin(asked, server, "proxy", log, serve)
 	tasks := []func(context.Context) error{store.Run, serve}
 	if answers != nil {
 		tasks = append(tasks, answers.Serve)

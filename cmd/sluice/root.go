@@ -27,6 +27,10 @@ var commands = []func() *cobra.Command{
 	newCIDRCommand,
 	newRulesCommand,
 	newExplainCommand,
+	newRoutesCommand,
+	newClustersCommand,
+	newEndpointsCommand,
+	newConnectionsCommand,
 	newVersionCommand,
 	newCompletionCommand,
 }

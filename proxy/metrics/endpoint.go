@@ -2,15 +2,14 @@ package metrics
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sluice-cni/sluice/proxy/aside"
 )
 
 // Endpoint serves the metrics and the state of health over HTTP.
@@ -22,14 +21,9 @@ type Endpoint struct {
 	Log *slog.Logger
 }
 
-// Bounds of what the endpoint's clients may take: whoever shares the pod can
-// reach it.
-const (
-	maxClients   = 32 // connections at a time; others wait
-	maxScrapes   = 3  // at a time; others are told to come later
-	maxHeadBytes = 8 << 10
-	stopWithin   = 2 * time.Second
-)
+// maxScrapes is how many are answered at a time; others are told to come later. Whoever
+// shares the pod can reach the endpoint.
+const maxScrapes = 3
 
 // Handler answers the endpoint's paths.
 func (e Endpoint) Handler() http.Handler {
@@ -61,55 +55,5 @@ func (e Endpoint) Handler() http.Handler {
 // Serve answers on l until ctx ends; what is under way then may finish within 2 s.
 // It closes l.
 func (e Endpoint) Serve(ctx context.Context, l net.Listener) error {
-	server := &http.Server{
-		Handler:           e.Handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute, // longer than usual scrape intervals
-		MaxHeaderBytes:    maxHeadBytes,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(&bounded{Listener: l, places: make(chan struct{}, maxClients)}) }()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
-	defer cancel()
-	if server.Shutdown(late) != nil {
-		server.Close()
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
-
-// bounded accepts only so many connections at a time.
-type bounded struct {
-	net.Listener
-	places chan struct{}
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	b.places <- struct{}{}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.places
-		return nil, err
-	}
-	return &placed{Conn: c, leave: sync.OnceFunc(func() { <-b.places })}, nil
-}
-
-type placed struct {
-	net.Conn
-	leave func()
-}
-
-func (p *placed) Close() error {
-	defer p.leave()
-	return p.Conn.Close()
+	return aside.Serve(ctx, l, e.Handler())
 }

@@ -79,7 +79,7 @@ func startProxy(t *testing.T, args ...string) *proxy {
 // start starts the program.
 func (p *proxy) start(t *testing.T, args ...string) {
 	t.Helper()
-	args = append([]string{"proxy", "--config", p.config, "--listen", "0", "--mark", fmt.Sprint(mark)}, args...)
+	args = append([]string{"proxy", "--config", p.config, "--listen", "0", "--mark", fmt.Sprint(mark), "--admin", "off"}, args...)
 	p.cmd = exec.Command(sluicetest.File(), args...)
 	p.cmd.Stdout = io.Discard
 	pipe, err := p.cmd.StderrPipe()

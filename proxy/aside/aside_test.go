@@ -1,4 +1,4 @@
-package metrics
+package aside
 
 import (
 	"context"
@@ -18,8 +18,8 @@ func TestClientsThatHoldConnectionsCannotKeepTheEndpointFromEnding(t *testing.T)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Endpoint{Metrics: New("test")}.Serve(ctx, l) }()
-	for i := range maxClients + 8 {
+	go func() { ended <- Serve(ctx, l, http.NotFoundHandler()) }()
+	for i := range MaxClients + 8 {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
@@ -35,7 +35,7 @@ func TestClientsThatHoldConnectionsCannotKeepTheEndpointFromEnding(t *testing.T)
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * stopWithin):
+	case <-time.After(20 * StopWithin):
 		t.Error("it goes on")
 	}
 }
@@ -48,13 +48,13 @@ func TestTooLargeAHeadIsRefused(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- Endpoint{Metrics: New("test")}.Serve(ctx, l) }()
+	go func() { ended <- Serve(ctx, l, http.NotFoundHandler()) }()
 	t.Cleanup(func() { stop(); <-ended })
 	request, err := http.NewRequest(http.MethodGet, "http://"+l.Addr().String()+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	request.Header.Set("X-Large", fmt.Sprint(make([]byte, 2*maxHeadBytes)))
+	request.Header.Set("X-Large", fmt.Sprint(make([]byte, 2*MaxHeadBytes)))
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)

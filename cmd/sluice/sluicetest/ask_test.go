@@ -1,0 +1,65 @@
+package sluicetest_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/proxy/admin"
+)
+
+// asked is what a question to a running proxy is answered with.
+func asked[T any](t *testing.T, command, socket string) []T {
+	t.Helper()
+	var list admin.List[T]
+	if err := json.Unmarshal([]byte(fine(t, "", command, "--admin", socket, "-o", "json").out), &list); err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
+}
+
+func TestARunningProxySaysWhatItDoes(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	p := startProxy(t, "--admin", socket)
+	p.serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
+	if c := asked[admin.Connection](t, "connections", socket); len(c) != 0 {
+		t.Errorf("before anybody came: %v", c)
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return p.Dial(ctx, network, webAddress+":80")
+	}}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://web.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+
+	const name, place = "outbound|80||web.example", "web.yaml:2"
+	if c := asked[admin.Connection](t, "connections", socket); len(c) != 1 || c[0].Protocol != "http/1.1" || c[0].Cluster != name || c[0].Destination != webAddress+":80" {
+		t.Errorf("connections: %+v", c)
+	}
+	if r := asked[admin.Route](t, "routes", socket); len(r) != 2 || r[0].Host != "web.example" || !strings.HasSuffix(r[0].Source.Place(), place) {
+		t.Errorf("routes: %+v", r)
+	}
+	if c := asked[admin.Cluster](t, "clusters", socket); len(c) != 1 || c[0].Name != name || c[0].Active+c[0].Idle != 1 {
+		t.Errorf("clusters: %+v", c)
+	}
+	if e := asked[admin.Endpoint](t, "endpoints", socket); len(e) != 1 || e[0].Address != webAddress || e[0].Port != 80 || e[0].State != admin.StaticEndpoint {
+		t.Errorf("endpoints: %+v", e)
+	}
+	table := fine(t, "", "connections", "--admin", socket, "WEB.example", "--port", "80").out
+	if lines := strings.Split(table, "\n"); len(lines) != 3 || !strings.HasPrefix(lines[0], "SOURCE ") || !strings.Contains(lines[1], name) {
+		t.Errorf("the table is\n%s", table)
+	}
+	if second := sluice(t, "", "proxy", "--config", p.config, "--listen", "0", "--metrics-listen", "off", "--admin", socket); second.code != 1 || !strings.Contains(second.err, "another proxy answers there") {
+		t.Errorf("a second proxy at the same socket: %+v", second)
+	}
+}

@@ -1,0 +1,214 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
+)
+
+const someYAML = `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: api}
+spec:
+  hosts: [api.test]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: DNS
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db}
+spec:
+  hosts: [db.test]
+  addresses: [192.0.2.0/24]
+  ports: [{number: 5432, name: tcp, protocol: TCP}]
+  resolution: STATIC
+  endpoints: [{address: 198.51.100.1}, {address: 198.51.100.2, weight: 3}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: api}
+spec:
+  hosts: [api.test]
+  http:
+  - name: slow
+    match: [{uri: {prefix: /slow}}]
+    timeout: 3s
+    route: [{destination: {host: api.test}, weight: 30}, {destination: {host: gone.test}, weight: 70}]
+  - route: [{destination: {host: api.test}}]
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: api}
+spec:
+  host: api.test
+  trafficPolicy: {tls: {mode: SIMPLE}}
+`
+
+// told is a Proxy that says what it is told to.
+type told struct {
+	view        *mesh.View
+	connections []proxy.ConnectionStatus
+	pools       []proxy.Pool
+}
+
+func (p *told) View() *mesh.View        { return p.view }
+func (p *told) Workload() mesh.Workload { return mesh.Workload{Namespace: "shop", Name: "cart"} }
+func (p *told) Ready() error            { return errors.New("stopping") }
+func (p *told) Pools() []proxy.Pool     { return p.pools }
+
+func (p *told) Endpoints(c *mesh.Cluster) []proxy.EndpointStatus {
+	if len(c.Endpoints) == 0 {
+		return []proxy.EndpointStatus{{Name: c.Host, Port: c.TargetPort, Known: true, Err: errors.New("no such name")}}
+	}
+	var out []proxy.EndpointStatus
+	for _, e := range c.Endpoints {
+		out = append(out, proxy.EndpointStatus{Addr: e.Addr, Port: e.Port, Weight: e.Weight, Known: true})
+	}
+	return out
+}
+
+func (p *told) Connections(limit int) ([]proxy.ConnectionStatus, int) {
+	return p.connections[:min(limit, len(p.connections))], len(p.connections)
+}
+
+// serve answers for p at a socket of its own.
+func serve(t *testing.T, p Proxy) Client {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Server{Proxy: p, Version: "1", Command: "proxy", Log: slog.New(slog.DiscardHandler)}.Serve(ctx, l)
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return Client{path}
+}
+
+func viewOf(t *testing.T, yaml string) *mesh.View {
+	t.Helper()
+	resources, issues := mesh.Decode("egress.yaml", []byte(yaml), mesh.DecodeOptions{Namespace: "default"})
+	if issues.HasErrors() {
+		t.Fatal(issues)
+	}
+	snapshot, _ := mesh.Build(resources, mesh.Options{})
+	return snapshot.View(mesh.Workload{})
+}
+
+func ask[T any](t *testing.T, c Client, path string, q Question) (out T) {
+	t.Helper()
+	if err := c.Ask(context.Background(), path, q, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestWhatIsInForceIsTold(t *testing.T) {
+	t.Parallel()
+	view := viewOf(t, someYAML)
+	p := &told{view: view}
+	for _, c := range view.Clusters() {
+		if c.TLS != nil {
+			p.pools = append(p.pools, proxy.Pool{Cluster: c.Name, Fingerprint: c.Fingerprint, Active: 1, Idle: 2})
+		}
+	}
+	p.pools = append(p.pools, proxy.Pool{Cluster: "outbound|80||old.test", Active: 1}, proxy.Pool{Cluster: "PassthroughCluster", Idle: 1})
+	c := serve(t, p)
+
+	var got strings.Builder
+	for _, r := range ask[List[Route]](t, c, RoutesPath, Question{}).Items {
+		fmt.Fprintln(&got, r.Port, r.Traffic, r.Host, r.Subnets, r.Name, r.Match, r.Destinations, r.Does, r.Source.Place())
+	}
+	for _, k := range ask[List[Cluster]](t, c, ClustersPath, Question{}).Items {
+		fmt.Fprintln(&got, k.Name, k.Protocol, k.Resolution, k.Endpoints, k.TLS, k.Unknown, k.Leaving, k.Active, k.Idle, k.Source.Place(), k.Policy.Place())
+	}
+	for _, e := range ask[List[Endpoint]](t, c, EndpointsPath, Question{}).Items {
+		fmt.Fprintln(&got, e.Cluster, e.Name, e.Address, e.Port, e.State, e.Error, e.Weight)
+	}
+	s := ask[Status](t, c, StatusPath, Question{})
+	fmt.Fprintln(&got, s.Version, s.Command, s.Namespace, s.Workload, s.Policy, s.NotReady)
+	want := `80 http api.test [] slow [uri prefix "/slow"] [{outbound|80||api.test 30} {outbound|80||gone.test 70}] [timeout 3s] egress.yaml:26
+80 http api.test []  [] [{outbound|80||api.test 0}] [] egress.yaml:30
+80 tls api.test [] default [] [{outbound|80||api.test 0}] [] egress.yaml:2
+5432 tcp  [192.0.2.0/24] default [] [{outbound|5432||db.test 0}] [] egress.yaml:10
+outbound|80||api.test HTTP DNS 0 SIMPLE false false 1 2 egress.yaml:2 egress.yaml:32
+outbound|80||api.test HTTP DNS 0 DISABLE false false 0 0 egress.yaml:2 egress.yaml:32
+outbound|5432||db.test TCP STATIC 2 DISABLE false false 0 0 egress.yaml:10 
+outbound|80||gone.test   0 DISABLE true false 0 0  
+PassthroughCluster   0  false false 0 1  
+outbound|80||old.test   0  false true 1 0  
+outbound|80||api.test api.test  80 failed no such name 0
+outbound|5432||db.test  198.51.100.1 5432 static  1
+outbound|5432||db.test  198.51.100.2 5432 static  3
+1 proxy shop cart REGISTRY_ONLY stopping
+`
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAnswersAreNarrowedAndBounded(t *testing.T) {
+	t.Parallel()
+	p := &told{view: viewOf(t, someYAML)}
+	for i := range 50 {
+		p.connections = append(p.connections, proxy.ConnectionStatus{
+			Source:      netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(1000+i)),
+			Destination: netip.AddrPortFrom(netip.MustParseAddr("192.0.2.2"), uint16(80+i%2)),
+			Protocol:    "tls", ServerName: strings.Repeat("x", 1000), Since: time.Now(),
+		})
+	}
+	c := serve(t, p)
+	if r := ask[List[Route]](t, c, RoutesPath, Question{Host: "api", Port: 80, Limit: 2}); len(r.Items) != 2 || r.More != 1 {
+		t.Errorf("%d routes and %d more", len(r.Items), r.More)
+	}
+	if r := ask[List[Route]](t, c, RoutesPath, Question{Host: "nobody"}); r.Items == nil || len(r.Items) != 0 || r.More != 0 {
+		t.Errorf("of nobody: %v", r)
+	}
+	got := ask[List[Connection]](t, c, ConnectionsPath, Question{Port: 80, Limit: 10})
+	if len(got.Items) != 10 || got.More != 15 || len(got.Items[0].ServerName) != maxServerName {
+		t.Errorf("%d connections and %d more: %v", len(got.Items), got.More, got.Items)
+	}
+}
+
+func TestBadQuestionsAreSaidToBe(t *testing.T) {
+	t.Parallel()
+	c := serve(t, &told{})
+	for path, want := range map[string]string{
+		RoutesPath + "?port=x":   `port "x": not a port`,
+		RoutesPath + "?limit=-1": `limit "-1": not a number of items`,
+		"/v1/nothing":            "404",
+	} {
+		request, err := http.NewRequest(http.MethodGet, "http://proxy"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.do(request, new(List[Route]))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if r := ask[List[Route]](t, c, RoutesPath, Question{}); len(r.Items) != 0 {
+		t.Errorf("without a configuration: %v", r)
+	}
+}
