@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -21,26 +20,42 @@ func newValidateCommand() *cobra.Command {
 configuration directory. With --config and files it checks what the directory
 would be once 'sluice apply' had put the files there. Every error, warning and
 notice is printed with its file, line, column and field. The exit code is 1 when
-there is an error; warnings and notices leave it 0.`,
+there is an error, with --strict also when there is a warning; notices leave it 0.
+
+-o json is the list of issues; -o report an object with the verdict, how much was
+checked, how many of each severity there are, and the same list.`,
 		Example: `  sluice validate egress.yaml
+  sluice validate --strict -o report ./egress
   sluice validate -o json ./egress other.yaml
   kubectl get serviceentries -A -o yaml | sluice validate -`,
 	}
 	namespaceFlag(c, "`NAMESPACE` of objects in files that name none (default \"default\")")
 	files := filenameFlag(c)
-	output := c.Flags().StringP("output", "o", "text", "`FORMAT`: text or json")
+	output := c.Flags().StringP("output", "o", "text", "`FORMAT`: text, json or report")
+	strict := c.Flags().Bool("strict", false, "warnings fail too")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if *output != "text" && *output != "json" {
-			return usage(fmt.Errorf("output %q: not known; use text or json", *output), "usage: "+c.UseLine())
+		if !slices.Contains([]string{"text", "json", "report"}, *output) {
+			return usage(fmt.Errorf("output %q: not known; use text, json or report", *output), "usage: "+c.UseLine())
 		}
 		issues, checked, err := check(c, append(*files, args...))
 		if err != nil {
 			return explainDirectory(c, err)
 		}
-		if *output == "json" {
-			return printJSON(c, issues)
+		v := newVerdict(issues, checked, *strict)
+		if *output == "text" {
+			return v.print(c)
 		}
-		return printVerdict(c, issues, checked)
+		var out any = v
+		if *output == "json" {
+			out = v.Issues
+		}
+		if err := writeJSON(c.OutOrStdout(), out); err != nil {
+			return err
+		}
+		if !v.Valid {
+			return exitCode(1)
+		}
+		return nil
 	}
 	return c
 }
@@ -105,31 +120,4 @@ func readResources(c *cobra.Command, name string, directory bool) ([]*mesh.Resou
 	}
 	found, issues := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
 	return found, issues, nil
-}
-
-func printJSON(c *cobra.Command, issues mesh.Issues) error {
-	text, err := json.MarshalIndent(issues, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(c.OutOrStdout(), string(text))
-	if issues.HasErrors() {
-		return exitCode(1)
-	}
-	return nil
-}
-
-func printVerdict(c *cobra.Command, issues mesh.Issues, checked int) error {
-	for _, i := range issues {
-		fmt.Fprintln(c.OutOrStdout(), i)
-	}
-	errs, warnings, notices := len(issues.Of(mesh.Error)), len(issues.Of(mesh.Warning)), len(issues.Of(mesh.Notice))
-	if errs > 0 {
-		return fmt.Errorf("not valid: %s, %s, %s", count(errs, "error"), count(warnings, "warning"), count(notices, "notice"))
-	}
-	fmt.Fprintf(c.OutOrStdout(), "valid: %s, %s, %s\n", count(checked, "resource"), count(warnings, "warning"), count(notices, "notice"))
-	if checked == 0 {
-		fmt.Fprintln(c.ErrOrStderr(), "hint: no resource was found; of a directory *.yaml, *.yml and *.json are read, hidden files are not")
-	}
-	return nil
 }
