@@ -15,6 +15,11 @@ type HTTPAction struct {
 	Timeout time.Duration
 	// Retry is never nil: where nothing is written it is DefaultRetry (http[].retries).
 	Retry *RetryPolicy
+	// Path changes where at the server a request goes; nil: nowhere else.
+	Path *PathRewrite
+	// Edits are the rule's own, for answers that no destination gives. A destination
+	// has them too, together with its own. nil: none.
+	Edits *Edits
 	// Waits says that the action has to wait for something, or does more than an event
 	// loop should: its requests are carried by a goroutine.
 	Waits bool
@@ -25,5 +30,10 @@ var plainAction = &HTTPAction{Retry: DefaultRetry}
 
 func compileAction(route *networking.HTTPRoute) *HTTPAction {
 	timeout := route.GetTimeout().AsDuration()
-	return &HTTPAction{Timeout: timeout, Retry: compileRetries(route.GetRetries(), timeout)}
+	return &HTTPAction{
+		Timeout: timeout,
+		Retry:   compileRetries(route.GetRetries(), timeout),
+		Path:    compileRewrite(route.Rewrite),
+		Edits:   compileEdits(route, nil),
+	}
 }

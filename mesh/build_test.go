@@ -47,7 +47,7 @@ func httpCluster(v *View, port uint16, host string) string {
 	if vh == nil {
 		return ""
 	}
-	route := vh.Match(request{})
+	route, _ := vh.Match(request{})
 	if route == nil {
 		return "404"
 	}

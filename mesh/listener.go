@@ -84,7 +84,7 @@ func (b *viewBuilder) virtualHost(host string, h hostOnPort, port uint16) *Virtu
 		vh.Routes = []*HTTPRoute{{
 			Name:         "default",
 			Action:       plainAction,
-			Destinations: []WeightedCluster{{b.cluster(host, h.registeredPort, false), 1}},
+			Destinations: []WeightedCluster{{Cluster: b.cluster(host, h.registeredPort, false), Weight: 1}},
 			Source:       h.service.source,
 		}}
 	}
@@ -102,10 +102,19 @@ func (b *viewBuilder) addRoutes(vh *VirtualHost, v *virtualService, port uint16)
 			Name:         rule.name,
 			Match:        matches,
 			Action:       rule.action,
-			Destinations: b.destinations(rule.destinations, v.namespace, vh.Host, port, false),
+			Destinations: b.destinations(rule.leads(vh.Host), v.namespace, port, false),
 			Source:       rule.source,
 		})
 	}
+}
+
+// leads lists where the rule's requests go: without destinations to the host that was
+// asked for.
+func (rule *httpRule) leads(asked string) []destination {
+	if len(rule.destinations) > 0 {
+		return rule.destinations
+	}
+	return []destination{{host: asked, weight: 1, edits: rule.action.Edits}}
 }
 
 // matchesOn leaves out the alternatives of other ports and other workloads; false when

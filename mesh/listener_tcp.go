@@ -21,7 +21,7 @@ func (b *viewBuilder) addTCP(l *Listener, use *portInUse) {
 		for _, r := range byHost[h.host] {
 			compiled := &TCPRoute{
 				Name:         "default",
-				Destinations: b.destinations(r.rule.destinations, r.virtual.namespace, h.host, use.number, false),
+				Destinations: b.destinations(r.rule.destinations, r.virtual.namespace, use.number, false),
 				Source:       r.rule.source,
 			}
 			if len(r.subnets) == 0 {

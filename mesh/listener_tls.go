@@ -72,7 +72,7 @@ func (b *viewBuilder) nameRoutes(host string, h hostOnPort, rules hostIndex[[]sn
 		for _, r := range list {
 			out = append(out, nameRoute{r.match.subnets, &TCPRoute{
 				Name:         "default",
-				Destinations: b.destinations(r.rule.destinations, r.virtual.namespace, host, h.number, true),
+				Destinations: b.destinations(r.rule.destinations, r.virtual.namespace, h.number, true),
 				Source:       r.rule.source,
 			}})
 		}
@@ -94,7 +94,7 @@ func (b *viewBuilder) nameRoutes(host string, h hostOnPort, rules hostIndex[[]sn
 func (b *viewBuilder) ownRoute(h hostOnPort, opaque bool) *TCPRoute {
 	return &TCPRoute{
 		Name:         "default",
-		Destinations: []WeightedCluster{{b.cluster(h.host, h.registeredPort, opaque), 1}},
+		Destinations: []WeightedCluster{{Cluster: b.cluster(h.host, h.registeredPort, opaque), Weight: 1}},
 		Source:       h.service.source,
 	}
 }

@@ -119,19 +119,20 @@ func (l *Listener) DeclaredTCP(dst netip.Addr) bool {
 	return l.bareTCP && !l.HTTP && !l.TLS && !l.Unset && !vip.Contains(dst)
 }
 
-// Match finds the first route that takes a request; nil means 404.
-func (vh *VirtualHost) Match(r Request) *HTTPRoute {
+// Match finds the first route that takes a request, and the alternative of its Match
+// by which it does, which is nil for a route without conditions. No route means 404.
+func (vh *VirtualHost) Match(r Request) (*HTTPRoute, *HTTPMatch) {
 	for _, route := range vh.Routes {
 		if len(route.Match) == 0 {
-			return route
+			return route, nil
 		}
 		for i := range route.Match {
 			if route.Match[i].accepts(r) {
-				return route
+				return route, &route.Match[i]
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // accepts says whether all conditions hold. The port was judged when the view was

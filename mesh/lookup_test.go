@@ -143,7 +143,7 @@ spec:
 	vh := v.Listener(80).MatchHTTP([]byte("x.com"))
 	for _, tt := range tests {
 		got := ""
-		if route := vh.Match(tt.request); route != nil {
+		if route, _ := vh.Match(tt.request); route != nil {
 			got = route.Name
 		}
 		if got != tt.want {

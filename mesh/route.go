@@ -20,6 +20,7 @@ type HTTPRoute struct {
 type WeightedCluster struct {
 	Cluster *Cluster // never nil; Cluster.Unknown for a host nobody registers
 	Weight  uint32
+	Edits   *Edits // of HTTP heads, the rule's among them; nil: none
 }
 
 // TCPRoute is where an opaque connection (TCP, or TLS by its SNI) goes.

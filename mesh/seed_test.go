@@ -66,11 +66,11 @@ func TestSeedRoutesAsThePageSays(t *testing.T) {
 		t.Fatal(issues)
 	}
 	v := s.View(Workload{Namespace: "default"})
-	httpbin := v.Listener(80).MatchHTTP([]byte("httpbin.org")).Match(request{path: "/delay/5"})
+	httpbin, _ := v.Listener(80).MatchHTTP([]byte("httpbin.org")).Match(request{path: "/delay/5"})
 	if httpbin.Action.Timeout != 3*time.Second || httpbin.Destinations[0].Cluster.Name != "outbound|80||httpbin.org" {
 		t.Errorf("httpbin.org: %+v", httpbin)
 	}
-	google := v.Listener(443).MatchHTTP([]byte("www.google.com")).Match(request{path: "/"})
+	google, _ := v.Listener(443).MatchHTTP([]byte("www.google.com")).Match(request{path: "/"})
 	cluster := google.Destinations[0].Cluster
 	if cluster.TLS == nil || cluster.TLS.Mode != TLSSimple || google.Name != "default" || google.Action.Timeout != 0 {
 		t.Errorf("www.google.com: %+v, %+v", google, cluster)

@@ -180,7 +180,8 @@ func destinationsOf(v *View) map[string]string {
 	out := make(map[string]string)
 	for _, host := range []string{"a.com", "b.com", "c.com", "unregistered.com"} {
 		if vh := v.Listener(80).MatchHTTP([]byte(host)); vh != nil {
-			out[host] = vh.Match(request{}).Destinations[0].Cluster.Name
+			route, _ := vh.Match(request{})
+			out[host] = route.Destinations[0].Cluster.Name
 		}
 	}
 	return out

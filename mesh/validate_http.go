@@ -59,9 +59,13 @@ func (c *checker) httpRoute(path string, route *networking.HTTPRoute) {
 	if len(route.Route) == 0 && route.Redirect == nil && route.DirectResponse == nil && route.Delegate == nil {
 		c.add(Notice, path+".route", "", "deprecated to leave out; the requests go to the VirtualService's own host; write a route with a destination")
 	}
+	c.rewrite(path+".rewrite", route.Rewrite)
+	c.httpHeaders(path+".headers", route.Headers)
+	c.authorityOnce(path, route)
 	weights := make([]int32, len(route.Route))
 	for i, d := range route.Route {
 		c.destination(at(path+".route", i), d.Destination)
+		c.httpHeaders(at(path+".route", i)+".headers", d.Headers)
 		weights[i] = d.Weight
 	}
 	c.weights(path+".route", weights)

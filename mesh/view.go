@@ -148,15 +148,11 @@ func (b *viewBuilder) subsetCluster(host string, p registeredPort, subset string
 	return s.cluster(key, p.servicePort)
 }
 
-// destinations looks up where a rule sends to. A rule without destinations sends
-// to the host that was asked for.
-func (b *viewBuilder) destinations(list []destination, namespace, asked string, port uint16, opaque bool) []WeightedCluster {
-	if len(list) == 0 {
-		list = []destination{{host: asked, weight: 1}}
-	}
+// destinations looks up where a rule sends to.
+func (b *viewBuilder) destinations(list []destination, namespace string, port uint16, opaque bool) []WeightedCluster {
 	out := make([]WeightedCluster, len(list))
 	for i, d := range list {
-		out[i] = WeightedCluster{Cluster: b.destination(d, namespace, port, opaque), Weight: d.weight}
+		out[i] = WeightedCluster{Cluster: b.destination(d, namespace, port, opaque), Weight: d.weight, Edits: d.edits}
 	}
 	return out
 }

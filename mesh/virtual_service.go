@@ -65,6 +65,7 @@ type destination struct {
 	port   uint16 // 0: the service's only one, else the request's
 	weight uint32
 	index  int // in the route, as written
+	edits  *Edits
 }
 
 // compileVirtualService leaves out what is meant for gateways only.
@@ -131,7 +132,9 @@ func (v *virtualService) compileHTTP(route *networking.HTTPRoute) (httpRule, boo
 		}
 	}
 	for i, d := range route.Route {
-		out.destinations = append(out.destinations, compileDestination(i, d.Destination, d.Weight))
+		to := compileDestination(i, d.Destination, d.Weight)
+		to.edits = compileEdits(route, d.Headers)
+		out.destinations = append(out.destinations, to)
 	}
 	out.destinations = withoutZeroWeights(out.destinations)
 	return out, len(route.Match) == 0 || len(out.matches) > 0
@@ -228,7 +231,10 @@ func compileDestinations(routes []*networking.RouteDestination) []destination {
 }
 
 func compileDestination(index int, d *networking.Destination, weight int32) destination {
-	return destination{canonicalHost(d.GetHost()), d.GetSubset(), uint16(d.GetPort().GetNumber()), uint32(max(weight, 0)), index}
+	return destination{
+		host: canonicalHost(d.GetHost()), subset: d.GetSubset(), port: uint16(d.GetPort().GetNumber()),
+		weight: uint32(max(weight, 0)), index: index,
+	}
 }
 
 // withoutZeroWeights drops the destinations that get nothing. A single one takes

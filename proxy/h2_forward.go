@@ -143,23 +143,14 @@ func (r *h2Request) endAnswer(trailers []http2.Field) error {
 func (r *h2Request) answerFields(head *http2.Head) []http2.Field {
 	fields := make([]http2.Field, 0, len(head.Fields)+4)
 	fields = append(fields, http2.Field{Name: ":status", Value: statusText(head.Status)})
-	dated := false
 	for i := range head.Fields {
-		switch f := &head.Fields[i]; f.Name {
-		case "server":
-		case "date":
-			dated = true
-			fields = append(fields, *f)
-		default:
+		if f := &head.Fields[i]; f.Name != "server" {
 			fields = append(fields, *f)
 		}
 	}
-	if !dated {
-		fields = append(fields, http2.Field{Name: "date", Value: dateValue()})
-	}
 	r.entry.serviceTime = time.Since(r.entry.start)
-	return append(fields, http2.Field{Name: "server", Value: "envoy"},
-		http2.Field{Name: "x-envoy-upstream-service-time", Value: strconv.FormatInt(r.entry.serviceTime.Milliseconds(), 10)})
+	fields = append(fields, http2.Field{Name: serviceTimeField, Value: strconv.FormatInt(r.entry.serviceTime.Milliseconds(), 10)})
+	return complete(fields, r.edits.Response)
 }
 
 // failure is the reply to a request whose answer never began, nil when nobody is

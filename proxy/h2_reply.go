@@ -1,14 +1,14 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
-// reply sends a local reply: to a gRPC request in gRPC's form. One without a
-// status is only recorded.
+// reply sends a local reply. One without a status is only recorded.
 func (r *h2Request) reply(l localReply) {
 	e := &r.entry
 	e.received = r.body.received.Load()
@@ -17,24 +17,13 @@ func (r *h2Request) reply(l localReply) {
 		r.c.server.record(e)
 		return
 	}
-	body := l.body
-	fields := make([]http2.Field, 1, 9)
-	fields[0] = http2.Field{Name: ":status", Value: statusText(l.status)}
-	switch {
-	case e.grpc:
-		e.status, e.grpcStatus = 200, grpcStatus(l)
-		fields[0].Value = "200"
-		fields = append(fields, grpcFields(l, r.head.Method == "HEAD")...)
-		body = ""
-	case body != "":
-		fields = append(fields, http2.Field{Name: "content-type", Value: "text/plain"},
-			http2.Field{Name: "content-length", Value: strconv.Itoa(len(body))})
+	isHead := r.head.Method == "HEAD"
+	fields, body := l.form(e, isHead, r.edits.Response)
+	fields = slices.Insert(fields, 0, http2.Field{Name: ":status", Value: statusText(e.status)})
+	if body != "" {
+		fields = append(fields, http2.Field{Name: "content-length", Value: strconv.Itoa(len(body))})
 	}
-	if l.extra == overloadedField {
-		fields = append(fields, http2.Field{Name: "x-envoy-overloaded", Value: "true"})
-	}
-	fields = append(fields, http2.Field{Name: "date", Value: dateValue()}, http2.Field{Name: "server", Value: "envoy"})
-	if r.head.Method == "HEAD" {
+	if isHead {
 		body = ""
 	}
 	e.headSent = headSize(fields)

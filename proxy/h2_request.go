@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http1"
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
@@ -19,6 +20,7 @@ type h2Request struct {
 	entry entry
 	body  h2Body
 	sent  messageCount
+	edits mesh.Edits    // of its head and of its answer's
 	limit time.Duration // the route's timeout
 	tries tries
 
@@ -137,7 +139,7 @@ func (r *h2Request) route(st *state) decision {
 	case h.Path == "*":
 		return refusal(404, "-", "absolute_path_rejected")
 	}
-	return r.c.decide(st, r.host, h2View{r.head}, &r.entry)
+	return r.follow(r.c.decide(st, r.host, h2View{r.head}, &r.entry))
 }
 
 // h2View shows a request to mesh's matches.

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http1"
 )
 
@@ -14,11 +15,12 @@ type httpConn struct {
 	req  http1.Request
 	resp http1.Response
 
-	head  []byte // the request as it goes upstream; kept until it cannot be sent again
-	back  []byte // bytes on their way to the application
-	path  []byte // scratch for a path that had to be normalized
-	host  []byte // the request's host: lower case, no port, no trailing dot
-	entry entry  // the access log's line for this request
+	head      []byte // the request as it goes upstream; kept until it cannot be sent again
+	back      []byte // bytes on their way to the application
+	path      []byte // scratch for a path that had to be normalized
+	rewritten []byte // and for one that a rule changed
+	host      []byte // the request's host: lower case, no port, no trailing dot
+	entry     entry  // the access log's line for this request
 
 	headSize  int  // bytes of the request's head as they came
 	isHead    bool // HEAD: the answer has no body
@@ -29,7 +31,8 @@ type httpConn struct {
 	to    decision  // where the request goes
 	via   *upstream // and by what
 	tries tries
-	lone  bool // nothing about this exchange needed a goroutine
+	edits mesh.Edits // of its head and of its answer's
+	lone  bool       // nothing about this exchange needed a goroutine
 
 	unsent []byte     // in a lane: what is on its way out, of head or back
 	rest   answerRest // in a lane: what is left of the answer
@@ -67,6 +70,7 @@ func (h *httpConn) forget() {
 	h.c = nil
 	h.write.rebind(nil)
 	h.to, h.via, h.tries, h.unsent = decision{}, nil, tries{}, nil
+	h.edits = mesh.Edits{}
 	h.entry = entry{}
 	h.body.up, h.body.c = nil, nil
 	if cap(h.body.out) > maxBufferSize {
@@ -164,9 +168,7 @@ var tooLarge = &http1.Error{Status: 431, Detail: "http1.headers_too_large"}
 
 // malformed answers bytes that are no acceptable request and ends the connection.
 func (h *httpConn) malformed(err *http1.Error) {
-	h.isHead, h.body.complete = false, false // of an earlier request
-	h.entry = *h.c.entry("http")
-	h.isHead = false // of the request before
+	h.beginNone()
 	h.entry.refusal = Malformed
 	r := localReply{status: err.Status, close: true, flags: "DPE", details: err.Detail}
 	switch {
@@ -182,8 +184,7 @@ func (h *httpConn) malformed(err *http1.Error) {
 
 // overMemory answers a head that there is no room for.
 func (h *httpConn) overMemory() {
-	h.isHead, h.body.complete = false, false // of an earlier request
-	h.entry = *h.c.entry("http")
+	h.beginNone()
 	h.entry.failure, h.entry.refusal = noMemory, Overloaded
 	r := *overflow()
 	r.close = true
@@ -203,6 +204,13 @@ func (c *connection) refuseGarbage() {
 	httpConnPool.Put(h)
 }
 
+// beginNone is begin where no request could be read: nothing of an earlier one is left.
+func (h *httpConn) beginNone() {
+	h.isHead, h.body.complete = false, false
+	h.edits = mesh.Edits{}
+	h.entry = *h.c.entry("http")
+}
+
 // begin notes what is needed of the request after its buffer has moved on.
 func (h *httpConn) begin(start time.Time) {
 	r := &h.req
@@ -215,6 +223,7 @@ func (h *httpConn) begin(start time.Time) {
 	}
 	h.host = appendHost(h.host[:0], r.Authority)
 	h.lone = false
+	h.edits = mesh.Edits{}
 	e := &h.entry
 	e.reset("http", start, h.c)
 	e.method = append(e.method[:0], r.Method...)
@@ -298,5 +307,5 @@ func (h *httpConn) route(st *state) decision {
 		d = refusal(403, "-", "upgrade_failed")
 		d.close = true
 	}
-	return d
+	return h.follow(d)
 }

@@ -109,11 +109,8 @@ func upstreamClosed() *localReply {
 func (h *httpConn) encode(c *mesh.Cluster) {
 	r := &h.req
 	b := http1.AppendRequestLine(h.head[:0], r.Method, r.Path)
-	authority := r.Authority
-	if len(authority) == 0 { // HTTP/1.0 without Host
-		authority = []byte(h.c.dst.String())
-	}
-	b = http1.AppendField(b, "host", authority)
+	b = append(h.appendAuthority(append(b, "host: "...)), "\r\n"...)
+	edits := h.edits.Request
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		switch {
@@ -122,10 +119,12 @@ func (h *httpConn) encode(c *mesh.Cluster) {
 			if http1.EqualFold(f.Value, "trailers") {
 				b = append(b, "te: trailers\r\n"...)
 			}
+		case edits.Drops(view(f.Name)):
 		default:
 			b = f.Append(b)
 		}
 	}
+	b = edits.AppendLines(b)
 	switch {
 	case h.upgrading:
 		b = append(b, "connection: upgrade\r\nupgrade: websocket\r\n"...)
@@ -277,10 +276,11 @@ func (h *httpConn) upgraded(up *upstreamConn) {
 	}
 	b := http1.AppendStatusLine(h.back[:0], 101, h.resp.Reason)
 	for i := range h.resp.Fields {
-		if f := &h.resp.Fields[i]; !f.Hop {
+		if f := &h.resp.Fields[i]; !f.Hop && !h.edits.Response.Drops(view(f.Name)) {
 			b = f.Append(b)
 		}
 	}
+	b = h.edits.Response.AppendLines(b)
 	b = http1.AppendField(b, "upgrade", h.resp.UpgradeTo)
 	h.back = append(b, "connection: upgrade\r\n\r\n"...)
 	h.entry.status = 101

@@ -79,7 +79,7 @@ func (c *connection) abortAnswer(untilClose bool) {
 
 // appendHead writes the response head into h.back.
 func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
-	r := &h.resp
+	r, edits := &h.resp, h.edits.Response
 	h.entry.keepStatus1(r.Fields)
 	b := http1.AppendStatusLine(h.back[:0], r.Status, r.Reason)
 	dated := false
@@ -88,6 +88,7 @@ func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
 		switch {
 		case f.Hop, f.ID == http1.Server:
 		case f.ID == http1.ContentLength && (rechunk || framing == http1.UntilClose || lengthless(r.Status)):
+		case edits.Drops(view(f.Name)):
 		case f.ID == http1.Date:
 			dated = true
 			b = f.Append(b)
@@ -95,19 +96,30 @@ func (h *httpConn) appendHead(framing http1.Framing, rechunk, keep bool) {
 			b = f.Append(b)
 		}
 	}
-	if !dated {
-		b = appendDate(b)
-	}
-	b = append(b, "server: envoy\r\nx-envoy-upstream-service-time: "...)
-	h.entry.serviceTime = time.Since(h.entry.start)
-	b = strconv.AppendInt(b, h.entry.serviceTime.Milliseconds(), 10)
-	b = append(b, "\r\n"...)
+	b = h.appendOwn(b, dated)
 	if rechunk {
 		b = append(b, "transfer-encoding: chunked\r\n"...)
 	}
 	b = h.appendConnection(b, keep)
 	h.back = append(b, "\r\n"...)
 	h.entry.headSent = int64(len(h.back))
+}
+
+// appendOwn writes the fields of an upstream's answer that are the proxy's, and those
+// that the rule puts there. dated says that the answer has a date.
+func (h *httpConn) appendOwn(b []byte, dated bool) []byte {
+	edits := h.edits.Response
+	if !dated && !edits.Puts("date") {
+		b = appendDate(b)
+	}
+	b = append(b, "server: envoy\r\n"...)
+	h.entry.serviceTime = time.Since(h.entry.start)
+	if !edits.Drops(serviceTimeField) {
+		b = append(b, serviceTimeField+": "...)
+		b = strconv.AppendInt(b, h.entry.serviceTime.Milliseconds(), 10)
+		b = append(b, "\r\n"...)
+	}
+	return edits.AppendLines(b)
 }
 
 // writeError is a failure of the application's side.

@@ -13,6 +13,7 @@ type decision struct {
 	localReply
 	cluster     *mesh.Cluster
 	route       *mesh.HTTPRoute       // nil: there is no rule about it
+	condition   *mesh.HTTPMatch       // by which route took it; nil: it takes everything
 	destination *mesh.WeightedCluster // the one of route's that was drawn
 }
 
@@ -41,7 +42,7 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 		c.cluster.Store(e.cluster)
 		return d
 	}
-	route := vh.Match(r)
+	route, condition := vh.Match(r)
 	if route == nil {
 		return refusal(404, "NR", "route_not_found")
 	}
@@ -52,7 +53,7 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 	if e.cluster.Unknown {
 		return refusal(503, "NC", "cluster_not_found")
 	}
-	return decision{cluster: e.cluster, route: route, destination: destination}
+	return decision{cluster: e.cluster, route: route, condition: condition, destination: destination}
 }
 
 // unregistered decides about a host that nobody registers on this port.

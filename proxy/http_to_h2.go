@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"io"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,10 +33,7 @@ func (h *httpConn) forwardHTTP2(st *state, d decision) bool {
 // outgoing is the request in the form of HTTP/2, with its body when all of it is here.
 func (h *httpConn) outgoing() *outgoing {
 	r := &h.req
-	o := &outgoing{method: string(r.Method), authority: string(r.Authority), path: string(r.Path), length: r.ContentLength}
-	if o.authority == "" { // HTTP/1.0 without Host
-		o.authority = h.c.dst.String()
-	}
+	o := &outgoing{method: string(r.Method), authority: string(h.appendAuthority(nil)), path: string(r.Path), length: r.ContentLength}
 	for i := range r.Fields {
 		switch f := &r.Fields[i]; {
 		case f.ID == http1.Host, f.Hop && f.ID != http1.TE:
@@ -49,6 +45,7 @@ func (h *httpConn) outgoing() *outgoing {
 			o.fields = append(o.fields, http2.Field{Name: strings.ToLower(string(f.Name)), Value: string(f.Value)})
 		}
 	}
+	o.fields = edit(o.fields, h.edits.Request)
 	o.body = h.body.inline(nil)
 	o.end = h.body.complete
 	return o
@@ -160,13 +157,9 @@ func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, late *atomic.Bool, ap
 	rechunk := !none && h.req.Minor == 1 && (head.ContentLength < 0 || trailers)
 	untilClose := !none && head.ContentLength < 0 && !rechunk
 	keep := h.req.KeepAlive && !untilClose && !h.c.server.draining.Load()
+	head.Fields = without(head.Fields, h.edits.Response)
 	h.back = appendHead1(h.back[:0], head, rechunk)
-	if !hasField(head, "date") {
-		h.back = appendDate(h.back)
-	}
-	e.serviceTime = time.Since(e.start)
-	h.back = append(h.back, "server: envoy\r\nx-envoy-upstream-service-time: "...)
-	h.back = append(strconv.AppendInt(h.back, e.serviceTime.Milliseconds(), 10), "\r\n"...)
+	h.back = h.appendOwn(h.back, hasField(head, "date"))
 	if rechunk {
 		h.back = append(h.back, "transfer-encoding: chunked\r\n"...)
 	}

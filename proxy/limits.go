@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
 // Limits bound what a server, and so a pod, may hold at once. A zero field is its
@@ -108,14 +110,13 @@ func noneLeft(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(
 // overflow is the reply over a limit, in the words of Envoy's circuit breakers.
 func overflow() *localReply {
 	return &localReply{status: 503, flags: "UO", body: resetBody + "reset reason: overflow",
-		details: "upstream_reset_before_response_started{overflow}", extra: overloadedField}
+		details: "upstream_reset_before_response_started{overflow}",
+		extra:   http2.Field{Name: "x-envoy-overloaded", Value: "true"}}
 }
-
-const overloadedField = "x-envoy-overloaded: true\r\n"
 
 // overflowBytes is the same for a connection that is not even read properly.
 func overflowBytes() []byte {
 	r := overflow()
-	head := fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n%s", len(r.body), r.extra)
-	return append(appendDate([]byte(head)), "server: envoy\r\nconnection: close\r\n\r\n"+r.body...)
+	head := fmt.Sprintf("HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n", len(r.body))
+	return append(appendDate(appendField1([]byte(head), &r.extra)), "server: envoy\r\nconnection: close\r\n\r\n"+r.body...)
 }

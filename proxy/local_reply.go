@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/mesh"
-
 	"github.com/sluice-cni/sluice/proxy/http1"
+	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
 // localReply is an answer the proxy gives itself, in Envoy's words.
@@ -23,12 +23,34 @@ type localReply struct {
 	close   bool         // the connection ends after it
 	failure mesh.Failure // of a try that got no answer: another may be worth while
 	reason  string       // of the reset, in Envoy's words; the body is made of it
-	extra   string
+	extra   http2.Field  // beside the usual ones; none without a name
 }
 
-// reply sends a local reply, to a gRPC request in gRPC's form, and says whether the
-// connection goes on. It cannot where the rest of the request's body has not been
-// read. One without a status is only recorded: nobody is there to be answered.
+// form is a reply as fields, but for what frames it, and a body: to a gRPC request in
+// gRPC's form, which e is told of.
+func (r localReply) form(e *entry, isHead bool, edits *mesh.HeaderEdits) ([]http2.Field, string) {
+	body := r.body
+	fields := make([]http2.Field, 0, 8)
+	switch {
+	case e.grpc:
+		e.status, e.grpcStatus, body = 200, grpcStatus(r), ""
+		fields = append(fields, grpcFields(r, isHead)...)
+	case !hasBody(r.status):
+		body = ""
+	case body != "":
+		fields = append(fields, http2.Field{Name: "content-type", Value: "text/plain"})
+	}
+	if r.extra.Name != "" {
+		fields = append(fields, r.extra)
+	}
+	return complete(fields, edits), body
+}
+
+// hasBody says that answers with that status may have a body (RFC 9110 §6.4.1).
+func hasBody(status int) bool { return !lengthless(status) && status != 304 }
+
+// reply sends a local reply and says whether the connection goes on. It cannot where
+// the rest of the request's body has not been read. One without a status is only recorded: nobody is there to be answered.
 func (h *httpConn) reply(r localReply) bool {
 	e := &h.entry
 	e.status, e.flags, e.details = r.status, r.flags, r.details
@@ -36,24 +58,15 @@ func (h *httpConn) reply(r localReply) bool {
 		h.c.server.record(e)
 		return false
 	}
+	fields, body := r.form(e, h.isHead, h.edits.Response)
 	keep := !r.close && h.req.KeepAlive && h.body.discardBuffered() && !h.c.server.draining.Load()
-	body := r.body
-	if e.grpc {
-		e.status, e.grpcStatus, body = 200, grpcStatus(r), ""
-	}
 	b := http1.AppendStatusLine(h.back[:0], e.status, reasonBytes(e.status))
-	switch {
-	case e.grpc:
-		b = appendFields1(b, grpcFields(r, h.isHead))
-	case body != "" && !h.isHead:
-		b = append(b, "content-type: text/plain\r\n"...)
+	if hasBody(e.status) {
+		b = append(b, "content-length: "...)
+		b = strconv.AppendInt(b, int64(len(body)), 10)
+		b = append(b, "\r\n"...)
 	}
-	b = append(b, "content-length: "...)
-	b = strconv.AppendInt(b, int64(len(body)), 10)
-	b = append(b, "\r\n"...)
-	b = append(b, r.extra...)
-	b = appendDate(b)
-	b = append(b, "server: envoy\r\n"...)
+	b = appendFields1(b, fields)
 	b = h.appendConnection(b, keep)
 	b = append(b, "\r\n"...)
 	e.headSent = int64(len(b))

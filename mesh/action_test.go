@@ -1,0 +1,81 @@
+package mesh
+
+import (
+	"strings"
+	"testing"
+)
+
+// ruleOf is the first rule of a VirtualService for x.com, as a view has it.
+func ruleOf(t *testing.T, rule string) *HTTPRoute {
+	t.Helper()
+	v := view(t, join3(entry("s", "hosts: [x.com], "+onlyHTTP), "kind: VirtualService\nmetadata: {name: v}\nspec:\n  hosts: [x.com]\n  http:\n"+rule))
+	return v.Listener(80).MatchHTTP([]byte("x.com")).Routes[0]
+}
+
+func TestEditsArePutTogetherInEnvoysOrder(t *testing.T) {
+	t.Parallel()
+	const route = "headers: {request: {set: {x-a: route, X-B: route}, add: {x-c: route, x-b: more}, remove: [x-d, x-e]}}"
+	const own = "headers: {request: {set: {x-a: own, x-d: own}, add: {x-c: own, x-e: own}, remove: [x-a, x-f]}}"
+	for name, tt := range map[string]struct{ rule, drops, lines string }{
+		"the rule's alone": {
+			"  - " + route, "x-a x-b x-d x-e",
+			"x-a: route|x-b: route|x-b: more|x-c: route",
+		},
+		"one destination": {
+			"  - " + route + "\n    route: [{destination: {host: x.com}, " + own + "}]", "x-a x-b x-d x-e x-f",
+			"x-a: own|x-b: route|x-b: more|x-c: route|x-c: own|x-d: own|x-e: own",
+		},
+		"several destinations": {
+			"  - " + route + "\n    route: [{destination: {host: x.com}, weight: 1, " + own + "}, {destination: {host: x.com}, weight: 0}]", "x-a x-b x-d x-e x-f",
+			"x-a: route|x-b: route|x-b: more|x-c: own|x-c: route",
+		},
+		"nothing but space": {"  - headers: {request: {set: {x-a: \" \", x-b: \" b\\t\"}}}", "x-b", "x-b: b"},
+		"a per cent sign":   {"  - headers: {request: {add: {x-a: \"%%a%%%%\"}}}", "", "x-a: %a%%"},
+	} {
+		e := ruleOf(t, tt.rule).Destinations[0].Edits.Request
+		if lines := strings.ReplaceAll(strings.TrimSuffix(string(e.AppendLines(nil)), "\r\n"), "\r\n", "|"); lines != tt.lines {
+			t.Errorf("%s puts %s, want %s", name, lines, tt.lines)
+		}
+		if drops := strings.Join(e.without, " "); drops != tt.drops {
+			t.Errorf("%s drops %q, want %q", name, drops, tt.drops)
+		}
+	}
+}
+
+func TestTheAuthorityIsTheRewritesThenTheRulesThenTheDestinations(t *testing.T) {
+	t.Parallel()
+	const rewrite, route, own = "rewrite: {authority: a.com}", "headers: {request: {set: {Host: b.com}}}", "headers: {request: {add: {':authority': c.com}}}"
+	to := func(more string) string { return "\n    route: [{destination: {host: x.com}" + more + "}]" }
+	for rule, want := range map[string]string{
+		rewrite + to(", "+own): "a.com",
+		route + to(", "+own):   "b.com",
+		"timeout: 1s" + to(", "+own+"}, {destination: {host: x.com}, weight: 1"): "c.com",
+	} {
+		rule = strings.Replace(rule, own+"}, {", own+", weight: 1}, {", 1)
+		if got := ruleOf(t, "  - "+rule).Destinations[0].Edits.Authority; got != want {
+			t.Errorf("%s gives %q, want %q", rule, got, want)
+		}
+	}
+	if e := ruleOf(t, "  - timeout: 1s").Destinations[0].Edits; e != nil {
+		t.Errorf("a rule without edits has %+v", e)
+	}
+}
+
+func TestAnExpressionReplacesAsRE2Does(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ match, rewrite, path, want string }{
+		{"^/service/([^/]+)(/.*)$", `/custom\2/\1`, "/service/update/v1/api", "/custom/v1/api/update"}, // Istio's own example
+		{"(?i)/xxx/", "/yyy/", "/aaa/XxX/bbb", "/aaa/yyy/bbb"},                                         // and its second
+		{"a", `\0\0`, "/banana?a=a", "/baanaanaa?a=a"},
+		{"x*", "-", "/axb", "/-/-a-b-"},
+		{"(a)|(b)", `<\1\2>`, "/ab", "/<a><b>"},
+		{"/", `\\`, "/a/b", `/\a\b`},
+		{"b", "x", "/a?b", "/a?b"},
+		{"^/a$|(z)", `\1`, "/a?q", "/a?q"}, // nothing would be left
+	} {
+		route := ruleOf(t, "  - rewrite: {uriRegexRewrite: {match: '"+tt.match+"', rewrite: '"+tt.rewrite+"'}}")
+		if got := string(route.Action.Path.Append([]byte("before "), tt.path, nil)); got != "before "+tt.want {
+			t.Errorf("%q to %q: %q becomes %q, want %q", tt.match, tt.rewrite, tt.path, got, tt.want)
+		}
+	}
+}
