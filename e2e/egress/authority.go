@@ -9,8 +9,10 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +45,8 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue makes a certificate for names, the first of which is its common name.
+// issue makes a certificate for names, the first of which is its common name; one with
+// a scheme is a URI.
 func (a *authority) issue(names ...string) tls.Certificate {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -52,6 +55,13 @@ func (a *authority) issue(names ...string) tls.Certificate {
 	a.issued[names[0]] = append(a.issued[names[0]], big.NewInt(a.serial))
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, NotAfter: time.Now().Add(time.Hour)}
+	for _, name := range names {
+		if strings.Contains(name, "://") {
+			id, err := url.Parse(name)
+			Must(a.t, err)
+			leaf.URIs, leaf.DNSNames = append(leaf.URIs, id), slices.DeleteFunc(slices.Clone(leaf.DNSNames), func(n string) bool { return n == name })
+		}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.parent, &key.PublicKey, a.key)
 	Must(a.t, err)
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
