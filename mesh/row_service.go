@@ -32,7 +32,8 @@ var serviceRows = []Row{
 	{ID: "SE.workloadSelector", Kind: ServiceEntry, Fields: []string{"workloadSelector"}, Priority: "P2", Stance: Refused,
 		Says: "there is no list of workloads to select from", Instead: "list the addresses in spec.endpoints"},
 	{ID: "SE.exportTo", Kind: ServiceEntry, Fields: []string{"exportTo[]"}, Priority: "P1"},
-	{ID: "SE.subjectAltNames", Kind: ServiceEntry, Fields: []string{"subjectAltNames[]"}, Priority: "P1"},
+	{ID: "SE.subjectAltNames", Kind: ServiceEntry, Fields: []string{"subjectAltNames[]"}, Priority: "P1", Stance: Differs,
+		Says: "The certificate needs one of them, in place of the name that was asked for. Istio wants that one in it as well where the rule has neither sni nor subjectAltNames."},
 	{ID: "SE.status.addresses", Kind: ServiceEntry, Fields: []string{statusAddresses}, Value: "any", Priority: "P1", Stance: Differs,
 		Says: "is not used: sluice gives hosts virtual addresses of its own", Instead: "write an address that clients use into spec.addresses"},
 }

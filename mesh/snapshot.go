@@ -179,7 +179,7 @@ const (
 // TLSSettings is DestinationRule trafficPolicy.tls.
 type TLSSettings struct {
 	Mode TLSMode
-	// SNI defaults to the request's host (HTTP) or the cluster's host (TCP).
+	// SNI defaults to the request's Host (HTTP) or the cluster's host (opaque bytes).
 	SNI string
 	// SubjectAltNames are the accepted names of the certificate; empty means the SNI.
 	SubjectAltNames   []string

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net/netip"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -86,9 +85,5 @@ func (c *connection) askedFor(cluster *mesh.Cluster, host []byte) asked {
 
 // isAddress reports a Host that is one of the cluster's addresses, not a name.
 func isAddress(host []byte, c *mesh.Cluster) bool {
-	if len(c.Addresses) == 0 || len(host) == 0 || !('0' <= host[len(host)-1] && host[len(host)-1] <= '9') {
-		return false
-	}
-	_, err := netip.ParseAddr(string(host))
-	return err == nil
+	return len(c.Addresses) > 0 && len(host) > 0 && isIP(host)
 }

@@ -137,7 +137,7 @@ func (c *connection) open(u *upstream, a asked) (*upstreamConn, error) {
 		if err != nil {
 			return nil, err
 		}
-		up, err := u.connectOpaque(ctx, poolKey{addr, sniFor(u.cluster, a)}, c)
+		up, err := u.connectOpaque(ctx, poolKey{addr, sniFor(u.cluster, a, nil)}, c)
 		if err == nil {
 			return up, nil
 		}
@@ -203,16 +203,4 @@ func pickDestination(all []mesh.WeightedCluster, draw uint32) *mesh.WeightedClus
 		n -= w
 	}
 	return &all[0]
-}
-
-// sniFor is the server name to ask for when TLS is originated: the configured
-// one, else the registered host, else (under a wildcard) the one asked for.
-func sniFor(c *mesh.Cluster, a asked) string {
-	switch {
-	case c.TLS == nil:
-		return ""
-	case c.TLS.SNI != "":
-		return c.TLS.SNI
-	}
-	return nameOf(c, a)
 }

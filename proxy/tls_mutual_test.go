@@ -107,9 +107,9 @@ apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: %s}
 spec:
-  host: %s
+  host: %q
   trafficPolicy: {tls: {%s}}
-`, host, host, tls)
+`, strings.TrimPrefix(host, "*."), host, tls)
 }
 
 func TestModeMutualPresentsTheClientsCertificate(t *testing.T) {

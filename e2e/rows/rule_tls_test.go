@@ -68,11 +68,16 @@ func TestDestinationRuleTLSName(t *testing.T) {
 		p.Net.WebTLS("san.test", 443, nil, p.Net.CertificateFor("san.internal"))
 		p.Net.WebTLS("wrong.test", 443, nil, p.Net.CertificateFor("stranger.internal"))
 		p.Net.WebTLS("a.wild.test", 443, nil)
+		p.Net.WebTLS("led.test", 443, nil, p.Net.CertificateFor("front.test"))
+		p.Net.Name("front.test")
 		rule := func(host, more string) string {
 			return object("DestinationRule", strings.Replace(host, "*", "any", 1), `{host: "`+host+`", trafficPolicy: {tls: {mode: SIMPLE, caCertificates: {{ca}}`+more+`}}}`)
 		}
 		p.Apply(originated("default", "own.test", "sni.test", "san.test", "wrong.test") +
 			object("ServiceEntry", "wild", `{hosts: ["*.wild.test"], ports: [{number: 80, name: http, protocol: HTTP, targetPort: 443}], resolution: DYNAMIC_DNS}`) +
+			web("front.test") + originated("led", "led.test") +
+			object("VirtualService", "front", `{hosts: [front.test], http: [{route: [{destination: {host: led.test}}]}]}`) +
+			rule("led.test", ``) +
 			rule("own.test", ``) +
 			rule("sni.test", `, sni: other.internal`) + // the name that is checked, too
 			rule("san.test", `, subjectAltNames: [x.internal, san.internal]`) +
@@ -83,6 +88,9 @@ func TestDestinationRuleTLSName(t *testing.T) {
 		asksFor(p, "san.test", "san.test")
 		asksFor(p, "a.wild.test", "a.wild.test")
 		for _, v := range egress.Versions {
+			if a := p.Ask(egress.Request{URL: "http://front.test", Version: v}).Want("200 led.test"); a.Server.SNI != "front.test" { // the request's Host
+				p.T.Errorf("%s: %+v", v, a.Server)
+			}
 			a := p.Ask(egress.Request{URL: "http://wrong.test", Version: v})
 			if tlsFailed(p, "another's certificate", a); !strings.Contains(a.Body, "CERTIFICATE_VERIFY_FAILED") {
 				p.T.Errorf("%s", a)
