@@ -26,6 +26,7 @@ type authority struct {
 	serial int64
 	roots  [3]root // the last, the one that signs, the next
 	client root    // signs what the proxy shows to servers that ask for it
+	secret secret  // all that the proxy needs, as Kubernetes mounts it
 }
 
 // root is a certificate that signs others.
@@ -35,7 +36,7 @@ type root struct {
 }
 
 func newAuthority(dir string) (*authority, error) {
-	a := &authority{dir: dir}
+	a := &authority{dir: dir, secret: secret{dir: filepath.Join(credentials(dir), "default", credentialName)}}
 	for i := range a.roots {
 		var err error
 		if a.roots[i], err = a.newRoot(); err != nil {
@@ -104,10 +105,7 @@ func (a *authority) rotate() error {
 		return err
 	}
 	a.roots = [3]root{a.roots[1], a.roots[2], next}
-	var own []byte
-	for _, r := range a.roots {
-		own = append(own, encode("CERTIFICATE", r.cert.Raw)...)
-	}
+	own := a.bundle()
 	if err := errors.Join(
 		replaceFile(a.rootsFile(0), own),
 		replaceFile(a.rootsFile(1), append(encode("CERTIFICATE", stranger.cert.Raw), own...))); err != nil {
@@ -122,6 +120,14 @@ func (a *authority) rotate() error {
 	return replaceFile(leafFile(a.dir), append(cert, key...))
 }
 
+// bundle is every root of the moment.
+func (a *authority) bundle() (all []byte) {
+	for _, r := range a.roots {
+		all = append(all, encode("CERTIFICATE", r.cert.Raw)...)
+	}
+	return all
+}
+
 // rotateClient gives the proxy another certificate and key, one file after the other:
 // for a moment they do not fit each other.
 func (a *authority) rotateClient() error {
@@ -131,6 +137,9 @@ func (a *authority) rotateClient() error {
 	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	cert, key, err := a.client.sign(leaf)
 	if err != nil {
+		return err
+	}
+	if err := a.secret.write(map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": a.bundle()}); err != nil {
 		return err
 	}
 	certFile, keyFile := a.identity()

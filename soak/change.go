@@ -83,7 +83,7 @@ func (c *changer) run(ctx context.Context) error {
 			err = errors.Join(c.authority.rotate(), c.authority.rotateClient())
 			c.tally.rotations.Add(1)
 		case now := <-tick.C:
-			for ; err == nil && made < int(now.Sub(begun)/changeEvery); made++ { // also those that a busy machine missed
+			for ; err == nil && ctx.Err() == nil && made < int(now.Sub(begun)/changeEvery); made++ { // also those that a busy machine missed
 				err = c.change(now)
 				c.tally.changes.Add(1)
 			}
@@ -101,9 +101,10 @@ func (c *changer) change(now time.Time) error {
 		return c.mend()
 	case now.After(c.next):
 		return c.flap(now)
-	case c.draws.below(10) < 6 && c.crowd.services > 0:
-		return c.crowd.change(c.draws)
 	case c.draws.below(10) < 6:
+		if c.crowd.services > 0 {
+			return c.crowd.change(c.draws)
+		}
 		return c.fill()
 	case c.draws.oneIn(8):
 		return c.breakOne()
@@ -142,6 +143,7 @@ func (c *changer) reshape(s service) shape {
 		sh.roots, sh.namesSNI = c.authority.rootsFile(d.below(2)), d.oneIn(2)
 		if d.oneIn(2) {
 			sh.cert, sh.key = c.authority.identity()
+			sh.secret = d.oneIn(2)
 		}
 	}
 	return sh

@@ -34,7 +34,7 @@ func startProgram(in *lab.Namespace, dir, egress, access string) (*program, erro
 		return nil, err
 	}
 	defer log.Close()
-	p.cmd = exec.Command(sluicetest.File(), "proxy", "--config", egress, "--access-log", access, "--mark", fmt.Sprint(exemptMark))
+	p.cmd = exec.Command(sluicetest.File(), "proxy", "--config", egress, "--access-log", access, "--credentials", credentials(dir), "--mark", fmt.Sprint(exemptMark))
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error, 1)

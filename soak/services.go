@@ -70,6 +70,7 @@ type shape struct {
 	roots    string
 	cert     string // of the proxy, "" where the servers do not ask for it
 	key      string
+	secret   bool // cert, key and roots come from the credential
 	namesSNI bool
 	robin    bool // DNS_ROUND_ROBIN
 }
@@ -80,6 +81,17 @@ func (sh shape) securePort() int {
 		return mutualPort
 	}
 	return securePort
+}
+
+// trust is how TLS is originated.
+func (sh shape) trust() string {
+	switch {
+	case sh.secret:
+		return "mode: MUTUAL, credentialName: " + credentialName
+	case sh.cert != "":
+		return fmt.Sprintf("mode: MUTUAL, clientCertificate: %s, privateKey: %s, caCertificates: %s", sh.cert, sh.key, sh.roots)
+	}
+	return "mode: SIMPLE, caCertificates: " + sh.roots
 }
 
 // entry writes the ServiceEntry of a service.
@@ -159,11 +171,7 @@ func (s service) rule(sh shape) string {
 		if sh.namesSNI {
 			sni = ", sni: " + s.host
 		}
-		mode := "SIMPLE"
-		if sh.cert != "" {
-			mode = fmt.Sprintf("MUTUAL, clientCertificate: %s, privateKey: %s", sh.cert, sh.key)
-		}
-		policy = append(policy, fmt.Sprintf("tls: {mode: %s, caCertificates: %s%s}", mode, sh.roots, sni))
+		policy = append(policy, fmt.Sprintf("tls: {%s%s}", sh.trust(), sni))
 	}
 	if policy == nil {
 		return ""
