@@ -1,6 +1,8 @@
 package rows
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -125,6 +127,19 @@ func TestDestinationRuleTLSFiles(t *testing.T) {
 				p.T.Errorf("%s: %+v", v, a.Server)
 			}
 		}
+		// What stands in a file is looked at anew.
+		bundle := filepath.Join(p.T.TempDir(), "ca.pem")
+		fill := func(file string) {
+			data, err := os.ReadFile(file)
+			egress.Must(p.T, err)
+			egress.Must(p.T, os.WriteFile(bundle+".new", data, 0o644))
+			egress.Must(p.T, os.Rename(bundle+".new", bundle))
+		}
+		p.Net.WebTLS("renewed.test", 443, nil)
+		p.Apply(originated("default", "renewed.test") + rule("renewed.test", "mode: SIMPLE, caCertificates: "+bundle))
+		tlsFailed(p, "a file that is not there", p.Get("http://renewed.test"))
+		fill(p.Net.CA)
+		p.Get("http://renewed.test").Want("200 renewed.test")
 	})
 }
 
