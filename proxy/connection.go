@@ -75,7 +75,7 @@ func (c *connection) dispatch(st *state) {
 	if l != nil && l.DeclaredTCP(c.dst.Addr()) {
 		if !c.refusedAsLoop() {
 			c.seen.Store(uint32(seenTCP))
-			c.serveTCP(st, l)
+			c.serveTCP(st)
 		}
 		return
 	}
@@ -96,25 +96,19 @@ func (c *connection) proceed(st *state, l *mesh.Listener, k kind) {
 	switch {
 	case k == isTLS:
 		c.seen.Store(uint32(seenTLS))
-		c.serveTLS(st, l)
-	case k == isHTTP1 && c.speaksHTTP(st, l):
+		c.serveTLS(st)
+	case k == isHTTP1 && l.ReadsHTTP(c.dst.Addr()):
 		c.seen.Store(uint32(seenHTTP1))
 		c.serveHTTP()
-	case k == isHTTP2 && c.speaksHTTP(st, l):
+	case k == isHTTP2 && l.ReadsHTTP(c.dst.Addr()):
 		c.seen.Store(uint32(seenHTTP2))
 		c.serveHTTP2()
 	case k == isOpaque && l != nil && l.HTTP && l.MatchTCP(c.dst.Addr()) == nil && st.view.Policy == mesh.RegistryOnly:
 		c.refuseGarbage()
 	default:
 		c.seen.Store(uint32(seenTCP))
-		c.serveTCP(st, l)
+		c.serveTCP(st)
 	}
-}
-
-// speaksHTTP says whether bytes that look like HTTP are to be read as HTTP: not
-// where only an opaque protocol is declared.
-func (c *connection) speaksHTTP(st *state, l *mesh.Listener) bool {
-	return l == nil || l.HTTP || l.Unset || l.MatchTCP(c.dst.Addr()) == nil
 }
 
 // patience is how long a client's first byte is waited for. One that stays silent

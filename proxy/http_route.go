@@ -32,11 +32,8 @@ func (d *decision) waits() bool {
 // decide finds the route of a request, of whatever version of HTTP, and notes it
 // in its entry. host is lower case, without port and trailing dot.
 func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) decision {
-	var vh *mesh.VirtualHost
-	if l := st.view.Listener(c.dst.Port()); l != nil && len(host) > 0 {
-		vh = l.MatchHTTP(host)
-	}
-	if vh == nil || vh.Host[0] == '*' && !isName(host) {
+	vh := st.view.ChooseHTTP(c.dst.Port(), host)
+	if vh == nil {
 		d := unregistered(st, e)
 		c.cluster.Store(e.cluster)
 		return d

@@ -17,7 +17,7 @@ func sniFor(c *mesh.Cluster, a asked, host []byte) string {
 		return ""
 	case c.TLS.SNI != "":
 		return c.TLS.SNI
-	case len(host) == 0 || string(host) == c.Host || string(host) == a.name || !isName(host) || isIP(host):
+	case len(host) == 0 || string(host) == c.Host || string(host) == a.name || !mesh.IsName(host) || isIP(host):
 		return nameOf(c, a)
 	}
 	return string(host)

@@ -9,17 +9,13 @@ import (
 )
 
 // serveTCP carries an opaque connection by its destination address.
-func (c *connection) serveTCP(st *state, l *mesh.Listener) {
-	var route *mesh.TCPRoute
-	if l != nil {
-		route = c.routeTCP(st, l, "")
-	}
-	c.carry(st, route, asked{dst: c.dst}, c.entry("tcp"))
+func (c *connection) serveTCP(st *state) {
+	c.carry(st, st.view.ChooseTCP(c.dst, c), asked{dst: c.dst}, c.entry("tcp"))
 }
 
 // serveTLS carries a TLS connection by the server name in its ClientHello,
 // without opening it.
-func (c *connection) serveTLS(st *state, l *mesh.Listener) {
+func (c *connection) serveTLS(st *state) {
 	e := c.entry("tls")
 	hello, err := c.clientHello()
 	name := canonicalName(hello.name)
@@ -39,15 +35,7 @@ func (c *connection) serveTLS(st *state, l *mesh.Listener) {
 		c.refuse(e)
 		return
 	}
-	var route *mesh.TCPRoute
-	switch {
-	case l == nil:
-	case name == "" || isName(name):
-		if route = l.MatchTLS(name, c.dst.Addr()); route == nil {
-			route = c.routeTCP(st, l, name)
-		}
-	}
-	c.carry(st, route, asked{name: name, dst: c.dst}, e)
+	c.carry(st, st.view.ChooseTLS(c.dst, name, c), asked{name: name, dst: c.dst}, e)
 }
 
 // clientHello waits for the whole ClientHello.

@@ -9,36 +9,9 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 )
 
-// routeTCP finds the service that a destination address belongs to, nil for none.
-// Services without addresses are told apart by what their names resolve to. Where none
-// has the address, one with endpoints of its own takes the connection there: but not
-// one that gave another server name, and under ALLOW_ANY none, since that sends what
-// nobody registers where it was going, whatever else is registered on the port.
-func (c *connection) routeTCP(st *state, l *mesh.Listener, serverName string) *mesh.TCPRoute {
-	if route := l.AddressedTCP(c.dst.Addr()); route != nil {
-		return route
-	}
-	candidates := l.CandidatesTCP(c.dst.Addr())
-	onlyOwn := serverName != "" || st.view.Policy == mesh.AllowAny
-	if onlyOwn || len(candidates) > 1 {
-		if route := c.owner(candidates); route != nil || onlyOwn {
-			return route
-		}
-	}
-	for _, named := range candidates {
-		if named.Route.Destinations[0].Cluster.Resolution != mesh.ResolveNone {
-			return named.Route
-		}
-	}
-	if len(candidates) > 0 {
-		return candidates[0].Route
-	}
-	return nil
-}
-
-// owner finds the first service that has the destination's address, nil for none. It
-// waits only where a name was never looked up, for all such names together.
-func (c *connection) owner(candidates []mesh.NamedTCP) *mesh.TCPRoute {
+// Owner implements mesh.Owners. It waits only where a name was never looked up, for all
+// such names together.
+func (c *connection) Owner(candidates []mesh.NamedTCP) *mesh.TCPRoute {
 	s, wait := c.server, false
 	for _, named := range candidates {
 		has, known := s.hasAddress(noWait, named.Own, c.dst.Addr())
