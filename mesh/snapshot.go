@@ -200,6 +200,9 @@ type HTTPMatch struct {
 	QueryParams                    map[string]*StringMatch
 	Port                           uint16 // 0: any
 	IgnoreURICase                  bool
+	// RouteName is the access log's for requests that a match with a name takes: the
+	// rule's and the match's, joined by a dot. "" is the route's own.
+	RouteName string
 
 	from *selector // whose requests: judged when a view is built, like Port
 }

@@ -128,6 +128,9 @@ func (v *virtualService) compileHTTP(route *networking.HTTPRoute) (httpRule, boo
 		if forMesh(m.Gateways) {
 			match := compileMatch(m)
 			match.from = v.from(m.SourceNamespace, m.SourceLabels)
+			if m.Name != "" {
+				match.RouteName = route.Name + "." + m.Name
+			}
 			out.matches = append(out.matches, match)
 		}
 	}

@@ -42,7 +42,9 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 	if route == nil {
 		return refusal(404, "NR", "route_not_found")
 	}
-	e.route = route.Name
+	if e.route = route.Name; condition != nil && condition.RouteName != "" {
+		e.route = condition.RouteName
+	}
 	destination := pickDestination(route.Destinations, c.server.random())
 	e.cluster = destination.Cluster
 	c.cluster.Store(e.cluster)

@@ -117,15 +117,14 @@ func TestVirtualServiceMatch(t *testing.T) {
   hosts: [own.test]
   http:
   - name: reading
-    match: [{name: all, method: {exact: GET}}]
+    match: [{uri: {exact: /bare}}, {name: all, method: {exact: GET}}]
     route: [{destination: {host: own.test}}]
   - route: [{destination: {host: own.test}}]`))
 		for _, v := range egress.Versions {
-			if l := p.Ask(egress.Request{URL: "http://own.test", Version: v}).Line(); l.Route != "reading" {
-				p.T.Errorf("%s: %s", v, l.Text)
-			}
-			if l := p.Ask(egress.Request{URL: "http://own.test", Method: "POST", Version: v}).Line(); l.Route != "" {
-				p.T.Errorf("%s: %s", v, l.Text)
+			for _, c := range []struct{ path, method, route string }{{"/", "GET", "reading.all"}, {"/bare", "GET", "reading"}, {"/", "POST", ""}} {
+				if l := p.Ask(egress.Request{URL: "http://own.test" + c.path, Method: c.method, Version: v}).Line(); l.Route != c.route {
+					p.T.Errorf("%s: want the route %q: %s", v, c.route, l.Text)
+				}
 			}
 		}
 	})
