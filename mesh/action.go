@@ -15,6 +15,8 @@ type HTTPAction struct {
 	Timeout time.Duration
 	// Retry is never nil: where nothing is written it is DefaultRetry (http[].retries).
 	Retry *RetryPolicy
+	// Answer is given without asking any server; nil: there are destinations.
+	Answer *Answer
 	// Path changes where at the server a request goes; nil: nowhere else.
 	Path *PathRewrite
 	// Edits are the rule's own, for answers that no destination gives. A destination
@@ -33,6 +35,7 @@ func compileAction(route *networking.HTTPRoute) *HTTPAction {
 	return &HTTPAction{
 		Timeout: timeout,
 		Retry:   compileRetries(route.GetRetries(), timeout),
+		Answer:  compileAnswer(route),
 		Path:    compileRewrite(route.Rewrite),
 		Edits:   compileEdits(route, nil),
 	}

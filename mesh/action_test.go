@@ -79,3 +79,64 @@ func TestAnExpressionReplacesAsRE2Does(t *testing.T) {
 		}
 	}
 }
+
+func TestActionsSayWhatTheyDo(t *testing.T) {
+	t.Parallel()
+	for rule, want := range map[string]string{
+		"directResponse: {status: 418, body: {string: short}}":                      "answers 418 with 5 bytes",
+		"redirect: {scheme: https, authority: y.com, port: 8443, uri: /x}":          "redirects with 301 to scheme https, authority y.com, path /x, port 8443",
+		"redirect: {derivePort: FROM_REQUEST_PORT, prefixRewrite: /x}":              "redirects with 301 to the request's port, prefix /x",
+		"rewrite: {uri: /x, authority: y.com}":                                      "changes the path's prefix to /x; host y.com",
+		"rewrite: {uriRegexRewrite: {match: a+, rewrite: b}}":                       "changes the path by the expression a+",
+		"headers: {request: {set: {authorization: secret}, remove: [X-A, x-b]}}":    "request without its authorization, x-a, x-b; request with authorization",
+		"{timeout: 1s, headers: {response: {add: {x-a: a}, remove: [set-cookie]}}}": "timeout 1s; response without its set-cookie; response with x-a",
+	} {
+		if got := strings.Join(ruleOf(t, "  - "+rule).Action.Says(), "; "); got != want {
+			t.Errorf("%s: %s, want %s", rule, got, want)
+		}
+	}
+}
+
+func TestLocationsAreMadeAsEnvoyMakesThem(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ redirect, asked, want string }{
+		{"uri: /new", "x.com/a/b?q=1", "http://x.com/new?q=1"},
+		{"uri: '/new?p=2'", "x.com/a?q=1", "http://x.com/new?p=2"},
+		{"uri: new", "x.com/a", "http://x.com/new"},
+		{"authority: y.com", "x.com:8080/a?q=1", "http://y.com/a?q=1"},
+		{"scheme: https", "x.com/a", "https://x.com/a"},
+		{"scheme: https", "x.com:80/a", "https://x.com/a"},
+		{"scheme: https", "x.com:8080/a", "https://x.com:8080/a"},
+		{"scheme: http", "x.com:80/a", "http://x.com:80/a"},
+		{"port: 8443", "x.com:80/a", "http://x.com:8443/a"},
+		{"port: 80", "x.com:8080/a", "http://x.com:8080/a"}, // as with no port at all
+		{"port: 443, scheme: https", "x.com/a", "https://x.com/a"},
+		{"port: 443", "x.com/a", "http://x.com:443/a"},
+		{"port: 8443, authority: y.com", "x.com:80/a", "http://y.com:8443/a"},
+		{"derivePort: FROM_REQUEST_PORT, scheme: https", "x.com/a", "https://x.com:80/a"},
+		{"derivePort: FROM_REQUEST_PORT", "x.com/a", "http://x.com/a"},
+		{"derivePort: FROM_PROTOCOL_DEFAULT, scheme: https", "x.com/a", "https://x.com/a"},
+		{"port: 8080, scheme: https", "[fd00::1]:80/a", "https://[fd00::1]:8080/a"},
+		{"scheme: https", "[fd00::80]/a", "https://[fd00::80]/a"},
+		{"prefixRewrite: /new", "x.com/old/a?q=1", "http://x.com/new/a?q=1"},
+		{"prefixRewrite: /", "x.com/old/a", "http://x.com//a"},
+	} {
+		match := ""
+		if strings.HasPrefix(tt.redirect, "prefix") {
+			match = ", match: [{uri: {prefix: /old}}]"
+		}
+		route := ruleOf(t, "  - {redirect: {"+tt.redirect+"}"+match+"}")
+		var condition *HTTPMatch
+		if match != "" {
+			condition = &route.Match[0]
+		}
+		i := strings.IndexByte(tt.asked, '/')
+		r := request{authority: tt.asked[:i], path: tt.asked[i:]}
+		if got := route.Action.Answer.To.Location(r, condition, 80); got != tt.want {
+			t.Errorf("{%s}: %s goes to %s, want %s", tt.redirect, tt.asked, got, tt.want)
+		}
+		if len(route.Destinations) != 0 || route.Action.Answer.Status != 301 {
+			t.Errorf("{%s}: %+v", tt.redirect, route)
+		}
+	}
+}

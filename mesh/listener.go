@@ -108,10 +108,10 @@ func (b *viewBuilder) addRoutes(vh *VirtualHost, v *virtualService, port uint16)
 	}
 }
 
-// leads lists where the rule's requests go: without destinations to the host that was
-// asked for.
+// leads lists where the rule's requests go: nowhere where it answers by itself, and
+// without destinations to the host that was asked for.
 func (rule *httpRule) leads(asked string) []destination {
-	if len(rule.destinations) > 0 {
+	if len(rule.destinations) > 0 || rule.action.Answer != nil {
 		return rule.destinations
 	}
 	return []destination{{host: asked, weight: 1, edits: rule.action.Edits}}

@@ -11,6 +11,15 @@ func (a *HTTPAction) Says() []string {
 	if a.Timeout > 0 {
 		out = append(out, "timeout "+a.Timeout.String())
 	}
+	if a.Answer != nil {
+		out = append(out, a.Answer.says())
+	}
+	if a.Path != nil {
+		out = append(out, a.Path.says())
+	}
+	if a.Edits != nil {
+		out = append(out, a.Edits.says()...)
+	}
 	return out
 }
 

@@ -59,6 +59,7 @@ func (c *checker) httpRoute(path string, route *networking.HTTPRoute) {
 	if len(route.Route) == 0 && route.Redirect == nil && route.DirectResponse == nil && route.Delegate == nil {
 		c.add(Notice, path+".route", "", "deprecated to leave out; the requests go to the VirtualService's own host; write a route with a destination")
 	}
+	c.answers(path, route)
 	c.rewrite(path+".rewrite", route.Rewrite)
 	c.httpHeaders(path+".headers", route.Headers)
 	c.authorityOnce(path, route)

@@ -19,7 +19,9 @@ func (d *decision) edits() mesh.Edits {
 }
 
 // rewrites says that the request goes to another path.
-func (d *decision) rewrites() bool { return d.route != nil && d.route.Action.Path != nil }
+func (d *decision) rewrites() bool {
+	return d.status == 0 && d.route != nil && d.route.Action.Path != nil
+}
 
 // pathTooLong is the reply to a request whose rewritten path no server would take.
 func pathTooLong() decision {

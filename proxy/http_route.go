@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
 // decision is what the snapshot says about a request: a cluster to send it to,
@@ -45,13 +46,28 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 	if e.route = route.Name; condition != nil && condition.RouteName != "" {
 		e.route = condition.RouteName
 	}
+	if answer := route.Action.Answer; answer != nil {
+		return c.answered(answer, route, condition, r)
+	}
 	destination := pickDestination(route.Destinations, c.server.random())
 	e.cluster = destination.Cluster
 	c.cluster.Store(e.cluster)
 	if e.cluster.Unknown {
-		return refusal(503, "NC", "cluster_not_found")
+		d := refusal(503, "NC", "cluster_not_found")
+		d.route, d.destination = route, destination
+		return d
 	}
 	return decision{cluster: e.cluster, route: route, condition: condition, destination: destination}
+}
+
+// answered is what a rule answers by itself.
+func (c *connection) answered(answer *mesh.Answer, route *mesh.HTTPRoute, condition *mesh.HTTPMatch, r mesh.Request) decision {
+	d := refusal(answer.Status, "-", "direct_response")
+	d.route, d.body = route, answer.Body
+	if answer.To != nil {
+		d.extra = http2.Field{Name: "location", Value: answer.To.Location(r, condition, c.dst.Port())}
+	}
+	return d
 }
 
 // unregistered decides about a host that nobody registers on this port.
