@@ -166,6 +166,8 @@ func TestFingerprintFollowsTheSettings(t *testing.T) {
 		"tls":         cluster(onlyHTTP, "tls: {mode: SIMPLE}"),
 		"sni":         cluster(onlyHTTP, "tls: {mode: SIMPLE, sni: y.com}"),
 		"passthrough": cluster(onlyHTTP+", addresses: [192.0.2.2]", "loadBalancer: {simple: PASSTHROUGH}"),
+		"tunnel":      cluster(onlyHTTP, "tunnel: {targetHost: y.com, targetPort: 443}"),
+		"POST":        cluster(onlyHTTP, "tunnel: {targetHost: y.com, targetPort: 443, protocol: POST}"),
 	}
 	seen := map[uint64]string{base: "nothing"}
 	for what, c := range changes {

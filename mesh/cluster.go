@@ -60,7 +60,8 @@ func newCluster(key clusterKey, port servicePort) *Cluster {
 	if key.subset != nil {
 		key.subset.narrow(c)
 	}
-	if p.tls != nil && !key.opaque {
+	c.Tunnel = tunnelOf(key)
+	if p.tls != nil && (!key.opaque || c.Tunnel != nil) { // a tunnel's is between us and the proxy
 		c.TLS = tlsFor(p.tls, key.service.sans)
 	}
 	c.Fingerprint = fingerprint(c)
@@ -109,6 +110,9 @@ func fingerprint(c *Cluster) uint64 {
 		h.text(t.SNI, t.CACertificates, t.ClientCertificate, t.PrivateKey, t.CRL, t.Credential, fmt.Sprint(t.InsecureSkipVerify))
 		h.number(uint64(len(t.SubjectAltNames)))
 		h.text(t.SubjectAltNames...)
+	}
+	if t := c.Tunnel; t != nil {
+		h.text(t.Target, fmt.Sprint(t.Post))
 	}
 	return h.Sum64()
 }

@@ -23,6 +23,7 @@ func (s *Snapshot) Check() Issues {
 	c.unusedRoutes()
 	c.rules()
 	c.subsets()
+	c.tunnels()
 	c.idleOrigination()
 	c.plainPorts()
 	c.sidecars()

@@ -14,7 +14,7 @@ func (c *crossCheck) idleOrigination() {
 	for namespace, rules := range c.snapshot.rules.lists() {
 		for _, r := range rules {
 			full, entry := c.all.resolve(r.host, namespace)
-			if !r.originates() || entry == nil || entry.host != full || routed[full] {
+			if !r.originates() || r.tunnels() || entry == nil || entry.host != full || routed[full] {
 				continue
 			}
 			if !slices.ContainsFunc(entry.ports, func(p registeredPort) bool { return p.protocol != TLS }) {

@@ -39,7 +39,7 @@ func (l *Listener) MatchHTTP(host []byte) *VirtualHost {
 // MatchTLS finds the route of a connection that opened with a ClientHello: by its
 // name, in lower case and without trailing dot, or without one by its destination.
 // nil means that nobody registers it here. Clusters it leads to carry no TLS
-// settings: what is TLS already goes through as it is. It allocates nothing.
+// settings, but for those with a tunnel: what is TLS already goes through as it is. It allocates nothing.
 func (l *Listener) MatchTLS(sni string, dst netip.Addr) *TCPRoute {
 	if sni == "" {
 		return l.helloByIP.find(dst)

@@ -135,6 +135,9 @@ type Cluster struct {
 	Endpoints []Endpoint
 	// TLS is how to originate TLS; nil sends bytes as they are.
 	TLS *TLSSettings
+	// Tunnel leads opaque connections on through the server, which is a proxy; nil: it
+	// is the server itself that is spoken to.
+	Tunnel *Tunnel
 	// Waits says that a request may have to wait for a connection, or to be counted
 	// with those of all event loops: they are carried by goroutines.
 	Waits bool

@@ -84,16 +84,13 @@ func onPort(p *networking.TrafficPolicy, port uint16) (_ *networking.TrafficPoli
 
 // over lays a subset's policy over the host's: each of its settings takes the place of
 // the host's whole setting of that kind. Port-level settings replace also with what
-// they leave out, of the kinds that they can have.
+// they leave out. For tunnel see tunnelOf; nothing else of a policy is followed.
 func over(host, own *networking.TrafficPolicy, replaces bool) *networking.TrafficPolicy {
 	out := &networking.TrafficPolicy{
 		ConnectionPool:   host.ConnectionPool,
 		LoadBalancer:     host.LoadBalancer,
 		OutlierDetection: host.OutlierDetection,
 		Tls:              host.Tls,
-		Tunnel:           host.Tunnel,
-		ProxyProtocol:    host.ProxyProtocol,
-		RetryBudget:      host.RetryBudget,
 	}
 	if own.ConnectionPool != nil || replaces {
 		out.ConnectionPool = own.ConnectionPool
@@ -106,15 +103,6 @@ func over(host, own *networking.TrafficPolicy, replaces bool) *networking.Traffi
 	}
 	if own.Tls != nil || replaces {
 		out.Tls = own.Tls
-	}
-	if own.Tunnel != nil {
-		out.Tunnel = own.Tunnel
-	}
-	if own.ProxyProtocol != nil {
-		out.ProxyProtocol = own.ProxyProtocol
-	}
-	if own.RetryBudget != nil {
-		out.RetryBudget = own.RetryBudget
 	}
 	return out
 }

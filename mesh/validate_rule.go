@@ -30,6 +30,7 @@ func (c *checker) trafficPolicy(path string, policy *networking.TrafficPolicy) {
 	c.connectionPool(path+".connectionPool", policy.ConnectionPool)
 	c.loadBalancer(path+".loadBalancer", policy.LoadBalancer)
 	c.outlierDetection(path+".outlierDetection", policy.OutlierDetection)
+	c.tunnel(path+".tunnel", policy)
 	c.retryBudget(path+".retryBudget", policy.RetryBudget)
 	c.portLevelSettings(path+".portLevelSettings", policy.PortLevelSettings)
 }

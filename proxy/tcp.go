@@ -130,7 +130,7 @@ func (c *connection) open(u *upstream, a asked) (*upstreamConn, error) {
 			return up, nil
 		}
 		a, last = a.without(addr), err
-		if isOverload(err) {
+		if refused := (*tunnelRefusal)(nil); isOverload(err) || errors.As(err, &refused) {
 			break
 		}
 	}

@@ -45,6 +45,9 @@ func explainChain(err error, chain []*x509.Certificate) error {
 // failureHint says what to do about a failed upstream connection, "" where the error
 // says all there is.
 func failureHint(err error, c *mesh.Cluster) string {
+	if hint := tunnelHint(err); hint != "" {
+		return hint
+	}
 	if c == nil || c.TLS == nil {
 		return ""
 	}

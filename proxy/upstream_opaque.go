@@ -11,6 +11,10 @@ import (
 // before it waits.
 func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (*upstreamConn, error) {
 	s := u.server
+	if u.cluster.Tunnel != nil {
+		w.mayWait()
+		return u.connectTunnel(ctx, key)
+	}
 	if !s.dialsRaw || key.addr.Addr().Zone() != "" {
 		w.mayWait()
 		return u.connect(ctx, key, nil)
