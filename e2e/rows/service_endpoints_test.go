@@ -14,11 +14,9 @@ func TestServiceEntryEndpoints(t *testing.T) {
 		p.Apply(object("ServiceEntry", "both", `{hosts: [both.test], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}],
   endpoints: [{address: '{{v4 "one.test"}}', weight: 3, ports: {http: 8081}}, {address: '{{v6 "two.test"}}'}]}`))
 		for _, v := range egress.Versions {
-			got := servers(p, 80, egress.Request{URL: "http://both.test", Version: v, At: "203.0.113.9:80"})
-			one, two := got[p.Net.Lookup("one.test", "IPv4")+":8081"], got["["+p.Net.Lookup("two.test", "IPv6")+"]:80"]
-			if one+two != 80 || one < 45 || one > 75 {
-				p.T.Errorf("%s: %v, want about 60 and 20", v, got)
-			}
+			about(p, string(v), shares(p, 200, func() *egress.Answer {
+				return p.Ask(egress.Request{URL: "http://both.test", Version: v, At: "203.0.113.9:80"})
+			}), "200 one.test", "200 two.test")
 		}
 		if issues := p.Offer(object("ServiceEntry", "both", `{hosts: [both.test], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}],
   endpoints: [{address: '{{v4 "one.test"}}', ports: {other: 8081}}]}`)); !issues.HasErrors() {
