@@ -67,3 +67,40 @@ func TestAnExternalHTTPSProxy(t *testing.T) {
 	p.Say("proxy.company.example:3128", connect).Want("HTTP/1.1 200 Connection established\r\n\r\nthrough to en.dictionary.example:443").
 		WantLine("-", "outbound|3128||proxy.company.example")
 }
+
+// The reference of DestinationRule, tunnel: the application knows nothing of the proxy.
+func TestATunnelThroughACompanysProxy(t *testing.T) {
+	t.Parallel()
+	p := egress.New(t, egress.Options{})
+	p.Net.WebTLS("files.example", 443, nil)
+	asked := make(chan string, 10)
+	p.Net.TCP("proxy.company.example", 3128, func(c net.Conn) {
+		in := bufio.NewReader(c)
+		r, err := http.ReadRequest(in)
+		if err != nil || r.Method != http.MethodConnect {
+			return
+		}
+		asked <- r.Host
+		var out net.Conn
+		if p.Net.NS.Do(func() error {
+			out, err = net.Dial("tcp", net.JoinHostPort(p.Net.Lookup("files.example", "IPv4"), "443"))
+			return err
+		}) != nil {
+			return
+		}
+		defer out.Close()
+		io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
+		go io.Copy(out, in)
+		io.Copy(c, out)
+	})
+	p.Apply(fixture(t, "tunnel"))
+	for _, v := range egress.Versions {
+		p.Ask(egress.Request{URL: "https://files.example/report", Version: v}).Want("200 files.example")
+		if got := <-asked; got != "files.example:443" {
+			t.Errorf("%s: the proxy was asked for %q", v, got)
+		}
+	}
+	if n := p.Net.Seen("files.example"); len(n) != 2 {
+		t.Errorf("%v", n)
+	}
+}

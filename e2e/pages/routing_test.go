@@ -3,8 +3,10 @@ package pages
 import (
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
 	"github.com/sluice-cni/sluice/mesh"
@@ -83,5 +85,24 @@ func TestLocalityFailoverIsReported(t *testing.T) {
 		if len(got) != 3 || got["200 hello-3.example"] == 0 {
 			t.Errorf("%s: %v", v, got)
 		}
+	}
+}
+
+// The task "Request Timeouts".
+func TestRequestTimeouts(t *testing.T) {
+	t.Parallel()
+	p := egress.New(t, egress.Options{})
+	p.Net.Name("reviews.example", "203.0.113.250")
+	p.Net.Web("reviews-v2.example", 9080, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select { // its own backend answers late
+		case <-time.After(800 * time.Millisecond):
+		case <-r.Context().Done():
+		}
+	}))
+	p.Apply(fixture(t, "reviews") + "\n---\n" + fixture(t, "request-timeout"))
+	begin := time.Now()
+	both(p, "http://reviews.example:9080/", "504 UT upstream request timeout")
+	if took := time.Since(begin); took < 500*time.Millisecond {
+		t.Errorf("two requests were cut off after %s", took)
 	}
 }
