@@ -161,18 +161,31 @@ func TestASharedViewIsWhatAWorkloadWouldSeeAlone(t *testing.T) {
 		for i, host := range []string{"a.com", "b.com", "c.com"} {
 			documents = append(documents,
 				fmt.Sprintf("kind: VirtualService\nmetadata: {name: v%d}\nspec: {hosts: [%s], http: [{match: [{sourceLabels: %s}], route: [{destination: {host: a.com}}]}, {match: [{sourceLabels: %s}], route: [{destination: {host: b.com}}]}]}",
-					i, host, flow(labels()), flow(labels())))
+					i, host, flow(labels()), flow(labels())),
+				fmt.Sprintf("kind: DestinationRule\nmetadata: {name: all%d}\nspec: {host: %s, trafficPolicy: {tls: {mode: DISABLE}}}", i, host),
+				fmt.Sprintf("kind: DestinationRule\nmetadata: {name: some%d}\nspec: {host: %s, workloadSelector: {matchLabels: %s}, trafficPolicy: {tls: {mode: DISABLE}}}", i, host, flow(labels())))
 		}
 		text := join3(documents...)
 		shared, _ := build(t, text, Options{})
 		for range 20 {
 			w := Workload{Namespace: "default", Labels: labels()}
 			alone, _ := build(t, text, Options{})
-			if a, b := destinationsOf(shared.View(w)), destinationsOf(alone.View(w)); !maps.Equal(a, b) {
+			if a, b := followedBy(shared.View(w)), followedBy(alone.View(w)); !maps.Equal(a, b) {
 				t.Fatalf("%v in\n%s\nshares a view that leads to %v, alone it sees %v", w.Labels, text, a, b)
 			}
 		}
 	}
+}
+
+// followedBy is destinationsOf with the rules that are followed.
+func followedBy(v *View) map[string]string {
+	out := destinationsOf(v)
+	v.EachCluster(func(c *Cluster) {
+		if c.Port == 80 {
+			out["rule of "+c.Host] = c.PolicySrc.Name
+		}
+	})
+	return out
 }
 
 // destinationsOf is where requests on port 80 go, by host.

@@ -26,12 +26,14 @@ kind: DestinationRule
 metadata: {name: tls}
 spec: {host: a.test, trafficPolicy: {tls: {mode: SIMPLE}}}
 `
+	tunnel := strings.Replace(tls, "tls: {mode: SIMPLE}", "tunnel: {targetHost: b.test, targetPort: 443}", 1)
 	for name, tc := range map[string]struct {
 		more     string
 		governed func(netip.AddrPort) bool
 	}{
 		"declared TCP":        {},
 		"with TLS originated": {more: tls},
+		"through a tunnel":    {more: tunnel},
 		"ungoverned":          {governed: func(netip.AddrPort) bool { return false }},
 	} {
 		t.Run(name, func(t *testing.T) {

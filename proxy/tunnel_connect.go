@@ -22,19 +22,23 @@ func (e *tunnelRefusal) Error() string {
 	return fmt.Sprintf("the proxy answered %s with %d %s", e.asked, e.status, e.reason)
 }
 
-// connectTunnel opens a connection to a proxy, with TLS to it where the cluster says so,
-// and on through it to the tunnel's target. The proxy has as long to make its connection
-// as we have to make ours to it.
-func (u *upstream) connectTunnel(ctx context.Context, key poolKey) (*upstreamConn, error) {
-	c, err := u.connect(ctx, key, []string{"http/1.1"})
-	if err != nil {
-		return nil, err
-	}
-	if err := c.askForTunnel(ctx, u.cluster.Tunnel); err != nil {
+// through leads a connection to a proxy on to the tunnel's target. The proxy has as long
+// to make its connection as we have to make ours to it. On error it is closed.
+func (c *upstreamConn) through(ctx context.Context, t *mesh.Tunnel) (*upstreamConn, error) {
+	if err := c.askForTunnel(ctx, t); err != nil {
 		c.close()
-		return nil, u.notMade(err)
+		return nil, c.up.notMade(err)
 	}
 	return c, nil
+}
+
+// opaqueALPN is what is offered in TLS for opaque bytes: nothing, but to a proxy that is
+// asked over HTTP/1.1.
+func (u *upstream) opaqueALPN() []string {
+	if u.cluster.Tunnel != nil {
+		return []string{"http/1.1"}
+	}
+	return nil
 }
 
 // askForTunnel sends the request and reads the answer's head. What the proxy sends after

@@ -10,14 +10,20 @@ import (
 // bound for the relay engine and so stays out of Go's netpoller. It calls w.mayWait
 // before it waits.
 func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (*upstreamConn, error) {
-	s := u.server
-	if u.cluster.Tunnel != nil {
-		w.mayWait()
-		return u.connectTunnel(ctx, key)
+	c, err := u.connectPlainly(ctx, key, w)
+	if err != nil || u.cluster.Tunnel == nil {
+		return c, err
 	}
+	w.mayWait()
+	return c.through(ctx, u.cluster.Tunnel)
+}
+
+// connectPlainly is connectOpaque as far as the server that is a proxy, if it is one.
+func (u *upstream) connectPlainly(ctx context.Context, key poolKey, w waiter) (*upstreamConn, error) {
+	s := u.server
 	if !s.dialsRaw || key.addr.Addr().Zone() != "" {
 		w.mayWait()
-		return u.connect(ctx, key, nil)
+		return u.connect(ctx, key, u.opaqueALPN())
 	}
 	if err := u.tls.ready(); err != nil {
 		return nil, u.notReady(err)
@@ -32,14 +38,14 @@ func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (*u
 	if err != nil {
 		return nil, u.notMade(err)
 	}
-	if u.cluster.TLS != nil {
+	if u.cluster.TLS != nil || u.cluster.Tunnel != nil {
 		w.mayWait()
 		tcp, err := loop.Attach(fd)
 		if err != nil {
 			s.ownConn.remove(ends{local, unmapped(key.addr)})
 			return nil, u.notMade(err)
 		}
-		return u.over(ctx, tcp, key, nil)
+		return u.over(ctx, tcp, key, u.opaqueALPN())
 	}
 	c := &upstreamConn{fd: fd, up: u, key: key, target: u.target(key.addr), local: local}
 	c.in.memory = &s.memory
