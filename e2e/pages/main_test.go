@@ -7,10 +7,9 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
-	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
 
-func TestMain(m *testing.M) { labtest.Main(m) }
+func TestMain(m *testing.M) { egress.Main(m) }
 
 // fixture reads a file of testdata, by its name without extension.
 func fixture(t *testing.T, name string) string {

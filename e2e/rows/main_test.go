@@ -3,7 +3,7 @@ package rows
 import (
 	"testing"
 
-	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/e2e/egress"
 )
 
-func TestMain(m *testing.M) { labtest.Main(m) }
+func TestMain(m *testing.M) { egress.Main(m) }
