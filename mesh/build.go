@@ -16,8 +16,8 @@ type Options struct {
 	// which nothing here registers is not worth a warning.
 	Partial bool
 	// Virtual gives hosts the virtual addresses by which an opaque connection says
-	// which of them it is for (see package vip); it is called once for each
-	// snapshot, with every host that wants some. nil: there are none, as where
+	// which of them it is for (see package vip); it is called
+	// whenever other hosts want some, with all that do, in order. nil: there are none, as where
 	// nobody answers the workloads' DNS.
 	Virtual func(hosts []string) map[string][]netip.Addr
 }
@@ -36,25 +36,12 @@ func Build(resources []*Resource, opts Options) (*Snapshot, Issues) {
 // Assemble is Build without the look at all resources together, which takes most of
 // its time; it says only which objects are there twice, and left out.
 func Assemble(resources []*Resource, opts Options) (*Snapshot, Issues) {
-	if opts.RootNamespace == "" {
-		opts.RootNamespace = "istio-system"
+	resources, issues := unique(resources)
+	places := make([]Place, len(resources))
+	for i, r := range resources {
+		places[i] = Place{Resource: r, Position: i}
 	}
-	s := &Snapshot{
-		policy:    opts.Policy,
-		root:      opts.RootNamespace,
-		partial:   opts.Partial,
-		rules:     make(ruleIndex),
-		selectors: make(selectors),
-		views:     make(map[viewKey]*View),
-		clusters:  make(map[clusterKey]*Cluster),
-	}
-	var issues Issues
-	s.resources, issues = unique(resources)
-	for _, r := range s.resources {
-		s.add(r)
-	}
-	s.assignVirtual(opts.Virtual)
-	return s, issues
+	return NewIndex(opts).Change(nil, places), issues
 }
 
 // unique leaves out, and reports, objects that are there already.
@@ -73,38 +60,27 @@ func unique(resources []*Resource) ([]*Resource, Issues) {
 	return out, issues
 }
 
-// add puts a resource's compiled form where it belongs.
-func (s *Snapshot) add(r *Resource) {
-	switch c := r.compile().(type) {
-	case *service:
-		s.services = append(s.services, c)
-	case *virtualService:
-		s.virtuals = append(s.virtuals, c)
-		for _, from := range c.selectors {
-			s.selectors.add(from)
-		}
-	case *rule:
-		s.rules.add(r.Namespace, c)
-		s.selectors.add(c.selector)
-	case *sidecar:
-		s.sidecars = append(s.sidecars, c)
+// compile gives the compiled form of a resource in its place: a *service,
+// *virtualService, *rule or *sidecar.
+func compile(p Place) any {
+	r, at := p.Resource, rank{p.Group, p.Position}
+	switch spec := r.Spec.(type) {
+	case *networking.ServiceEntry:
+		s := compileService(r, spec)
+		s.rank = at
+		return s
+	case *networking.VirtualService:
+		v := compileVirtualService(r, spec)
+		v.rank = at
+		return v
+	case *networking.DestinationRule:
+		d := compileRule(r, spec)
+		d.rank = at
+		return d
+	case *networking.Sidecar:
+		c := compileSidecar(r, spec)
+		c.rank = at
+		return c
 	}
-}
-
-// compile does its work once, whatever number of snapshots the resource is part
-// of: building after a change compiles what changed.
-func (r *Resource) compile() any {
-	r.once.Do(func() {
-		switch spec := r.Spec.(type) {
-		case *networking.ServiceEntry:
-			r.compiled = compileService(r, spec)
-		case *networking.VirtualService:
-			r.compiled = compileVirtualService(r, spec)
-		case *networking.DestinationRule:
-			r.compiled = compileRule(r, spec)
-		case *networking.Sidecar:
-			r.compiled = compileSidecar(r, spec)
-		}
-	})
-	return r.compiled
+	return nil
 }

@@ -6,7 +6,7 @@ import "net/netip"
 // asks for, as MatchHTTP wants it. nil: nobody registers that here, and the Policy
 // decides. It allocates nothing.
 func (v *View) ChooseHTTP(port uint16, host []byte) *VirtualHost {
-	l := v.listeners[port]
+	l := v.Listener(port)
 	if l == nil || len(host) == 0 {
 		return nil
 	}
@@ -27,7 +27,7 @@ type Owners interface {
 // ChooseTLS finds the route of a connection that opened with a ClientHello, whose server
 // name is as MatchTLS wants it; nil: nobody registers it here, and the Policy decides.
 func (v *View) ChooseTLS(dst netip.AddrPort, name string, o Owners) *TCPRoute {
-	l := v.listeners[dst.Port()]
+	l := v.Listener(dst.Port())
 	if l == nil || name != "" && !IsName(name) {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (v *View) ChooseTLS(dst netip.AddrPort, name string, o Owners) *TCPRoute {
 
 // ChooseTCP finds the route of opaque bytes, nil as ChooseTLS.
 func (v *View) ChooseTCP(dst netip.AddrPort, o Owners) *TCPRoute {
-	l := v.listeners[dst.Port()]
+	l := v.Listener(dst.Port())
 	if l == nil {
 		return nil
 	}

@@ -6,28 +6,54 @@ import (
 	"hash"
 	"hash/fnv"
 	"net/netip"
+	"runtime"
 	"strconv"
+	"sync"
+	"weak"
 )
 
-// clusterKey is what decides a cluster; views that agree on it share the cluster.
+// clusterKey is what decides a cluster; views that agree on it share the cluster. opaque
+// is for connections that are TLS already: they are never wrapped a second time.
 type clusterKey struct {
-	service *service
+	service *service // nil: nobody registers it
 	host    string
 	port    uint16
 	rule    *rule
 	subset  *subset // nil: all endpoints
 	opaque  bool
+	missing string // the subset that no rule has, where service is nil
 }
 
-// cluster gives the cluster of a host on a port under a rule. opaque is for
-// connections that are TLS already: they are never wrapped a second time.
-func (s *Snapshot) cluster(key clusterKey, port servicePort) *Cluster {
-	if c, ok := s.clusters[key]; ok {
+// clusterCache gives the cluster of a key, the same one as long as anybody holds it:
+// connections are pooled, and counted, by cluster, over all snapshots of an index.
+type clusterCache struct {
+	mu    sync.Mutex
+	byKey map[clusterKey]weak.Pointer[Cluster]
+}
+
+func newClusterCache() *clusterCache {
+	return &clusterCache{byKey: make(map[clusterKey]weak.Pointer[Cluster])}
+}
+
+func (x *clusterCache) get(key clusterKey, make func() *Cluster) *Cluster {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if c := x.byKey[key].Value(); c != nil {
 		return c
 	}
-	c := newCluster(key, port)
-	s.clusters[key] = c
+	c := make()
+	x.byKey[key] = weak.Make(c)
+	runtime.AddCleanup(c, x.forget, key)
 	return c
+}
+
+// forget runs when a cluster is gone; there may be another by its key.
+func (x *clusterCache) forget(key clusterKey) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.byKey[key].Value() == nil {
+		delete(x.byKey, key)
+	}
 }
 
 func newCluster(key clusterKey, port servicePort) *Cluster {

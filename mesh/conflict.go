@@ -10,12 +10,7 @@ import (
 // (Options.Partial leaves out what a resource elsewhere might answer). All of it are
 // warnings, in the order of their places.
 func (s *Snapshot) Check() Issues {
-	c := &crossCheck{snapshot: s, partial: s.partial, all: newRegistry()}
-	for _, service := range s.services {
-		for _, host := range service.hosts {
-			c.all.add(service, host)
-		}
-	}
+	c := &crossCheck{snapshot: s, partial: s.partial, all: newRegistry(s)}
 	c.servicePorts()
 	c.barePorts()
 	c.virtualHosts()
@@ -79,7 +74,7 @@ func seenWith(older []*service, s *service) *service {
 func (c *crossCheck) barePorts() {
 	first := make(map[uint16][]*service)
 	for _, s := range c.snapshot.services {
-		if len(s.addresses) > 0 || c.snapshot.virtual != nil && s.wantsVirtual() {
+		if len(s.addresses) > 0 || c.snapshot.assigns && s.wantsVirtual() {
 			continue
 		}
 		for _, p := range s.ports {
@@ -183,10 +178,10 @@ func (c *crossCheck) ownHosts(v *virtualService, path string) {
 // rules finds DestinationRules for the same host, and for hosts that nobody
 // registers.
 func (c *crossCheck) rules() {
-	for namespace, rules := range c.snapshot.rules.lists() {
+	for key, rules := range c.snapshot.rulesOf.all() {
 		for i, r := range rules {
 			c.merged(r, rules[:i])
-			if full, entry := c.all.resolve(r.host, namespace); !c.partial && entry == nil && !c.all.knows(full) {
+			if full, entry := c.all.resolve(r.host, key.namespace); !c.partial && entry == nil && !c.all.knows(full) {
 				c.warn(r.resource, "spec.host", r.host, "no ServiceEntry registers it, so the rule has no effect; register it or correct the name")
 			}
 		}

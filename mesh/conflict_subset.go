@@ -52,10 +52,9 @@ func (c *crossCheck) destinationSubset(v *virtualService, field, host, name stri
 func (c *crossCheck) rulesOver(host, namespace string) iter.Seq[*rule] {
 	return func(yield func(*rule) bool) {
 		first := func(ns string) bool {
-			byHost := c.snapshot.rules[ns]
-			all := slices.Clone(byHost[qualify(host, ns)])
+			all := slices.Clone(c.snapshot.rulesOf.at(ruleKey{ns, qualify(host, ns)}))
 			for wildcard := range wildcardsOver(host) {
-				all = append(all, byHost[wildcard]...)
+				all = append(all, c.snapshot.rulesOf.at(ruleKey{ns, wildcard})...)
 			}
 			for _, r := range all {
 				if !yield(r) {
@@ -67,7 +66,7 @@ func (c *crossCheck) rulesOver(host, namespace string) iter.Seq[*rule] {
 		if !first(namespace) {
 			return
 		}
-		for ns := range c.snapshot.rules {
+		for ns := range c.snapshot.ruling.all() {
 			if ns != namespace && !first(ns) {
 				return
 			}
@@ -77,12 +76,12 @@ func (c *crossCheck) rulesOver(host, namespace string) iter.Seq[*rule] {
 
 // subsets finds those whose labels no endpoint has.
 func (c *crossCheck) subsets() {
-	for namespace, rules := range c.snapshot.rules.lists() {
+	for key, rules := range c.snapshot.rulesOf.all() {
 		for _, r := range rules {
 			if !slices.ContainsFunc(r.subsets, func(s *subset) bool { return len(s.labels) > 0 }) {
 				continue
 			}
-			for host, entry := range c.ruled(r, namespace) {
+			for host, entry := range c.ruled(r, key.namespace) {
 				for i, s := range r.subsets {
 					c.emptySubset(r, i, s, host, entry)
 				}

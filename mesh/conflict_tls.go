@@ -11,9 +11,9 @@ import (
 // TLS can be sent: what is TLS already is not wrapped again.
 func (c *crossCheck) idleOrigination() {
 	routed := c.routedHosts()
-	for namespace, rules := range c.snapshot.rules.lists() {
+	for key, rules := range c.snapshot.rulesOf.all() {
 		for _, r := range rules {
-			full, entry := c.all.resolve(r.host, namespace)
+			full, entry := c.all.resolve(r.host, key.namespace)
 			if !r.originates() || r.tunnels() || entry == nil || entry.host != full || routed[full] {
 				continue
 			}
@@ -55,14 +55,14 @@ func (r *rule) originates() bool {
 // speak plain HTTP: mostly a forgotten targetPort.
 func (c *crossCheck) plainPorts() {
 	routes := c.httpRoutes()
-	for namespace, rules := range c.snapshot.rules.lists() {
+	for key, rules := range c.snapshot.rulesOf.all() {
 		for _, r := range rules {
 			if !r.originates() {
 				continue
 			}
-			for host, entry := range c.ruled(r, namespace) {
+			for host, entry := range c.ruled(r, key.namespace) {
 				v, _ := routes.find(host)
-				c.plainPortsOf(r, namespace, host, entry, v)
+				c.plainPortsOf(r, key.namespace, host, entry, v)
 			}
 		}
 	}
@@ -77,8 +77,8 @@ func (c *crossCheck) ruled(r *rule, namespace string) iter.Seq2[string, *registe
 			}
 			return
 		}
-		for _, entry := range c.all.order {
-			if covers(r.host, entry.host) && !yield(entry.host, entry) {
+		for _, entry := range c.all.under(r.host) {
+			if !yield(entry.host, entry) {
 				return
 			}
 		}
@@ -90,7 +90,7 @@ func (c *crossCheck) plainPortsOf(r *rule, namespace, host string, entry *regist
 	for _, p := range entry.ports {
 		switch {
 		case p.protocol == TLS || r.on(p.number).tls == nil || !p.reaches(plain):
-		case followed(c.snapshot.rules.find(host, r.client(namespace), p.service.namespace, c.snapshot.root)) != r: // another one is nearer
+		case followed(c.snapshot.rulesFor(host, r.client(namespace), p.service.namespace)) != r: // another one is nearer
 		case v != nil && v.leaves(p.number):
 		default:
 			c.warn(r.resource, r.tlsField(p.number), "", "sends TLS to port %d of %s, where servers speak plain HTTP; write targetPort: 443 for port %d of %s (%s)",

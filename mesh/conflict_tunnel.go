@@ -3,7 +3,7 @@ package mesh
 // tunnels finds tunnels that nothing goes through: they carry TCP and TLS, not HTTP.
 func (c *crossCheck) tunnels() {
 	var opaque map[string]bool
-	for namespace, rules := range c.snapshot.rules.lists() {
+	for key, rules := range c.snapshot.rulesOf.all() {
 		for _, r := range rules {
 			if !r.tunnels() {
 				continue
@@ -11,7 +11,7 @@ func (c *crossCheck) tunnels() {
 			if opaque == nil {
 				opaque = c.opaqueDestinations()
 			}
-			for host, entry := range c.ruled(r, namespace) {
+			for host, entry := range c.ruled(r, key.namespace) {
 				if !opaque[host] && !entry.carriesOpaque() {
 					c.warn(r.resource, r.tunnelField(), "", "has no effect: only TCP and TLS go through a tunnel, and what is sent to %s is HTTP; lead tls or tcp routes of a VirtualService there", host)
 				}

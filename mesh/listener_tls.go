@@ -18,45 +18,65 @@ type sniRule struct {
 	match   *tlsMatch
 }
 
-// addTLS routes a ClientHello by its name to the host it names. That holds on
-// ports declared HTTP too, where a client that speaks TLS is passed through. What
-// is TLS already is never wrapped again, whatever the DestinationRule says.
-func (b *viewBuilder) addTLS(l *Listener, use *portInUse) {
-	byName := make(hostIndex[hostOnPort])
-	for _, h := range use.hosts {
-		if _, taken := byName[h.host]; !taken && h.protocol != TCP {
-			byName[h.host] = h
-		}
+// serverName finds the routes of a server name or a wildcard, exactly that one's; nil is
+// none.
+func (l *Listener) serverName(name []byte) []nameRoute {
+	if d, derived := memoBytes(&l.names, name); derived {
+		return d.value
 	}
-	rules := b.sniRules(use.number)
-	for _, h := range use.hosts {
-		if h.protocol != TCP {
-			l.addName(h.host, b.nameRoutes(h.host, h, rules))
-			b.addHelloAddresses(l, h)
-		}
+	s := l.view.snapshot
+	_, registered := getBytes(&s.hosts, name)
+	if _, routed := getBytes(&s.sni.table, name); !registered && !routed {
+		return nil
 	}
-	for host := range rules { // names below a registered wildcard
-		if _, exact := byName[host]; exact {
-			continue
-		}
-		if h, ok := byName.find(host); ok {
-			l.addName(host, b.nameRoutes(host, hostOnPort{host, h.registeredPort}, rules))
-		}
-	}
+	host, d := string(name), l.derivation()
+	routes := l.deriveName(d, host)
+	return l.names.put(host, &derived[[]nameRoute]{routes, d.noted()}).value
 }
 
-// sniRules lists what VirtualServices say about each name on a port, in order.
-func (b *viewBuilder) sniRules(port uint16) hostIndex[[]sniRule] {
-	out := make(hostIndex[[]sniRule])
-	for _, v := range b.virtuals {
+// deriveName routes a ClientHello by its name to the host it names, or to where tls
+// routes of a name below a registered wildcard lead. That holds on ports declared HTTP
+// too, where a client that speaks TLS is passed through. What is TLS already is never
+// wrapped again, whatever the DestinationRule says.
+func (l *Listener) deriveName(d *derivation, host string) []nameRoute {
+	if p, ok := l.helloPort(d, host); ok {
+		return l.nameRoutes(d, hostOnPort{host, p})
+	}
+	if len(l.sniRules(d, host)) == 0 {
+		return nil
+	}
+	for wildcard := range wildcardsOver(host) {
+		if p, ok := l.helloPort(d, wildcard); ok {
+			return l.nameRoutes(d, hostOnPort{host, p})
+		}
+	}
+	return nil
+}
+
+// helloPort is what a host declares on the port, unless that is opaque.
+func (l *Listener) helloPort(d *derivation, host string) (registeredPort, bool) {
+	d.note(host)
+	entry := d.visible(host)
+	if entry == nil {
+		return registeredPort{}, false
+	}
+	p, ok := entry.on(l.Port)
+	return p, ok && p.protocol != TCP
+}
+
+// sniRules lists what VirtualServices say about a name on the port, in order.
+func (l *Listener) sniRules(d *derivation, name string) []sniRule {
+	d.note(name)
+	var out []sniRule
+	for _, v := range d.snapshot.sni.at(name) {
+		if !d.uses(v) {
+			continue
+		}
 		for i := range v.tls {
 			for j := range v.tls[i].matches {
 				m := &v.tls[i].matches[j]
-				if m.port != 0 && m.port != port || !m.from.takes(b.workload) {
-					continue
-				}
-				for _, host := range m.hosts {
-					out[host] = append(out[host], sniRule{v, &v.tls[i], m})
+				if (m.port == 0 || m.port == l.Port) && m.from.takes(d.workload) && slices.Contains(m.hosts, name) {
+					out = append(out, sniRule{v, &v.tls[i], m})
 				}
 			}
 		}
@@ -66,54 +86,51 @@ func (b *viewBuilder) sniRules(port uint16) hostIndex[[]sniRule] {
 
 // nameRoutes lists a name's routes: of VirtualServices that name it exactly, then
 // by longer and shorter wildcards, and last the host itself.
-func (b *viewBuilder) nameRoutes(host string, h hostOnPort, rules hostIndex[[]sniRule]) []nameRoute {
+func (l *Listener) nameRoutes(d *derivation, h hostOnPort) []nameRoute {
 	var out []nameRoute
 	add := func(list []sniRule) {
 		for _, r := range list {
 			out = append(out, nameRoute{r.match.subnets, &TCPRoute{
 				Name:         "default",
-				Destinations: b.destinations(r.rule.destinations, r.virtual.namespace, h.number, true),
+				Destinations: d.destinations(r.rule.destinations, r.virtual.namespace, h.number, true),
 				Source:       r.rule.source,
 			}})
 		}
 	}
-	if len(rules) > 0 {
-		add(rules[host])
-		for wildcard := range wildcardsOver(host) {
-			add(rules[wildcard])
+	if d.snapshot.sni.count > 0 {
+		add(l.sniRules(d, h.host))
+		for wildcard := range wildcardsOver(h.host) {
+			add(l.sniRules(d, wildcard))
 		}
 	}
 	all := func(r nameRoute) bool { return len(r.subnets) == 0 }
 	if slices.ContainsFunc(out, all) {
 		return out
 	}
-	return append(out, nameRoute{route: b.ownRoute(h, true)})
+	return append(out, nameRoute{route: d.ownRoute(h, true)})
 }
 
 // ownRoute sends to the host itself.
-func (b *viewBuilder) ownRoute(h hostOnPort, opaque bool) *TCPRoute {
+func (d *derivation) ownRoute(h hostOnPort, opaque bool) *TCPRoute {
 	return &TCPRoute{
 		Name:         "default",
-		Destinations: []WeightedCluster{{Cluster: b.cluster(h.host, h.registeredPort, opaque), Weight: 1}},
+		Destinations: []WeightedCluster{{Cluster: d.cluster(h.host, h.registeredPort, opaque), Weight: 1}},
 		Source:       h.service.source,
 	}
 }
 
-func (b *viewBuilder) addHelloAddresses(l *Listener, h hostOnPort) {
-	addresses := b.addressesOf(h)
-	if isWildcard(h.host) || len(addresses) == 0 {
-		return // a wildcard without a name says nothing about where to go
+// deriveHello routes a ClientHello without a name to the host that has the address. A
+// wildcard without a name says nothing about where to go.
+func (l *Listener) deriveHello(d *derivation, prefix netip.Prefix) *TCPRoute {
+	var found *registered
+	var at registeredPort
+	l.addressed(d, prefix, func(entry *registered, p registeredPort) {
+		if p.protocol != TCP && !isWildcard(entry.host) && (found == nil || older(entry, found) < 0) {
+			found, at = entry, p
+		}
+	})
+	if found == nil {
+		return nil
 	}
-	route := b.ownRoute(h, true)
-	for _, prefix := range addresses {
-		l.helloByIP.add(prefix, route)
-	}
-}
-
-func (l *Listener) addName(host string, routes []nameRoute) {
-	if isWildcard(host) {
-		l.suffixes[host[1:]] = routes
-		return
-	}
-	l.names[host] = routes
+	return d.ownRoute(hostOnPort{found.host, at}, true)
 }

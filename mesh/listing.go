@@ -46,7 +46,7 @@ func (w *Way) Destinations() []WeightedCluster {
 func (v *View) Ways(wanted func(port uint16, host string) bool) iter.Seq[Way] {
 	return func(yield func(Way) bool) {
 		for _, port := range v.Ports() {
-			l := v.listeners[port]
+			l := v.Listener(port)
 			wants := func(host string) bool { return wanted(port, host) }
 			if !l.httpWays(wants, yield) || !l.tlsWays(wants, yield) || !l.tcpWays(wants, yield) {
 				return
@@ -55,15 +55,19 @@ func (v *View) Ways(wanted func(port uint16, host string) bool) iter.Seq[Way] {
 	}
 }
 
-// byHost goes through exact names, then wildcards, each in order, until f says false.
-func byHost[T any](exact, wildcards map[string]T, f func(host string, of T) bool) bool {
-	for _, key := range slices.Sorted(maps.Keys(exact)) {
-		if !f(key, exact[key]) {
-			return false
+// inOrder goes through names that are wanted, exact ones before wildcards.
+func inOrder(names map[string]bool, wanted func(string) bool, f func(host string) bool) bool {
+	sorted := slices.SortedFunc(maps.Keys(names), func(a, b string) int {
+		switch {
+		case isWildcard(a) == isWildcard(b):
+			return cmp.Compare(a, b)
+		case isWildcard(a):
+			return 1
 		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(wildcards)) {
-		if !f("*"+key, wildcards[key]) {
+		return -1
+	})
+	for _, name := range sorted {
+		if wanted(name) && !f(name) {
 			return false
 		}
 	}
@@ -72,8 +76,9 @@ func byHost[T any](exact, wildcards map[string]T, f func(host string, of T) bool
 
 // httpWays leaves out the addresses of a host that can be asked for by name.
 func (l *Listener) httpWays(wanted func(string) bool, yield func(Way) bool) bool {
-	return byHost(l.hosts, l.wildcards, func(host string, vh *VirtualHost) bool {
-		if host != vh.Host && (l.hosts[vh.Host] == vh || host[0] == '[') || !wanted(host) {
+	return inOrder(l.httpNames(), wanted, func(host string) bool {
+		vh := l.deriveHost(l.derivation(), host)
+		if vh == nil || host != vh.Host && l.byName(vh) {
 			return true
 		}
 		for _, route := range vh.Routes {
@@ -85,25 +90,66 @@ func (l *Listener) httpWays(wanted func(string) bool, yield func(Way) bool) bool
 	})
 }
 
-func (l *Listener) tlsWays(wanted func(string) bool, yield func(Way) bool) bool {
-	return byHost(l.names, l.suffixes, func(host string, routes []nameRoute) bool {
-		if !wanted(host) {
-			return true
+// byName says whether a virtual host can be asked for by its own name.
+func (l *Listener) byName(vh *VirtualHost) bool {
+	if isWildcard(vh.Host) {
+		return false
+	}
+	own := l.deriveHost(l.derivation(), vh.Host)
+	return own != nil && own.Host == vh.Host
+}
+
+// httpNames gives all that HTTP may be asked for: the hosts that services declare and
+// their addresses, and those of VirtualServices.
+func (l *Listener) httpNames() map[string]bool {
+	names := make(map[string]bool)
+	for _, protocol := range []Protocol{HTTP, HTTP2, Unset} {
+		for entry, p := range l.declaring(protocol) {
+			names[entry.host] = true
+			for _, prefix := range p.service.addresses {
+				if prefix.IsSingleIP() {
+					names[prefix.Addr().String()] = true
+				}
+			}
+			for _, a := range l.view.virtualOf(entry) {
+				names[a.String()] = true
+			}
 		}
-		for _, r := range routes {
+	}
+	for written, virtuals := range l.view.snapshot.routed.all() {
+		for _, r := range virtuals {
+			host, _ := finder(l.view.visible).resolve(written, r.namespace)
+			names[host] = true
+		}
+	}
+	return names
+}
+
+func (l *Listener) tlsWays(wanted func(string) bool, yield func(Way) bool) bool {
+	names := make(map[string]bool)
+	for _, protocol := range []Protocol{HTTP, HTTP2, Unset, TLS} {
+		for entry := range l.declaring(protocol) {
+			names[entry.host] = true
+		}
+	}
+	for name := range l.view.snapshot.sni.all() {
+		names[name] = true
+	}
+	return inOrder(names, wanted, func(host string) bool {
+		for _, r := range l.deriveName(l.derivation(), host) {
 			if !yield(Way{Port: l.Port, Traffic: TLSTraffic, Host: host, Subnets: r.subnets, Opaque: r.route}) {
 				return false
 			}
 		}
 		return true
-	}) && l.rangeWays(&l.helloByIP, TLSTraffic, wanted, yield)
+	}) && l.rangeWays(l.deriveHello, TLSTraffic, wanted, yield)
 }
 
 func (l *Listener) tcpWays(wanted func(string) bool, yield func(Way) bool) bool {
-	if !l.rangeWays(&l.tcpByIP, TCPTraffic, wanted, yield) || !l.rangeWays(&l.anyByIP, TCPTraffic, wanted, yield) {
+	if !l.rangeWays(l.deriveTCP, TCPTraffic, wanted, yield) || !l.rangeWays(l.deriveAny, TCPTraffic, wanted, yield) {
 		return false
 	}
-	for _, named := range l.tcpByName {
+	for _, named := range l.opaqueByName().list {
 		if wanted(named.Own.Host) && !yield(Way{Port: l.Port, Traffic: TCPTraffic, Host: named.Own.Host, Opaque: named.Route}) {
 			return false
 		}
@@ -111,17 +157,32 @@ func (l *Listener) tcpWays(wanted func(string) bool, yield func(Way) bool) bool 
 	return true
 }
 
-// rangeWays goes through a table by range. A route there is wanted for the host of its
-// first cluster.
-func (l *Listener) rangeWays(t *prefixTable, traffic Traffic, wanted func(string) bool, yield func(Way) bool) bool {
-	ranges := slices.SortedFunc(maps.Keys(t.routes), func(a, b netip.Prefix) int {
-		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
-	})
-	for _, r := range ranges {
-		route := t.routes[r]
-		if wanted(route.Destinations[0].Cluster.Host) && !yield(Way{Port: l.Port, Traffic: traffic, Subnets: []netip.Prefix{r}, Opaque: route}) {
+// rangeWays goes through the ranges that there are. A route there is wanted for the host
+// of its first cluster.
+func (l *Listener) rangeWays(derive func(*derivation, netip.Prefix) *TCPRoute, traffic Traffic, wanted func(string) bool, yield func(Way) bool) bool {
+	for _, r := range l.view.snapshot.ranges() {
+		route := derive(l.derivation(), r)
+		if route != nil && wanted(route.Destinations[0].Cluster.Host) && !yield(Way{Port: l.Port, Traffic: traffic, Subnets: []netip.Prefix{r}, Opaque: route}) {
 			return false
 		}
 	}
 	return true
+}
+
+// ranges lists those that services, tcp routes and virtual addresses name, in order.
+func (s *Snapshot) ranges() []netip.Prefix {
+	var out []netip.Prefix
+	for r := range s.prefixes.all() {
+		out = append(out, r)
+	}
+	for a := range s.byVirtual.all() {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	for _, v := range s.subnetted {
+		out = slices.AppendSeq(out, v.subnets())
+	}
+	slices.SortFunc(out, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	return slices.Compact(out)
 }

@@ -19,17 +19,27 @@ func (l *Listener) MatchHTTP(host []byte) *VirtualHost {
 	if len(host) > maxHostLength {
 		return nil
 	}
-	if vh := l.hosts[string(host)]; vh != nil {
-		return vh
-	}
-	if len(l.wildcards) == 0 {
+	if !l.HTTP && !l.Unset {
 		return nil
 	}
+	if len(host) > 0 && host[0] != '*' {
+		if vh := l.virtualHost(host); vh != nil {
+			return vh
+		}
+	}
+	if l.view.snapshot.wildcards == 0 {
+		return nil
+	}
+	// Each dot becomes, in turn, the end of a wildcard: *.example.com of
+	// www.example.com is what follows the dot, and a star in front.
+	var under [maxHostLength + 1]byte
+	copy(under[1:], host)
 	for i := 1; i < len(host); i++ {
 		if host[i] != '.' {
 			continue
 		}
-		if vh := l.wildcards[string(host[i:])]; vh != nil {
+		under[i] = '*'
+		if vh := l.virtualHost(under[i : len(host)+1]); vh != nil {
 			return vh
 		}
 	}
@@ -42,23 +52,58 @@ func (l *Listener) MatchHTTP(host []byte) *VirtualHost {
 // settings, but for those with a tunnel: what is TLS already goes through as it is. It allocates nothing.
 func (l *Listener) MatchTLS(sni string, dst netip.Addr) *TCPRoute {
 	if sni == "" {
-		return l.helloByIP.find(dst)
+		return l.atAddress(&l.hello, dst, l.deriveHello)
 	}
 	if len(sni) > maxHostLength {
 		return nil
 	}
-	if routes, ok := l.names[sni]; ok {
-		return routeTo(routes, dst)
+	var under [maxHostLength + 1]byte // as in MatchHTTP
+	end := 1 + copy(under[1:], sni)
+	if sni[0] != '*' {
+		if routes := l.serverName(under[1:end]); routes != nil {
+			return routeTo(routes, dst)
+		}
 	}
-	if len(l.suffixes) == 0 {
+	if l.view.snapshot.wildcards+l.view.snapshot.sni.count == 0 {
 		return nil
 	}
 	for i := 1; i < len(sni); i++ {
 		if sni[i] != '.' {
 			continue
 		}
-		if routes, ok := l.suffixes[sni[i:]]; ok {
+		under[i] = '*'
+		if routes := l.serverName(under[i:end]); routes != nil {
 			return routeTo(routes, dst)
+		}
+	}
+	return nil
+}
+
+// atAddress finds the route of the longest range around an address, nil without one.
+func (l *Listener) atAddress(known *memo[netip.Prefix, *derived[*TCPRoute]], addr netip.Addr, derive func(*derivation, netip.Prefix) *TCPRoute) *TCPRoute {
+	addr = addr.Unmap()
+	s := l.view.snapshot
+	for _, bits := range s.lengths {
+		if int(bits) > addr.BitLen() {
+			continue
+		}
+		prefix, err := addr.Prefix(int(bits))
+		if err != nil {
+			return nil
+		}
+		if found, ok := known.get(prefix); ok {
+			if found.value != nil {
+				return found.value
+			}
+			continue
+		}
+		if !s.namesRange(prefix) && !l.subnetTables().has(prefix) {
+			continue
+		}
+		d := l.derivation()
+		route := derive(d, prefix)
+		if route = known.put(prefix, &derived[*TCPRoute]{route, d.noted()}).value; route != nil {
+			return route
 		}
 	}
 	return nil
@@ -94,29 +139,34 @@ func (l *Listener) MatchTCP(dst netip.Addr) *TCPRoute {
 
 // AddressedTCP finds the route of opaque bytes by their destination alone.
 func (l *Listener) AddressedTCP(dst netip.Addr) *TCPRoute {
-	if route := l.tcpByIP.find(dst); route != nil {
+	if route := l.declaredAt(dst); route != nil {
 		return route
 	}
-	return l.anyByIP.find(dst)
+	return l.atAddress(&l.any, dst, l.deriveAny)
+}
+
+// declaredAt finds it among what is declared TCP.
+func (l *Listener) declaredAt(dst netip.Addr) *TCPRoute {
+	return l.atAddress(&l.tcp, dst, l.deriveTCP)
 }
 
 // CandidatesTCP lists the services that declare the port without addresses, the
 // oldest first. They can be told apart by what their hosts resolve to; nothing
 // resolves to a virtual address. The caller must not change the list.
 func (l *Listener) CandidatesTCP(dst netip.Addr) []NamedTCP {
-	if len(l.tcpByName) == 0 || vip.Contains(dst) {
+	if vip.Contains(dst) {
 		return nil
 	}
-	return l.tcpByName
+	return l.opaqueByName().list
 }
 
 // DeclaredTCP says that a destination is opaque by declaration, so that nobody
 // waits for the client's first bytes: in many protocols the server speaks first.
 func (l *Listener) DeclaredTCP(dst netip.Addr) bool {
-	if l.tcpByIP.find(dst) != nil {
+	if l.declaredAt(dst) != nil {
 		return true
 	}
-	return l.bareTCP && !l.HTTP && !l.TLS && !l.Unset && !vip.Contains(dst)
+	return !l.HTTP && !l.TLS && !l.Unset && !vip.Contains(dst) && l.opaqueByName().bare
 }
 
 // Match finds the first route that takes a request, and the alternative of its Match

@@ -20,37 +20,69 @@ func (v *View) Name(name string) *Name {
 	if len(name) > maxHostLength {
 		return nil
 	}
-	n, _ := v.names.find(name)
-	return n
+	var under [maxHostLength + 1]byte // as in MatchHTTP
+	end := 1 + copy(under[1:], name)
+	if n := v.nameOf(under[1:end]); n != nil {
+		return n
+	}
+	if v.snapshot.wildcards == 0 {
+		return nil
+	}
+	for i := 1; i < len(name); i++ {
+		if name[i] != '.' {
+			continue
+		}
+		under[i] = '*'
+		if n := v.nameOf(under[i:end]); n != nil {
+			return n
+		}
+	}
+	return v.nameOf([]byte{'*'})
+}
+
+// nameOf finds what is known about a host by that very name.
+func (v *View) nameOf(name []byte) *Name {
+	if d, derived := memoBytes(&v.names, name); derived {
+		return d.value
+	}
+	named := v.snapshot.names(name)
+	if !named && !likeShort(name) {
+		return nil
+	}
+	host, d := string(name), &derivation{View: v}
+	n := d.deriveName(host)
+	if n == nil && !named {
+		return nil
+	}
+	return v.names.put(host, &derived[*Name]{n, d.noted()}).value
+}
+
+func (d *derivation) deriveName(host string) *Name {
+	d.note(host)
+	if entry := d.visible(host); entry != nil {
+		n := &Name{Host: host, Addresses: ownAddresses(entry)}
+		if len(n.Addresses) == 0 {
+			n.Addresses = d.virtualOf(entry)
+			n.Virtual = len(n.Addresses) > 0
+		}
+		return n
+	}
+	if len(d.virtualServices(host, func(r *virtualService, _ string) bool { return d.uses(r) })) > 0 {
+		return &Name{Host: host}
+	}
+	return nil
 }
 
 // HostAt finds the host that has a virtual address, "" for none.
-func (v *View) HostAt(a netip.Addr) string { return v.byVirtual[a.Unmap()] }
-
-func (b *viewBuilder) addNames(v *View) {
-	v.names = make(hostIndex[*Name], len(b.visible.order))
-	v.byVirtual = make(map[netip.Addr]string)
-	for _, entry := range b.visible.order {
-		n := &Name{Host: entry.host, Addresses: ownAddresses(entry)}
-		if len(n.Addresses) == 0 {
-			n.Addresses = b.virtualOf(entry.host)
-			n.Virtual = len(n.Addresses) > 0
-		}
-		v.names[entry.host] = n
-		if n.Virtual {
-			for _, a := range n.Addresses {
-				v.byVirtual[a] = entry.host
-			}
-		}
+func (v *View) HostAt(a netip.Addr) string {
+	host := v.snapshot.byVirtual.at(a.Unmap())
+	if host == "" {
+		return ""
 	}
-	for _, virtual := range b.virtuals {
-		for _, written := range virtual.hosts {
-			host, _ := b.visible.resolve(written, virtual.namespace)
-			if v.names[host] == nil {
-				v.names[host] = &Name{Host: host}
-			}
-		}
+	if n := v.nameOf([]byte(host)); n != nil && n.Virtual {
+		return host
 	}
+	return ""
 }
 
 // ownAddresses are the single addresses that services give a host. A range says

@@ -13,9 +13,9 @@
 package mesh
 
 import (
+	"maps"
 	"slices"
 	"strings"
-	"sync"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -30,9 +30,6 @@ type Resource struct {
 	Extent                            Extent
 
 	fields []fieldPosition
-
-	once     sync.Once
-	compiled any // *service, *virtualService, *rule or *sidecar
 }
 
 // Extent is where an object stands in the bytes it was decoded from.
@@ -42,6 +39,13 @@ type Extent struct {
 	// Item counts the objects of a List from 0; it is -1 for an object that is
 	// the whole document.
 	Item int
+}
+
+// Same says whether two resources are one and the same, written at the same place.
+func (r *Resource) Same(other *Resource) bool {
+	return r.Identity() == other.Identity() && r.APIVersion == other.APIVersion && r.Source == other.Source &&
+		maps.Equal(r.Labels, other.Labels) && maps.Equal(r.Annotations, other.Annotations) &&
+		slices.Equal(r.fields, other.fields) && proto.Equal(r.Spec, other.Spec)
 }
 
 // Identity is what makes two objects the same one.

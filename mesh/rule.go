@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"iter"
 	"slices"
 	"time"
 
@@ -15,6 +14,7 @@ const systemRoots = "system"
 
 // rule is a compiled DestinationRule.
 type rule struct {
+	rank
 	resource *Resource
 	source   Source
 	scope    scope
@@ -135,46 +135,24 @@ func (r *rule) on(port uint16) policy {
 	return r.policy
 }
 
-// ruleIndex finds the rules of each namespace by full host, the oldest first.
-type ruleIndex map[string]hostIndex[[]*rule]
+// ruleKey is what rules are kept by: their namespace and full host.
+type ruleKey struct{ namespace, host string }
 
-func (x ruleIndex) add(namespace string, r *rule) {
-	if x[namespace] == nil {
-		x[namespace] = make(hostIndex[[]*rule])
-	}
-	host := qualify(r.host, namespace)
-	x[namespace][host] = append(x[namespace][host], r)
-}
-
-// lists gives the rules for each host, with their namespace.
-func (x ruleIndex) lists() iter.Seq2[string, []*rule] {
-	return func(yield func(string, []*rule) bool) {
-		for namespace, byHost := range x {
-			for _, rules := range byHost {
-				if !yield(namespace, rules) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// find gives the rules for a host that a workload calls and some namespace registers:
+// rulesFor gives the rules for a host that a workload calls and some namespace registers:
 // the workload's own namespace decides before the service's, and that before the root;
 // within a namespace the most specific host does, and for one host the rules that
 // select the workload before those for all. There are several where they are merged:
 // see followed and subsetOf.
-func (x ruleIndex) find(host string, w Workload, service, root string) []*rule {
-	for _, namespace := range []string{w.Namespace, service, root} {
-		byHost := x[namespace]
-		if byHost == nil {
+func (s *Snapshot) rulesFor(host string, w Workload, service string) []*rule {
+	for _, namespace := range []string{w.Namespace, service, s.root} {
+		if _, some := s.ruling.get(namespace); !some {
 			continue
 		}
-		if found := rulesFor(byHost[qualify(host, namespace)], w); found != nil {
+		if found := rulesFollowed(w, s.rulesOf.at(ruleKey{namespace, qualify(host, namespace)})); found != nil {
 			return found
 		}
 		for wildcard := range wildcardsOver(host) {
-			if found := rulesFor(byHost[wildcard], w); found != nil {
+			if found := rulesFollowed(w, s.rulesOf.at(ruleKey{namespace, wildcard})); found != nil {
 				return found
 			}
 		}
@@ -182,8 +160,8 @@ func (x ruleIndex) find(host string, w Workload, service, root string) []*rule {
 	return nil
 }
 
-// rulesFor leaves the rules of one host and namespace that a workload follows.
-func rulesFor(all []*rule, w Workload) []*rule {
+// rulesFollowed leaves the rules of one host and namespace that a workload follows.
+func rulesFollowed(w Workload, all []*rule) []*rule {
 	var first *rule
 	for _, r := range all {
 		if !r.scope.includes(w.Namespace) || !r.selector.takes(w) {

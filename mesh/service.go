@@ -10,6 +10,7 @@ import (
 
 // service is a compiled ServiceEntry.
 type service struct {
+	rank
 	resource   *Resource
 	source     Source
 	namespace  string

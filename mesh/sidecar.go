@@ -8,6 +8,7 @@ import (
 
 // sidecar is a compiled Sidecar.
 type sidecar struct {
+	rank
 	resource  *Resource
 	namespace string
 	labels    map[string]string // empty: every workload

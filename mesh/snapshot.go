@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -10,27 +9,56 @@ import (
 
 // Snapshot is everything the accepted resources say, compiled and immutable. It
 // holds settings only: no socket, no address that was looked up, no certificate.
-// Many goroutines may read one Snapshot.
+// Many goroutines may read one Snapshot. One that an Index made of another shares with
+// it all that did not change.
 type Snapshot struct {
-	resources []*Resource
-	policy    OutboundPolicy
-	root      string
-	partial   bool // Options.Partial
+	policy  OutboundPolicy
+	root    string
+	partial bool // Options.Partial
 
-	services  []*service        // oldest first, as all that follow
-	virtuals  []*virtualService // those that name the mesh
-	rules     ruleIndex
-	sidecars  []*sidecar
-	selectors selectors
-	virtual   map[string][]netip.Addr // nil: no host has virtual addresses
+	services []*service        // oldest first, as all that follow
+	virtuals []*virtualService // those that name the mesh
+	rules    []*rule
+	sidecars []*sidecar
 
-	mu       sync.Mutex
-	views    map[viewKey]*View       // built at first use
-	clusters map[clusterKey]*Cluster // shared by the views
+	tables
+	clusters *clusterCache // of the index
+
+	mu    sync.Mutex
+	views map[viewKey]*View // what was asked for, or was taken over
 }
 
 // Resources lists what the snapshot was built from, oldest first.
-func (s *Snapshot) Resources() []*Resource { return s.resources }
+func (s *Snapshot) Resources() []*Resource {
+	type seat struct {
+		rank
+		*Resource
+	}
+	seats := make([]seat, 0, s.Len())
+	for _, c := range s.services {
+		seats = append(seats, seat{c.rank, c.resource})
+	}
+	for _, c := range s.virtuals {
+		seats = append(seats, seat{c.rank, c.resource})
+	}
+	for _, c := range s.rules {
+		seats = append(seats, seat{c.rank, c.resource})
+	}
+	for _, c := range s.sidecars {
+		seats = append(seats, seat{c.rank, c.resource})
+	}
+	slices.SortFunc(seats, byRank)
+	out := make([]*Resource, len(seats))
+	for i, s := range seats {
+		out[i] = s.Resource
+	}
+	return out
+}
+
+// Len is how many resources it was built from.
+func (s *Snapshot) Len() int {
+	return len(s.services) + len(s.virtuals) + len(s.rules) + len(s.sidecars)
+}
 
 // Workload is who asks: the namespace and labels that decide which resources
 // apply (exportTo, Sidecar, workloadSelector, sourceLabels).
@@ -70,39 +98,6 @@ type Source struct {
 	Kind, Namespace, Name string
 	File                  string // "" when the resource came from elsewhere
 	Line                  int    // 1-based, 0 unknown
-}
-
-// View is a Snapshot as one workload sees it.
-type View struct {
-	Policy    OutboundPolicy
-	listeners map[uint16]*Listener
-	names     hostIndex[*Name]
-	byVirtual map[netip.Addr]string
-}
-
-// Listener returns what visible services declare on a port, nil when none does.
-func (v *View) Listener(port uint16) *Listener { return v.listeners[port] }
-
-// Ports lists the ports that have a listener, in order.
-func (v *View) Ports() []uint16 { return slices.Sorted(maps.Keys(v.listeners)) }
-
-// Listener is the set of services declared on one port number.
-type Listener struct {
-	Port uint16
-	// HTTP and TLS say whether any visible service declares such a protocol here.
-	HTTP, TLS bool
-	// Unset says whether one leaves it to the first bytes.
-	Unset bool
-
-	hosts     map[string]*VirtualHost // exact names, and VIPs as HTTP host names
-	wildcards map[string]*VirtualHost // by what follows the "*": ".example.com"
-	names     map[string][]nameRoute  // TLS by SNI: exact names
-	suffixes  map[string][]nameRoute  // TLS by SNI: what follows the "*"
-	helloByIP prefixTable             // TLS without SNI
-	tcpByIP   prefixTable             // declared TCP
-	anyByIP   prefixTable             // undeclared, once the first bytes said neither HTTP nor TLS
-	tcpByName []NamedTCP              // no addresses: the oldest first
-	bareTCP   bool                    // one of tcpByName is declared TCP
 }
 
 // Resolution is how a cluster's addresses are found (ServiceEntry.resolution).

@@ -1,5 +1,7 @@
 package mesh
 
+import "slices"
+
 // Clusters lists every cluster that a route of the view leads to, each once, in
 // no order. It walks the whole view.
 func (v *View) Clusters() []*Cluster {
@@ -17,41 +19,46 @@ func (v *View) Clusters() []*Cluster {
 // EachCluster is Clusters without a list: f is given a cluster as often as routes lead
 // to it.
 func (v *View) EachCluster(f func(*Cluster)) {
-	each := func(destinations []WeightedCluster) {
-		for i := range destinations {
-			f(destinations[i].Cluster)
-		}
-	}
-	for _, l := range v.listeners {
-		l.eachHTTPRoute(func(r *HTTPRoute) { each(r.Destinations) })
-		l.eachTCPRoute(func(r *TCPRoute) { each(r.Destinations) })
-	}
-}
-
-func (l *Listener) eachHTTPRoute(f func(*HTTPRoute)) {
-	for _, hosts := range []map[string]*VirtualHost{l.hosts, l.wildcards} {
-		for _, vh := range hosts {
-			for _, route := range vh.Routes {
-				f(route)
-			}
+	for way := range v.Ways(func(uint16, string) bool { return true }) {
+		for _, to := range way.Destinations() {
+			f(to.Cluster)
 		}
 	}
 }
 
-func (l *Listener) eachTCPRoute(f func(*TCPRoute)) {
-	for _, names := range []map[string][]nameRoute{l.names, l.suffixes} {
-		for _, routes := range names {
-			for _, r := range routes {
-				f(r.route)
-			}
+// Now gives the cluster that takes the place of an earlier view's: of the same name and
+// fingerprint, but used as the configuration wants it now. nil: there is none, since its
+// host or subset is gone, or is reached in another way.
+func (v *View) Now(c *Cluster) *Cluster {
+	entry := finder(v.reachable).find(c.Host)
+	if entry == nil {
+		return nil
+	}
+	p, ok := entry.on(c.Port)
+	if !ok {
+		return nil
+	}
+	d := derivation{View: v}
+	for _, opaque := range []bool{false, true} {
+		now := d.subsetCluster(c.Host, p, c.Subset, opaque)
+		if now != nil && now.Name == c.Name && now.Fingerprint == c.Fingerprint {
+			return now
 		}
 	}
-	for _, table := range []*prefixTable{&l.helloByIP, &l.tcpByIP, &l.anyByIP} {
-		for _, r := range table.routes {
-			f(r)
-		}
+	return nil
+}
+
+// Registers says whether services of a namespace have a host that the view may lead to;
+// the namespace "" is that of a host which routes name and nobody registers.
+func (v *View) Registers(host, namespace string) bool {
+	_, led := v.snapshot.led.get(host)
+	_, routed := v.snapshot.routed.get(host)
+	if namespace == "" {
+		return led || routed
 	}
-	for _, named := range l.tcpByName {
-		f(named.Route)
+	entry := v.reachable(host)
+	if entry == nil && (led || routed) { // a name below a wildcard
+		entry = finder(v.reachable).find(host)
 	}
+	return entry != nil && slices.ContainsFunc(entry.services, func(s *service) bool { return s.namespace == namespace })
 }

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,46 +20,66 @@ func (s *service) wantsVirtual() bool {
 		!strings.EqualFold(s.resource.Labels[noAutoAddress], "false")
 }
 
-// assignVirtual asks for the virtual addresses of all hosts that want some.
-func (s *Snapshot) assignVirtual(assign func([]string) map[string][]netip.Addr) {
-	if assign == nil {
+// assignVirtual asks for the virtual addresses of all hosts that want some, when others
+// do than before.
+func (x *Index) assignVirtual(c *change, s *Snapshot) {
+	if x.opts.Virtual == nil {
 		return
 	}
-	var hosts []string
-	for _, service := range s.services {
-		if !service.wantsVirtual() {
-			continue
-		}
-		for _, host := range service.hosts {
-			if !isWildcard(host) {
-				hosts = append(hosts, host)
-			}
+	others := false
+	for host, n := range c.wanting {
+		before := x.wanting[host]
+		others = others || (before > 0) != (before+n > 0)
+		if before+n > 0 {
+			x.wanting[host] = before + n
+		} else {
+			delete(x.wanting, host)
 		}
 	}
-	slices.Sort(hosts)
-	s.virtual = assign(slices.Compact(hosts))
+	if !others {
+		return
+	}
+	assigned := x.opts.Virtual(slices.Sorted(maps.Keys(x.wanting)))
+	byHost, byAddress := s.virtual.edit(), s.byVirtual.edit()
+	set := func(host string, addresses []netip.Addr) {
+		for _, a := range byHost.at(host) {
+			if byAddress.at(a) == host {
+				byAddress.delete(a)
+			}
+		}
+		byHost.delete(host)
+		if len(addresses) > 0 {
+			byHost.set(host, addresses)
+		}
+		c.touched.virtual = true
+		c.touched.name(host)
+	}
+	for host := range s.virtual.all() {
+		if len(assigned[host]) == 0 {
+			set(host, nil)
+		}
+	}
+	var given []string
+	for host, addresses := range assigned {
+		if !slices.Equal(byHost.at(host), addresses) {
+			set(host, addresses)
+			given = append(given, host)
+		}
+	}
+	for _, host := range given { // after all that was taken away
+		for _, a := range assigned[host] {
+			byAddress.set(a, host)
+		}
+	}
+	s.virtual, s.byVirtual = byHost.table, byAddress.table
 }
 
 // virtualOf gives a host's virtual addresses in this view. A host that some visible
 // service gives addresses to has none: it is answered with those.
-func (b *viewBuilder) virtualOf(host string) []netip.Addr {
-	entry := b.visible.hosts[host]
-	if entry == nil || len(b.snapshot.virtual) == 0 || !slices.ContainsFunc(entry.services, (*service).wantsVirtual) ||
+func (v *View) virtualOf(entry *registered) []netip.Addr {
+	if v.snapshot.virtual.count == 0 || !slices.ContainsFunc(entry.services, (*service).wantsVirtual) ||
 		slices.ContainsFunc(entry.services, func(s *service) bool { return len(s.addresses) > 0 }) {
 		return nil
 	}
-	return b.snapshot.virtual[host]
-}
-
-// addressesOf are the addresses that say by themselves that a connection is for a
-// host: its service's, else the virtual ones.
-func (b *viewBuilder) addressesOf(h hostOnPort) []netip.Prefix {
-	if len(h.service.addresses) > 0 || len(b.snapshot.virtual) == 0 {
-		return h.service.addresses
-	}
-	var out []netip.Prefix
-	for _, a := range b.virtualOf(h.host) {
-		out = append(out, netip.PrefixFrom(a, a.BitLen()))
-	}
-	return out
+	return v.snapshot.virtual.at(entry.host)
 }

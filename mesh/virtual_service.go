@@ -12,6 +12,7 @@ import (
 // virtualService is a compiled VirtualService. Hosts of destinations stand as
 // written; a view looks them up.
 type virtualService struct {
+	rank
 	resource  *Resource
 	source    Source
 	namespace string

@@ -120,8 +120,8 @@ func (p *pools) sweepOnce(now time.Time) {
 }
 
 // led says to which pools the newest configuration leads, of those about which that is
-// not known by its generation. It looks through the configuration without p.mu, for
-// which requests wait: that takes milliseconds where it is large.
+// not known by its generation. It asks the configuration without p.mu, for which requests
+// wait.
 func (p *pools) led() (generation uint64, led map[clusterKey]*mesh.Cluster) {
 	p.mu.Lock()
 	newest := p.newest
@@ -129,27 +129,20 @@ func (p *pools) led() (generation uint64, led map[clusterKey]*mesh.Cluster) {
 		p.mu.Unlock()
 		return 0, nil
 	}
-	for key, u := range p.byKey {
+	var asked []*mesh.Cluster
+	for _, u := range p.byKey {
 		if u.ledBy < newest.generation {
-			if led == nil {
-				led = make(map[clusterKey]*mesh.Cluster)
-			}
-			led[key] = nil
+			asked = append(asked, u.cluster)
 		}
 	}
 	p.mu.Unlock()
-	if led == nil {
-		return newest.generation, nil
-	}
-	find := func(c *mesh.Cluster) {
-		key := keyOf(c)
-		if _, asked := led[key]; asked {
-			led[key] = c
+	led = make(map[clusterKey]*mesh.Cluster, len(asked))
+	for _, c := range asked {
+		if c != passthrough {
+			led[keyOf(c)] = newest.view.Now(c)
+		} else if newest.view.Policy == mesh.AllowAny {
+			led[keyOf(c)] = c
 		}
-	}
-	newest.view.EachCluster(find)
-	if newest.view.Policy == mesh.AllowAny {
-		find(passthrough)
 	}
 	return newest.generation, led
 }

@@ -80,10 +80,10 @@ func newEgress(store *file.Store, cfg proxy.Config, names *dnsproxy.Server) (*pr
 			names.Update(s)
 		}
 		if wrong > 0 {
-			cfg.Log.Warn("configuration in force; files with errors keep their last good content", "resources", len(s.Resources()), "errors", wrong)
+			cfg.Log.Warn("configuration in force; files with errors keep their last good content", "resources", s.Len(), "errors", wrong)
 			return
 		}
-		cfg.Log.Info("configuration in force", "resources", len(s.Resources()))
+		cfg.Log.Info("configuration in force", "resources", s.Len())
 	})
 	return server, nil
 }

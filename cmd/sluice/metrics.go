@@ -72,7 +72,7 @@ func withMetrics(l net.Listener, e metrics.Endpoint, serve func(context.Context)
 // countStore shows the state of a directory of resources.
 func countStore(m *metrics.Metrics, store *file.Store) {
 	m.Configuration(
-		func() int { return len(store.Snapshot().Resources()) },
+		func() int { return store.Snapshot().Len() },
 		store.Errors)
 }
 

@@ -56,6 +56,22 @@ func (f *source) claims() iter.Seq[mesh.Identity] {
 	}
 }
 
+// difference gives what is in force of the file no more, and what is now.
+func (f *source) difference() (removed []*mesh.Resource, added []mesh.Place) {
+	before, now := f.claimed[0], f.good
+	for i, r := range before {
+		if i >= len(now) || now[i] != r {
+			removed = append(removed, r)
+		}
+	}
+	for i, r := range now {
+		if i >= len(before) || before[i] != r {
+			added = append(added, mesh.Place{Resource: r, Group: f.name, Position: i})
+		}
+	}
+	return removed, added
+}
+
 // forget makes it the file of nothing.
 func (f *source) forget() { f.now, f.good, f.issues, f.clashes = nil, nil, nil, nil }
 
@@ -140,7 +156,13 @@ func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome 
 		return same
 	}
 	f.read, f.sum = true, sum
+	before := f.now
 	f.now, f.issues = mesh.Decode(f.path, data, opts)
+	for i, r := range f.now { // those that are as they were stay the same to everybody
+		if i < len(before) && before[i].Same(r) {
+			f.now[i] = before[i]
+		}
+	}
 	return different
 }
 

@@ -38,6 +38,7 @@ type Store struct {
 	files   map[string]*source
 	names   []string // of files, in order
 	claims  claims
+	index   *mesh.Index
 	missing bool   // the directory was gone at the last look
 	looked  string // a crowd's last file that a poll looked at
 
@@ -56,7 +57,7 @@ type Store struct {
 func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, log: cmp.Or(opts.Log, slog.Default()),
-		files: make(map[string]*source), claims: newClaims(), said: make(map[string]mesh.Issues),
+		files: make(map[string]*source), claims: newClaims(), index: mesh.NewIndex(opts.Options), said: make(map[string]mesh.Issues),
 	}
 	if err := checkDirectory(dir); err != nil {
 		return nil, err
@@ -122,18 +123,18 @@ func (s *Store) decodeOptions() mesh.DecodeOptions {
 }
 
 // putInForce settles what changed files, and those they have to do with, contribute,
-// builds the snapshot and tells everybody.
+// makes the snapshot and tells everybody.
 func (s *Store) putInForce(changed []*source) {
 	affected := s.claims.around(changed)
 	settle(affected)
+	var removed []*mesh.Resource
+	var added []mesh.Place
 	for _, f := range affected {
+		out, in := f.difference()
+		removed, added = append(removed, out...), append(added, in...)
 		s.claims.renew(f)
 	}
-	var resources []*mesh.Resource
-	for _, name := range s.names {
-		resources = append(resources, s.files[name].good...)
-	}
-	snapshot, _ := mesh.Assemble(resources, s.opts.Options) // settle has left no object twice
+	snapshot := s.index.Change(removed, added)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

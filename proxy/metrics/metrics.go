@@ -41,7 +41,6 @@ type Metrics struct {
 
 	mu      sync.Mutex
 	sources map[source]*sourceSeries
-	sets    map[*mesh.View]*serviceSet
 
 	dns    dnsCounts
 	config configuration
@@ -53,7 +52,6 @@ func New(version string) *Metrics {
 		registry: prometheus.NewRegistry(),
 		now:      time.Now,
 		sources:  map[source]*sourceSeries{},
-		sets:     map[*mesh.View]*serviceSet{},
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_build_info", Help: helpOf("sluice_build_info"),
@@ -92,7 +90,6 @@ type Workload struct {
 
 	// Guarded by metrics.mu.
 	view *mesh.View
-	set  *serviceSet
 	from Pooler
 }
 
@@ -112,7 +109,7 @@ func (w *Workload) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(w.series.handles, w)
-	m.release(w)
+	w.view = nil
 	if len(w.series.handles) == 0 {
 		w.series.goneAt = m.now()
 	}

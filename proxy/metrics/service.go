@@ -18,6 +18,15 @@ type service struct{ host, name, namespace string }
 // registered says that a resource stands behind it.
 func (s service) registered() bool { return s.host != unknown }
 
+// registrant is the namespace of the resource, "" where routes name the host and nobody
+// registers it.
+func (s service) registrant() string {
+	if s.namespace == unknown {
+		return ""
+	}
+	return s.namespace
+}
+
 func serviceOf(c *mesh.Cluster) service {
 	switch {
 	case c == nil:

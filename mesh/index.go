@@ -1,0 +1,411 @@
+package mesh
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+)
+
+// Place is a resource and its rank among others: of two that claim the same thing the
+// one whose Group comes first has it, and within a group (a file, say) the one of
+// smaller Position. No two resources have the same place.
+type Place struct {
+	Resource *Resource
+	Group    string
+	Position int
+}
+
+// Index makes Snapshots one of another: what a change does not touch is shared. Building
+// all anew would give the same answers. It is used by one goroutine at a time.
+type Index struct {
+	opts    Options
+	newest  *Snapshot
+	placed  map[*Resource]any // compiled
+	wanting map[string]int    // hosts that want virtual addresses, by how often
+}
+
+// tables are what a snapshot finds resources by.
+type tables struct {
+	hosts     table[string, *host]           // registered, by whomever
+	parents   table[string, int]             // wildcards over hosts, by how many hosts
+	wildcards int                            // among hosts and routed
+	ports     lists[uint32, *service]        // by port and protocol
+	prefixes  lists[netip.Prefix, *service]  // by their addresses
+	lengths   []uint8                        // those of prefixes and virtual addresses, the longest first
+	routed    lists[string, *virtualService] // by their hosts, as written
+	sni       lists[string, *virtualService] // by the hosts of their tls matches
+	led       table[string, int]             // hosts that routes name, by how often
+	subnetted []*virtualService              // those whose tcp matches have subnets
+	rulesOf   lists[ruleKey, *rule]          // by namespace and host
+	ruling    table[string, int]             // namespaces that have rules, by how many
+	special   table[string, int]             // namespaces that something is said of, by how often
+	selectors selectors                      // of all matches and rules
+	assigns   bool                           // there are virtual addresses
+	virtual   table[string, []netip.Addr]    // by host
+	byVirtual table[netip.Addr, string]      // their hosts
+}
+
+// host is who registers a host, whoever sees it.
+type host struct {
+	registered
+	open bool // everybody sees all of it
+}
+
+// NewIndex is empty.
+func NewIndex(opts Options) *Index {
+	if opts.RootNamespace == "" {
+		opts.RootNamespace = "istio-system"
+	}
+	s := &Snapshot{policy: opts.Policy, root: opts.RootNamespace, partial: opts.Partial, clusters: newClusterCache(), views: make(map[viewKey]*View)}
+	s.assigns = opts.Virtual != nil
+	s.hosts.hash, s.parents.hash, s.routed.hash, s.sni.hash, s.led.hash = hashString, hashString, hashString, hashString, hashString
+	s.ruling.hash, s.special.hash, s.virtual.hash = hashString, hashString, hashString
+	s.ports.hash, s.prefixes.hash, s.rulesOf.hash, s.byVirtual.hash = hashNumber, hashPrefix, hashRule, hashAddr
+	return &Index{opts: opts, newest: s, placed: make(map[*Resource]any), wanting: make(map[string]int)}
+}
+
+// Snapshot is the newest.
+func (x *Index) Snapshot() *Snapshot { return x.newest }
+
+// Change takes resources out and others in and gives the new snapshot. removed must be
+// there; no two resources that are there have the same identity.
+func (x *Index) Change(removed []*Resource, added []Place) *Snapshot {
+	c := newChange(x.newest)
+	for _, r := range removed {
+		if compiled, there := x.placed[r]; there {
+			delete(x.placed, r)
+			c.note(compiled, false)
+		}
+	}
+	for _, p := range added {
+		compiled := compile(p)
+		x.placed[p.Resource] = compiled
+		c.note(compiled, true)
+	}
+	s := c.snapshot()
+	x.assignVirtual(c, s)
+	s.takeViews(x.newest, &c.touched)
+	x.newest = s
+	return s
+}
+
+// change is what comes and goes, by what it is found by.
+type change struct {
+	from *Snapshot
+
+	servicesOut, servicesIn []*service
+	virtualsOut, virtualsIn []*virtualService
+	rulesOut, rulesIn       []*rule
+	sidecarsOut, sidecarsIn []*sidecar
+	subnetsOut, subnetsIn   []*virtualService
+
+	hosts    listEdit[string, *service]
+	ports    listEdit[uint32, *service]
+	prefixes listEdit[netip.Prefix, *service]
+	routed   listEdit[string, *virtualService]
+	sni      listEdit[string, *virtualService]
+	rules    listEdit[ruleKey, *rule]
+	ruling   counts[string]
+	special  counts[string]
+	led      counts[string]
+	selects  bool
+
+	wanting map[string]int // more or less
+	touched touched
+}
+
+func newChange(from *Snapshot) *change {
+	return &change{
+		from: from, hosts: newListEdit[string, *service](), ports: newListEdit[uint32, *service](),
+		prefixes: newListEdit[netip.Prefix, *service](), routed: newListEdit[string, *virtualService](),
+		sni: newListEdit[string, *virtualService](), rules: newListEdit[ruleKey, *rule](),
+		ruling: counts[string]{from.ruling.edit()}, special: counts[string]{from.special.edit()}, led: counts[string]{from.led.edit()},
+		wanting: make(map[string]int), touched: touched{opaque: make(map[uint16]bool)},
+	}
+}
+
+func (c *change) note(compiled any, in bool) {
+	switch r := compiled.(type) {
+	case *service:
+		c.service(r, in)
+	case *virtualService:
+		c.virtualService(r, in)
+	case *rule:
+		c.rule(r, in)
+	case *sidecar:
+		if in {
+			c.sidecarsIn = append(c.sidecarsIn, r)
+		} else {
+			c.sidecarsOut = append(c.sidecarsOut, r)
+		}
+	}
+}
+
+func sign(in bool) int {
+	if in {
+		return 1
+	}
+	return -1
+}
+
+func (c *change) scope(s scope, in bool) {
+	for _, namespace := range s.namespaces {
+		c.special.add(namespace, sign(in))
+	}
+}
+
+func (c *change) service(s *service, in bool) {
+	if in {
+		c.servicesIn = append(c.servicesIn, s)
+	} else {
+		c.servicesOut = append(c.servicesOut, s)
+	}
+	c.scope(s.scope, in)
+	for _, host := range s.hosts {
+		c.hosts.note(host, s, in)
+		c.touched.name(host)
+		if s.wantsVirtual() && !isWildcard(host) {
+			c.wanting[host] += sign(in)
+		}
+	}
+	for _, p := range s.ports {
+		c.ports.note(portKey(p.number, p.protocol), s, in)
+		if p.protocol == TCP || p.protocol == Unset {
+			c.touched.opaque[p.number] = true
+		}
+	}
+	for _, prefix := range s.addresses {
+		c.prefixes.note(prefix, s, in)
+		c.touched.addresses = true
+	}
+}
+
+func portKey(number uint16, protocol Protocol) uint32 {
+	return uint32(number)<<8 | uint32(protocol)
+}
+
+func (c *change) virtualService(v *virtualService, in bool) {
+	if in {
+		c.virtualsIn = append(c.virtualsIn, v)
+	} else {
+		c.virtualsOut = append(c.virtualsOut, v)
+	}
+	c.scope(v.scope, in)
+	for _, host := range v.hosts {
+		c.routed.note(host, v, in)
+		c.touched.name(host)
+		c.touched.name(qualify(host, v.namespace))
+	}
+	for i := range v.tls {
+		for _, m := range v.tls[i].matches {
+			for _, host := range m.hosts {
+				c.sni.note(host, v, in)
+				c.touched.name(host)
+			}
+		}
+	}
+	if v.hasSubnets() {
+		c.touched.subnets = true
+		if in {
+			c.subnetsIn = append(c.subnetsIn, v)
+		} else {
+			c.subnetsOut = append(c.subnetsOut, v)
+		}
+	}
+	for to := range v.destinations() {
+		c.led.add(to, sign(in))
+		if full := qualify(to, v.namespace); full != to {
+			c.led.add(full, sign(in))
+		}
+	}
+	for _, s := range v.selectors {
+		c.selects = true
+		if s.namespace != "" {
+			c.special.add(s.namespace, sign(in))
+		}
+	}
+}
+
+func (c *change) rule(r *rule, in bool) {
+	if in {
+		c.rulesIn = append(c.rulesIn, r)
+	} else {
+		c.rulesOut = append(c.rulesOut, r)
+	}
+	namespace := r.resource.Namespace
+	host := qualify(r.host, namespace)
+	c.scope(r.scope, in)
+	c.special.add(namespace, sign(in))
+	c.ruling.add(namespace, sign(in))
+	c.rules.note(ruleKey{namespace, host}, r, in)
+	c.touched.name(host)
+	c.touched.name(r.host)
+	c.selects = c.selects || r.selector != nil
+}
+
+// snapshot makes the snapshot after the change, but for its virtual addresses.
+func (c *change) snapshot() *Snapshot {
+	from := c.from
+	s := &Snapshot{
+		policy: from.policy, root: from.root, partial: from.partial, clusters: from.clusters, tables: from.tables,
+		services: from.services, virtuals: from.virtuals, rules: from.rules, sidecars: from.sidecars,
+		views: make(map[viewKey]*View, len(from.views)),
+	}
+	replace(&s.services, c.servicesOut, c.servicesIn)
+	replace(&s.virtuals, c.virtualsOut, c.virtualsIn)
+	replace(&s.rules, c.rulesOut, c.rulesIn)
+	replace(&s.sidecars, c.sidecarsOut, c.sidecarsIn)
+	replace(&s.subnetted, c.subnetsOut, c.subnetsIn)
+	c.registered(s)
+	s.ports = c.ports.apply(s.ports)
+	s.prefixes = c.prefixes.apply(s.prefixes)
+	s.lengths = c.lengths(s)
+	before := s.routed
+	s.routed = c.routed.apply(s.routed)
+	c.routed.keys(func(host string) {
+		s.wildcards += wildcardChange(host, before.at(host) != nil, s.routed.at(host) != nil)
+	})
+	s.sni = c.sni.apply(s.sni)
+	s.rulesOf = c.rules.apply(s.rulesOf)
+	s.ruling, s.special, s.led = c.ruling.table, c.special.table, c.led.table
+	if c.selects {
+		s.selectors = make(selectors)
+		for _, v := range s.virtuals {
+			for _, one := range v.selectors {
+				s.selectors.add(one)
+			}
+		}
+		for _, r := range s.rules {
+			s.selectors.add(r.selector)
+		}
+	}
+	return s
+}
+
+func replace[V ranked](list *[]V, removed, added []V) {
+	if len(removed)+len(added) > 0 {
+		*list = changedList(*list, removed, added)
+	}
+}
+
+func wildcardChange(host string, before, after bool) int {
+	switch {
+	case !isWildcard(host) || before == after:
+		return 0
+	case after:
+		return 1
+	}
+	return -1
+}
+
+// registered makes the tables of registered hosts.
+func (c *change) registered(s *Snapshot) {
+	hosts, parents := s.hosts.edit(), counts[string]{s.parents.edit()}
+	c.hosts.keys(func(name string) {
+		var before []*service
+		old := hosts.at(name)
+		if old != nil {
+			before = old.services
+		}
+		services := changedList(before, c.hosts.removed[name], c.hosts.added[name])
+		if len(services) > 0 {
+			hosts.set(name, newHost(name, services))
+		} else {
+			hosts.delete(name)
+		}
+		if there := len(services) > 0; there != (old != nil) {
+			s.wildcards += wildcardChange(name, old != nil, there)
+			for wildcard := range wildcardsOver(name) {
+				parents.add(wildcard, sign(there))
+			}
+		}
+	})
+	s.hosts, s.parents = hosts.table, parents.table
+}
+
+func newHost(name string, services []*service) *host {
+	h := &host{open: !slices.ContainsFunc(services, func(s *service) bool { return !s.scope.everyone })}
+	h.registered = *newRegistered(name, services)
+	return h
+}
+
+// lengths lists the lengths that there are among the ranges.
+func (c *change) lengths(s *Snapshot) []uint8 {
+	if len(c.prefixes.removed)+len(c.prefixes.added)+len(c.subnetsIn)+len(c.subnetsOut) == 0 && (s.lengths != nil || !s.assigns) {
+		return s.lengths
+	}
+	var seen [129]bool
+	if s.assigns {
+		seen[32], seen[128] = true, true
+	}
+	for prefix := range s.prefixes.all() {
+		seen[prefix.Bits()] = true
+	}
+	for _, v := range s.subnetted {
+		for subnet := range v.subnets() {
+			seen[subnet.Bits()] = true
+		}
+	}
+	var out []uint8
+	for bits := 128; bits >= 0; bits-- {
+		if seen[bits] {
+			out = append(out, uint8(bits))
+		}
+	}
+	return out
+}
+
+// destinations gives the hosts that routes lead to, as written.
+func (v *virtualService) destinations() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		lists := make([][]destination, 0, len(v.http)+len(v.tls)+len(v.tcp))
+		for i := range v.http {
+			lists = append(lists, v.http[i].destinations)
+		}
+		for i := range v.tls {
+			lists = append(lists, v.tls[i].destinations)
+		}
+		for i := range v.tcp {
+			lists = append(lists, v.tcp[i].destinations)
+		}
+		for _, list := range lists {
+			for _, to := range list {
+				if !yield(to.host) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// subnets gives the destinations of tcp matches.
+func (v *virtualService) subnets() iter.Seq[netip.Prefix] {
+	return func(yield func(netip.Prefix) bool) {
+		for i := range v.tcp {
+			for _, m := range v.tcp[i].matches {
+				for _, subnet := range m.subnets {
+					if !yield(subnet) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+func (v *virtualService) hasSubnets() bool {
+	for range v.subnets() {
+		return true
+	}
+	return false
+}
+
+// namesRange says whether a service names a range, or a host has it as its virtual
+// address.
+func (s *Snapshot) namesRange(prefix netip.Prefix) bool {
+	if _, ok := s.prefixes.get(prefix); ok {
+		return true
+	}
+	_, virtual := s.byVirtual.get(prefix.Addr())
+	return virtual && prefix.IsSingleIP()
+}
