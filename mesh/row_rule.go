@@ -22,7 +22,7 @@ var ruleRows = []Row{
 	{ID: "DR.tls.mode.ISTIO_MUTUAL", Kind: DestinationRule, Fields: []string{policies + "tls.mode"}, Value: "ISTIO_MUTUAL", Priority: "N/A", Stance: Refused,
 		Says: "needs a mesh's own certificates, which sluice has none of", Instead: "use SIMPLE, or MUTUAL with files or a credential"},
 	{ID: "DR.tls.sni", Kind: DestinationRule, Fields: []string{policies + "tls.{sni,subjectAltNames[]}"}, Priority: "P0", Stance: Differs,
-		Says: "Without them the name is the request's Host, as in Istio; where that is an address, and for opaque bytes, the destination's host, where Istio names none. With sni alone the certificate must be for that name, where Istio looks at no name."},
+		Says: "Without them the name is the request's Host, as the server is sent it, as in Istio; where that is an address, and for opaque bytes, the destination's host, where Istio names none. With sni alone the certificate must be for that name, where Istio looks at no name."},
 	{ID: "DR.tls.files", Kind: DestinationRule, Fields: []string{policies + "tls.{caCertificates,clientCertificate,privateKey}"}, Priority: "P0", Stance: Differs,
 		Says: "A file is looked at for each new connection and read again when it has changed; open connections stay. What cannot be read, or a key without its certificate, leaves in use what was there before. The system's authorities are read once."},
 	{ID: "DR.tls.insecureSkipVerify", Kind: DestinationRule, Fields: []string{policies + "tls.insecureSkipVerify"}, Priority: "P1"},

@@ -32,7 +32,7 @@ type tries struct {
 func (t *tries) begin(c *connection, u *upstream, d *decision, host []byte) {
 	a := c.askedFor(d.cluster, host)
 	*t = tries{server: c.server, u: u, to: d.cluster, policy: d.retry(), asked: a,
-		key: poolKey{sni: sniFor(d.cluster, a, host)}, draw: u.draw(d.cluster)}
+		key: poolKey{sni: sniFor(d.cluster, a, d.sentHost(host))}, draw: u.draw(d.cluster)}
 }
 
 // retry is the route's policy.

@@ -23,6 +23,17 @@ func sniFor(c *mesh.Cluster, a asked, host []byte) string {
 	return string(host)
 }
 
+// sentHost is the host that the server is told it was asked for, by a request for host.
+func (d *decision) sentHost(host []byte) []byte {
+	if d.cluster.TLS == nil {
+		return host // nobody needs it
+	}
+	if sent := d.edits().Authority; sent != "" {
+		return appendHost(nil, []byte(sent))
+	}
+	return host
+}
+
 // isIP reports an address; no DNS name ends with a digit and is one.
 func isIP(host []byte) bool {
 	if last := host[len(host)-1]; last < '0' || last > '9' { // IPv6 is no name to begin with

@@ -34,6 +34,15 @@ spec:
   resolution: STATIC
   endpoints: [{address: 127.0.0.1, ports: {p: 1}}]
 `
+	const rewritten = `
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v}
+spec:
+  hosts: [www.test]
+  http: [{rewrite: {authority: "New.test:8443"}}]
+`
 	for name, c := range map[string]struct {
 		rule        string // more of the DestinationRule's tls
 		entry       string // more of the ServiceEntry
@@ -51,6 +60,10 @@ spec:
 		"not where it is led":                     {asked: "front.test", certificate: "www.test", more: led},
 		"one below a wildcard, led away":          {asked: "x.front.test", certificate: "*.front.test", more: led, sni: "x.front.test"},
 		"the rule's, led away":                    {asked: "front.test", rule: ", sni: www.test", certificate: "www.test", more: led, sni: "www.test"},
+		"the host as it is rewritten":             {certificate: "New.test", more: rewritten, sni: "new.test"},
+		"not as it was":                           {certificate: "www.test", more: rewritten},
+		"the rule's before a rewritten host":      {rule: ", sni: other.test", certificate: "other.test", more: rewritten, sni: "other.test"},
+		"rewritten below a wildcard":              {host: "*.wild.test", asked: "a.wild.test", certificate: "new.test", more: strings.Replace(rewritten, "www.test", `"*.wild.test"`, 1), sni: "new.test"},
 		"the host, an address":                    {entry: "  addresses: [203.0.113.1]\n", asked: "203.0.113.1", certificate: "www.test", sni: "www.test"},
 		"the rule's":                              {rule: ", sni: other.test", certificate: "other.test", sni: "other.test"},
 		"the rule's, and not the host's":          {rule: ", sni: other.test", certificate: "www.test"},
