@@ -15,6 +15,8 @@ type HTTPAction struct {
 	Timeout time.Duration
 	// Retry is never nil: where nothing is written it is DefaultRetry (http[].retries).
 	Retry *RetryPolicy
+	// Fault is what goes wrong on purpose; nil: nothing.
+	Fault *Fault
 	// Answer is given without asking any server; nil: there are destinations.
 	Answer *Answer
 	// Path changes where at the server a request goes; nil: nowhere else.

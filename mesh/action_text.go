@@ -60,3 +60,18 @@ func (e *Edits) says() []string {
 	}
 	return out
 }
+
+func (f *Fault) says() []string {
+	var out []string
+	if f.DelayShare > 0 {
+		out = append(out, fmt.Sprintf("holds %g%% back for %s", float64(f.DelayShare)*100/Million, f.Delay))
+	}
+	switch {
+	case f.AbortShare == 0:
+	case f.AbortGRPC >= 0:
+		out = append(out, fmt.Sprintf("aborts %g%% with the gRPC status %s", float64(f.AbortShare)*100/Million, grpcStatuses[f.AbortGRPC]))
+	default:
+		out = append(out, fmt.Sprintf("aborts %g%% with %d", float64(f.AbortShare)*100/Million, f.AbortStatus))
+	}
+	return out
+}

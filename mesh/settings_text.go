@@ -11,6 +11,9 @@ func (a *HTTPAction) Says() []string {
 	if a.Timeout > 0 {
 		out = append(out, "timeout "+a.Timeout.String())
 	}
+	if a.Fault != nil {
+		out = append(out, a.Fault.says()...)
+	}
 	if a.Answer != nil {
 		out = append(out, a.Answer.says())
 	}

@@ -60,6 +60,7 @@ func (c *checker) httpRoute(path string, route *networking.HTTPRoute) {
 		c.add(Notice, path+".route", "", "deprecated to leave out; the requests go to the VirtualService's own host; write a route with a destination")
 	}
 	c.answers(path, route)
+	c.fault(path+".fault", route.Fault)
 	c.rewrite(path+".rewrite", route.Rewrite)
 	c.httpHeaders(path+".headers", route.Headers)
 	c.authorityOnce(path, route)

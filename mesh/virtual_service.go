@@ -79,8 +79,9 @@ func compileVirtualService(r *Resource, spec *networking.VirtualService) *virtua
 		v.hosts = append(v.hosts, canonicalHost(host))
 	}
 	for i, route := range spec.Http {
-		if compiled, ok := v.compileHTTP(route); ok {
-			compiled.path = at("spec.http", i)
+		path := at("spec.http", i)
+		if compiled, ok := v.compileHTTP(path, route); ok {
+			compiled.path = path
 			compiled.source = r.sourceAt(compiled.path)
 			v.http = append(v.http, compiled)
 		}
@@ -123,8 +124,9 @@ func (v *virtualService) from(namespace string, labels map[string]string) *selec
 }
 
 // compileHTTP says false for a rule of which no alternative can ever apply.
-func (v *virtualService) compileHTTP(route *networking.HTTPRoute) (httpRule, bool) {
+func (v *virtualService) compileHTTP(path string, route *networking.HTTPRoute) (httpRule, bool) {
 	out := httpRule{name: route.Name, action: compileAction(route)}
+	out.action.Fault = compileFault(route.Fault, v.resource.has(path+".fault.delay.percent"))
 	for _, m := range route.Match {
 		if forMesh(m.Gateways) {
 			match := compileMatch(m)

@@ -32,17 +32,17 @@ func pathTooLong() decision {
 
 // follow makes the request what the rule wants it to be on its way on. What it was
 // asked for stays in its entry, and in host, by which the policy judges it.
-func (h *httpConn) follow(d decision) decision {
+func (h *httpConn) follow(d *decision) {
 	h.edits = d.edits()
 	if !d.rewrites() {
-		return d
+		return
 	}
 	h.rewritten = d.route.Action.Path.Append(h.rewritten[:0], view(h.req.Path), d.condition)
 	if len(h.rewritten) > mesh.MaxRewrittenPath {
-		return pathTooLong()
+		*d = pathTooLong()
+		return
 	}
 	h.req.Path = h.rewritten
-	return d
 }
 
 // appendAuthority writes what the server is told that it was asked for.
@@ -57,12 +57,13 @@ func (h *httpConn) appendAuthority(b []byte) []byte {
 }
 
 // follow is httpConn's for HTTP/2.
-func (r *h2Request) follow(d decision) decision {
+func (r *h2Request) follow(d *decision) {
 	r.edits = d.edits()
 	if d.rewrites() {
 		path := d.route.Action.Path.Append(nil, r.head.Path, d.condition)
 		if len(path) > mesh.MaxRewrittenPath {
-			return pathTooLong()
+			*d = pathTooLong()
+			return
 		}
 		r.head.Path = string(path)
 	}
@@ -70,7 +71,6 @@ func (r *h2Request) follow(d decision) decision {
 		r.head.Authority = r.edits.Authority
 	}
 	r.head.Fields = edit(r.head.Fields, r.edits.Request)
-	return d
 }
 
 // edit changes fields, which are its own.

@@ -12,8 +12,10 @@ import (
 // record tells the log, the access log and the observer.
 type entry struct {
 	start    time.Time
-	protocol string // http, tls or tcp
-	version  string // of HTTP, as the access log has it: HTTP/1.1
+	delayed  bool          // by a fault of its rule
+	waited   time.Duration // for as long
+	protocol string        // http, tls or tcp
+	version  string        // of HTTP, as the access log has it: HTTP/1.1
 
 	// Reused from request to request. The last three are kept for the access log only.
 	method, path, authority            []byte
@@ -95,6 +97,9 @@ func (e *entry) clusterName() string {
 
 // record ends a request or connection.
 func (s *Server) record(e *entry) {
+	if e.delayed {
+		e.flags, e.delayed = withDelay(e.flags), false
+	}
 	s.tell(e)
 	if s.access == nil && s.cfg.Observer == nil {
 		return

@@ -55,6 +55,9 @@ func grpcFields(l localReply, isHead bool) []http2.Field {
 // grpcStatus maps a reply's status as gRPC's own table and Envoy do; a route's
 // timeout is DEADLINE_EXCEEDED (Envoy since 2026), which is not worth a retry.
 func grpcStatus(l localReply) int {
+	if l.grpc > 0 {
+		return l.grpc - 1
+	}
 	if strings.HasPrefix(l.flags, "UT") {
 		return 4
 	}

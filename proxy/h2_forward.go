@@ -148,7 +148,7 @@ func (r *h2Request) answerFields(head *http2.Head) []http2.Field {
 			fields = append(fields, *f)
 		}
 	}
-	r.entry.serviceTime = time.Since(r.entry.start)
+	r.entry.serviceTime = time.Since(r.entry.onward())
 	fields = append(fields, http2.Field{Name: serviceTimeField, Value: strconv.FormatInt(r.entry.serviceTime.Milliseconds(), 10)})
 	return complete(fields, r.edits.Response)
 }

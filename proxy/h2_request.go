@@ -55,18 +55,31 @@ func (c *connection) serveStream(down *http2.Stream) {
 	defer c.server.streams.giveBack(1)
 	st := c.server.state.Load()
 	d := r.route(st)
-	if d.status != 0 {
+	if d.status != 0 && d.delay == 0 {
 		r.reply(d.localReply)
 		return
 	}
 	r.limit = d.timeout()
 	down.OnFail(func() { r.end(gone) })
 	down.OnIdle(func() { r.end(idled) })
-	r.forward(st, &d)
+	defer down.OnFail(nil)
+	switch {
+	case d.delay > 0 && !r.holdBack(d.delay):
+		r.reply(*r.gaveUp())
+	case d.status != 0:
+		down.OnIdle(nil)
+		r.reply(d.localReply)
+	default:
+		r.carry(st, &d)
+	}
+}
+
+// carry takes the request where the decision leads, and its answer back.
+func (r *h2Request) carry(st *state, d *decision) {
+	r.forward(st, d)
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	down.OnFail(nil)
 	r.body.forget()
 }
 
@@ -139,7 +152,9 @@ func (r *h2Request) route(st *state) decision {
 	case h.Path == "*":
 		return refusal(404, "-", "absolute_path_rejected")
 	}
-	return r.follow(r.c.decide(st, r.host, h2View{r.head}, &r.entry))
+	d := r.c.decide(st, r.host, h2View{r.head}, &r.entry)
+	r.follow(&d)
+	return d
 }
 
 // h2View shows a request to mesh's matches.
@@ -226,7 +241,7 @@ func (r *h2Request) acquire(u *upstream, o *outgoing) (exchange, *localReply) {
 			return x, nil
 		}
 	}
-	ctx, stop := r.c.server.until(r.entry.start, r.limit)
+	ctx, stop := r.c.server.until(r.entry.onward(), r.limit)
 	defer stop()
 	defer r.hold(nil, nil)
 	if !r.hold(nil, stop) {

@@ -88,11 +88,7 @@ func (h *httpConn) serveOne() bool {
 	}
 	st := h.c.server.state.Load()
 	h.begin(time.Now())
-	d := h.route(st)
-	if d.status != 0 {
-		return h.reply(d.localReply)
-	}
-	return h.carry(st, d)
+	return h.serve(st, h.route(st))
 }
 
 // carry takes the request where the decision leads, and its answer back.
@@ -307,5 +303,6 @@ func (h *httpConn) route(st *state) decision {
 		d = refusal(403, "-", "upgrade_failed")
 		d.close = true
 	}
-	return h.follow(d)
+	h.follow(&d)
+	return d
 }

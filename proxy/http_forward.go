@@ -39,7 +39,7 @@ func (h *httpConn) deadline() time.Time {
 	if timeout == 0 {
 		return time.Time{}
 	}
-	return h.entry.start.Add(timeout)
+	return h.entry.onward().Add(timeout)
 }
 
 // acquire gets a connection: an idle one where there is one and it may be, else a new
@@ -52,7 +52,7 @@ func (h *httpConn) acquire(idle bool) (*upstreamConn, *localReply) {
 			return up, nil
 		}
 	}
-	ctx, stop := h.c.server.until(h.entry.start, h.to.timeout())
+	ctx, stop := h.c.server.until(h.entry.onward(), h.to.timeout())
 	defer stop()
 	return reach(ctx, t, &h.entry, func(ctx context.Context, key poolKey) (*upstreamConn, error) {
 		if idle {
@@ -143,7 +143,7 @@ func (h *httpConn) exchange(up *upstreamConn, timeout time.Duration) (keep, agai
 	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
 	up.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
 	if timeout > 0 && h.body.complete {
-		up.read.cap(e.start.Add(timeout))
+		up.read.cap(e.onward().Add(timeout))
 	}
 	h.c.upstream.Store(up.tcp)
 	defer h.c.upstream.Store(nil)

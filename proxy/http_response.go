@@ -113,7 +113,7 @@ func (h *httpConn) appendOwn(b []byte, dated bool) []byte {
 		b = appendDate(b)
 	}
 	b = append(b, "server: envoy\r\n"...)
-	h.entry.serviceTime = time.Since(h.entry.start)
+	h.entry.serviceTime = time.Since(h.entry.onward())
 	if !edits.Drops(serviceTimeField) {
 		b = append(b, serviceTimeField+": "...)
 		b = strconv.AppendInt(b, h.entry.serviceTime.Milliseconds(), 10)

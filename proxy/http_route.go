@@ -15,6 +15,7 @@ type decision struct {
 	route       *mesh.HTTPRoute       // nil: there is no rule about it
 	condition   *mesh.HTTPMatch       // by which route took it; nil: it takes everything
 	destination *mesh.WeightedCluster // the one of route's that was drawn
+	delay       time.Duration         // how long it is held back first
 }
 
 // timeout is the route's; 0 is none.
@@ -27,7 +28,7 @@ func (d *decision) timeout() time.Duration {
 
 // waits says that only a goroutine can do what was decided.
 func (d *decision) waits() bool {
-	return d.cluster.Waits || d.route != nil && d.route.Action.Waits || speaksHTTP2(d.cluster, false)
+	return d.delay > 0 || d.cluster.Waits || d.route != nil && d.route.Action.Waits || speaksHTTP2(d.cluster, false)
 }
 
 // decide finds the route of a request, of whatever version of HTTP, and notes it
@@ -52,12 +53,15 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 	destination := pickDestination(route.Destinations, c.server.random())
 	e.cluster = destination.Cluster
 	c.cluster.Store(e.cluster)
+	d := decision{cluster: e.cluster}
 	if e.cluster.Unknown {
-		d := refusal(503, "NC", "cluster_not_found")
-		d.route, d.destination = route, destination
-		return d
+		d = refusal(503, "NC", "cluster_not_found")
 	}
-	return decision{cluster: e.cluster, route: route, condition: condition, destination: destination}
+	d.route, d.condition, d.destination = route, condition, destination
+	if fault := route.Action.Fault; fault != nil {
+		d.inject(fault)
+	}
+	return d
 }
 
 // answered is what a rule answers by itself.

@@ -52,7 +52,7 @@ func (h *httpConn) outgoing() *outgoing {
 }
 
 func (h *httpConn) acquireHTTP2(o *outgoing) (exchange, *localReply) {
-	ctx, stop := h.c.server.until(h.entry.start, h.to.timeout())
+	ctx, stop := h.c.server.until(h.entry.onward(), h.to.timeout())
 	defer stop()
 	return reach(ctx, &h.tries, &h.entry, func(ctx context.Context, key poolKey) (exchange, error) {
 		return h.via.begin(ctx, key, o, true)

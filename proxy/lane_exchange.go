@@ -54,14 +54,9 @@ func (lc *laneConn) forward(n int) {
 	h.entry.hurried = true
 	d := h.route(st) // once for each request: weights are drawn
 	c.in.discard(n)
-	if d.status != 0 {
-		reply := d.localReply // of its own: what a closure holds is allocated
-		lc.leave(func(h *httpConn) bool { return h.reply(reply) })
-		return
-	}
-	if d.waits() {
-		d := d
-		lc.leave(func(h *httpConn) bool { return h.carry(st, d) })
+	if d.status != 0 || d.waits() {
+		d := d // of its own: what a closure holds is allocated
+		lc.leave(func(h *httpConn) bool { return h.serve(st, d) })
 		return
 	}
 	h.leadTo(st, d)

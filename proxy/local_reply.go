@@ -24,6 +24,7 @@ type localReply struct {
 	failure mesh.Failure // of a try that got no answer: another may be worth while
 	reason  string       // of the reset, in Envoy's words; the body is made of it
 	extra   http2.Field  // beside the usual ones; none without a name
+	grpc    int          // one more than the grpc-status that gRPC gets; 0: that of status
 }
 
 // form is a reply as fields, but for what frames it, and a body: to a gRPC request in
