@@ -22,7 +22,7 @@ func TestDestinationRuleTLSMode(t *testing.T) {
 	row(t, "DR.tls.mode", func(p *egress.Pod) {
 		p.Net.Web("disable.test", 80, nil)
 		p.Net.Web("unset.test", 80, nil)
-		for _, host := range []string{"simple.test", "mutual.test", "both.test"} {
+		for _, host := range []string{"simple.test", "http2.test"} {
 			p.Net.WebTLS(host, 443, nil)
 		}
 		p.Net.WebTLS("closed.test", 443, nil, p.Net.AskForCertificate)
@@ -30,12 +30,14 @@ func TestDestinationRuleTLSMode(t *testing.T) {
 		var rules string
 		for host, tls := range map[string]string{
 			"simple.test": `{mode: SIMPLE, caCertificates: {{ca}}}`,
+			"http2.test":  `{mode: SIMPLE, caCertificates: {{ca}}}`,
 			"closed.test": `{mode: SIMPLE, caCertificates: {{ca}}}`,
 			"shown.test":  `{mode: MUTUAL, caCertificates: {{ca}}, clientCertificate: {{cert "payments"}}, privateKey: {{key "payments"}}}`,
 		} {
 			rules += object("DestinationRule", host, `{host: `+host+`, trafficPolicy: {tls: `+tls+`}}`)
 		}
 		p.Apply(web("disable.test", "unset.test") + originated("default", "simple.test", "closed.test", "shown.test") + rules +
+			object("ServiceEntry", "http2", `{hosts: [http2.test], ports: [{number: 80, name: grpc, protocol: GRPC, targetPort: 443}], resolution: DNS}`) +
 			object("DestinationRule", "disable", `{host: disable.test, trafficPolicy: {tls: {mode: DISABLE}}}`))
 		for _, v := range egress.Versions {
 			ask := func(host string) *egress.Answer { return p.Ask(egress.Request{URL: "http://" + host, Version: v}) }
@@ -47,6 +49,9 @@ func TestDestinationRuleTLSMode(t *testing.T) {
 			if a := ask("simple.test").Want("200 simple.test"); a.Server.SNI != "simple.test" || a.Server.Client != "" {
 				p.T.Errorf("SIMPLE, %s: %+v", v, a.Server)
 			}
+			if a := ask("http2.test").Want("200 http2.test"); a.Server.SNI != "http2.test" || a.Server.Proto != "HTTP/2.0" { // by ALPN
+				p.T.Errorf("SIMPLE, %s: %+v", v, a.Server)
+			}
 			if a := ask("closed.test"); a.Status != 503 || len(p.Net.Seen("closed.test")) != 0 { // its server wants a certificate
 				p.T.Errorf("SIMPLE, %s: %s", v, a)
 			}
@@ -55,7 +60,7 @@ func TestDestinationRuleTLSMode(t *testing.T) {
 			}
 		}
 		for what, wrong := range map[string]string{"MUTUAL without files": `{mode: MUTUAL}`, "ISTIO_MUTUAL": `{mode: ISTIO_MUTUAL}`} {
-			if issues := p.Offer(object("DestinationRule", "w", `{host: mutual.test, trafficPolicy: {tls: `+wrong+`}}`)); !issues.HasErrors() {
+			if issues := p.Offer(object("DestinationRule", "w", `{host: simple.test, trafficPolicy: {tls: `+wrong+`}}`)); !issues.HasErrors() {
 				p.T.Errorf("%s: %s", what, issues)
 			}
 		}
