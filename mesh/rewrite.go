@@ -53,6 +53,11 @@ func (w *PathRewrite) Append(dst []byte, path string, condition *HTTPMatch) []by
 	return dst
 }
 
+// Slow says that a path of that many bytes may take longer to rewrite than an event
+// loop should be held up: there are expressions whose matches are each looked for up to
+// the path's end.
+func (w *PathRewrite) Slow(length int) bool { return w.regex != nil && length > 256 }
+
 // taken is how much of a path a condition on it matched.
 func (m *HTTPMatch) taken(path string) int {
 	switch {

@@ -34,9 +34,18 @@ func pathTooLong() decision {
 // asked for stays in its entry, and in host, by which the policy judges it.
 func (h *httpConn) follow(d *decision) {
 	h.edits = d.edits()
-	if !d.rewrites() {
-		return
+	switch {
+	case !d.rewrites():
+	case h.entry.hurried && d.route.Action.Path.Slow(len(h.req.Path)):
+		d.unwritten = true
+	default:
+		h.rewrite(d)
 	}
+}
+
+// rewrite gives the request its rule's path.
+func (h *httpConn) rewrite(d *decision) {
+	d.unwritten = false
 	h.rewritten = d.route.Action.Path.Append(h.rewritten[:0], view(h.req.Path), d.condition)
 	if len(h.rewritten) > mesh.MaxRewrittenPath {
 		*d = pathTooLong()

@@ -42,14 +42,14 @@ func TestHeadsAreEditedInEveryPairOfProtocols(t *testing.T) {
       response: {set: {x-up: route, x-percent: "100%%"}, add: {x-more: route}, remove: [x-secret, x-envoy-upstream-service-time]}
     route:
     - destination: {host: a.example.com}
-      headers: {request: {set: {x-both: destination, host: "inner:8080"}, add: {x-add: destination}}}
+      headers: {request: {set: {x-both: destination, host: "inner.example.com:8080"}, add: {x-add: destination}}}
 `
 	inModes(t, whatCame, rules(one), func(t *testing.T, m mode, r *rig, c *http.Client) {
 		for range 3 { // a lane has the later ones
 			req := getRequest(t, "http://a.example.com/x?q=1")
 			req.Header = http.Header{"X-Set": {"mine", "twice"}, "X-Both": {"mine"}, "X-Add": {"mine"}, "X-Gone": {"mine"}, "X-Kept": {"mine"}}
 			resp, body := fetch(t, c, req)
-			want := `GET /x?q=1 host=inner:8080 X-Add=["mine" "route" "destination"] X-Both=["destination"] X-Kept=["mine"] X-Set=["route"]`
+			want := `GET /x?q=1 host=inner.example.com:8080 X-Add=["mine" "route" "destination"] X-Both=["destination"] X-Kept=["mine"] X-Set=["route"]`
 			if body != want {
 				t.Errorf("the server is told\n%s, want\n%s", body, want)
 			}

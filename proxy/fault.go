@@ -36,6 +36,9 @@ func (h *httpConn) serve(st *state, d decision) bool {
 	if d.delay > 0 && h.holdBack(d.delay) {
 		return h.reply(*abandoned())
 	}
+	if d.unwritten {
+		h.rewrite(&d)
+	}
 	if d.status != 0 {
 		return h.reply(d.localReply)
 	}

@@ -64,7 +64,7 @@ func (m mode) serve(t testing.TB, handler http.HandlerFunc) string {
 		s.Protocols.SetHTTP1(alpn != "h2")
 		s.Protocols.SetHTTP2(alpn == "h2")
 		ca := newAuthority(t)
-		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "a.example.com")}, NextProtos: []string{alpn}}
+		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "a.example.com", "inner.example.com")}, NextProtos: []string{alpn}}
 		l = tls.NewListener(l, s.TLSConfig)
 		entry += originate("a.example.com", ca.file, "")
 	}

@@ -16,6 +16,7 @@ type decision struct {
 	condition   *mesh.HTTPMatch       // by which route took it; nil: it takes everything
 	destination *mesh.WeightedCluster // the one of route's that was drawn
 	delay       time.Duration         // how long it is held back first
+	unwritten   bool                  // its path is still to be rewritten
 }
 
 // timeout is the route's; 0 is none.
@@ -28,7 +29,7 @@ func (d *decision) timeout() time.Duration {
 
 // waits says that only a goroutine can do what was decided.
 func (d *decision) waits() bool {
-	return d.delay > 0 || d.cluster.Waits || d.route != nil && d.route.Action.Waits || speaksHTTP2(d.cluster, false)
+	return d.delay > 0 || d.unwritten || d.cluster.Waits || d.route != nil && d.route.Action.Waits || speaksHTTP2(d.cluster, false)
 }
 
 // decide finds the route of a request, of whatever version of HTTP, and notes it
