@@ -67,6 +67,7 @@ func newCluster(key clusterKey, port servicePort) *Cluster {
 		Resolution:     key.service.resolution,
 		Addresses:      key.service.addresses,
 		ConnectTimeout: p.connectTimeout,
+		KeepAlive:      p.keepAlive,
 		Balance:        p.balance,
 		External:       key.service.external,
 		Source:         key.service.source,

@@ -31,6 +31,7 @@ type rule struct {
 type policy struct {
 	tls            *TLSSettings
 	connectTimeout time.Duration
+	keepAlive      *KeepAlive
 	balance        Balance
 	passthrough    bool // PASSTHROUGH: the endpoints are left out
 }
@@ -75,6 +76,7 @@ func compilePolicy(traffic *networking.TrafficPolicy) policy {
 	if timeout := traffic.GetConnectionPool().GetTcp().GetConnectTimeout(); timeout != nil {
 		p.connectTimeout = timeout.AsDuration()
 	}
+	p.keepAlive = compileKeepAlive(traffic.GetConnectionPool().GetTcp().GetTcpKeepalive())
 	p.balance, p.passthrough = compileBalance(traffic.GetLoadBalancer())
 	modes := map[networking.ClientTLSSettings_TLSmode]TLSMode{
 		networking.ClientTLSSettings_SIMPLE: TLSSimple,

@@ -33,6 +33,9 @@ func (c *Cluster) Says() []string {
 	if c.ConnectTimeout > 0 {
 		out = append(out, "connect timeout "+c.ConnectTimeout.String())
 	}
+	if c.KeepAlive != nil {
+		out = append(out, "TCP keep-alive")
+	}
 	return out
 }
 
@@ -48,6 +51,8 @@ func (t *TLSSettings) says() string {
 	switch {
 	case t.InsecureSkipVerify:
 		parts = append(parts, "certificate not verified")
+	case t.Credential != "":
+		parts = append(parts, "authorities from the credential "+t.Credential)
 	case t.CACertificates != "":
 		parts = append(parts, "authorities from "+t.CACertificates)
 	default:
@@ -55,6 +60,12 @@ func (t *TLSSettings) says() string {
 	}
 	if len(t.SubjectAltNames) > 0 {
 		parts = append(parts, "certificate for "+strings.Join(t.SubjectAltNames, " or "))
+	}
+	if t.CRL != "" {
+		parts = append(parts, "revocation lists from "+t.CRL)
+	}
+	if t.Mode == TLSMutual && t.Credential != "" {
+		parts = append(parts, "own certificate from the credential "+t.Credential)
 	}
 	if t.ClientCertificate != "" {
 		parts = append(parts, fmt.Sprintf("own certificate from %s", t.ClientCertificate))

@@ -138,6 +138,8 @@ type Cluster struct {
 	Waits bool
 	// ConnectTimeout defaults to 10 s (connectionPool.tcp.connectTimeout).
 	ConnectTimeout time.Duration
+	// KeepAlive is for connections that are opened from now on; nil: no probes are sent.
+	KeepAlive *KeepAlive
 	// Balance is how one of the endpoints is chosen.
 	Balance Balance
 	// External is false for MESH_INTERNAL.
@@ -149,7 +151,7 @@ type Cluster struct {
 	Unknown bool
 	// Fingerprint changes whenever a setting does that says what a connection is;
 	// pools are kept across snapshots while Name and Fingerprint stay. How connections
-	// are used, ConnectTimeout and Balance, changes under a pool.
+	// are used, ConnectTimeout, KeepAlive and Balance, changes under a pool.
 	Fingerprint uint64
 	Source      Source // the ServiceEntry
 	PolicySrc   Source // the DestinationRule, zero when none

@@ -24,8 +24,7 @@ func (c *checker) tcpPool(path string, tcp *networking.ConnectionPoolSettings_TC
 	c.duration(path+".connectTimeout", tcp.GetConnectTimeout(), false)
 	c.duration(path+".maxConnectionDuration", tcp.GetMaxConnectionDuration(), false)
 	c.duration(path+".idleTimeout", tcp.GetIdleTimeout(), true)
-	c.duration(path+".tcpKeepalive.time", tcp.GetTcpKeepalive().GetTime(), false)
-	c.duration(path+".tcpKeepalive.interval", tcp.GetTcpKeepalive().GetInterval(), false)
+	c.keepAlive(path+".tcpKeepalive", tcp.GetTcpKeepalive())
 }
 
 func (c *checker) httpPool(path string, http *networking.ConnectionPoolSettings_HTTPSettings) {

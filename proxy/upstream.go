@@ -202,7 +202,10 @@ func (u *upstream) over(ctx context.Context, tcp *net.TCPConn, key poolKey, alpn
 	u.open.Add(1)
 	c.probe = c.peek
 	c.read.set, c.write.set = tcp.SetReadDeadline, tcp.SetWriteDeadline
-	if c.raw, err = tcp.SyscallConn(); err == nil && u.cluster.TLS != nil {
+	if c.raw, err = tcp.SyscallConn(); err == nil {
+		c.raw.Control(func(fd uintptr) { u.keepAlive(int(fd)) })
+	}
+	if err == nil && u.cluster.TLS != nil {
 		under := &underTLS{TCPConn: tcp}
 		c.Conn, err = u.tls.handshake(ctx, under, key.sni, alpn)
 		if err == nil {

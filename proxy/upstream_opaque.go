@@ -47,6 +47,7 @@ func (u *upstream) connectPlainly(ctx context.Context, key poolKey, w waiter) (*
 		}
 		return u.over(ctx, tcp, key, u.opaqueALPN())
 	}
+	u.keepAlive(fd)
 	c := &upstreamConn{fd: fd, up: u, key: key, target: u.target(key.addr), local: local}
 	c.in.memory = &s.memory
 	c.use()

@@ -161,14 +161,27 @@ func local(c net.Conn) netip.AddrPort {
 	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
-// Drop gives a host an address that swallows what is sent to it: nothing is answered.
-func (n *Internet) Drop(name string) {
+// Vanish ends all that hosts say to pods over IPv4, as where a cable was pulled:
+// connections stand, and nothing comes of them.
+func (n *Internet) Vanish() {
 	n.t.Helper()
-	hole := netip.MustParseAddr("192.0.2.1")
+	n.swallow(netip.MustParseAddr(Address))
+}
+
+// swallow drops what hosts send to an address.
+func (n *Internet) swallow(hole netip.Addr) {
+	n.t.Helper()
 	Must(n.t, n.NS.Do(func() error {
 		return netlink.RouteReplace(&netlink.Route{
 			Dst: &net.IPNet{IP: hole.AsSlice(), Mask: net.CIDRMask(32, 32)}, Type: unix.RTN_BLACKHOLE,
 		})
 	}))
+}
+
+// Drop gives a host an address that swallows what is sent to it: nothing is answered.
+func (n *Internet) Drop(name string) {
+	n.t.Helper()
+	hole := netip.MustParseAddr("192.0.2.1")
+	n.swallow(hole)
 	n.Record(name, hole)
 }
