@@ -75,3 +75,10 @@ func (r *registration) saw(served bool, began time.Time) {
 	c.followed = true
 	r.slowest = max(r.slowest, began.Sub(c.written))
 }
+
+// forget drops what was measured so far: the first change waits for the proxy's start.
+func (r *registration) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slowest = 0
+}

@@ -160,6 +160,7 @@ func (w *world) soak(ctx context.Context) error {
 	fmt.Fprintf(os.Stderr, "seed %d; saturated by %.0f requests per second; soaking at %.0f for %v\n", w.options.seed, w.saturated, w.rate, w.options.time)
 	w.judge.resolve(time.Now())
 	w.judge.forget()
+	w.changer.flapping.forget()
 	err := w.torment(ctx)
 	for late := time.Now().Add(2 * lineWithin); w.judge.resolve(time.Now()) > 0 && time.Now().Before(late); {
 		pause(context.Background(), lookEvery)
