@@ -59,18 +59,17 @@ func (x *clusterCache) forget(key clusterKey) {
 func newCluster(key clusterKey, port servicePort) *Cluster {
 	p := key.subset.policy(key.rule, port.number)
 	c := &Cluster{
-		Name:           clusterName(key.host, port.number, key.subset.called()),
-		Host:           key.host,
-		Port:           port.number,
-		TargetPort:     port.target,
-		Protocol:       port.protocol,
-		Resolution:     key.service.resolution,
-		Addresses:      key.service.addresses,
-		ConnectTimeout: p.connectTimeout,
-		KeepAlive:      p.keepAlive,
-		Balance:        p.balance,
-		External:       key.service.external,
-		Source:         key.service.source,
+		Name:         clusterName(key.host, port.number, key.subset.called()),
+		Host:         key.host,
+		Port:         port.number,
+		TargetPort:   port.target,
+		Protocol:     port.protocol,
+		Resolution:   key.service.resolution,
+		Addresses:    key.service.addresses,
+		PoolSettings: p.pool,
+		Waits:        p.pool.Limits.Wait(),
+		External:     key.service.external,
+		Source:       key.service.source,
 	}
 	if p.passthrough {
 		if c.Resolution == ResolveStatic { // which are where the name is
@@ -108,7 +107,7 @@ func tlsFor(settings *TLSSettings, sans []string) *TLSSettings {
 func unknownCluster(host string, port uint16, subset string) *Cluster {
 	return &Cluster{
 		Name: clusterName(host, port, subset), Host: host, Port: port, TargetPort: port,
-		ConnectTimeout: defaultConnectTimeout, External: true, Unknown: true,
+		PoolSettings: PoolSettings{ConnectTimeout: defaultConnectTimeout}, External: true, Unknown: true,
 	}
 }
 

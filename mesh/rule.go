@@ -29,11 +29,9 @@ type rule struct {
 
 // policy is what a DestinationRule says about connections.
 type policy struct {
-	tls            *TLSSettings
-	connectTimeout time.Duration
-	keepAlive      *KeepAlive
-	balance        Balance
-	passthrough    bool // PASSTHROUGH: the endpoints are left out
+	tls         *TLSSettings
+	pool        PoolSettings
+	passthrough bool // PASSTHROUGH: the endpoints are left out
 }
 
 func compileRule(r *Resource, spec *networking.DestinationRule) *rule {
@@ -72,12 +70,8 @@ func wholePolicy(p *networking.TrafficPolicy_PortTrafficPolicy) *networking.Traf
 
 // compilePolicy looks at a policy without its port-level settings; nil has the defaults.
 func compilePolicy(traffic *networking.TrafficPolicy) policy {
-	p := policy{connectTimeout: defaultConnectTimeout}
-	if timeout := traffic.GetConnectionPool().GetTcp().GetConnectTimeout(); timeout != nil {
-		p.connectTimeout = timeout.AsDuration()
-	}
-	p.keepAlive = compileKeepAlive(traffic.GetConnectionPool().GetTcp().GetTcpKeepalive())
-	p.balance, p.passthrough = compileBalance(traffic.GetLoadBalancer())
+	var p policy
+	p.pool, p.passthrough = compilePool(traffic)
 	modes := map[networking.ClientTLSSettings_TLSmode]TLSMode{
 		networking.ClientTLSSettings_SIMPLE: TLSSimple,
 		networking.ClientTLSSettings_MUTUAL: TLSMutual,
@@ -129,7 +123,7 @@ func followed(rules []*rule) *rule {
 // on is the policy for a port; a nil rule has the defaults.
 func (r *rule) on(port uint16) policy {
 	if r == nil {
-		return policy{connectTimeout: defaultConnectTimeout}
+		return compilePolicy(nil)
 	}
 	if p, ok := r.ports[port]; ok {
 		return p

@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 )
 
 // Snapshot is everything the accepted resources say, compiled and immutable. It
@@ -136,12 +135,7 @@ type Cluster struct {
 	// Waits says that a request may have to wait for a connection, or to be counted
 	// with those of all event loops: they are carried by goroutines.
 	Waits bool
-	// ConnectTimeout defaults to 10 s (connectionPool.tcp.connectTimeout).
-	ConnectTimeout time.Duration
-	// KeepAlive is for connections that are opened from now on; nil: no probes are sent.
-	KeepAlive *KeepAlive
-	// Balance is how one of the endpoints is chosen.
-	Balance Balance
+	PoolSettings
 	// External is false for MESH_INTERNAL.
 	External bool
 	// Subset is the DestinationRule's subset that Endpoints are of, "" for all.
@@ -150,8 +144,7 @@ type Cluster struct {
 	// or a subset that no DestinationRule has: HTTP answers 503 with flag NC, TCP is reset.
 	Unknown bool
 	// Fingerprint changes whenever a setting does that says what a connection is;
-	// pools are kept across snapshots while Name and Fingerprint stay. How connections
-	// are used, ConnectTimeout, KeepAlive and Balance, changes under a pool.
+	// pools are kept across snapshots while Name and Fingerprint stay.
 	Fingerprint uint64
 	Source      Source // the ServiceEntry
 	PolicySrc   Source // the DestinationRule, zero when none

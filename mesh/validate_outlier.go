@@ -14,6 +14,9 @@ func (c *checker) outlierDetection(path string, o *networking.OutlierDetection) 
 	c.duration(path+".baseEjectionTime", o.BaseEjectionTime, false)
 	c.percent(path+".maxEjectionPercent", o.MaxEjectionPercent)
 	c.percent(path+".minHealthPercent", o.MinHealthPercent)
+	if most := compileOutlier(o).MaxPercent; most > 0 && most < 100 {
+		c.add(Notice, path+".maxEjectionPercent", fmt.Sprint(most), "of fewer than %d endpoints none is ever ejected; write 100 where the last may be, and requests get 503 then", (99+most)/most)
+	}
 	//lint:ignore SA1019 it is what is warned of
 	if n := o.ConsecutiveErrors; n != 0 {
 		c.warn(path+".consecutiveErrors", fmt.Sprint(n), "deprecated, and without effect; write consecutive5xxErrors or consecutiveGatewayErrors")

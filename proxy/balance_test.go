@@ -100,7 +100,7 @@ func TestAnEndpointThatFailedIsNotTriedAgainWhereThereIsAnother(t *testing.T) {
 		a := asked{}.without(netip.MustParseAddrPort("192.0.2.1:80")).without(netip.MustParseAddrPort("192.0.2.3:80"))
 		for _, b := range []mesh.Balance{mesh.LeastRequest, mesh.RoundRobin, mesh.Random} {
 			for draw := range uint32(200) {
-				if got := f.pick(&Server{}, b, false, &a, draw); got.addr.Addr() != netip.MustParseAddr("192.0.2.2") {
+				if got := f.pick(&Server{}, &mesh.Cluster{PoolSettings: mesh.PoolSettings{Balance: b}}, 0, &a, draw); got.addr.Addr() != netip.MustParseAddr("192.0.2.2") {
 					t.Fatalf("weights %v, balance %d, draw %d: %v", weights, b, draw, got.addr)
 				}
 			}
@@ -119,6 +119,7 @@ func TestOfANamesAddressesThoseOfTheApplicationsFamilyComeFirst(t *testing.T) {
 	both := source{name: "a.test", port: 80, weight: 1, addrs: addrs("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")}
 	six := source{name: "b.test", port: 80, weight: 1, addrs: addrs("2001:db8::9")}
 	written := source{written: netip.MustParseAddr("fd00::1"), port: 80, weight: 1}
+	inTurn := &mesh.Cluster{PoolSettings: mesh.PoolSettings{Balance: mesh.RoundRobin}}
 	with, without := &Server{}, &Server{}
 	with.ipv6.ask, without.ipv6.ask = func() bool { return true }, func() bool { return false }
 	at := func(addr netip.Addr) netip.AddrPort { return netip.AddrPortFrom(addr, 80) }
@@ -143,7 +144,7 @@ func TestOfANamesAddressesThoseOfTheApplicationsFamilyComeFirst(t *testing.T) {
 		f := (&upstream{server: c.s}).newFleet(&mesh.Cluster{}, c.from)
 		seen := map[netip.AddrPort]bool{}
 		for draw := range uint32(64) {
-			seen[f.pick(c.s, mesh.RoundRobin, false, &c.a, draw).addr] = true
+			seen[f.pick(c.s, inTurn, 0, &c.a, draw).addr] = true
 		}
 		got := ""
 		for i := range f.members {

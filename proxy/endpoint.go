@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/vip"
@@ -67,7 +68,11 @@ func (u *upstream) endpoint(ctx context.Context, c *mesh.Cluster, a asked, draw 
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
-	m := f.pick(s, c.Balance, c.Resolution == mesh.ResolveDNSRoundRobin, &a, draw)
+	at := int64(0)
+	if u.judges(c.Outlier) {
+		at = u.leftOut(c.Outlier, f, time.Now())
+	}
+	m := f.pick(s, c, at, &a, draw)
 	if m == nil {
 		return netip.AddrPort{}, errNoEndpoint
 	}

@@ -63,7 +63,9 @@ func (x *h2Exchange) finish(bool) {
 	x.Close()
 	if !x.ended {
 		x.ended = true
+		x.conn.active.Add(-1)
 		x.conn.up.target.active.Add(-1)
+		x.conn.up.up.freed()
 	}
 	http2.Recycle(x.spare)
 	x.spare = nil
@@ -89,6 +91,7 @@ func (hc *h2Conn) open(o *outgoing) (*h2Exchange, error) {
 	if err != nil {
 		return nil, err
 	}
+	hc.active.Add(1)
 	hc.up.target.active.Add(1)
 	return &h2Exchange{Stream: s, conn: hc, twice: idempotent(o.method) && !s.First()}, nil
 }

@@ -97,16 +97,17 @@ func (u *upstream) newFleet(c *mesh.Cluster, from []source) *fleet {
 
 // pick chooses a target for one attempt: first among those of the family that the
 // application chose, which is known to work from there, then among the others. One that
-// was tried in vain comes again only when all were. nil is none.
-func (f *fleet) pick(s *Server, b mesh.Balance, first bool, a *asked, draw uint32) *member {
-	if len(f.members) == 1 {
+// was tried in vain comes again only when all were, and one that is ejected at the given
+// time (0: none is) never. nil is none.
+func (f *fleet) pick(s *Server, c *mesh.Cluster, at int64, a *asked, draw uint32) *member {
+	if len(f.members) == 1 && at == 0 {
 		return &f.members[0]
 	}
-	r := rank{four: a.dst.Addr().Is4(), six: !f.mixed || f.plain || s.ipv6.yes(time.Now())}
+	r := rank{at: at, four: a.dst.Addr().Is4(), six: !f.mixed || f.plain || s.ipv6.yes(time.Now())}
 	r.four = r.four || !r.six
-	usual := f.plain && len(a.tried) == 0 // all take part
+	usual := f.plain && len(a.tried) == 0 && at == 0 // all take part
 	for ; r.n < ranks; r.n++ {
-		if i := f.among(b, first, usual, r, a, draw); i >= 0 {
+		if i := f.among(c, usual, r, a, draw); i >= 0 {
 			return &f.members[i]
 		}
 	}
@@ -114,7 +115,7 @@ func (f *fleet) pick(s *Server, b mesh.Balance, first bool, a *asked, draw uint3
 }
 
 // among chooses from the members of one rank, or from all; -1 is none.
-func (f *fleet) among(b mesh.Balance, first, all bool, r rank, a *asked, draw uint32) int {
+func (f *fleet) among(cluster *mesh.Cluster, all bool, r rank, a *asked, draw uint32) int {
 	c := choice{n: len(f.members), active: func(i int) int32 { return f.members[i].active.Load() }}
 	if f.weighted {
 		c.weight = func(i int) uint32 { return f.members[i].weight }
@@ -122,22 +123,23 @@ func (f *fleet) among(b mesh.Balance, first, all bool, r rank, a *asked, draw ui
 	if !all {
 		c.wanted = func(i int) bool { return r.has(&f.members[i], a) }
 	}
-	if first {
+	if cluster.Resolution == mesh.ResolveDNSRoundRobin {
 		return c.first()
 	}
-	return c.pick(b, draw)
+	return c.pick(cluster.Balance, draw)
 }
 
 // rank is one of the steps in which a choice becomes less particular.
 type rank struct {
 	n         int
 	four, six bool // IPv4 is the family to prefer; IPv6 is of use
+	at        int64
 }
 
 const ranks = 4
 
 func (r rank) has(m *member, a *asked) bool {
-	if r.n < 2 && slices.Contains(a.tried, m.addr) {
+	if r.at != 0 && m.ejected(r.at) || r.n < 2 && slices.Contains(a.tried, m.addr) {
 		return false
 	}
 	ofUse := m.written || m.four || r.six

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http2"
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
@@ -19,7 +21,9 @@ var alpnHTTP2 = []string{"h2"}
 // h2Conn is an HTTP/2 connection to an endpoint.
 type h2Conn struct {
 	*http2.Conn
-	up *upstreamConn
+	up     *upstreamConn
+	active atomic.Int32 // streams
+	opened uint32       // in its life; belongs to who holds the upstream's mu
 }
 
 // h2Group is the HTTP/2 connections of one pool key. Requests share them; a new
@@ -29,40 +33,94 @@ type h2Group struct {
 	dialing *h2Dial
 }
 
-// h2Dial is a connection under way that requests wait for.
+// h2Dial is a connection under way that requests wait for, or that there may be room.
 type h2Dial struct {
-	done chan struct{}
-	err  error // read after done
+	done    chan struct{}
+	err     error // read after done
+	waiting int64 // for room
 }
 
 // errNoHTTP2 is a server that TLS has told us does not speak HTTP/2.
 var errNoHTTP2 = errors.New("the server did not choose h2 in ALPN; declare the port HTTP if it speaks HTTP/1.1 only")
 
 // openHTTP2 begins the request on a connection that has room. It opens one where
-// there is none, and waits for that until ctx ends.
+// there is none, or waits for one where there may be no more, until ctx ends.
 func (u *upstream) openHTTP2(ctx context.Context, key poolKey, o *outgoing) (*h2Exchange, error) {
-	for {
-		x, dial := u.tryHTTP2(key, o, true)
+	for waits := false; ; waits = true {
+		x, wait, err := u.joinHTTP2(key, o, waits)
 		if x != nil {
 			x.begin(o)
-			return x, nil
+		}
+		if wait == nil {
+			return x, err
 		}
 		select {
-		case <-dial.done:
-			if dial.err != nil {
-				return nil, dial.err
-			}
+		case <-wait.done:
+			err = wait.err
 		case <-ctx.Done():
-			return nil, &connectError{err: ctx.Err()}
+			err = &connectError{err: ctx.Err()}
+		}
+		if err != nil {
+			u.mu.Lock()
+			u.pending--
+			u.mu.Unlock()
+			return nil, err
 		}
 	}
 }
 
-// tryHTTP2 begins the request where there is room, else says what to wait for, if
-// it may dial.
-func (u *upstream) tryHTTP2(key poolKey, o *outgoing, dial bool) (*h2Exchange, *h2Dial) {
+// joinHTTP2 begins the request where there is room, else says what to wait for. waits
+// says that the request is among those that wait already.
+func (u *upstream) joinHTTP2(key poolKey, o *outgoing, waits bool) (x *h2Exchange, wait *h2Dial, err error) {
+	var ends []*upstreamConn
+	defer func() { closeAll(ends) }()
+	l := &u.latest().Limits
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if waits {
+		u.pending--
+	}
+	g := u.group(key)
+	if x, err = u.roomIn(g, l, o); x != nil || err != nil {
+		return x, nil, err
+	}
+	if !waits && l.Pending > 0 && u.pending >= l.Pending {
+		return nil, nil, poolFull
+	}
+	u.pending++
+	if g.dialing != nil {
+		return nil, g.dialing, nil
+	}
+	u.queued.Add(1) // before looking: who ends a stream looks after that
+	if u.slot(l, key, &ends) {
+		u.queued.Add(-1)
+		dial := &h2Dial{done: make(chan struct{})}
+		g.dialing = dial
+		u.server.pools.readers.Go(func() { u.dialHTTP2(key, g, dial) })
+		return nil, dial, nil
+	}
+	if x, err = u.roomIn(g, l, o); x != nil || err != nil { // since then
+		u.queued.Add(-1)
+		u.pending--
+		return x, nil, err
+	}
+	if u.roomy == nil {
+		u.roomy = &h2Dial{done: make(chan struct{})}
+	}
+	u.roomy.waiting++
+	return nil, u.roomy, nil
+}
+
+// roomIn begins the request on a connection that is there. Called with mu held.
+func (u *upstream) roomIn(g *h2Group, l *mesh.Limits, o *outgoing) (*h2Exchange, error) {
+	if u.full(l) {
+		return nil, poolFull
+	}
+	return g.open(o, l, u.retired), nil
+}
+
+// group is the connections of a key. Called with mu held.
+func (u *upstream) group(key poolKey) *h2Group {
 	if u.h2 == nil {
 		u.h2 = map[poolKey]*h2Group{}
 	}
@@ -71,25 +129,27 @@ func (u *upstream) tryHTTP2(key poolKey, o *outgoing, dial bool) (*h2Exchange, *
 		g = &h2Group{}
 		u.h2[key] = g
 	}
-	if x := g.open(o, u.retired); x != nil {
-		return x, nil
-	}
-	if !dial {
-		return nil, nil
-	}
-	if g.dialing == nil {
-		g.dialing = &h2Dial{done: make(chan struct{})}
-		u.server.pools.readers.Go(func() { u.dialHTTP2(key, g, g.dialing) })
-	}
-	return nil, g.dialing
+	return g
+}
+
+// tryHTTP2 begins the request where there is room; nil is where there is none.
+func (u *upstream) tryHTTP2(key poolKey, o *outgoing) *h2Exchange {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	x, _ := u.roomIn(u.group(key), &u.latest().Limits, o)
+	return x
 }
 
 // open begins the request on the first connection with room, and forgets those
 // that will have none again. last has the connection end with what is on it.
-func (g *h2Group) open(o *outgoing, last bool) *h2Exchange {
+func (g *h2Group) open(o *outgoing, l *mesh.Limits, last bool) *h2Exchange {
 	for i := 0; i < len(g.conns); i++ {
 		hc := g.conns[i]
-		switch room := hc.Room(); {
+		room := hc.Room()
+		if l.Streams > 0 && room > 0 {
+			room = min(room, max(int(l.Streams)-int(hc.active.Load()), 0))
+		}
+		switch {
 		case room < 0:
 			g.conns = slices.Delete(g.conns, i, i+1)
 			i--
@@ -98,7 +158,7 @@ func (g *h2Group) open(o *outgoing, last bool) *h2Exchange {
 			i--
 		case room > 0:
 			x, err := hc.open(o)
-			if last {
+			if hc.opened++; last || l.PerConnection > 0 && hc.opened >= l.PerConnection {
 				hc.Shutdown()
 			}
 			if err == nil {
@@ -134,11 +194,10 @@ func (u *upstream) dialHTTP2(key poolKey, g *h2Group, dial *h2Dial) {
 }
 
 func (u *upstream) connectHTTP2(key poolKey) (*h2Conn, error) {
-	up, err := u.connect(u.server.life, key, alpnHTTP2)
+	up, err := u.dial(u.server.life, key, alpnHTTP2)
 	if err != nil {
 		return nil, err
 	}
-	up.rest()
 	bodies := &u.server.bodies
 	cfg := http2.Config{StreamIdle: u.server.cfg.StreamIdleTimeout, Take: bodies.take, GiveBack: bodies.giveBack}
 	if secure, ok := up.Conn.(*tls.Conn); !ok {

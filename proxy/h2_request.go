@@ -267,13 +267,13 @@ func (s *Server) until(start time.Time, limit time.Duration) (context.Context, c
 // pooled begins the request on a connection that is there, nil when there is none.
 func (u *upstream) pooled(key poolKey, o *outgoing, h2 bool) exchange {
 	if h2 {
-		if x, _ := u.tryHTTP2(key, o, false); x != nil {
+		if x := u.tryHTTP2(key, o); x != nil {
 			x.begin(o)
 			return x
 		}
 		return nil
 	}
-	if up := u.take(key); up != nil {
+	if up := u.spare(key); up != nil {
 		return beginH1(up, o)
 	}
 	return nil
@@ -288,12 +288,9 @@ func (u *upstream) begin(ctx context.Context, key poolKey, o *outgoing, h2 bool)
 		}
 		return x, nil
 	}
-	up := u.take(key)
-	if up == nil {
-		var err error
-		if up, err = u.connect(ctx, key, alpnHTTP1); err != nil {
-			return nil, err
-		}
+	up, err := u.obtain(ctx, key, true)
+	if err != nil {
+		return nil, err
 	}
 	return beginH1(up, o), nil
 }

@@ -48,19 +48,14 @@ func (h *httpConn) acquire(idle bool) (*upstreamConn, *localReply) {
 	t, u := &h.tries, h.via
 	// The usual case first: a context with a deadline costs four allocations.
 	if idle && t.choose(noWait) == nil {
-		if up := u.take(t.key); up != nil {
+		if up := u.spare(t.key); up != nil {
 			return up, nil
 		}
 	}
 	ctx, stop := h.c.server.until(h.entry.onward(), h.to.timeout())
 	defer stop()
 	return reach(ctx, t, &h.entry, func(ctx context.Context, key poolKey) (*upstreamConn, error) {
-		if idle {
-			if up := u.take(key); up != nil {
-				return up, nil
-			}
-		}
-		return u.connect(ctx, key, alpnHTTP1)
+		return u.obtain(ctx, key, idle)
 	})
 }
 

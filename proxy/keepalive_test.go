@@ -31,7 +31,7 @@ func TestProbesAreSetOnEveryUpstreamSocket(t *testing.T) {
 		"none": nil, "the kernel's": {}, "all": {Probes: 4, Time: 33 * time.Second, Interval: 5 * time.Second}, "one": {Time: 7 * time.Second},
 	} {
 		for _, raw := range []bool{true, false} {
-			u := &upstream{server: s, cluster: &mesh.Cluster{KeepAlive: keep}}
+			u := &upstream{server: s, cluster: &mesh.Cluster{PoolSettings: mesh.PoolSettings{KeepAlive: keep}}}
 			key := poolKey{addr: addrPort(server.Addr())}
 			connect := func() (*upstreamConn, error) { return u.connect(t.Context(), key, nil) }
 			if raw {

@@ -166,7 +166,7 @@ func (ln *lane) put(up *laneUpstream) {
 	up.in.release()
 	up.since = ln.loop.Now()
 	u := up.up
-	if !up.silent() || u.left.Load() {
+	if !up.silent() || u.left.Load() || up.spent() || u.latest().Limits.Wait() {
 		ln.close(up)
 		return
 	}
@@ -222,7 +222,7 @@ func (up *laneUpstream) abandon() {
 func (ln *lane) expireIdle(now time.Time) {
 	for u := range ln.upstreams {
 		pool := &u.lanes[ln.number]
-		gone := u.left.Load()
+		gone := u.left.Load() || u.latest().Limits.Wait()
 		for _, idle := range pool.idle {
 			for _, up := range slices.Clone(idle) {
 				if gone || now.Sub(up.since) > idleTimeout {

@@ -59,7 +59,9 @@ func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
 func (u *upstream) follow(c *mesh.Cluster, generation uint64) {
 	if generation >= u.ledBy {
 		u.ledBy = generation
-		u.newest.Store(c)
+		if was := u.newest.Swap(c); was != nil && was.Limits != c.Limits {
+			u.limited(c.Limits.Wait())
+		}
 	}
 }
 
@@ -115,7 +117,7 @@ func (p *pools) sweepOnce(now time.Time) {
 	for _, u := range kept {
 		u.expire(now)
 		u.expireHTTP2(now)
-		u.forgetTargets()
+		u.forgetTargets(now)
 	}
 }
 

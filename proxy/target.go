@@ -3,12 +3,15 @@ package proxy
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 )
 
 // target is one address of an upstream, with what is known of it. It outlives the answers
 // of DNS and the snapshots that name it.
 type target struct {
+	health
 	active atomic.Int32 // requests and opaque connections on it
+	conns  atomic.Int32 // open or being made
 }
 
 // maxTargets bounds how many addresses of one upstream are known: names below a wildcard
@@ -17,12 +20,8 @@ const maxTargets = 4096
 
 // target is what is known of an address.
 func (u *upstream) target(addr netip.AddrPort) *target {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.targetLocked(addr)
-}
-
-func (u *upstream) targetLocked(addr netip.AddrPort) *target {
+	u.knowing.Lock()
+	defer u.knowing.Unlock()
 	if t := u.targets[addr]; t != nil {
 		return t
 	}
@@ -37,9 +36,10 @@ func (u *upstream) targetLocked(addr netip.AddrPort) *target {
 	return t
 }
 
-// forgetTargets drops the addresses that no name leads to any more and that have been of
-// no use since the last sweep.
-func (u *upstream) forgetTargets() {
+// forgetTargets drops the addresses that no name leads to any more, that nothing is
+// under way on and that are not ejected: an address may come back with DNS's next
+// answer.
+func (u *upstream) forgetTargets(now time.Time) {
 	u.fleets.building.Lock()
 	defer u.fleets.building.Unlock()
 	listed := map[*target]bool{}
@@ -48,10 +48,10 @@ func (u *upstream) forgetTargets() {
 			listed[f.members[i].target] = true
 		}
 	})
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	u.knowing.Lock()
+	defer u.knowing.Unlock()
 	for addr, t := range u.targets {
-		if !listed[t] && t.active.Load() == 0 {
+		if !listed[t] && t.active.Load() == 0 && t.conns.Load() == 0 && !t.ejected(now.UnixNano()) {
 			delete(u.targets, addr)
 		}
 	}

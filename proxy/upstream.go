@@ -27,9 +27,16 @@ type upstream struct {
 	tls     origination
 	fleets  fleets
 	others  target // all beyond maxTargets
+	breaker
+
+	ejecting    sync.Mutex
+	first       time.Time    // when a target was first ejected
+	lastEjected atomic.Int64 // when the last ejection ends, Unix nanoseconds; 0: none is ejected
+
+	knowing sync.RWMutex
+	targets map[netip.AddrPort]*target
 
 	mu      sync.Mutex
-	targets map[netip.AddrPort]*target
 	lanes   []lanePool // what lanes keep for themselves; each touches its own
 	idle    map[poolKey][]*upstreamConn
 	h2      map[poolKey]*h2Group
@@ -60,6 +67,7 @@ type upstreamConn struct {
 	write    deadline
 	reused   bool
 	busy     atomic.Bool // it carries something
+	uses     uint32      // requests that it has carried
 	closed   atomic.Bool
 	since    time.Time // idle since
 	raw      syscall.RawConn
@@ -94,6 +102,7 @@ func (u *upstream) take(key poolKey) *upstreamConn {
 // the least busy host is known. HTTP/2 counts its streams instead.
 func (c *upstreamConn) use() {
 	if !c.busy.Swap(true) {
+		c.uses++
 		c.target.active.Add(1)
 	}
 }
@@ -104,13 +113,19 @@ func (c *upstreamConn) rest() {
 	}
 }
 
+// spent says that a connection has carried as many requests as one may.
+func (c *upstreamConn) spent() bool {
+	most := c.up.latest().Limits.PerConnection
+	return most > 0 && c.uses >= most
+}
+
 // put keeps a connection for another request.
 func (u *upstream) put(c *upstreamConn) {
 	c.read.cap(time.Time{})
 	c.rest()
 	c.in.release()
 	c.since = time.Now()
-	if !c.quiet() || !u.keep(c) {
+	if c.spent() || !c.quiet() || !u.keep(c) {
 		c.close()
 	}
 }
@@ -124,7 +139,9 @@ func (u *upstream) keep(c *upstreamConn) bool {
 	if u.idle == nil {
 		u.idle = map[poolKey][]*upstreamConn{}
 	}
-	u.idle[c.key] = append(u.idle[c.key], c)
+	if !u.handOver(c) {
+		u.idle[c.key] = append(u.idle[c.key], c)
+	}
 	return true
 }
 
@@ -164,6 +181,7 @@ func (c *upstreamConn) ended() {
 	c.rest()
 	if !c.closed.Swap(true) {
 		c.up.open.Add(-1)
+		c.up.gone(c.target)
 		c.up.server.ownConn.remove(c.ends())
 	}
 }
@@ -175,29 +193,37 @@ func (c *upstreamConn) ends() ends {
 // connect opens a connection and, where the cluster says so, TLS over it. Both
 // together have the cluster's connect timeout. alpn is offered in TLS.
 func (u *upstream) connect(ctx context.Context, key poolKey, alpn []string) (*upstreamConn, error) {
+	u.begun(u.target(key.addr))
+	return u.dial(ctx, key, alpn)
+}
+
+// dial is connect for a connection that is counted already.
+func (u *upstream) dial(ctx context.Context, key poolKey, alpn []string) (*upstreamConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()
 	s := u.server
 	if err := u.tls.ready(); err != nil {
+		u.gone(u.target(key.addr))
 		return nil, u.notReady(err)
 	}
 	if !s.connects.take(1) {
+		u.gone(u.target(key.addr))
 		return nil, tooManyConnects
 	}
 	defer s.connects.giveBack(1)
 	tcp, err := s.cfg.Dial(ctx, key.addr)
 	if err != nil {
+		u.gone(u.target(key.addr))
 		return nil, u.notMade(err)
 	}
 	return u.over(ctx, tcp, key, alpn)
 }
 
-// over makes a TCP connection one of the upstream's, with TLS where the cluster says so.
+// over makes a TCP connection, counted already, one of the upstream's, with TLS where the cluster says so.
 func (u *upstream) over(ctx context.Context, tcp *net.TCPConn, key poolKey, alpn []string) (_ *upstreamConn, err error) {
 	s := u.server
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, target: u.target(key.addr), local: addrPort(tcp.LocalAddr())}
 	c.in.memory = &s.memory
-	c.use()
 	s.ownConn.add(c.ends())
 	u.open.Add(1)
 	c.probe = c.peek

@@ -9,33 +9,44 @@ import (
 // connectOpaque opens a connection for bytes that nobody looks at. Without TLS it is
 // bound for the relay engine and so stays out of Go's netpoller. It calls w.mayWait
 // before it waits.
-func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (*upstreamConn, error) {
-	c, err := u.connectPlainly(ctx, key, w)
-	if err != nil || u.cluster.Tunnel == nil {
-		return c, err
+func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (c *upstreamConn, err error) {
+	t := u.target(key.addr)
+	if !u.admit(t) {
+		return nil, poolFull
+	}
+	if !u.server.dialsRaw || key.addr.Addr().Zone() != "" {
+		w.mayWait()
+		c, err = u.dial(ctx, key, u.opaqueALPN())
+	} else {
+		c, err = u.dialOpaque(ctx, key, t, w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.use(); u.cluster.Tunnel == nil {
+		return c, nil
 	}
 	w.mayWait()
 	return c.through(ctx, u.cluster.Tunnel)
 }
 
-// connectPlainly is connectOpaque as far as the server that is a proxy, if it is one.
-func (u *upstream) connectPlainly(ctx context.Context, key poolKey, w waiter) (*upstreamConn, error) {
+// dialOpaque makes a connection, counted already, without Go's netpoller.
+func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w waiter) (*upstreamConn, error) {
 	s := u.server
-	if !s.dialsRaw || key.addr.Addr().Zone() != "" {
-		w.mayWait()
-		return u.connect(ctx, key, u.opaqueALPN())
-	}
 	if err := u.tls.ready(); err != nil {
+		u.gone(t)
 		return nil, u.notReady(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()
 	if !s.connects.take(1) {
+		u.gone(t)
 		return nil, tooManyConnects
 	}
 	defer s.connects.giveBack(1)
 	fd, local, err := dialRaw(ctx, unmapped(key.addr), s.cfg.Mark, w, &s.ownConn)
 	if err != nil {
+		u.gone(t)
 		return nil, u.notMade(err)
 	}
 	if u.cluster.TLS != nil || u.cluster.Tunnel != nil {
@@ -43,14 +54,14 @@ func (u *upstream) connectPlainly(ctx context.Context, key poolKey, w waiter) (*
 		tcp, err := loop.Attach(fd)
 		if err != nil {
 			s.ownConn.remove(ends{local, unmapped(key.addr)})
+			u.gone(t)
 			return nil, u.notMade(err)
 		}
 		return u.over(ctx, tcp, key, u.opaqueALPN())
 	}
 	u.keepAlive(fd)
-	c := &upstreamConn{fd: fd, up: u, key: key, target: u.target(key.addr), local: local}
+	c := &upstreamConn{fd: fd, up: u, key: key, target: t, local: local}
 	c.in.memory = &s.memory
-	c.use()
 	u.open.Add(1)
 	return c, nil
 }
