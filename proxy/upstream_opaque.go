@@ -33,9 +33,12 @@ func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (c 
 // dialOpaque makes a connection, counted already, without Go's netpoller.
 func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w waiter) (*upstreamConn, error) {
 	s := u.server
-	if err := u.tls.ready(); err != nil {
-		u.gone(t)
-		return nil, u.notReady(err)
+	if u.cluster.TLS != nil {
+		w.mayWait() // for files
+		if err := u.tls.ready(); err != nil {
+			u.gone(t)
+			return nil, u.notReady(err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()

@@ -117,6 +117,7 @@ type Set struct {
 	good    *Material // nil before there was any
 	err     error     // why what was read last cannot be used
 	failing bool      // and that this has been told
+	newer   time.Time // when a content was first seen that has not settled; zero: none
 }
 
 // Close gives a Set back. It can still be used by who is about to.
@@ -129,8 +130,12 @@ func (s *Set) Close() {
 }
 
 // settleTime is how long a content must have been left alone before it takes the
-// place of another: who replaces several files does so in several steps.
-const settleTime = 50 * time.Millisecond
+// place of another: who replaces several files does so in several steps. Who never
+// leaves it alone waits for maxSettleTime.
+const (
+	settleTime    = 50 * time.Millisecond
+	maxSettleTime = time.Second
+)
 
 // maxReadings bounds how often a content is read that changes while it is read.
 const maxReadings = 3
@@ -151,6 +156,7 @@ func (s *Set) Material() (*Material, error) {
 	case s.good != nil && s.unsettled(version.Changed):
 		return s.good, nil
 	}
+	s.newer = time.Time{}
 	material, version, err := s.read(version)
 	s.looked, s.version = err == nil || !changing(err), version.Text
 	if err != nil {
@@ -169,8 +175,12 @@ func (s *Set) Material() (*Material, error) {
 // unsettled says that a content may still be written to. A clock that was set back
 // must not hold it up.
 func (s *Set) unsettled(changed time.Time) bool {
-	age := s.store.now().Sub(changed)
-	return age >= 0 && age < settleTime
+	now := s.store.now()
+	if s.newer.IsZero() {
+		s.newer = now
+	}
+	age := now.Sub(changed)
+	return age >= 0 && age < settleTime && now.Sub(s.newer) < maxSettleTime
 }
 
 func (s *Set) read(version Version) (*Material, Version, error) {

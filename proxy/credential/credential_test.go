@@ -183,6 +183,43 @@ func TestWhatIsBeingWrittenIsLeftUntilItHasSettled(t *testing.T) {
 	}
 }
 
+// always is a content that has changed this very moment, whenever it is asked for.
+type always struct {
+	Directory
+	now  *time.Time
+	name func() string
+}
+
+func (a always) Version(string, string) (Version, error) {
+	return Version{Text: a.name(), Changed: *a.now}, nil
+}
+
+func TestWhoNeverStopsWritingIsReadAllTheSame(t *testing.T) {
+	t.Parallel()
+	ca, dir := newAuthority(t, "a", nil), t.TempDir()
+	write(t, filepath.Join(dir, "default", "x", "ca.crt"), ca.pem())
+	now, version := time.Unix(1000, 0), "1"
+	s := clock(always{Directory(dir), &now, func() string { return version }}, &bytes.Buffer{})
+	s.now = func() time.Time { return now }
+	set := s.Open(Wanted{Namespace: "default", Name: "x", Verify: true})
+	first, err := set.Material()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := now
+	for version = "2"; ; now = now.Add(settleTime / 2) {
+		if m, _ := set.Material(); m != first {
+			break
+		}
+		if now.Sub(begun) > 2*maxSettleTime {
+			t.Fatal("it is never read")
+		}
+	}
+	if now.Sub(begun) < maxSettleTime {
+		t.Errorf("it was read after %s", now.Sub(begun))
+	}
+}
+
 func TestADirectoryIsACredentialAsASecretIsMounted(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t, "a", nil)
