@@ -144,16 +144,20 @@ func (c *crossCheck) destinations() {
 
 func (c *crossCheck) routes(v *virtualService, path string, list []destination) {
 	for _, d := range list {
-		field := func(name string) string { return at(path+".route", d.index) + ".destination." + name }
-		host, entry := c.all.resolve(d.host, v.namespace)
-		switch {
-		case entry == nil:
-			c.warn(v.resource, field("host"), d.host, "no ServiceEntry registers it, so requests are answered 503; register it or correct the name")
-		case d.port != 0 && !entry.has(d.port):
-			c.warn(v.resource, field("port.number"), fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
-		case d.subset != "":
-			c.destinationSubset(v, field("subset"), host, d.subset)
-		}
+		c.destination(v.resource, at(path+".route", d.index)+".destination", d)
+	}
+}
+
+// destination looks at where a resource leads to.
+func (c *crossCheck) destination(r *Resource, path string, d destination) {
+	host, entry := c.all.resolve(d.host, r.Namespace)
+	switch {
+	case entry == nil:
+		c.warn(r, path+".host", d.host, "no ServiceEntry registers it, so requests are answered 503; register it or correct the name")
+	case d.port != 0 && !entry.has(d.port):
+		c.warn(r, path+".port.number", fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
+	case d.subset != "":
+		c.destinationSubset(r, path+".subset", host, d.subset)
 	}
 }
 
@@ -192,6 +196,9 @@ func (c *crossCheck) rules() {
 func (c *crossCheck) sidecars() {
 	first := make(map[string]*sidecar)
 	for _, s := range c.snapshot.sidecars {
+		if s.egress != nil {
+			c.destination(s.resource, "spec.outboundTrafficPolicy.egressProxy", *s.egress)
+		}
 		switch other := first[s.namespace]; {
 		case len(s.labels) > 0 && s.namespace == c.snapshot.root:
 			c.warn(s.resource, "spec.workloadSelector", "", "the root namespace's Sidecar is for every namespace and has no selector; put it into the workloads' namespace")

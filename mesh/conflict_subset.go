@@ -28,9 +28,9 @@ func (c *crossCheck) merged(r *rule, older []*rule) {
 }
 
 // destinationSubset looks for the subset that a route leads to.
-func (c *crossCheck) destinationSubset(v *virtualService, field, host, name string) {
+func (c *crossCheck) destinationSubset(of *Resource, field, host, name string) {
 	var nearest *rule
-	for r := range c.rulesOver(host, v.namespace) {
+	for r := range c.rulesOver(host, of.Namespace) {
 		if subsetOf([]*rule{r}, name) != nil {
 			return
 		}
@@ -40,10 +40,10 @@ func (c *crossCheck) destinationSubset(v *virtualService, field, host, name stri
 	}
 	switch {
 	case nearest != nil:
-		c.warn(v.resource, field, name, "is not a subset of %s, so requests are answered 503; add it to %s (%s) or correct the name",
+		c.warn(of, field, name, "is not a subset of %s, so requests are answered 503; add it to %s (%s) or correct the name",
 			host, nearest.resource.Identity(), nearest.source.Place())
 	case !c.partial:
-		c.warn(v.resource, field, name, "no DestinationRule has subsets of %s, so requests are answered 503; write one, or leave subset out", host)
+		c.warn(of, field, name, "no DestinationRule has subsets of %s, so requests are answered 503; write one, or leave subset out", host)
 	}
 }
 

@@ -15,8 +15,8 @@ var sidecarRows = []Row{
 		Says: "Without a Sidecar the policy is REGISTRY_ONLY, unless the proxy was told otherwise."},
 	{ID: "Sidecar.outboundTrafficPolicy.ALLOW_ANY", Kind: Sidecar, Fields: []string{"outboundTrafficPolicy.mode"}, Value: "ALLOW_ANY", Priority: "P1", Stance: Differs,
 		Says: "A TCP ServiceEntry without addresses takes the connections to its own addresses; in Istio it takes all of its port's, strangers' too."},
-	{ID: "Sidecar.outboundTrafficPolicy.egressProxy", Kind: Sidecar, Fields: []string{"outboundTrafficPolicy.egressProxy"}, Priority: "P1", Stance: Refused,
-		Instead: "route with a VirtualService"},
+	{ID: "Sidecar.outboundTrafficPolicy.egressProxy", Kind: Sidecar, Fields: []string{"outboundTrafficPolicy.egressProxy.{host,subset,port.number}"}, Priority: "P1", Stance: Differs,
+		Says: "TLS goes there as it is. Where the proxy's DestinationRule originates TLS, without sni the name is the proxy's host; Istio takes the request's Host."},
 	{ID: "Sidecar.ingress", Kind: Sidecar, Fields: []string{"ingress", "inboundConnectionPool"}, Priority: "N/A", Stance: Reported,
 		Says: inbound},
 }

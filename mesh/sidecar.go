@@ -13,6 +13,7 @@ type sidecar struct {
 	namespace string
 	labels    map[string]string // empty: every workload
 	policy    *OutboundPolicy   // nil: the mesh's
+	egress    *destination      // of what nobody registers; nil: where it was going
 	imports   []hostImport
 	filtered  bool // false: everything exported is visible
 }
@@ -25,6 +26,7 @@ func compileSidecar(r *Resource, spec *networking.Sidecar) *sidecar {
 		resource:  r,
 		namespace: r.Namespace,
 		labels:    spec.GetWorkloadSelector().GetLabels(),
+		egress:    compileEgressProxy(spec.OutboundTrafficPolicy),
 		filtered:  len(spec.Egress) > 0,
 	}
 	if p := spec.OutboundTrafficPolicy; p != nil {

@@ -16,6 +16,7 @@ func (c *checker) sidecar(spec *networking.Sidecar) {
 	if len(spec.Egress) > 1 {
 		c.error("spec.egress[1]", "", "a workload has one set of hosts for all ports; put all hosts into spec.egress[0]")
 	}
+	c.egressProxy(spec.OutboundTrafficPolicy)
 	seen := make(map[string]string)
 	for i, egress := range spec.Egress {
 		path := at("spec.egress", i)
@@ -50,4 +51,23 @@ func (c *checker) egressHost(seen map[string]string, path, text string, count in
 		c.warn(path, text, "takes in all the others; remove them or this one")
 	}
 	seen[text] = path
+}
+
+// egressProxy checks outboundTrafficPolicy.egressProxy.
+func (c *checker) egressProxy(p *networking.OutboundTrafficPolicy) {
+	const path = "spec.outboundTrafficPolicy"
+	to := p.GetEgressProxy()
+	if to == nil {
+		return
+	}
+	if p.Mode != networking.OutboundTrafficPolicy_ALLOW_ANY {
+		c.error(path+".egressProxy", "", "takes what nobody registers, which mode %s refuses; write mode: ALLOW_ANY, or remove it", p.Mode)
+	}
+	c.host(path+".egressProxy.host", to.Host)
+	c.subsetName(path+".egressProxy.subset", to.Subset)
+	if number := path + ".egressProxy.port.number"; !c.r.has(number) {
+		c.error(path+".egressProxy.port", "", "is missing; write port: {number: 443}")
+	} else {
+		c.port(number, to.GetPort().GetNumber())
+	}
 }

@@ -10,6 +10,7 @@ import (
 // the same way it takes over.
 type View struct {
 	Policy OutboundPolicy
+	Egress *EgressProxy // under ALLOW_ANY: where strangers are sent; nil: where they were going
 
 	snapshot  *Snapshot
 	key       viewKey
@@ -58,6 +59,7 @@ func newView(s *Snapshot, key viewKey, w Workload) *View {
 	if key.sidecar != nil && key.sidecar.policy != nil {
 		v.Policy = *key.sidecar.policy
 	}
+	v.Egress = v.egressProxy(key.sidecar)
 	return v
 }
 

@@ -19,6 +19,10 @@ func (v *View) Clusters() []*Cluster {
 // EachCluster is Clusters without a list: f is given a cluster as often as routes lead
 // to it.
 func (v *View) EachCluster(f func(*Cluster)) {
+	if v.Egress != nil {
+		f(v.Egress.Plain)
+		f(v.Egress.TLS)
+	}
 	for way := range v.Ways(func(uint16, string) bool { return true }) {
 		for _, to := range way.Destinations() {
 			f(to.Cluster)

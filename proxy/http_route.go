@@ -78,11 +78,22 @@ func (c *connection) answered(answer *mesh.Answer, route *mesh.HTTPRoute, condit
 // unregistered decides about a host that nobody registers on this port.
 func unregistered(st *state, e *entry) decision {
 	if st.view.Policy == mesh.AllowAny {
-		e.route, e.cluster = "allow_any", passthrough
-		return decision{cluster: passthrough}
+		e.route, e.cluster = "allow_any", beyond(st, false)
+		if e.cluster.Unknown {
+			return refusal(503, "NC", "cluster_not_found")
+		}
+		return decision{cluster: e.cluster}
 	}
 	e.route, e.cluster = "block_all", blackHole
 	return refusal(502, "-", "direct_response")
+}
+
+// beyond is where what nobody registers goes under ALLOW_ANY.
+func beyond(st *state, secure bool) *mesh.Cluster {
+	if st.view.Egress != nil {
+		return st.view.Egress.For(secure)
+	}
+	return passthrough
 }
 
 func refusal(status int, flags, details string) decision {

@@ -28,6 +28,9 @@ func (d *decision) sentHost(host []byte) []byte {
 	if d.cluster.TLS == nil {
 		return host // nobody needs it
 	}
+	if d.route == nil {
+		return nil // an egress proxy's: nobody registers the host, so it names no server
+	}
 	if sent := d.edits().Authority; sent != "" {
 		return appendHost(nil, []byte(sent))
 	}

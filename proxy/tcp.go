@@ -69,7 +69,7 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 		cluster = pickDestination(route.Destinations, c.server.random()).Cluster
 		e.route = route.Name
 	case st.view.Policy == mesh.AllowAny:
-		cluster = passthrough
+		cluster = beyond(st, e.protocol == "tls")
 	default:
 		e.cluster, e.details = blackHole, "not registered"
 		c.refuse(e)

@@ -154,3 +154,36 @@ func TestSidecarOutboundTrafficPolicy(t *testing.T) {
 		}
 	})
 }
+
+func TestSidecarEgressProxy(t *testing.T) {
+	t.Parallel()
+	row(t, "Sidecar.outboundTrafficPolicy.egressProxy", func(p *egress.Pod) {
+		p.Net.Web("known.test", 80, nil)
+		p.Net.Name("strange.test")
+		p.Net.Web("proxy.test", 3128, nil)
+		p.Net.WebTLS("proxy.test", 3129, nil)
+		p.Net.TCP("proxy.test", 3130, nil)
+		entries := web("known.test") + object("ServiceEntry", "proxy", `{hosts: [proxy.test], resolution: DNS, ports: [
+  {number: 3128, name: http, protocol: HTTP}, {number: 3129, name: tls, protocol: TLS}, {number: 3130, name: tcp, protocol: TCP}]}`)
+		to := func(destination string) mesh.Issues {
+			return p.Apply(entries + object("Sidecar", "s", `{outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {`+destination+`}}}`))
+		}
+		to("host: proxy.test, port: {number: 3128}")
+		both(p, "http://known.test/", "200 known.test")
+		for _, v := range egress.Versions {
+			a := p.Ask(egress.Request{URL: "http://strange.test/x", Version: v})
+			if a.Want("200 proxy.test").WantLine("-", "outbound|3128||proxy.test"); a.Server.Host != "strange.test" || a.Server.Path != "/x" {
+				p.T.Errorf("%s: %+v", v, a.Server)
+			}
+		}
+		to("host: proxy.test, port: {number: 3129}")
+		p.Handshake("strange.test:443", "strange.test").Want("proxy.test")
+		to("host: proxy.test, port: {number: 3130}")
+		p.Say("strange.test:9000", "").Want("proxy.test").WantLine("-", "outbound|3130||proxy.test")
+		if issues := to("host: nobody.test, port: {number: 80}"); len(issues) != 1 {
+			p.T.Errorf("of a proxy that nobody registers is said:\n%s", issues)
+		}
+		both(p, "http://strange.test/", "503 NC")
+		p.Say("strange.test:9000", "\x01").Want("reset").WantLine("NC", "outbound|80||nobody.test")
+	})
+}
