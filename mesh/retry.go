@@ -122,39 +122,31 @@ func parseRetryOn(text string) (on RetryOn, statuses []uint16) {
 	return on, statuses
 }
 
-// Answer says whether an answer with that status is worth another try, its fields
-// left aside.
-func (p *RetryPolicy) Answer(status int) bool {
+// NoStatus is the grpc-status of an answer's head without one.
+const NoStatus = -1
+
+// Answered says whether an answer is worth another try: by its status, by the
+// grpc-status in its head, and limited, that it has the field x-envoy-ratelimited.
+func (p *RetryPolicy) Answered(status, grpcStatus int, limited bool) bool {
 	switch {
-	case status < 400 && len(p.Statuses) == 0:
-		return false
+	case limited:
+		return p.On&RetryOnRateLimited != 0
 	case p.On&RetryOn5xx != 0 && status >= 500 && status <= 599:
 		return true
 	case p.On&RetryOnGatewayError != 0 && status >= 502 && status <= 504:
 		return true
 	case p.On&RetryOnRetriable4xx != 0 && status == 409:
 		return true
+	case grpcStatus > 0 && grpcStatus < len(grpcConditions) && p.On&grpcConditions[grpcStatus] != 0:
+		return true
 	}
 	_, found := slices.BinarySearch(p.Statuses, uint16(status))
 	return found
 }
 
-// GRPC says the same of a grpc-status in an answer's head.
-func (p *RetryPolicy) GRPC(status int) bool {
-	var on RetryOn
-	switch status {
-	case 1:
-		on = RetryOnCancelled
-	case 4:
-		on = RetryOnDeadlineExceeded
-	case 8:
-		on = RetryOnResourceExhausted
-	case 13:
-		on = RetryOnInternal
-	case 14:
-		on = RetryOnUnavailable
-	}
-	return p.On&on != 0
+// grpcConditions are about these statuses of gRPC.
+var grpcConditions = [...]RetryOn{
+	1: RetryOnCancelled, 4: RetryOnDeadlineExceeded, 8: RetryOnResourceExhausted, 13: RetryOnInternal, 14: RetryOnUnavailable,
 }
 
 // Failure is how a try ended without an answer.

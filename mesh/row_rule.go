@@ -49,7 +49,7 @@ var ruleRows = []Row{
 	{ID: "DR.connectionPool.http.http2KeepAlive", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.http2KeepAlive"}, Priority: "P1", Stance: Reported,
 		Says: "no pings are sent"},
 	{ID: "DR.retryBudget", Kind: DestinationRule, Fields: []string{wholePolicies + "retryBudget"}, Priority: "P2", Stance: Reported,
-		Says: "the two more tries of a request are not counted against a budget"},
+		Says: "the retries of all requests are not counted against a budget"},
 	{ID: "DR.outlierDetection", Kind: DestinationRule, Fields: []string{policies + "outlierDetection"}, Priority: "P1", Stance: Reported,
 		Says: "only failed connections eject an endpoint so far"},
 	{ID: "DR.loadBalancer.simple", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Priority: "P1",

@@ -1,7 +1,5 @@
 package mesh
 
-const ownRetries = "Istio's default applies: two more tries where no connection could be made"
-
 var virtualRows = []Row{
 	{ID: "VS.hosts", Kind: VirtualService, Fields: []string{"hosts[]"}, Priority: "P0", Stance: Differs,
 		Says: "Of two for one host the older is followed, as in Istio; older is what comes first by file name and place in the file, not by creationTimestamp."},
@@ -31,8 +29,10 @@ var virtualRows = []Row{
 	{ID: "VS.http.rewrite", Kind: VirtualService, Fields: []string{"http[].rewrite.{uri,authority}", "http[].rewrite.uriRegexRewrite.{match,rewrite}"}, Priority: "P1", Stance: Differs,
 		Says: "Servers are not sent x-envoy-original-path. A path that would not begin with a slash is given one. What a name may lead to is judged by the name that was asked for, whatever authority says; the access log has that name and the path as they were."},
 	{ID: "VS.http.timeout", Kind: VirtualService, Fields: []string{"http[].timeout"}, Priority: "P0"},
-	{ID: "VS.http.retries", Kind: VirtualService, Fields: []string{"http[].retries"}, Priority: "P1", Stance: Reported,
-		Says: ownRetries},
+	{ID: "VS.http.retries", Kind: VirtualService, Fields: []string{"http[].retries.{attempts,perTryTimeout,retryOn,backoff,retryIgnorePreviousHosts}"}, Priority: "P1", Stance: Differs,
+		Says: "An endpoint that was tried comes again only when all were; Envoy draws five times at the most. A request's own x-envoy-retry-on, x-envoy-max-retries and their like go to the server and change nothing. retriable-headers and http3-post-connect-failure never hold."},
+	{ID: "VS.http.retries.retryRemoteLocalities", Kind: VirtualService, Fields: []string{"http[].retries.retryRemoteLocalities"}, Priority: "P1", Stance: Differs,
+		Says: "Endpoints of all localities take part in every try, whatever is written."},
 	{ID: "VS.http.fault", Kind: VirtualService, Priority: "P1", Stance: Differs,
 		Fields: []string{"http[].fault.delay.{fixedDelay,percent,percentage.value}", "http[].fault.abort.{httpStatus,grpcStatus,percentage.value}"},
 		Says:   "Without a percentage every request has the fault, and the author is told; in Istio none has it. A delay ends when the proxy stops."},

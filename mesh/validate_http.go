@@ -25,7 +25,7 @@ func (c *checker) httpRoutes(routes []*networking.HTTPRoute) {
 			c.sameMatch(seen, at(path+".match", j), m)
 		}
 		c.httpRoute(path, route)
-		c.retries(path+".retries", route.Retries)
+		c.retries(path+".retries", route)
 		c.mirrors(path, route)
 		c.corsPolicy(path+".corsPolicy", route.CorsPolicy)
 	}

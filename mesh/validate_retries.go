@@ -15,8 +15,8 @@ var retryConditions = []string{
 	"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
 }
 
-// retries checks what Istio checks, though the policy is not followed yet.
-func (c *checker) retries(path string, retries *networking.HTTPRetry) {
+func (c *checker) retries(path string, route *networking.HTTPRoute) {
+	retries := route.Retries
 	if retries == nil {
 		return
 	}
@@ -33,6 +33,9 @@ func (c *checker) retries(path string, retries *networking.HTTPRetry) {
 		}
 	}
 	c.duration(path+".perTryTimeout", retries.PerTryTimeout, false)
+	if whole, try := route.Timeout.AsDuration(), retries.PerTryTimeout.AsDuration(); whole > 0 && try >= whole {
+		c.add(Notice, path+".perTryTimeout", try.String(), "has no effect: the whole request has no longer, timeout is %s; write less", whole)
+	}
 	c.duration(path+".backoff", retries.Backoff, false)
 	if retries.RetryOn == "" {
 		return
@@ -40,6 +43,8 @@ func (c *checker) retries(path string, retries *networking.HTTPRetry) {
 	for condition := range strings.SplitSeq(retries.RetryOn, ",") {
 		if complaint := retryComplaint(condition); complaint != "" {
 			c.error(path+".retryOn", condition, "%s", complaint)
+		} else if why := noSuchRetry[condition]; why != "" {
+			c.add(Notice, path+".retryOn", condition, "never holds: %s; remove it", why)
 		}
 	}
 }

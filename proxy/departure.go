@@ -1,8 +1,10 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -108,4 +110,48 @@ func (w *watch) stop() bool {
 	w.over = true
 	w.timer.Stop()
 	return w.left
+}
+
+// whileHere runs wait with a context that ends with ctx, and when the application
+// leaves, which it reports: at once where the connection was reset, and in its patience
+// after an end. wait must not read from the application.
+func (c *connection) whileHere(ctx context.Context, wait func(context.Context)) (left bool) {
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return true
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	c.deadline.at(time.Time{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		defer c.contain()
+		if left = c.leaves(raw); left {
+			stop()
+		}
+	}()
+	wait(ctx)
+	c.deadline.wake()
+	<-watched
+	c.deadline.resume()
+	return left
+}
+
+// leaves waits until the application has left, or until its deadline is woken.
+func (c *connection) leaves(raw syscall.RawConn) bool {
+	ended, reset := false, false
+	err := raw.Read(func(fd uintptr) bool {
+		ended, reset = closing(int(fd))
+		return ended || reset
+	})
+	if err != nil || reset {
+		return reset
+	}
+	c.deadline.at(time.Now().Add(c.server.patience.halfClosed))
+	err = raw.Read(func(fd uintptr) bool {
+		_, reset = closing(int(fd))
+		return reset
+	})
+	return reset || isTimeout(err) && !c.deadline.isWoken()
 }

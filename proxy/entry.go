@@ -81,6 +81,12 @@ func (e *entry) fail(err error) {
 	}
 }
 
+// tried begins a try at a host: what became of the one before is forgotten.
+func (e *entry) tried(host, local netip.AddrPort) {
+	e.upstreamHost, e.upstreamLocal = host, local
+	e.failure, e.transportFailure = nil, ""
+}
+
 func (e *entry) host() string {
 	if e.serverName != "" {
 		return e.serverName

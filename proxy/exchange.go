@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"net/netip"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -40,6 +41,8 @@ type exchange interface {
 	// processed, or its connection, used before, ended at that very moment and what
 	// might have been processed does no harm twice.
 	fresh(err error) bool
+	// untouched says that no byte of the request has gone.
+	untouched() bool
 	// ends are the upstream's address and ours.
 	ends() (host, local netip.AddrPort)
 }
@@ -74,3 +77,17 @@ type outgoing struct {
 
 // bare says that the request is its head alone.
 func (o *outgoing) bare() bool { return o.end && len(o.body) == 0 }
+
+// drain uses up an answer that nobody wants, and says whether all of it was here.
+func drain(x exchange) (whole bool) {
+	last := x.over()
+	for !last && x.ready() {
+		data, end, err := x.take()
+		if err != nil {
+			return err == io.EOF
+		}
+		x.consumed(len(data))
+		last = end
+	}
+	return last
+}

@@ -28,6 +28,7 @@ type h1Exchange struct {
 	peeked    *bodyPart
 	open      bool // the connection's end was the body's
 	seen      bool
+	touched   bool        // bytes of the request have gone
 	sent      atomic.Bool // the whole request
 	cancelled atomic.Bool
 }
@@ -121,7 +122,8 @@ func (x *h1Exchange) writeOut() error {
 		return nil
 	}
 	x.up.write.within(time.Now(), x.up.up.server.cfg.StreamIdleTimeout)
-	_, err := x.up.Conn.Write(x.out)
+	n, err := x.up.Conn.Write(x.out)
+	x.touched = x.touched || n > 0
 	x.out = x.out[:0]
 	return err
 }
@@ -284,5 +286,7 @@ func (x *h1Exchange) finish(whole bool) {
 func (x *h1Exchange) fresh(error) bool {
 	return x.up.reused && !x.seen && !x.cancelled.Load() && idempotent(x.method)
 }
+
+func (x *h1Exchange) untouched() bool { return !x.touched }
 
 func (x *h1Exchange) ends() (host, local netip.AddrPort) { return x.up.key.addr, x.up.local }

@@ -45,10 +45,13 @@ func (x *h2Exchange) answer() (http2.Head, error) {
 	return h, err
 }
 
-// fresh knows a stream that the peer has not looked at, and one whose connection
-// was ending when it was opened: the news of that comes by another goroutine.
+func (x *h2Exchange) untouched() bool { return false } // it cannot be known
+
+// fresh knows a stream that the peer has not looked at, unless it refused it: that is
+// for the policy. And one whose connection was ending when it was opened: the news of
+// that comes by another goroutine.
 func (x *h2Exchange) fresh(err error) bool {
-	return errors.Is(err, http2.ErrUnprocessed) || x.twice && errors.Is(err, http2.ErrClosed)
+	return errors.Is(err, http2.ErrUnprocessed) && !errors.Is(err, http2.ErrRefused) || x.twice && errors.Is(err, http2.ErrClosed)
 }
 
 func (x *h2Exchange) take() ([]byte, bool, error) {

@@ -29,3 +29,13 @@ func WaitForFirstBytes(s *Server, silent time.Duration) {
 	defer s.mu.Unlock()
 	s.patience.silent = silent
 }
+
+// DrawBackOff has a server draw the part of each back-off that it waits.
+func DrawBackOff(s *Server, draw func() float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draw = draw
+}
+
+// KeptBodies is how many bytes of requests a server keeps to be sent again.
+func KeptBodies(s *Server) int64 { return s.cfg.Limits.Bodies/2 - s.kept.left.Load() }

@@ -45,64 +45,12 @@ func (h *httpConn) serve(st *state, d decision) bool {
 	return h.carry(st, d)
 }
 
-// holdBack waits, on the connection's goroutine. It ends early when the server stops,
-// with the request still to be carried, and when the application has left, which it
-// reports: at once where the connection was reset, and in its patience after an end,
-// which may be a half-close.
+// holdBack waits. It ends early when the server stops, with the request still to be
+// carried, and when the application has left, which it reports.
 func (h *httpConn) holdBack(delay time.Duration) (left bool) {
-	s, c, begun := h.c.server, h.c, time.Now()
-	defer func() { h.entry.heldBack(begun) }()
-	c.deadline.at(time.Time{})
-	ends, watched := make(chan bool, 2), make(chan struct{})
-	go func() {
-		defer close(watched)
-		defer c.contain()
-		c.watchEnds(ends)
-	}()
-	defer func() {
-		c.deadline.wake()
-		<-watched
-		c.deadline.resume()
-	}()
-	over, patience := time.NewTimer(delay), time.NewTimer(delay)
-	defer over.Stop()
-	defer patience.Stop()
-	for {
-		select {
-		case <-over.C:
-			return false
-		case <-s.stopping:
-			return false
-		case <-patience.C:
-			return time.Since(begun) < delay
-		case reset := <-ends:
-			if reset {
-				return true
-			}
-			patience.Reset(s.patience.halfClosed)
-		}
-	}
-}
-
-// watchEnds tells of the application's end (false) and of its reset (true), until one
-// of them, or the connection's deadline, is the last. It reads nothing.
-func (c *connection) watchEnds(ends chan<- bool) {
-	raw, err := c.tcp.SyscallConn()
-	if err != nil {
-		return
-	}
-	told := false
-	raw.Read(func(fd uintptr) bool {
-		ended, reset := closing(int(fd))
-		switch {
-		case reset:
-			ends <- true
-		case ended && !told:
-			told = true
-			ends <- false
-		}
-		return reset
-	})
+	defer func(begun time.Time) { h.entry.heldBack(begun) }(time.Now())
+	s := h.c.server
+	return h.c.whileHere(s.life, func(ctx context.Context) { s.wait(ctx, delay) })
 }
 
 // holdBack is httpConn's for HTTP/2: false says that the request has ended meanwhile.
@@ -114,13 +62,7 @@ func (r *h2Request) holdBack(delay time.Duration) bool {
 		return false
 	}
 	defer r.hold(nil, nil)
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-r.c.server.stopping:
-	case <-ctx.Done():
-	}
+	r.c.server.wait(ctx, delay)
 	return r.ending() == running
 }
 

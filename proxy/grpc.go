@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http1"
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
@@ -116,7 +117,15 @@ func (e *entry) keepStatus1(fields []http1.Field) {
 }
 
 func (e *entry) keepCode(text string) {
-	if n, err := strconv.ParseUint(text, 10, 16); err == nil && n <= 16 {
-		e.grpcStatus = int(n)
+	if code := grpcCode(text); code != mesh.NoStatus {
+		e.grpcStatus = code
 	}
+}
+
+// grpcCode reads a grpc-status; NoStatus is none that gRPC knows.
+func grpcCode(text string) int {
+	if n, err := strconv.ParseUint(text, 10, 16); err == nil && n <= 16 {
+		return int(n)
+	}
+	return mesh.NoStatus
 }

@@ -4,19 +4,17 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
-// h2Body moves a request's body from its stream to an exchange. What a first try
-// has taken is kept, within bounds, for another.
+// h2Body moves a request's body from its stream to an exchange.
 type h2Body struct {
 	down     *http2.Stream
-	kept     []byte
-	spare    *budget
-	held     int64 // of it, for kept
-	lost     bool  // more was taken than is kept: there is no other try
-	whole    bool  // all has been taken
+	gathered []byte // all of a body that was here with its head
+	again    replay // what has gone of another
+	whole    bool   // all has been taken
 	trailers []http2.Field
 
 	done     chan struct{} // closed when the goroutine that sends it has ended; nil without one
@@ -26,9 +24,6 @@ type h2Body struct {
 	failed   error       // of the application's side; read after done
 }
 
-// maxKept bounds what is kept. It is the window of a stream, as with Envoy.
-const maxKept = 64 << 10
-
 // gather takes a body that is here already, so that it goes with the head. It fits
 // into a stream's window, and its stream has room for it.
 func (b *h2Body) gather() {
@@ -37,10 +32,10 @@ func (b *h2Body) gather() {
 		if err != nil && err != io.EOF {
 			return
 		}
-		if b.kept == nil {
-			b.kept = data
+		if b.gathered == nil {
+			b.gathered = data
 		} else {
-			b.kept = append(b.kept, data...)
+			b.gathered = append(b.gathered, data...)
 		}
 		b.received.Add(int64(len(data)))
 		b.messages.add(data)
@@ -50,38 +45,34 @@ func (b *h2Body) gather() {
 	}
 }
 
-func (b *h2Body) keep(data []byte) {
-	if b.lost || len(b.kept)+len(data) > maxKept || !b.spare.take(int64(len(data))) {
-		b.lost = true
-		b.forget()
-		return
+// inline is what goes with the head, and whether that is all without trailers.
+func (b *h2Body) inline() (data []byte, end bool) {
+	if b.behind() {
+		return nil, false
 	}
-	b.held += int64(len(data))
-	b.kept = append(b.kept, data...)
+	return b.gathered, b.whole && b.trailers == nil
 }
 
-// forget drops what is kept.
-func (b *h2Body) forget() {
-	b.spare.giveBack(b.held)
-	b.kept, b.held = nil, 0
-}
+// behind says that the body follows its head: it is not here, or was not.
+func (b *h2Body) behind() bool { return !b.whole || b.gathered == nil && len(b.again.data) > 0 }
 
-// start sends what o did not have, on a goroutine of its own unless that is
+// start sends what did not go with the head, on a goroutine of its own unless that is
 // little: the answer may begin before the body ends.
 func (b *h2Body) start(r *h2Request, x exchange) {
-	if b.whole {
+	if !b.behind() {
 		if b.trailers != nil {
 			b.finish(x)
 		}
-		r.complete()
+		r.clock.sent(time.Now())
 		return
 	}
+	b.sent.Store(false)
 	b.done = make(chan struct{})
 	go func() {
 		defer close(b.done)
 		defer r.c.contain()
 		if b.failed = b.send(x); b.sent.Load() {
-			r.complete()
+			r.clock.sent(time.Now())
 		}
 	}()
 }
@@ -89,6 +80,9 @@ func (b *h2Body) start(r *h2Request, x exchange) {
 // send returns an error where the application's side failed; where the upstream's
 // did, the answer shows it.
 func (b *h2Body) send(x exchange) error {
+	if gone := b.again.again(); len(gone) > 0 && !b.resend(x, gone) {
+		return nil
+	}
 	spare := http2.Buffer()
 	defer func() { http2.Recycle(spare) }()
 	for {
@@ -107,14 +101,15 @@ func (b *h2Body) send(x exchange) error {
 			x.cancel() // what arrived is not the whole and must not be taken for it
 			return err
 		}
-		b.keep(data)
+		goOn := b.again.keep(data)
 		b.received.Add(int64(len(data)))
 		b.messages.add(data)
 		b.whole = last
-		if x.write(data, last) != nil {
+		goOn = goOn && x.write(data, last) == nil
+		b.down.Consumed(len(data)) // if it has not gone, it is kept, or of no use
+		if !goOn {
 			return nil
 		}
-		b.down.Consumed(len(data))
 		if last || !b.down.Ready() {
 			if err := x.flush(); err != nil || last {
 				b.sent.Store(err == nil)
@@ -122,6 +117,22 @@ func (b *h2Body) send(x exchange) error {
 			}
 		}
 	}
+}
+
+// resend sends what an earlier try has sent, and says whether more is to follow.
+func (b *h2Body) resend(x exchange, gone []byte) (goOn bool) {
+	if b.whole && b.trailers == nil {
+		b.sent.Store(x.write(gone, true) == nil && x.flush() == nil)
+		return false
+	}
+	if x.write(gone, false) != nil {
+		return false
+	}
+	if b.whole {
+		b.sent.Store(b.finish(x) == nil)
+		return false
+	}
+	return x.flush() == nil
 }
 
 // finish ends the request where its last data did not.

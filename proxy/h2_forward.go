@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strconv"
@@ -17,33 +18,71 @@ const maxFresh = 8
 
 // forward sends the request to its cluster and the answer back.
 func (r *h2Request) forward(st *state, d *decision) {
-	u := st.upstream(d.cluster)
-	r.tries.begin(r.c, u, d, r.host)
-	r.body.gather()
-	for fresh := 0; ; fresh++ {
-		x, failure := r.acquire(u, r.outgoing())
+	r.lead(st, d)
+	defer r.body.again.settle()
+	defer r.alarm.stop()
+	v := begins
+	for fresh := 0; v > keeps; {
+		var failure *localReply
+		if v == retries {
+			failure = r.backOff()
+		}
+		var x exchange
+		if failure == nil {
+			x, failure = r.acquire(r.tries.u, r.outgoing())
+		}
+		if failure == nil {
+			v, failure = r.exchange(x, fresh < maxFresh)
+		}
 		if failure != nil {
-			r.reply(*failure)
+			r.reply(*r.tries.conclude(failure))
 			return
 		}
-		again, failure := r.exchange(x, fresh < maxFresh)
-		if failure != nil {
-			r.reply(*failure)
-		}
-		if !again {
-			return
+		if v == resends {
+			fresh++
 		}
 	}
 }
 
-// exchange sends the request on x and its answer back. again says that nothing
-// was lost and another connection may be tried.
-func (r *h2Request) exchange(x exchange, mayRepeat bool) (again bool, failure *localReply) {
-	r.entry.upstreamHost, r.entry.upstreamLocal = x.ends()
+// lead begins the tries of a request to where the decision leads.
+func (r *h2Request) lead(st *state, d *decision) {
+	r.tries.begin(r.c, st.upstream(d.cluster), d, r.host)
+	r.clock.begin(d.timeout(), r.tries.policy.PerTry)
+	limit := minReplay
+	if r.tries.policy.Repeats(speaksHTTP2(d.cluster, true), r.entry.grpc) {
+		limit = maxReplay
+	}
+	r.body.again.begin(&r.c.server.kept, limit)
+	if r.body.gather(); r.body.whole {
+		r.clock.sent(r.entry.onward())
+	}
+}
+
+// backOff waits before another try, and returns what to reply when the request ends
+// meanwhile.
+func (r *h2Request) backOff() *localReply {
+	ctx, stop := r.waiting()
+	defer stop()
+	err := r.tries.wait(ctx)
+	switch {
+	case r.ending() != running || errors.Is(err, context.Canceled):
+		return r.gaveUp()
+	case err != nil:
+		return routeTimeout()
+	}
+	return nil
+}
+
+// exchange sends the request on x and its answer back. mayRepeat: the request may be
+// sent again at once where nothing of it was looked at.
+func (r *h2Request) exchange(x exchange, mayRepeat bool) (verdict, *localReply) {
+	r.entry.tried(x.ends())
 	if !r.hold(x, nil) {
 		x.cancel()
 	}
+	r.clock.try(time.Now(), &r.alarm)
 	err := x.flush()
+	r.tries.sent = r.tries.sent || !x.untouched()
 	if err == nil {
 		r.body.start(r, x)
 	}
@@ -52,21 +91,50 @@ func (r *h2Request) exchange(x exchange, mayRepeat bool) (again bool, failure *l
 		head, err = r.answer(x)
 	}
 	if err != nil {
-		r.hold(nil, nil)
-		fresh := x.fresh(err)
-		r.body.halt(x)
-		x.finish(false)
-		if fresh && mayRepeat && !r.body.lost && r.ending() == running {
-			return true, nil
-		}
-		return false, r.tries.conclude(r.failure(err))
+		return r.broke(x, err, mayRepeat)
 	}
+	r.tries.u.reportAnswer(r.entry.upstreamHost, &head, r.entry.grpc)
+	if r.tries.wantsAgain(&head) && r.again() {
+		r.hold(nil, nil)
+		r.body.halt(x)
+		x.finish(drain(x))
+		return retries, nil
+	}
+	r.settle()
 	err = r.sendAnswer(x, head)
 	r.hold(nil, nil)
 	r.body.halt(x)
 	x.finish(err == nil)
 	r.finish(err)
-	return false, nil
+	return closes, nil
+}
+
+// again counts another try, and says whether there is one.
+func (r *h2Request) again() bool { return r.tries.claim(&r.body.again) }
+
+// settle begins the answer to the application: there is no other try from here on.
+func (r *h2Request) settle() {
+	r.tries.end()
+	r.clock.answered()
+	r.body.again.settle()
+}
+
+// broke ends a try whose answer never began.
+func (r *h2Request) broke(x exchange, err error, mayRepeat bool) (verdict, *localReply) {
+	late, fresh := r.clock.overdue(time.Now()), x.fresh(err)
+	r.hold(nil, nil)
+	r.body.halt(x)
+	x.finish(false)
+	repeats := r.body.again.whole() && r.ending() == running && r.body.failed == nil
+	if fresh && mayRepeat && repeats && late == inTime {
+		return resends, nil
+	}
+	failure := r.failure(err, late)
+	r.tries.u.reportFailure(r.entry.upstreamHost, failure, late)
+	if repeats && r.tries.failed(failure.failure) {
+		return retries, nil
+	}
+	return closes, failure
 }
 
 // answer waits for the final head; interim ones are passed on.
@@ -77,6 +145,7 @@ func (r *h2Request) answer(x exchange) (http2.Head, error) {
 			return h, err
 		}
 		fields := append([]http2.Field{{Name: ":status", Value: strconv.Itoa(h.Status)}}, h.Fields...)
+		r.tries.final = true // as in Envoy: another server would say it again, or not
 		if r.down.WriteHead(fields, false) == nil {
 			r.down.Flush()
 		}
@@ -155,9 +224,12 @@ func (r *h2Request) answerFields(head *http2.Head) []http2.Field {
 
 // failure is the reply to a request whose answer never began, nil when nobody is
 // there to be answered.
-func (r *h2Request) failure(err error) *localReply {
-	if r.ending() != running || r.body.failed != nil {
+func (r *h2Request) failure(err error, late overdueBy) *localReply {
+	switch {
+	case r.ending() != running || r.body.failed != nil:
 		return r.gaveUp()
+	case late == tryOverdue:
+		return tryTimeout()
 	}
 	return upstreamFailure(&r.entry, err, r.streamTimeout())
 }
@@ -249,6 +321,7 @@ func (r *h2Request) finish(err error) {
 	default:
 		e.flags, e.details, code = brokenOff(err)
 	}
+	e.flags = r.tries.flags(e.flags)
 	if err != nil {
 		r.down.Reset(code)
 	}

@@ -20,15 +20,15 @@ type h2Request struct {
 	entry entry
 	body  h2Body
 	sent  messageCount
-	edits mesh.Edits    // of its head and of its answer's
-	limit time.Duration // the route's timeout
+	edits mesh.Edits // of its head and of its answer's
 	tries tries
+	clock tryClock
+	alarm alarm
 
 	mu    sync.Mutex
 	ended ending
 	up    exchange           // under way
-	stop  context.CancelFunc // of a connection being opened
-	timer *time.Timer
+	stop  context.CancelFunc // of what is waited for without one
 }
 
 // ending says what ended a request from outside.
@@ -44,7 +44,7 @@ const (
 // serveStream answers one request.
 func (c *connection) serveStream(down *http2.Stream) {
 	r := &h2Request{c: c, down: down, head: down.Head()}
-	r.body.down, r.body.spare = down, &c.server.kept
+	r.body.down, r.alarm.ring = down, r.ring
 	defer r.abandon()
 	r.begin()
 	if !c.server.streams.take(1) {
@@ -59,7 +59,6 @@ func (c *connection) serveStream(down *http2.Stream) {
 		r.reply(d.localReply)
 		return
 	}
-	r.limit = d.timeout()
 	down.OnFail(func() { r.end(gone) })
 	down.OnIdle(func() { r.end(idled) })
 	defer down.OnFail(nil)
@@ -70,17 +69,8 @@ func (c *connection) serveStream(down *http2.Stream) {
 		down.OnIdle(nil)
 		r.reply(d.localReply)
 	default:
-		r.carry(st, &d)
+		r.forward(st, &d)
 	}
-}
-
-// carry takes the request where the decision leads, and its answer back.
-func (r *h2Request) carry(st *state, d *decision) {
-	r.forward(st, d)
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	r.body.forget()
 }
 
 // abandon gives up what a fault of ours has left under way.
@@ -211,26 +201,27 @@ func (r *h2Request) ending() ending {
 	return r.ended
 }
 
-// complete is called when the whole request has gone on: the route's timeout
-// bounds the wait for the answer, not the application's upload.
-func (r *h2Request) complete() {
-	if r.limit == 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.timer == nil {
-		r.timer = time.AfterFunc(r.limit, func() { r.end(timedOut) })
+// ring ends what has taken too long: the request, or the try under way.
+func (r *h2Request) ring() {
+	switch r.clock.overdue(time.Now()) {
+	case routeOverdue:
+		r.end(timedOut)
+	case tryOverdue:
+		r.mu.Lock()
+		up := r.up
+		r.mu.Unlock()
+		if up != nil {
+			up.cancel()
+		}
 	}
 }
 
 // outgoing is the request as it goes upstream.
 func (r *h2Request) outgoing() *outgoing {
 	h := r.head
-	return &outgoing{
-		method: h.Method, authority: h.Authority, path: h.Path, fields: h.Fields, length: h.ContentLength,
-		body: r.body.kept, end: r.body.whole && r.body.trailers == nil,
-	}
+	o := &outgoing{method: h.Method, authority: h.Authority, path: h.Path, fields: h.Fields, length: h.ContentLength}
+	o.body, o.end = r.body.inline()
+	return o
 }
 
 // acquire begins the request on a connection of its cluster.
@@ -241,12 +232,8 @@ func (r *h2Request) acquire(u *upstream, o *outgoing) (exchange, *localReply) {
 			return x, nil
 		}
 	}
-	ctx, stop := r.c.server.until(r.entry.onward(), r.limit)
+	ctx, stop := r.waiting()
 	defer stop()
-	defer r.hold(nil, nil)
-	if !r.hold(nil, stop) {
-		stop()
-	}
 	x, failure := reach(ctx, &r.tries, &r.entry, func(ctx context.Context, key poolKey) (exchange, error) {
 		return u.begin(ctx, key, o, h2)
 	})
@@ -256,10 +243,27 @@ func (r *h2Request) acquire(u *upstream, o *outgoing) (exchange, *localReply) {
 	return x, failure
 }
 
-// until is a context for what a request waits for: its route's timeout bounds it.
-func (s *Server) until(start time.Time, limit time.Duration) (context.Context, context.CancelFunc) {
-	if limit > 0 {
-		return context.WithDeadline(s.life, start.Add(limit))
+// waiting is a context for what is waited for without an exchange. It ends with the
+// request.
+func (r *h2Request) waiting() (ctx context.Context, stop func()) {
+	end := r.clock.routeEnd()
+	if end.IsZero() && r.clock.route > 0 { // it has not begun, and bounds this all the same
+		end = time.Now().Add(r.clock.route)
+	}
+	ctx, cancel := r.c.server.until(end)
+	if !r.hold(nil, cancel) {
+		cancel()
+	}
+	return ctx, func() {
+		r.hold(nil, nil)
+		cancel()
+	}
+}
+
+// until is a context for what a request waits for; the zero time is no end.
+func (s *Server) until(end time.Time) (context.Context, context.CancelFunc) {
+	if !end.IsZero() {
+		return context.WithDeadline(s.life, end)
 	}
 	return context.WithCancel(s.life)
 }

@@ -31,6 +31,7 @@ type httpConn struct {
 	to    decision  // where the request goes
 	via   *upstream // and by what
 	tries tries
+	clock tryClock
 	edits mesh.Edits // of its head and of its answer's
 	lone  bool       // nothing about this exchange needed a goroutine
 
@@ -71,6 +72,7 @@ func (h *httpConn) forget() {
 	h.write.rebind(nil)
 	h.to, h.via, h.tries, h.unsent = decision{}, nil, tries{}, nil
 	h.edits = mesh.Edits{}
+	h.clock.begin(0, 0)
 	h.entry = entry{}
 	h.body.up, h.body.c = nil, nil
 	if cap(h.body.out) > maxBufferSize {
@@ -105,6 +107,21 @@ func (h *httpConn) carry(st *state, d decision) bool {
 func (h *httpConn) leadTo(st *state, d decision) {
 	h.to, h.via = d, st.upstream(d.cluster)
 	h.tries.begin(h.c, h.via, &h.to, h.host)
+	h.clock.begin(h.to.timeout(), h.tries.policy.PerTry)
+	h.body.again.begin(&h.c.server.kept, h.replayLimit())
+}
+
+// replayLimit is how much of the request's body is kept for other tries.
+func (h *httpConn) replayLimit() int {
+	h2 := speaksHTTP2(h.to.cluster, false)
+	switch {
+	case h.req.ContentLength > maxReplay: // it would be given up in the end
+	case h.tries.policy.Repeats(h2, h.entry.grpc):
+		return maxReplay
+	case h2:
+		return minReplay
+	}
+	return 0
 }
 
 // readHead waits for a whole request head. Between requests it waits for long

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluice-cni/sluice/proxy/http1"
+	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
 // requestBody moves a request's body upstream. A body that is here with its head
@@ -17,6 +19,10 @@ type requestBody struct {
 	remaining int64 // of a body with a length
 	chunks    http1.ChunkReader
 	out       []byte
+
+	again    replay        // what has gone of it, as it went
+	ended    bool          // all of it has been taken
+	trailers []http2.Field // on their way to HTTP/2
 
 	complete bool          // the whole body went out with the head
 	done     chan struct{} // closed when the goroutine has ended; nil without one
@@ -30,6 +36,7 @@ type requestBody struct {
 func (b *requestBody) begin(c *connection, r *http1.Request) {
 	b.c, b.framing, b.remaining = c, r.Body(), max(r.ContentLength, 0)
 	b.complete, b.done, b.up, b.bad = b.framing == http1.NoBody, nil, nil, nil
+	b.ended = false
 	b.chunks.Reset()
 	b.out = b.out[:0] // of a body that ended in a bad chunk, perhaps another client's
 	b.allSent.Store(false)
@@ -51,7 +58,7 @@ func (b *requestBody) inline(head []byte) []byte {
 // discardBuffered drops the body of a request that is not forwarded, if all of
 // it is here, and says whether it was.
 func (b *requestBody) discardBuffered() bool {
-	if b.complete || b.sent() {
+	if b.complete || b.sent() || b.done != nil && (b.ended || b.framing == http1.Length && b.remaining == 0) {
 		return true
 	}
 	if b.framing == http1.Length && b.done == nil && int64(b.c.in.len()) >= b.remaining {
@@ -61,13 +68,15 @@ func (b *requestBody) discardBuffered() bool {
 	return b.complete
 }
 
-// start sends what is left. When it has, the route timeout begins: it bounds the
-// wait for the answer, not the application's upload.
-func (b *requestBody) start(up *upstreamConn, timeout time.Duration) {
+// start sends what is left, behind what earlier tries have sent. When it has, the
+// route's timeout begins: it bounds the wait for the answer, not the application's
+// upload.
+func (b *requestBody) start(up *upstreamConn, clock *tryClock) {
 	if b.complete {
 		return
 	}
 	b.up = up
+	b.allSent.Store(false)
 	b.done = make(chan struct{})
 	go func() {
 		defer close(b.done)
@@ -75,9 +84,7 @@ func (b *requestBody) start(up *upstreamConn, timeout time.Duration) {
 		err := b.send()
 		switch {
 		case err == nil:
-			if timeout > 0 {
-				up.read.cap(time.Now().Add(timeout))
-			}
+			clock.sent(time.Now())
 			b.allSent.Store(true)
 		case b.lost.Load() || b.c.gone():
 			// Whatever arrived is not the whole: the upstream must not take it so.
@@ -110,7 +117,16 @@ func (b *requestBody) sent() bool { return b.complete || b.allSent.Load() }
 // failed says that the body could not be read from the application.
 func (b *requestBody) failed() bool { return b.lost.Load() }
 
+// errFrozen is a body that stops where it is, to be sent again from its beginning.
+var errFrozen = errors.New("the request is sent again")
+
 func (b *requestBody) send() error {
+	if gone := b.again.again(); len(gone) > 0 {
+		b.up.write.within(time.Now(), b.c.server.cfg.StreamIdleTimeout)
+		if _, err := b.up.Conn.Write(gone); err != nil {
+			return err
+		}
+	}
 	if b.framing == http1.Chunked {
 		return b.sendChunks()
 	}
@@ -123,7 +139,7 @@ const spliceFrom = 64 << 10
 func (b *requestBody) sendLength() error {
 	for b.remaining > 0 {
 		if b.c.in.len() == 0 {
-			if b.remaining >= spliceFrom {
+			if b.remaining >= spliceFrom && !b.again.keeping() {
 				return b.sendRest()
 			}
 			if err := b.fill(); err != nil {
@@ -135,8 +151,12 @@ func (b *requestBody) sendLength() error {
 		if err := b.emit(data); err != nil {
 			return err
 		}
+		goOn := b.again.keep(data)
 		b.c.in.discard(len(data))
 		b.remaining -= int64(len(data))
+		if !goOn {
+			return errFrozen
+		}
 	}
 	return nil
 }
@@ -164,7 +184,10 @@ func (b *requestBody) sendRest() error {
 // sendChunks takes the chunks apart and writes them anew: what goes upstream has
 // one reading only.
 func (b *requestBody) sendChunks() error {
-	for {
+	b.out = b.out[:0] // what a try before left is kept, or there would be none now
+	for !b.ended {
+		goOn := true
+		from := len(b.out)
 		data, n, done, bad := b.chunks.Next(b.c.in.bytes())
 		if bad != nil {
 			b.bad = bad
@@ -173,15 +196,21 @@ func (b *requestBody) sendChunks() error {
 		}
 		if done {
 			b.out = http1.AppendLastChunk(b.out, b.chunks.Trailers)
+			b.again.keep(b.out[from:])
 			b.c.in.discard(n)
+			b.ended = true
 			return b.flush()
 		}
 		if len(data) > 0 {
 			b.out = http1.AppendChunkHead(b.out, len(data))
 			b.out = append(append(b.out, data...), "\r\n"...)
 			b.bytes.Add(int64(len(data)))
+			goOn = b.again.keep(b.out[from:])
 		}
 		b.c.in.discard(n)
+		if !goOn {
+			return errFrozen
+		}
 		if n > 0 && len(b.out) < flushAt {
 			continue
 		}
@@ -194,6 +223,7 @@ func (b *requestBody) sendChunks() error {
 			}
 		}
 	}
+	return nil
 }
 
 // flushAt is when collected output is written out.

@@ -2,17 +2,19 @@ package proxy
 
 import (
 	"strings"
+	"time"
 
 	"github.com/sluice-cni/sluice/proxy/http1"
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
-// startTo sends what is left of the body to x, on a goroutine of its own, and
-// calls sent when it has.
-func (b *requestBody) startTo(x exchange, sent func()) {
+// startTo sends what is left of the body to x, behind what earlier tries have sent, on
+// a goroutine of its own, and tells the clock when it has.
+func (b *requestBody) startTo(x exchange, clock *tryClock) {
 	if b.complete {
 		return
 	}
+	b.allSent.Store(false)
 	b.done = make(chan struct{})
 	go func() {
 		defer close(b.done)
@@ -21,7 +23,7 @@ func (b *requestBody) startTo(x exchange, sent func()) {
 		switch {
 		case err == nil:
 			b.allSent.Store(true)
-			sent()
+			clock.sent(time.Now())
 		case b.lost.Load() || b.c.gone():
 			b.lost.Store(true)
 			x.cancel() // whatever arrived is not the whole
@@ -46,14 +48,26 @@ func (b *requestBody) stopTo(x exchange) bool {
 
 // sendTo moves the body until its end.
 func (b *requestBody) sendTo(x exchange) error {
+	if gone := b.again.again(); len(gone) > 0 || b.ended {
+		if err := b.passOn(x, gone, b.ended); err != nil || b.ended {
+			return err
+		}
+	}
 	for {
 		data, used, last, err := b.next()
 		if err != nil {
 			return err
 		}
 		if len(data) > 0 || last {
+			goOn := b.again.keep(data)
+			if b.ended = last; last {
+				b.keepTrailers()
+			}
 			err = b.pass(x, data, last)
 			b.c.in.discard(used)
+			if err == nil && !goOn {
+				err = errFrozen
+			}
 			if err != nil || last {
 				return err
 			}
@@ -70,19 +84,33 @@ func (b *requestBody) sendTo(x exchange) error {
 	}
 }
 
+// keepTrailers copies them: they are views into a buffer that moves on.
+func (b *requestBody) keepTrailers() {
+	b.trailers = nil
+	if b.framing != http1.Chunked {
+		return
+	}
+	for i := range b.chunks.Trailers {
+		if f := &b.chunks.Trailers[i]; !f.Hop {
+			b.trailers = append(b.trailers, http2.Field{Name: strings.ToLower(string(f.Name)), Value: string(f.Value)})
+		}
+	}
+}
+
 // pass sends one part, and behind the last one the trailers.
 func (b *requestBody) pass(x exchange, data []byte, last bool) error {
 	b.bytes.Add(int64(len(data)))
-	var fields []http2.Field
-	if last && b.framing == http1.Chunked {
-		for i := range b.chunks.Trailers {
-			if f := &b.chunks.Trailers[i]; !f.Hop {
-				fields = append(fields, http2.Field{Name: strings.ToLower(string(f.Name)), Value: string(f.Value)})
+	return b.passOn(x, data, last)
+}
+
+func (b *requestBody) passOn(x exchange, data []byte, last bool) error {
+	if last && len(b.trailers) > 0 {
+		if len(data) > 0 {
+			if err := x.write(data, false); err != nil {
+				return err
 			}
 		}
-	}
-	if len(fields) > 0 {
-		return x.writeTrailers(fields)
+		return x.writeTrailers(b.trailers)
 	}
 	if err := x.write(data, last); err != nil || !last {
 		return err

@@ -11,36 +11,71 @@ import (
 
 var alpnHTTP1 = []string{"http/1.1"}
 
+// verdict is what follows a try.
+type verdict uint8
+
+const (
+	closes      verdict = iota // the request is over, and its connection
+	keeps                      // the connection may carry another one
+	begins                     // nothing was tried yet
+	resends                    // nothing was lost: at once, on a new connection
+	retries                    // after the back-off
+	retriesAnew                // the same, on a new connection
+)
+
+// over is the verdict on a try that was the last.
+func over(keep bool) verdict {
+	if keep {
+		return keeps
+	}
+	return closes
+}
+
 // deliver sends the encoded request to its cluster and the answer back, and says
 // whether the connection may carry another request.
-func (h *httpConn) deliver() bool { return h.deliverOn(true) }
+func (h *httpConn) deliver() bool { return h.proceed(begins) }
 
-// deliverAgain is deliver for a request whose idle connection ended under it. It goes
-// to a new connection: one that makes its server close would otherwise be sent on
-// each idle connection there is, one after the other.
-func (h *httpConn) deliverAgain() bool { return h.deliverOn(false) }
-
-func (h *httpConn) deliverOn(idle bool) bool {
-	for ; ; idle = false {
-		up, failure := h.acquire(idle)
+// proceed does what follows a try, until the request is over.
+func (h *httpConn) proceed(v verdict) bool {
+	defer h.body.again.settle()
+	for v > keeps {
+		if v >= retries {
+			if failure := h.backOff(); failure != nil {
+				return h.fail(failure)
+			}
+		}
+		// Not on an idle connection where one has just ended: a request that makes its
+		// server close would be sent on each that there is, one after the other.
+		up, failure := h.acquire(v == begins || v == retries)
 		if failure != nil {
-			return h.reply(*failure)
+			return h.fail(failure)
 		}
-		keep, again := h.exchange(up, h.to.timeout())
-		if !again {
-			return keep
-		}
+		v = h.exchange(up)
 	}
+	return v == keeps
 }
 
-// deadline is when the route's timeout ends the request; zero for none.
-func (h *httpConn) deadline() time.Time {
-	timeout := h.to.timeout()
-	if timeout == 0 {
-		return time.Time{}
+// fail replies to a request that there are no more tries for.
+func (h *httpConn) fail(r *localReply) bool { return h.reply(*h.tries.conclude(r)) }
+
+// backOff waits before another try, and returns what to reply when the request ends
+// meanwhile.
+func (h *httpConn) backOff() *localReply {
+	ctx, stop := h.c.server.until(h.clock.routeEnd())
+	defer stop()
+	var err error
+	left := h.c.whileHere(ctx, func(ctx context.Context) { err = h.tries.wait(ctx) })
+	switch {
+	case left, errors.Is(err, context.Canceled):
+		return abandoned()
+	case err != nil:
+		return routeTimeout()
 	}
-	return h.entry.onward().Add(timeout)
+	return nil
 }
+
+// deadline is when the wait for the answer ends; zero is never.
+func (h *httpConn) deadline() time.Time { return h.clock.end() }
 
 // acquire gets a connection: an idle one where there is one and it may be, else a new
 // one.
@@ -52,11 +87,20 @@ func (h *httpConn) acquire(idle bool) (*upstreamConn, *localReply) {
 			return up, nil
 		}
 	}
-	ctx, stop := h.c.server.until(h.entry.onward(), h.to.timeout())
+	ctx, stop := h.c.server.until(h.reachBy())
 	defer stop()
 	return reach(ctx, t, &h.entry, func(ctx context.Context, key poolKey) (*upstreamConn, error) {
 		return u.obtain(ctx, key, idle)
 	})
+}
+
+// reachBy is when a connection has to be made: the route's timeout bounds that even
+// where it has not begun.
+func (h *httpConn) reachBy() time.Time {
+	if end := h.clock.routeEnd(); !end.IsZero() || h.to.timeout() == 0 {
+		return end
+	}
+	return time.Now().Add(h.to.timeout())
 }
 
 // noWait has ended: what it is given to answers from memory or not at all.
@@ -92,6 +136,11 @@ const resetBody = "upstream connect error or disconnect/reset before headers. "
 
 func routeTimeout() *localReply {
 	return &localReply{status: 504, body: "upstream request timeout", flags: "UT", details: "upstream_response_timeout"}
+}
+
+// tryTimeout is the reply to a request of which one try has taken too long.
+func tryTimeout() *localReply {
+	return &localReply{status: 504, body: "upstream request timeout", flags: "UT", details: "upstream_per_try_timeout", failure: mesh.Reset}
 }
 
 func upstreamClosed() *localReply {
@@ -130,72 +179,163 @@ func (h *httpConn) encode(c *mesh.Cluster) {
 	h.head = h.body.inline(b)
 }
 
-// exchange sends the request on up and its answer back. again says that nothing
-// was lost and another connection may be tried: an idle connection can be closed
-// by the peer at the very moment it is used.
-func (h *httpConn) exchange(up *upstreamConn, timeout time.Duration) (keep, again bool) {
+// exchange sends the request on up and its answer back. An idle connection can be
+// closed by the peer at the very moment it is used.
+func (h *httpConn) exchange(up *upstreamConn) verdict {
 	e := &h.entry
-	e.upstreamHost, e.upstreamLocal = up.key.addr, up.local
-	up.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
-	if timeout > 0 && h.body.complete {
-		up.read.cap(e.onward().Add(timeout))
+	e.tried(up.key.addr, up.local)
+	now := time.Now()
+	up.write.within(now, h.c.server.cfg.StreamIdleTimeout)
+	if h.body.complete {
+		h.clock.sent(e.onward())
 	}
+	h.clock.try(now, &up.read)
 	h.c.upstream.Store(up.tcp)
 	defer h.c.upstream.Store(nil)
 	n, err := up.Conn.Write(h.head)
 	unsent := err != nil && n == 0 // the server may have acted on a part
+	h.tries.sent = h.tries.sent || !unsent
 	if err == nil {
-		h.body.start(up, timeout)
+		h.body.start(up, &h.clock)
 		err = h.readResponse(up)
 	}
 	return h.conclude(up, err, unsent)
 }
 
-// conclude ends an exchange: with what became of the wait for an answer's head.
-func (h *httpConn) conclude(up *upstreamConn, err error, unsent bool) (keep, again bool) {
-	if err != nil {
-		again, r := h.exchangeFailed(up, err, unsent || h.idempotent())
-		if again {
-			return false, true
-		}
-		return h.reply(*h.tries.conclude(r)), false
-	}
-	if h.resp.Status == 101 {
+// conclude ends a try: with what became of the wait for an answer's head.
+func (h *httpConn) conclude(up *upstreamConn, err error, unsent bool) verdict {
+	switch {
+	case err != nil:
+		return h.exchangeFailed(up, err, unsent || h.idempotent())
+	case h.resp.Status == 101:
+		h.report()
+		h.settle()
 		h.upgraded(up)
-		return false, false
+		return closes
 	}
-	return h.sendResponse(up), false
+	h.report()
+	if h.wantsAgain() && h.again() {
+		h.drop(up)
+		return retries
+	}
+	h.settle()
+	return over(h.sendResponse(up))
 }
 
-// exchangeFailed ends an exchange whose answer never began.
-func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) (again bool, r *localReply) {
-	timedOut, capped := isTimeout(err), up.read.capped(time.Now())
-	untouched := up.in.len() == 0
+// wantsAgain says that the policy has another try for the answer in h.resp.
+func (h *httpConn) wantsAgain() bool {
+	if h.tries.settled() {
+		return false
+	}
+	grpc, limited := inHead1(h.resp.Fields)
+	return h.tries.policy.Answered(h.resp.Status, grpc, limited)
+}
+
+// again counts another try, and says whether there is one.
+func (h *httpConn) again() bool { return h.tries.claim(&h.body.again) }
+
+// report tells what the answer in h.resp says of its server.
+func (h *httpConn) report() {
+	status := h.resp.Status
+	if h.entry.grpc {
+		if grpc, _ := inHead1(h.resp.Fields); grpc != mesh.NoStatus {
+			status = grpcOutcome(grpc)
+		}
+	}
+	h.via.report(h.entry.upstreamHost, outcome(status))
+}
+
+// settle begins the answer to the application: there is no other try from here on.
+func (h *httpConn) settle() {
+	h.tries.end()
+	h.clock.answered()
+	h.body.again.settle()
+}
+
+// drop ends a try whose answer nobody wants; its connection lives on where all of the
+// answer is here.
+func (h *httpConn) drop(up *upstreamConn) {
+	if h.body.stop() && h.resp.KeepAlive && h.drained(&up.in) {
+		up.up.put(up)
+		return
+	}
+	up.close()
+}
+
+// drained uses up the answer's body and says whether that is all that is in from.
+func (h *httpConn) drained(from *buffer) bool {
+	switch h.resp.Body(h.entry.method) {
+	case http1.Length:
+		if int64(from.len()) != h.resp.ContentLength {
+			return false
+		}
+		from.discard(from.len())
+	case http1.UntilClose:
+		return false
+	case http1.Chunked:
+		for chunks := (http1.ChunkReader{}); ; {
+			_, n, done, bad := chunks.Next(from.bytes())
+			from.discard(n)
+			if bad != nil || n == 0 && !done {
+				return false
+			}
+			if done {
+				return from.len() == 0
+			}
+		}
+	}
+	return from.len() == 0
+}
+
+// exchangeFailed ends a try whose answer never began. safe says that the request may be
+// sent twice.
+func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) verdict {
+	late, untouched := h.clock.overdue(time.Now()), up.in.len() == 0
 	up.close()
 	h.body.stop()
-	var bad *http1.Error
+	r := h.failure(err, late)
+	if (r.flags == "UC" || r.flags == "UF") && safe && up.reused && untouched && h.body.complete {
+		return resends
+	}
+	h.via.reportFailure(up.key.addr, r, late)
 	switch {
+	case !h.body.again.whole() || !h.tries.failed(r.failure):
+		return over(h.fail(r))
+	case up.reused:
+		return retriesAnew
+	}
+	return retries
+}
+
+// failure is the reply to a request whose answer never began.
+func (h *httpConn) failure(err error, late overdueBy) *localReply {
+	var bad *http1.Error
+	switch timedOut := isTimeout(err); {
 	case err == errLeft:
-		return false, abandoned()
-	case h.body.bad != nil:
-		return false, &localReply{status: 400, body: "Bad Request", close: true, flags: "DPE", details: h.body.bad.Error()}
-	case h.body.failed(): // the application left in the middle of its body
-		return false, &localReply{status: 400, close: true, flags: "DC", details: "downstream_remote_disconnect"}
+		return abandoned()
+	case h.body.failed():
+		return h.unread()
 	case errors.As(err, &bad):
-		return false, protocolError(bad.Detail)
-	case timedOut && capped:
-		return false, routeTimeout()
-	case timedOut && !h.body.complete && !h.body.sent():
-		return false, &localReply{status: 408, body: "stream timeout", flags: "SI", details: "stream_idle_timeout", close: true}
+		return protocolError(bad.Detail)
+	case timedOut && late == routeOverdue:
+		return routeTimeout()
+	case timedOut && late == tryOverdue:
+		return tryTimeout()
 	case timedOut:
-		return false, &localReply{status: 504, body: "stream timeout", flags: "SI", details: "stream_idle_timeout"}
-	case safe && up.reused && untouched && h.body.complete:
-		return true, nil
+		return h.streamTimeout()
 	}
 	if r := alerted(&h.entry, err); r != nil {
-		return false, r
+		return r
 	}
-	return false, upstreamClosed()
+	return upstreamClosed()
+}
+
+// unread is the reply to a request whose body could not be read.
+func (h *httpConn) unread() *localReply {
+	if h.body.bad != nil {
+		return &localReply{status: 400, body: "Bad Request", close: true, flags: "DPE", details: h.body.bad.Error()}
+	}
+	return &localReply{status: 400, close: true, flags: "DC", details: "downstream_remote_disconnect"} // it left in its middle
 }
 
 func (h *httpConn) idempotent() bool { return idempotent(h.entry.method) }
@@ -256,6 +396,7 @@ func (h *httpConn) interim() error {
 		}
 	}
 	h.back = append(b, "\r\n"...)
+	h.tries.final = true // as in Envoy: another server would say it again, or not
 	h.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
 	_, err := h.c.tcp.Write(h.back)
 	return err
@@ -279,7 +420,7 @@ func (h *httpConn) upgraded(up *upstreamConn) {
 	b = http1.AppendField(b, "upgrade", h.resp.UpgradeTo)
 	h.back = append(b, "connection: upgrade\r\n\r\n"...)
 	h.entry.status = 101
-	up.read.cap(time.Time{})
+	h.clock.stop()
 	up.read.at(time.Time{})
 	up.write.at(time.Time{})
 	h.write.at(time.Time{})

@@ -20,7 +20,7 @@ func (h *httpConn) sendResponse(up *upstreamConn) bool {
 	h.entry.status = r.Status
 	h.appendHead(framing, rechunk, keep)
 	err := h.sendBody(up, framing, rechunk)
-	late := up.read.capped(time.Now())
+	late := h.clock.overdue(time.Now()) == routeOverdue
 	ended := h.body.stop() && err == nil
 	if ended && r.KeepAlive && framing != http1.UntilClose && up.in.len() == 0 {
 		up.up.put(up)
@@ -52,18 +52,20 @@ func (h *httpConn) delivery(framing http1.Framing) (rechunk, untilClose, keep bo
 func (h *httpConn) finish(err error, late bool) {
 	e := &h.entry
 	e.received = h.body.bytes.Load()
+	flags := ""
 	switch {
 	case err == nil:
 		e.details = "via_upstream"
 	case isWriteError(err) && !isTimeout(err):
-		e.flags, e.details = "DC", "downstream_remote_disconnect"
+		flags, e.details = "DC", "downstream_remote_disconnect"
 	case isTimeout(err) && late && !isWriteError(err):
-		e.flags, e.details = "UT", "response_timeout"
+		flags, e.details = "UT", "response_timeout"
 	case isTimeout(err):
-		e.flags, e.details = "SI", "stream_idle_timeout"
+		flags, e.details = "SI", "stream_idle_timeout"
 	default:
-		e.flags, e.details = "UC", "upstream_reset_after_response_started{connection_termination}"
+		flags, e.details = "UC", "upstream_reset_after_response_started{connection_termination}"
 	}
+	e.flags = h.tries.flags(flags)
 	h.c.server.record(e)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-cni/sluice/proxy/http1"
@@ -17,16 +16,32 @@ func (h *httpConn) forwardHTTP2(st *state, d decision) bool {
 		return h.reply(localReply{status: 403, flags: "-", details: "upgrade_failed", close: true})
 	}
 	h.leadTo(st, d)
+	defer h.body.again.settle()
 	o := h.outgoing()
-	for fresh := 0; ; fresh++ {
+	clock := &alarm{ring: h.ring}
+	defer clock.stop()
+	v := begins
+	for fresh := 0; v > keeps; {
+		if v == retries {
+			if failure := h.backOff(); failure != nil {
+				return h.fail(failure)
+			}
+		}
 		x, failure := h.acquireHTTP2(o)
 		if failure != nil {
-			return h.reply(*failure)
+			return h.fail(failure)
 		}
-		keep, again := h.exchangeHTTP2(x, d.timeout(), fresh < maxFresh)
-		if !again {
-			return keep
+		if v = h.exchangeHTTP2(x, clock, fresh < maxFresh); v == resends {
+			fresh++
 		}
+	}
+	return v == keeps
+}
+
+// ring gives the try under way up when its time is over.
+func (h *httpConn) ring() {
+	if giveUp := h.c.giveUp.Load(); giveUp != nil && h.clock.overdue(time.Now()) != inTime {
+		(*giveUp)()
 	}
 }
 
@@ -52,49 +67,72 @@ func (h *httpConn) outgoing() *outgoing {
 }
 
 func (h *httpConn) acquireHTTP2(o *outgoing) (exchange, *localReply) {
-	ctx, stop := h.c.server.until(h.entry.onward(), h.to.timeout())
+	ctx, stop := h.c.server.until(h.reachBy())
 	defer stop()
 	return reach(ctx, &h.tries, &h.entry, func(ctx context.Context, key poolKey) (exchange, error) {
 		return h.via.begin(ctx, key, o, true)
 	})
 }
 
-// exchangeHTTP2 sends the request on x and its answer back.
-func (h *httpConn) exchangeHTTP2(x exchange, timeout time.Duration, mayRepeat bool) (keep, again bool) {
-	h.entry.upstreamHost, h.entry.upstreamLocal = x.ends()
+// exchangeHTTP2 sends the request on x and its answer back. mayRepeat: the request may
+// be sent again at once where nothing of it was looked at.
+func (h *httpConn) exchangeHTTP2(x exchange, clock *alarm, mayRepeat bool) verdict {
+	h.entry.tried(x.ends())
 	giveUp := x.cancel
 	h.c.giveUp.Store(&giveUp)
 	defer h.c.giveUp.Store(nil)
-	var late atomic.Bool
-	limit := newLimit(timeout, func() { late.Store(true); x.cancel() })
-	defer limit.stop()
 	application := h.c.watchFor(x.cancel)
 	defer application.stop()
 	if h.body.complete {
-		limit.start()
+		h.clock.sent(h.entry.onward())
 	}
-	h.body.startTo(x, limit.start)
+	h.clock.try(time.Now(), clock)
+	h.tries.sent = true
+	h.body.startTo(x, &h.clock)
 	head, err := h.answerHTTP2(x)
 	if err != nil {
-		fresh := x.fresh(err)
+		late, fresh := h.clock.overdue(time.Now()), x.fresh(err)
 		h.body.stopTo(x)
 		x.finish(false)
-		switch {
-		case application.stop():
-			return h.reply(*abandoned()), false
-		case fresh && mayRepeat && h.body.complete && !late.Load():
-			return false, true
-		case late.Load():
-			return h.reply(*routeTimeout()), false
-		case h.body.bad != nil:
-			return h.reply(localReply{status: 400, body: "Bad Request", close: true, flags: "DPE", details: h.body.bad.Error()}), false
-		case h.body.failed():
-			return h.reply(localReply{status: 400, close: true, flags: "DC", details: "downstream_remote_disconnect"}), false
+		if fresh && mayRepeat && late == inTime && h.body.again.whole() && !application.stop() {
+			return resends
 		}
-		return h.reply(*h.tries.conclude(upstreamFailure(&h.entry, err, h.streamTimeout()))), false
+		return h.brokeHTTP2(err, late, application)
 	}
+	h.via.reportAnswer(h.entry.upstreamHost, &head, h.entry.grpc)
+	if h.tries.wantsAgain(&head) && h.again() {
+		h.body.stopTo(x)
+		x.finish(drain(x))
+		return retries
+	}
+	h.settle()
 	application.answered()
-	return h.sendHTTP2(x, &head, &late, application), false
+	return over(h.sendHTTP2(x, &head, application))
+}
+
+// brokeHTTP2 ends a try whose answer never began.
+func (h *httpConn) brokeHTTP2(err error, late overdueBy, application *watch) verdict {
+	r := h.failureHTTP2(err, late, application)
+	h.via.reportFailure(h.entry.upstreamHost, r, late)
+	if h.body.again.whole() && h.tries.failed(r.failure) {
+		return retries
+	}
+	return over(h.fail(r))
+}
+
+// failureHTTP2 is the reply to a request whose answer never began.
+func (h *httpConn) failureHTTP2(err error, late overdueBy, application *watch) *localReply {
+	switch {
+	case application.stop():
+		return abandoned()
+	case late == routeOverdue:
+		return routeTimeout()
+	case h.body.failed():
+		return h.unread()
+	case late == tryOverdue:
+		return tryTimeout()
+	}
+	return upstreamFailure(&h.entry, err, h.streamTimeout())
 }
 
 func (h *httpConn) streamTimeout() *localReply {
@@ -114,6 +152,7 @@ func (h *httpConn) answerHTTP2(x exchange) (http2.Head, error) {
 		if h.req.Minor == 0 { // it knows none (RFC 9110 §15.2)
 			continue
 		}
+		h.tries.final = true
 		h.back = appendHead1(h.back[:0], &head, false)
 		h.back = append(h.back, "\r\n"...)
 		if err := h.flush(); err != nil {
@@ -147,7 +186,7 @@ func appendField1(b []byte, f *http2.Field) []byte {
 
 // sendHTTP2 passes the answer on and says whether the connection may carry
 // another request.
-func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, late *atomic.Bool, application *watch) bool {
+func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, application *watch) bool {
 	e := &h.entry
 	e.status = head.Status
 	e.keepStatus(head.Fields)
@@ -171,7 +210,7 @@ func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, late *atomic.Bool, ap
 	}
 	ended := h.body.stopTo(x) && err == nil
 	x.finish(err == nil)
-	h.finishHTTP2(err, late.Load())
+	h.finishHTTP2(err, h.clock.overdue(time.Now()) == routeOverdue)
 	if err != nil {
 		h.c.abortAnswer(untilClose)
 		return false
@@ -238,15 +277,17 @@ func trailers1(fields []http2.Field) []http1.Field {
 func (h *httpConn) finishHTTP2(err error, late bool) {
 	e := &h.entry
 	e.received = h.body.bytes.Load()
+	flags := ""
 	switch {
 	case err == nil:
 		e.details = "via_upstream"
 	case isWriteError(err) && !isTimeout(err):
-		e.flags, e.details = "DC", "downstream_remote_disconnect"
+		flags, e.details = "DC", "downstream_remote_disconnect"
 	case late:
-		e.flags, e.details = "UT", "response_timeout"
+		flags, e.details = "UT", "response_timeout"
 	default:
-		e.flags, e.details, _ = brokenOff(err)
+		flags, e.details, _ = brokenOff(err)
 	}
+	e.flags = h.tries.flags(flags)
 	h.c.server.record(e)
 }

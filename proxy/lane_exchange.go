@@ -69,6 +69,8 @@ func (lc *laneConn) forward(n int) {
 	h.entry.upstreamHost, h.entry.upstreamLocal = up.key.addr, up.local
 	lc.up, up.user = up, lc
 	lc.phase, lc.reads, h.unsent = sending, 0, h.head
+	h.clock.sent(h.entry.onward())
+	h.clock.try(lc.lane.loop.Now(), nil) // the loop's timer ends it
 	lc.expect()
 	lc.send()
 }
@@ -99,6 +101,7 @@ func (lc *laneConn) left() {
 func (lc *laneConn) send() {
 	h := lc.h
 	n, err := lc.up.write(h.unsent)
+	h.tries.sent = h.tries.sent || n > 0
 	if err != nil && err != unix.EAGAIN {
 		if len(h.unsent) < len(h.head) && !h.idempotent() { // the server may have acted on what it got
 			lc.leaveWith(err)
@@ -174,10 +177,12 @@ func (lc *laneConn) receive() {
 func (lc *laneConn) begin(n int) {
 	h, r := lc.h, &lc.h.resp
 	framing := r.Body(h.entry.method)
-	if r.Status < 200 || framing == http1.UntilClose || framing == http1.Length && r.ContentLength > laneAnswer {
+	if r.Status < 200 || framing == http1.UntilClose || framing == http1.Length && r.ContentLength > laneAnswer || h.wantsAgain() {
 		lc.leaveWith(nil)
 		return
 	}
+	h.report()
+	h.settle()
 	lc.up.in.discard(n)
 	h.answer(framing)
 	lc.phase = answering
@@ -299,8 +304,7 @@ func (lc *laneConn) fail(err error) {
 	h := lc.h
 	lc.lane.close(lc.up)
 	lc.up = nil
-	deadline := h.deadline()
-	h.finish(err, !deadline.IsZero() && !lc.lane.loop.Now().Before(deadline))
+	h.finish(err, h.clock.overdue(lc.lane.loop.Now()) == routeOverdue)
 	if h.rest.untilClose {
 		lc.cut()
 		return
@@ -332,22 +336,17 @@ func (h *httpConn) resume(lu *laneUpstream, err error) bool {
 	if lost != nil {
 		up.in.release()
 		up.ended()
-		return h.reply(*h.tries.conclude(upstreamClosed()))
+		return h.fail(upstreamClosed())
 	}
 	if lost = up.attach(tcp); lost != nil && err == nil {
 		err = lost
 	}
-	if h.to.timeout() > 0 {
-		up.read.cap(h.deadline())
-	}
+	h.clock.follow(&up.read)
 	h.c.upstream.Store(up.tcp)
-	defer h.c.upstream.Store(nil)
 	if err == nil {
 		err = h.readResponse(up)
 	}
-	keep, again := h.conclude(up, err, false)
-	if again {
-		return h.deliverAgain()
-	}
-	return keep
+	v := h.conclude(up, err, false)
+	h.c.upstream.Store(nil)
+	return h.proceed(v)
 }

@@ -27,9 +27,10 @@ type Limits struct {
 	// Streams are HTTP/2 requests under way; default as many as Connections. Each may
 	// need a connection upstream of its own.
 	Streams int
-	// Bodies is what HTTP/2's bodies may take, in bytes; default 128 MiB. One half is
-	// for what has come, either way, and cannot go on: a stream that finds no room is
-	// reset. The other is for what is kept of requests, to be sent again if need be.
+	// Bodies is what bodies may take, in bytes; default 128 MiB. One half is for what
+	// has come over HTTP/2, either way, and cannot go on: a stream that finds no room is
+	// reset. The other is for what is kept of requests, in either version, to be sent
+	// again if need be: one that finds no room is not sent again.
 	Bodies int64
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/http1"
+	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
 // tries are the tries of one request: where the next one goes, and whether there is
@@ -55,11 +57,23 @@ func (t *tries) failed(f mesh.Failure) bool {
 	return f != 0 && t.policy.Failed(f, !t.sent) && t.spend()
 }
 
+// settled says that there is no other try, whatever comes.
+func (t *tries) settled() bool { return t.final || t.policy.Attempts == 0 }
+
+// wantsAgain says that the policy has another try for an answer.
+func (t *tries) wantsAgain(head *http2.Head) bool {
+	if t.settled() {
+		return false
+	}
+	grpc, limited := inHead(head.Fields)
+	return t.policy.Answered(head.Status, grpc, limited)
+}
+
 // spend counts a retry that the policy wants, and says whether it may be.
 func (t *tries) spend() bool {
 	t.end()
 	switch {
-	case t.final || t.policy.Attempts == 0:
+	case t.settled():
 		return false
 	case t.retries >= t.policy.Attempts:
 		t.flag = "URX"
@@ -77,12 +91,57 @@ func (t *tries) spend() bool {
 	return true
 }
 
+// claim is spend for a request whose body may still be on its way: it stops to be sent
+// again.
+func (t *tries) claim(body *replay) bool {
+	if !body.whole() || !t.spend() {
+		return false
+	}
+	if !body.claim() { // more of it has gone meanwhile than is kept
+		t.end()
+		return false
+	}
+	return true
+}
+
 // end gives back what spend has taken: the retry under way has its outcome.
 func (t *tries) end() {
 	if t.holding {
 		t.holding = false
 		t.u.retryEnded()
 	}
+}
+
+// inHead1 is what an answer's head says beside its status: a grpc-status, or NoStatus,
+// and that it is limited.
+func inHead1(fields []http1.Field) (grpc int, limited bool) {
+	grpc = mesh.NoStatus
+	for i := range fields {
+		f := &fields[i]
+		switch len(f.Name) {
+		case len("grpc-status"):
+			if f.ID == http1.Other && http1.EqualFold(f.Name, "grpc-status") {
+				grpc = grpcCode(string(f.Value))
+			}
+		case len("x-envoy-ratelimited"):
+			limited = limited || http1.EqualFold(f.Name, "x-envoy-ratelimited")
+		}
+	}
+	return grpc, limited
+}
+
+// inHead is inHead1 for an answer in the form of HTTP/2.
+func inHead(fields []http2.Field) (grpc int, limited bool) {
+	grpc = mesh.NoStatus
+	for i := range fields {
+		switch f := &fields[i]; f.Name {
+		case "grpc-status":
+			grpc = grpcCode(f.Value)
+		case "x-envoy-ratelimited":
+			limited = true
+		}
+	}
+	return grpc, limited
 }
 
 // flags adds to those of a request why it was not tried again.
@@ -118,12 +177,18 @@ func (t *tries) wait(ctx context.Context) error {
 
 // pause waits a random part of limit.
 func (s *Server) pause(ctx context.Context, limit time.Duration) error {
-	timer := time.NewTimer(time.Duration(s.draw() * float64(limit)))
+	return s.wait(ctx, time.Duration(s.draw()*float64(limit)))
+}
+
+// wait ends after d, or when ctx does, whose error it returns, or when the server
+// stops: what is left of the time is for the request.
+func (s *Server) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
-	case <-s.stopping: // what is left of the time is for the try
+	case <-s.stopping:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -138,7 +203,7 @@ func reach[T any](ctx context.Context, t *tries, e *entry, open func(context.Con
 		e.failure, e.transportFailure = nil, "" // of the try before
 		err := t.choose(ctx)
 		if err != nil {
-			return none, t.conclude(connectFailure(e, err, ctx))
+			return none, connectFailure(e, err, ctx)
 		}
 		made, err := open(ctx, t.key)
 		if err == nil {
@@ -150,10 +215,10 @@ func reach[T any](ctx context.Context, t *tries, e *entry, open func(context.Con
 			t.u.report(t.key.addr, unreached)
 		}
 		if !t.failed(r.failure) {
-			return none, t.conclude(r)
+			return none, r
 		}
 		if t.wait(ctx) != nil {
-			return none, t.conclude(connectFailure(e, err, ctx))
+			return none, connectFailure(e, err, ctx)
 		}
 	}
 }

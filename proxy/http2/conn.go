@@ -90,6 +90,7 @@ type Conn struct {
 	running uint32 // handlers
 	draining
 	peer    settings
+	told    bool // peer is what it said, not what is assumed
 	guard   guard
 	sweepAt time.Time
 	calls   []func() // to be made once mu is free

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 )
 
@@ -80,6 +81,9 @@ var (
 	// again (GOAWAY with a lower identifier, REFUSED_STREAM, a connection that
 	// takes no more streams).
 	ErrUnprocessed = errors.New("the peer did not process the stream")
+	// ErrRefused is an ErrUnprocessed with REFUSED_STREAM from a peer that had told us
+	// its limits.
+	ErrRefused = fmt.Errorf("%w: it refused it", ErrUnprocessed)
 	// ErrIdle is a stream on which nothing moved for Config.StreamIdle.
 	ErrIdle = errors.New("nothing moved on the stream for too long")
 	// ErrNoMemory is a stream whose data Config.Take refused.

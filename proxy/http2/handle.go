@@ -107,8 +107,10 @@ func (c *Conn) onReset(f *frame) *ConnError {
 	hasty := s != nil && !c.client && time.Since(s.begun) < hastyReset
 	if s != nil {
 		switch {
-		case c.client && code == RefusedStream:
+		case c.client && code == RefusedStream && s.early:
 			s.fail(ErrUnprocessed)
+		case c.client && code == RefusedStream:
+			s.fail(ErrRefused)
 		case c.client && s.recvEnd && code == NoError: // RFC 9113 §8.1: it needs no more of the request
 			s.stopSending()
 		default:
@@ -139,6 +141,7 @@ func (c *Conn) onSettings(f *frame) *ConnError {
 		}
 		s.writable.Signal()
 	}
+	c.told = true
 	c.enc.SetMaxDynamicTableSize(min(c.peer.table, tableSize))
 	c.out = appendFrameHeader(c.out, frameSettings, flagAck, 0, 0)
 	if c.client && c.cfg.Freed != nil {

@@ -36,13 +36,14 @@ type Stream struct {
 	sendWindow              int64
 	begun, moved            time.Time
 	queued                  bool // in conn.waiting
+	early                   bool // it was opened before the peer's settings were known
 	readable, writable      sync.Cond
 }
 
 // newStream opens a stream. Called with mu held.
 func (c *Conn) newStream(id uint32) *Stream {
 	now := time.Now()
-	s := &Stream{conn: c, id: id, expect: -1, window: streamWindow, target: streamWindow, sendWindow: c.peer.window, begun: now, moved: now}
+	s := &Stream{conn: c, id: id, expect: -1, window: streamWindow, target: streamWindow, sendWindow: c.peer.window, begun: now, moved: now, early: !c.told}
 	s.readable.L, s.writable.L = &c.mu, &c.mu
 	c.streams[id] = s
 	return s
