@@ -106,7 +106,7 @@ func tlsFor(settings *TLSSettings, sans []string) *TLSSettings {
 
 func unknownCluster(host string, port uint16, subset string) *Cluster {
 	return &Cluster{
-		Name: clusterName(host, port, subset), Host: host, Port: port, TargetPort: port,
+		Name: clusterName(host, port, subset), Host: host, Port: port, TargetPort: port, Subset: subset,
 		PoolSettings: PoolSettings{ConnectTimeout: defaultConnectTimeout}, External: true, Unknown: true,
 	}
 }

@@ -204,9 +204,12 @@ func nameComplaint(name string) string {
 	return "not a name; use at most 253 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit"
 }
 
-// Place is file:line of a setting, for messages about two of them.
+// Place is file:line of a setting, for messages about two of them; "" for what was not
+// written.
 func (s Source) Place() string {
 	switch {
+	case s.Kind == "" && s.File == "":
+		return ""
 	case s.File == "":
 		return s.Kind + " " + s.Namespace + "/" + s.Name
 	case s.Line == 0:

@@ -1,11 +1,15 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 )
 
-// Says are what an action does, a line each.
+// Says are what an action does that was asked for, a line each.
 func (a *HTTPAction) Says() []string {
 	var out []string
 	if a.Timeout > 0 {
@@ -13,6 +17,9 @@ func (a *HTTPAction) Says() []string {
 	}
 	if a.Fault != nil {
 		out = append(out, a.Fault.says()...)
+	}
+	if a.Retry != DefaultRetry {
+		out = append(out, a.Retry.says())
 	}
 	if a.Answer != nil {
 		out = append(out, a.Answer.says())
@@ -26,8 +33,51 @@ func (a *HTTPAction) Says() []string {
 	return out
 }
 
-// Says are the cluster's settings of connections, a line each, those that have their
-// default too where it matters.
+// holds are what holds for the requests of an action, what nobody asked for too.
+func (a *HTTPAction) holds() []string {
+	out := a.Says()
+	if a.Answer != nil {
+		return out
+	}
+	if a.Timeout == 0 {
+		out = append(out, "no time limit of the route's")
+	}
+	if a.Retry == DefaultRetry {
+		out = append(out, a.Retry.says()+" (the default)")
+	}
+	return out
+}
+
+// retryOrder is that of the words in says.
+var retryOrder = slices.SortedFunc(maps.Keys(retryOn), func(a, b string) int {
+	return cmp.Or(cmp.Compare(retryOn[a], retryOn[b]), strings.Compare(a, b))
+})
+
+// says is how often a request is tried, and on what.
+func (p *RetryPolicy) says() string {
+	if p == nil || p.Attempts == 0 {
+		return "no retries"
+	}
+	var on []string
+	for _, word := range retryOrder {
+		if retryOn[word] != 0 && p.On&retryOn[word] != 0 {
+			on = append(on, word)
+		}
+	}
+	for _, status := range p.Statuses {
+		on = append(on, strconv.Itoa(int(status)))
+	}
+	out := fmt.Sprintf("up to %d retries on %s", p.Attempts, strings.Join(on, ", "))
+	if p.Attempts == 1 {
+		out = "one retry on " + strings.Join(on, ", ")
+	}
+	if p.PerTry > 0 {
+		out += ", " + p.PerTry.String() + " for each try"
+	}
+	return out
+}
+
+// Says are the settings that hold for the cluster's connections, what nobody wrote too.
 func (c *Cluster) Says() []string {
 	out := []string{c.TLS.says()}
 	if c.ConnectTimeout > 0 {
@@ -35,6 +85,9 @@ func (c *Cluster) Says() []string {
 	}
 	if c.KeepAlive != nil {
 		out = append(out, "TCP keep-alive")
+	}
+	if len(c.Endpoints) > 1 {
+		out = append(out, "endpoints by "+c.Balance.String())
 	}
 	return out
 }

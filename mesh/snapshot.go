@@ -25,6 +25,20 @@ type Snapshot struct {
 
 	mu    sync.Mutex
 	views map[viewKey]*View // what was asked for, or was taken over
+
+	identified sync.Once
+	byIdentity map[Identity]*Resource // made when it is first asked for
+}
+
+// resource finds the one that a source names, nil for none.
+func (s *Snapshot) resource(of Source) *Resource {
+	s.identified.Do(func() {
+		s.byIdentity = make(map[Identity]*Resource, s.Len())
+		for _, r := range s.Resources() {
+			s.byIdentity[r.Identity()] = r
+		}
+	})
+	return s.byIdentity[Identity{of.Kind, of.Namespace, of.Name}]
 }
 
 // Resources lists what the snapshot was built from, oldest first.
@@ -94,9 +108,12 @@ const (
 
 // Source is where a setting was written, for explanations and logs.
 type Source struct {
-	Kind, Namespace, Name string
-	File                  string // "" when the resource came from elsewhere
-	Line                  int    // 1-based, 0 unknown
+	Kind      string `json:"kind,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	File      string `json:"file,omitempty"`  // "" when the resource came from elsewhere
+	Line      int    `json:"line,omitempty"`  // 1-based, 0 unknown
+	Field     string `json:"field,omitempty"` // spec.http[0]; "": the whole resource
 }
 
 // Resolution is how a cluster's addresses are found (ServiceEntry.resolution).

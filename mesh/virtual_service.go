@@ -110,7 +110,7 @@ func forMesh(gateways []string) bool {
 
 func (r *Resource) sourceAt(path string) Source {
 	s := r.Source
-	s.Line = r.line(path)
+	s.Line, s.Field = r.line(path), path
 	return s
 }
 

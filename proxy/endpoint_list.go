@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/dns"
 )
 
 // EndpointStatus is one place where connections to a cluster go. One without name and
@@ -26,32 +27,42 @@ type EndpointStatus struct {
 // Endpoints lists the endpoints of a cluster as far as they are known: it looks nothing
 // up. A name stands once for each of its addresses, once without any where none is known.
 func (s *Server) Endpoints(c *mesh.Cluster) []EndpointStatus {
-	var out []EndpointStatus
-	switch {
-	case c.Resolution == mesh.ResolveNone:
-		out = append(out, EndpointStatus{Port: c.TargetPort, Known: true})
-	case len(c.Endpoints) > 0:
-		for i := range c.Endpoints {
-			out = append(out, s.endpointStatus(&c.Endpoints[i])...)
-		}
-	case c.Resolution != mesh.ResolveStatic:
-		out = s.endpointStatus(&mesh.Endpoint{Name: c.Host, Port: c.TargetPort})
-	}
-	return out
+	return endpointsOf(c, s.cfg.Resolver.Known)
 }
 
-func (s *Server) endpointStatus(e *mesh.Endpoint) []EndpointStatus {
+// ConfiguredEndpoints is Endpoints of no server: no name has been looked up.
+func ConfiguredEndpoints(c *mesh.Cluster) []EndpointStatus {
+	return endpointsOf(c, func(string) (dns.Known, bool) { return dns.Known{}, false })
+}
+
+func endpointsOf(c *mesh.Cluster, known func(name string) (dns.Known, bool)) []EndpointStatus {
+	switch {
+	case c.Resolution == mesh.ResolveNone:
+		return []EndpointStatus{{Port: c.TargetPort, Known: true}}
+	case len(c.Endpoints) > 0:
+		var out []EndpointStatus
+		for i := range c.Endpoints {
+			out = append(out, endpointStatus(&c.Endpoints[i], known)...)
+		}
+		return out
+	case c.Resolution != mesh.ResolveStatic:
+		return endpointStatus(&mesh.Endpoint{Name: c.Host, Port: c.TargetPort}, known)
+	}
+	return nil
+}
+
+func endpointStatus(e *mesh.Endpoint, known func(name string) (dns.Known, bool)) []EndpointStatus {
 	one := EndpointStatus{Name: e.Name, Addr: e.Addr, Port: e.Port, Weight: e.Weight, Labels: e.Labels, Known: true}
 	if e.Addr.IsValid() {
 		return []EndpointStatus{one}
 	}
-	known, found := s.cfg.Resolver.Known(e.Name)
-	one.Known, one.Err, one.Expires = found, known.Err, known.Expires
-	if len(known.Addrs) == 0 {
+	answer, found := known(e.Name)
+	one.Known, one.Err, one.Expires = found, answer.Err, answer.Expires
+	if len(answer.Addrs) == 0 {
 		return []EndpointStatus{one}
 	}
-	out := make([]EndpointStatus, len(known.Addrs))
-	for i, addr := range known.Addrs {
+	out := make([]EndpointStatus, len(answer.Addrs))
+	for i, addr := range answer.Addrs {
 		out[i] = one
 		out[i].Addr = addr
 	}

@@ -37,12 +37,17 @@ func (c *connection) Owner(candidates []mesh.NamedTCP) *mesh.TCPRoute {
 // hasAddress says whether a cluster's name or one of its endpoints is at an address,
 // and whether that is known, as far as it is before ctx ends.
 func (s *Server) hasAddress(ctx context.Context, c *mesh.Cluster, addr netip.Addr) (has, known bool) {
-	has, known = s.isAt(ctx, c.Host, addr)
+	return anyAt(c, addr, func(name string) (bool, bool) { return s.isAt(ctx, name, addr) })
+}
+
+// anyAt asks about a cluster's name and those of its endpoints.
+func anyAt(c *mesh.Cluster, addr netip.Addr, isAt func(name string) (is, known bool)) (has, known bool) {
+	has, known = isAt(c.Host)
 	for i := 0; i < len(c.Endpoints) && !has; i++ {
 		if e := &c.Endpoints[i]; e.Addr.IsValid() {
 			has = e.Addr == addr
 		} else {
-			at, answered := s.isAt(ctx, e.Name, addr)
+			at, answered := isAt(e.Name)
 			has, known = at, known && answered
 		}
 	}

@@ -20,7 +20,7 @@ const adminVariable = "SLUICE_ADMIN"
 
 // serveAdminFlag is --admin of a command that runs a proxy.
 func serveAdminFlag(c *cobra.Command) {
-	c.Flags().String("admin", "", "unix socket `PATH` at which 'sluice clusters' and the like ask this proxy, or off (default $"+adminVariable+", else one of its own that they find by themselves)")
+	c.Flags().String("admin", "", "unix socket `PATH` at which 'sluice clusters', 'sluice explain --running' and the like ask this proxy, or off (default $"+adminVariable+", else one of its own that they find by themselves)")
 }
 
 // listenAdmin opens the admin socket, nil for none. Egress goes on without it, unless

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/backend"
 	"github.com/sluice-cni/sluice/rules/nft"
@@ -17,42 +18,70 @@ import (
 )
 
 type explainOptions struct {
-	netns, dst, protocol string
-	uid, gid             uint32
-	mark, cgroup         string
-	sport                uint16
-	icmpType             uint8
-	in, out              string
-	output               string
+	inquiry admin.Inquiry
+	running bool
+	labels  workloadOptions
+
+	netns, protocol string
+	uid, gid        uint32
+	mark, cgroup    string
+	sport           uint16
+	icmpType        uint8
+	in, out         string
+	output          string
 }
 
 func newExplainCommand() *cobra.Command {
 	var o explainOptions
 	config := &rulesConfig{}
 	c := &cobra.Command{
-		Use:   "explain --dst ADDRESS:PORT [--netns PATH] [--rules FILE] [flags]",
-		Short: "Say whether a connection is captured, and by which rule",
-		Long: `explain answers twice what becomes of the first packet of a connection: from the
-configuration, by the line of the precedence list that decides (docs/configuration.md),
-and from the kernel, by reading its rules back and walking the packet through them.
-Nothing is sent. The two must agree; where they do not, explain says so and what was
-changed, and the exit code is 1.
+		Use:   "explain --url URL | --dst ADDRESS:PORT [flags]",
+		Short: "Say what becomes of a request or a connection, and why",
+		Long: `explain says what would become of a request (--url) or a connection (--dst): whether
+the pod's rules bring it to the proxy, which ServiceEntry, VirtualService and rule it
+falls under, and where it goes from there, with the TLS settings, time limits and
+endpoints, each with the file and line it is written in. Nothing is sent, and no name is
+looked up. It is found by the very code that serves connections.
 
-With --netns the configuration is the one kept with the namespace's rules, or that of
---rules. With --rules alone the kernel is not asked. The outgoing interface is the one
-that the namespace's routes choose, unless --out-if names it. --in-if is for what
-arrives from outside.`,
-		Example: `  sluice explain --netns web --dst 10.96.0.10:443
+The resources are those of the directory (--config), seen by a workload of --namespace
+with --labels. With --running, or --admin, a running proxy is asked instead: what it has
+in force, as its own workload sees it, with the addresses that it knows.
+
+With --netns or --rules the pod's rules answer first, by the line of the precedence list
+that decides (docs/configuration.md), and with --netns also by what the kernel has: its
+rules are read back and the packet is walked through them. The two must agree; where they
+do not, explain says so and what was changed. The configuration is the one kept with the
+namespace's rules, or that of --rules. The outgoing interface is the one that the
+namespace's routes choose, unless --out-if names it; --in-if is for what arrives from
+outside. What the rules bring to the proxy is then followed through the resources, where
+there are any.
+
+The exit code is 0 when it is allowed, on its way past the proxy too, and 1 when it is
+refused or the answers disagree.`,
+		Example: `  sluice explain --url https://api.example.com/v1/x
+  sluice explain --url http://api.example.com/v1/x -X POST -H 'x-user: jo' --config ./egress
+  sluice explain --dst 192.0.2.7:5432 --running
+  sluice explain --dst 192.0.2.7:443 --sni api.example.com -o json
+  sluice explain --netns web --dst 10.96.0.10:443
   sluice explain --netns /proc/4242/ns/net --dst '[2001:db8::1]:443' --proto udp --uid 1000
   sluice explain --rules rules.json --dst 192.0.2.7:22 -o json`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runExplain(c, o, config) },
 	}
+	askAdminFlag(c)
+	addPolicyFlag(c)
+	namespaceFlag(c, workloadNamespace)
 	f := c.Flags()
+	f.StringVar(&o.labels.labels, "labels", "", "the workload's labels, a `LIST` such as app=shop,version=v1")
+	f.StringVar(&o.inquiry.URL, "url", "", "the `URL` that an application asks for, http or https")
+	f.StringVarP(&o.inquiry.Method, "method", "X", "", "the request's `METHOD` (default GET)")
+	f.StringArrayVarP(&o.inquiry.Headers, "header", "H", nil, "a `HEADER` of the request, 'name: value'; may be given several times")
+	f.StringVar(&o.inquiry.Dst, "dst", "", "where the connection goes to: `ADDRESS:PORT`; beside --url the address that the application has for the name")
+	f.StringVar(&o.inquiry.SNI, "sni", "", "the server `NAME` of a connection that is TLS")
+	f.BoolVar(&o.running, "running", false, "ask the proxy that is running, as 'sluice clusters' does")
 	f.StringVar(&o.netns, "netns", "", "the namespace: a `PATH`, or a name of 'ip netns'")
 	f.StringVar(&config.file, "rules", "", "JSON `FILE` with the fields of the CNI configuration, or - for standard input")
 	f.StringVar(&config.rangesFile, "ranges-file", "", "what includeIPRanges auto stands for in --rules (`FILE`)")
-	f.StringVar(&o.dst, "dst", "", "where the connection goes to: `ADDRESS:PORT`")
 	f.StringVar(&o.protocol, "proto", "tcp", "tcp, udp, icmp, sctp, igmp or a protocol's number")
 	f.Uint32Var(&o.uid, "uid", 0, "user of the process")
 	f.Uint32Var(&o.gid, "gid", 0, "group of the process")
@@ -68,45 +97,67 @@ arrives from outside.`,
 }
 
 func runExplain(c *cobra.Command, o explainOptions, config *rulesConfig) error {
-	flow, err := o.flow()
+	byRules := o.netns != "" || config.file != ""
+	var errs []error
 	if o.output != "text" && o.output != "json" {
-		err = errors.Join(err, fmt.Errorf("output %q: not known; use text or json", o.output))
+		errs = append(errs, fmt.Errorf("output %q: not known; use text or json", o.output))
 	}
-	if o.netns == "" && config.file == "" {
-		err = errors.Join(err, errors.New("flags --netns and --rules: one of them is needed"))
+	ask, err := o.egress(c)
+	errs = append(errs, err)
+	flow, err := o.flow(byRules)
+	errs = append(errs, err)
+	if err == nil && !byRules && flow.Protocol != rules.TCP {
+		errs = append(errs, fmt.Errorf("--proto %q: only the rules have a say about it; --netns or --rules names them", o.protocol))
 	}
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return usage(err, "see 'sluice explain --help'")
 	}
-	e := &explanation{flow: flow}
-	if config.file != "" {
-		wanted, err := config.read(c)
-		if err != nil {
+	var all explained
+	if byRules {
+		if all.rules, err = explainRules(c, flow, o.netns, config); err != nil {
 			return err
 		}
-		e.config, e.source = &wanted, config.file
 	}
-	if o.netns == "" {
-		e.guessRoute()
-	} else if err := e.askKernel(o.netns); err != nil {
-		return err
+	if all.reachesProxy() && flow.Protocol == rules.TCP {
+		if all.egress, err = ask(); err != nil {
+			return err
+		}
 	}
-	e.decide()
 	if o.output == "json" {
-		err = writeJSON(c.OutOrStdout(), e.report())
+		err = writeJSON(c.OutOrStdout(), all.report())
 	} else {
-		err = e.print(c.OutOrStdout())
+		err = all.print(c)
 	}
-	if err == nil && !e.agree() {
+	if err == nil && !all.allowed() {
 		return exitCode(1)
 	}
 	return err
 }
 
+// explainRules has the rules answer, and with a namespace the kernel too.
+func explainRules(c *cobra.Command, flow rules.Flow, netns string, config *rulesConfig) (*explanation, error) {
+	e := &explanation{flow: flow}
+	if config.file != "" {
+		wanted, err := config.read(c)
+		if err != nil {
+			return nil, err
+		}
+		e.config, e.source = &wanted, config.file
+	}
+	if netns == "" {
+		e.guessRoute()
+	} else if err := e.askKernel(netns); err != nil {
+		return nil, err
+	}
+	e.decide()
+	return e, nil
+}
+
 var protocols = map[string]rules.Protocol{"tcp": rules.TCP, "udp": rules.UDP, "icmp": rules.ICMP, "icmpv6": rules.ICMPv6, "sctp": rules.SCTP, "igmp": rules.IGMP}
 
-// flow is what the flags describe, with every mistake at once.
-func (o explainOptions) flow() (rules.Flow, error) {
+// flow is what the flags describe, with every mistake at once. Without rules only its
+// protocol is of interest.
+func (o explainOptions) flow(byRules bool) (rules.Flow, error) {
 	f := rules.Flow{UID: o.uid, GID: o.gid, Cgroup: o.cgroup, SrcPort: o.sport, ICMPType: o.icmpType, InInterface: o.in, OutInterface: o.out}
 	var errs []error
 	var known bool
@@ -122,8 +173,8 @@ func (o explainOptions) flow() (rules.Flow, error) {
 		errs = append(errs, fmt.Errorf("--mark %q: not a packet mark; use a number, or hexadecimal such as 0x539", o.mark))
 	}
 	f.Mark = uint32(mark)
-	if err := o.destination(&f); err != nil {
-		errs = append(errs, err)
+	if byRules {
+		errs = append(errs, o.destination(&f))
 	}
 	if f.Protocol == rules.ICMP && f.Dst.Is6() {
 		f.Protocol = rules.ICMPv6
@@ -134,27 +185,36 @@ func (o explainOptions) flow() (rules.Flow, error) {
 	return f, errors.Join(errs...)
 }
 
+// destination is an address: rules know no names.
 func (o explainOptions) destination(f *rules.Flow) error {
-	if o.dst == "" {
+	if o.inquiry.URL != "" {
+		q, err := o.inquiry.Read()
+		if err == nil && !q.Dst.Addr().IsValid() {
+			err = errors.New("flag --dst: is missing; rules go by the address, and names are not looked up: give the one that the application has for the name")
+		}
+		f.Dst, f.DstPort = q.Dst.Addr(), q.Dst.Port()
+		return err
+	}
+	if o.inquiry.Dst == "" {
 		return errors.New("flag --dst: is missing; give an address and a port, such as 1.2.3.4:443")
 	}
-	if to, err := netip.ParseAddrPort(o.dst); err == nil {
+	if to, err := netip.ParseAddrPort(o.inquiry.Dst); err == nil {
 		f.Dst, f.DstPort = to.Addr().Unmap().WithZone(""), to.Port()
 		return nil
 	}
-	addr, err := netip.ParseAddr(strings.Trim(o.dst, "[]"))
+	addr, err := netip.ParseAddr(strings.Trim(o.inquiry.Dst, "[]"))
 	if err != nil {
-		return fmt.Errorf("--dst %q: not an address and port; write 1.2.3.4:443 or [2001:db8::1]:443 (names are not looked up)", o.dst)
+		return fmt.Errorf("--dst %q: not an address and port; write 1.2.3.4:443 or [2001:db8::1]:443 (names are not looked up)", o.inquiry.Dst)
 	}
 	if f.Protocol == rules.TCP || f.Protocol == rules.UDP {
-		return fmt.Errorf("--dst %q: has no port; write %s", o.dst, netip.AddrPortFrom(addr, 443))
+		return fmt.Errorf("--dst %q: has no port; write %s", o.inquiry.Dst, netip.AddrPortFrom(addr, 443))
 	}
 	f.Dst = addr.Unmap().WithZone("")
 	return nil
 }
 
-// explanation is both answers about one flow. What routes a connection to its server
-// is another question, for which it has room.
+// explanation is both answers about one flow. What the proxy does with it is another
+// question (explained).
 type explanation struct {
 	flow    rules.Flow
 	verdict rules.Verdict

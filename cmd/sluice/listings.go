@@ -77,26 +77,28 @@ if it is one of the name's. "asked" is a wildcard: the name that the request nam
 		example: "  sluice endpoints\n  sluice endpoints db.example.com",
 		path:    admin.EndpointsPath,
 		header:  "CLUSTER\tADDRESS\tNAME\tSTATE\tTTL\tWEIGHT",
-		row: func(e admin.Endpoint) []string {
-			address, weight, ttl := "", "", ""
-			if e.Address != "" {
-				address = net.JoinHostPort(e.Address, number(e.Port))
-			} else {
-				address = ":" + number(e.Port)
-			}
-			if e.Weight > 0 {
-				weight = strconv.Itoa(int(e.Weight))
-			}
-			if e.Expires != nil {
-				ttl = max(time.Until(*e.Expires), 0).Round(time.Second).String()
-			}
-			state := e.State
-			if e.Error != "" {
-				state += ": " + e.Error
-			}
-			return []string{e.Cluster, address, e.Name, state, ttl, weight}
-		},
+		row:     endpointRow,
 	}.command()
+}
+
+func endpointRow(e admin.Endpoint) []string {
+	address, weight, ttl := "", "", ""
+	if e.Address != "" {
+		address = net.JoinHostPort(e.Address, number(e.Port))
+	} else {
+		address = ":" + number(e.Port)
+	}
+	if e.Weight > 0 {
+		weight = strconv.Itoa(int(e.Weight))
+	}
+	if e.Expires != nil {
+		ttl = max(time.Until(*e.Expires), 0).Round(time.Second).String()
+	}
+	state := e.State
+	if e.Error != "" {
+		state += ": " + e.Error
+	}
+	return []string{e.Cluster, address, e.Name, state, ttl, weight}
 }
 
 func newConnectionsCommand() *cobra.Command {

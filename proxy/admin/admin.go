@@ -1,11 +1,15 @@
 // Package admin answers questions about a running proxy, over HTTP on a unix socket:
 // what is in force, where it leads, what is connected. It changes nothing. Only the
-// proxy's own user and root are answered.
+// proxy's own user and root are answered. Explain says what would become of a request,
+// by a running proxy or by files alone.
 package admin
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,7 +27,7 @@ type Proxy interface {
 	Workload() mesh.Workload
 	Ready() error
 	Pools() []proxy.Pool
-	Endpoints(*mesh.Cluster) []proxy.EndpointStatus
+	Known
 	Connections(limit int) (shown []proxy.ConnectionStatus, open int)
 }
 
@@ -48,14 +52,15 @@ const (
 	ClustersPath    = "/v1/clusters"
 	EndpointsPath   = "/v1/endpoints"
 	ConnectionsPath = "/v1/connections"
+	ExplainPath     = "/v1/explain" // POST, with an Inquiry
 )
 
 // Handler answers the paths.
 func (s Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	places := make(chan struct{}, maxAtATime)
-	answer := func(path string, about func(Question) any) {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+	answer := func(pattern string, about func(*http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case places <- struct{}{}:
 				defer func() { <-places }()
@@ -63,23 +68,45 @@ func (s Server) Handler() http.Handler {
 				http.Error(w, "too many questions at a time; ask again", http.StatusServiceUnavailable)
 				return
 			}
-			q, err := readQuestion(r)
+			text, err := about(r)
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusBadRequest)
 				return
 			}
 			w.Header().Set("Content-Type", "application/json")
-			if err := json.NewEncoder(w).Encode(about(q)); err != nil {
+			if err := json.NewEncoder(w).Encode(text); err != nil {
 				s.Log.Debug("an admin client left before its answer", "error", err)
 			}
 		})
 	}
-	answer(StatusPath, func(Question) any { return s.status() })
-	answer(RoutesPath, func(q Question) any { return s.routes(q) })
-	answer(ClustersPath, func(q Question) any { return s.clusters(q) })
-	answer(EndpointsPath, func(q Question) any { return s.endpoints(q) })
-	answer(ConnectionsPath, func(q Question) any { return s.connections(q) })
+	list := func(path string, about func(Question) any) {
+		answer("GET "+path, func(r *http.Request) (any, error) {
+			q, err := readQuestion(r)
+			if err != nil {
+				return nil, err
+			}
+			return about(q), nil
+		})
+	}
+	list(StatusPath, func(Question) any { return s.status() })
+	list(RoutesPath, func(q Question) any { return s.routes(q) })
+	list(ClustersPath, func(q Question) any { return s.clusters(q) })
+	list(EndpointsPath, func(q Question) any { return s.endpoints(q) })
+	list(ConnectionsPath, func(q Question) any { return s.connections(q) })
+	answer("POST "+ExplainPath, s.explain)
 	return mux
+}
+
+func (s Server) explain(r *http.Request) (any, error) {
+	var i Inquiry
+	if err := json.NewDecoder(io.LimitReader(r.Body, 2*maxInquiry)).Decode(&i); err != nil {
+		return nil, fmt.Errorf("the inquiry cannot be read: %w", err)
+	}
+	view := s.Proxy.View()
+	if view == nil {
+		return nil, errors.New("no configuration is in force")
+	}
+	return Explain(view, s.Proxy, i)
 }
 
 // Serve answers on l until ctx ends. It closes l.

@@ -84,6 +84,8 @@ func (p *told) Connections(limit int) ([]proxy.ConnectionStatus, int) {
 	return p.connections[:min(limit, len(p.connections))], len(p.connections)
 }
 
+func (p *told) Owners(dst netip.Addr) *proxy.Owners { return proxy.ConfiguredOwners(dst) }
+
 // serve answers for p at a socket of its own.
 func serve(t *testing.T, p Proxy) Client {
 	t.Helper()
@@ -211,4 +213,46 @@ func TestBadQuestionsAreSaidToBe(t *testing.T) {
 	if r := ask[List[Route]](t, c, RoutesPath, Question{}); len(r.Items) != 0 {
 		t.Errorf("without a configuration: %v", r)
 	}
+}
+
+func TestARunningProxyExplains(t *testing.T) {
+	t.Parallel()
+	c := serve(t, &told{view: viewOf(t, someYAML)})
+	e, err := c.Explain(context.Background(), Inquiry{URL: "http://api.test/slow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !e.Allowed || len(e.Destinations) != 2 || e.Destinations[0].Share != 0.3 || e.Destinations[1].Refused == "" ||
+		!strings.Contains(e.Answer, "some is refused: 503 (NC): nobody registers gone.test on port 80") {
+		t.Errorf("%+v", e)
+	}
+	if got := e.Destinations[0].Endpoints; len(got) != 1 || got[0].State != FailedEndpoint {
+		t.Errorf("endpoints: %+v", got)
+	}
+	if _, err := c.Explain(context.Background(), Inquiry{URL: "http://"}); err == nil || !strings.Contains(err.Error(), "not a URL") {
+		t.Errorf("a URL without a host: %v", err)
+	}
+	if _, err := serve(t, &told{}).Explain(context.Background(), Inquiry{Dst: "1.2.3.4:5"}); err == nil || !strings.Contains(err.Error(), "no configuration is in force") {
+		t.Errorf("without a configuration: %v", err)
+	}
+}
+
+// FuzzInquiry: whatever is asked, the answer is an error or an explanation.
+func FuzzInquiry(f *testing.F) {
+	f.Add("http://api.test:80/slow?a=b", "POST", "x-a: b", "", "")
+	f.Add("https://[::1]/", "", "", "192.0.2.7:443", "a.test")
+	f.Add("", "", "", "[2001:db8::1%1]:5432", "*.x")
+	f.Add("http://a b/\r\n", "G ET", "Host:\r\nx", "1.2.3.4", ".")
+	resources, _ := mesh.Decode("egress.yaml", []byte(someYAML), mesh.DecodeOptions{Namespace: "default"})
+	snapshot, _ := mesh.Build(resources, mesh.Options{})
+	view := snapshot.View(mesh.Workload{})
+	f.Fuzz(func(t *testing.T, url, method, header, dst, sni string) {
+		i := Inquiry{URL: url, Method: method, Dst: dst, SNI: sni}
+		if header != "" {
+			i.Headers = []string{header}
+		}
+		if e, err := Explain(view, Files{}, i); (e == nil) == (err == nil) {
+			t.Errorf("%+v: %+v, %v", i, e, err)
+		}
+	})
 }

@@ -36,31 +36,6 @@ type Status struct {
 	NotReady  string            `json:"notReady,omitempty"` // what is missing
 }
 
-// Source is where something was written.
-type Source struct {
-	Kind      string `json:"kind"`
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	File      string `json:"file,omitempty"`
-	Line      int    `json:"line,omitempty"`
-}
-
-// sourceOf is nil for nothing that was written.
-func sourceOf(s mesh.Source) *Source {
-	if s.Kind == "" {
-		return nil
-	}
-	return &Source{s.Kind, s.Namespace, s.Name, s.File, s.Line}
-}
-
-// Place is file:line, or the object where that is unknown.
-func (s *Source) Place() string {
-	if s == nil {
-		return ""
-	}
-	return mesh.Source{Kind: s.Kind, Namespace: s.Namespace, Name: s.Name, File: s.File, Line: s.Line}.Place()
-}
-
 // Route is one way through the configuration in force.
 type Route struct {
 	Port    uint16         `json:"port"`
@@ -72,8 +47,8 @@ type Route struct {
 	Match        []string      `json:"match,omitempty"`
 	Destinations []Destination `json:"destinations,omitempty"`
 	// Does is what the route does besides.
-	Does   []string `json:"does,omitempty"`
-	Source *Source  `json:"source,omitempty"`
+	Does   []string    `json:"does,omitempty"`
+	Source mesh.Source `json:"source,omitzero"`
 }
 
 // Destination is a cluster and its share.
@@ -95,11 +70,11 @@ type Cluster struct {
 	TLS      string   `json:"tls"`               // the mode of TLS that is originated: DISABLE, SIMPLE or MUTUAL
 	Unknown  bool     `json:"unknown,omitempty"` // a route leads to it, and nothing registers it
 	// Leaving is one of an earlier configuration, whose last connections end.
-	Leaving bool    `json:"leaving,omitempty"`
-	Active  int     `json:"active"` // connections that carry something
-	Idle    int     `json:"idle"`   // that wait for the next request
-	Source  *Source `json:"source,omitempty"`
-	Policy  *Source `json:"policy,omitempty"`
+	Leaving bool        `json:"leaving,omitempty"`
+	Active  int         `json:"active"` // connections that carry something
+	Idle    int         `json:"idle"`   // that wait for the next request
+	Source  mesh.Source `json:"source,omitzero"`
+	Policy  mesh.Source `json:"policy,omitzero"`
 }
 
 // Endpoint is one place where a cluster's connections go.

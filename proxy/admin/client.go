@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,23 @@ func (c Client) Ask(ctx context.Context, path string, q Question, out any) error
 		return err
 	}
 	return c.do(request, out)
+}
+
+// Explain puts an inquiry to the proxy.
+func (c Client) Explain(ctx context.Context, i Inquiry) (*Explanation, error) {
+	body, err := json.Marshal(i)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://proxy"+ExplainPath, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	var out Explanation
+	if err := c.do(request, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
 }
 
 func (c Client) do(request *http.Request, out any) error {

@@ -44,12 +44,12 @@ func (s Server) routes(q Question) List[Route] {
 func routeOf(way mesh.Way) Route {
 	out := Route{Port: way.Port, Traffic: string(way.Traffic), Host: way.Host, Subnets: way.Subnets}
 	if r := way.HTTP; r != nil {
-		out.Name, out.Source, out.Does = r.Name, sourceOf(r.Source), r.Action.Says()
+		out.Name, out.Source, out.Does = r.Name, r.Source, r.Action.Says()
 		for i := range r.Match {
 			out.Match = append(out.Match, r.Match[i].String())
 		}
 	} else {
-		out.Name, out.Source = way.Opaque.Name, sourceOf(way.Opaque.Source)
+		out.Name, out.Source = way.Opaque.Name, way.Opaque.Source
 	}
 	all := way.Destinations()
 	for _, d := range all {
@@ -140,7 +140,7 @@ func leaving(pools map[clusterKey]proxy.Pool, q Question) []Cluster {
 
 func clusterOf(c *mesh.Cluster) Cluster {
 	out := Cluster{Name: c.Name, Host: c.Host, Port: c.Port, Unknown: c.Unknown, TLS: modeOf(c).String(),
-		Source: sourceOf(c.Source), Policy: sourceOf(c.PolicySrc)}
+		Source: c.Source, Policy: c.PolicySrc}
 	if !c.Unknown {
 		out.Protocol, out.Resolution, out.Endpoints = c.Protocol.String(), c.Resolution.String(), len(c.Endpoints)
 		out.Settings = c.Says()

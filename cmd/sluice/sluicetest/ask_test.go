@@ -59,6 +59,15 @@ func TestARunningProxySaysWhatItDoes(t *testing.T) {
 	if lines := strings.Split(table, "\n"); len(lines) != 3 || !strings.HasPrefix(lines[0], "SOURCE ") || !strings.Contains(lines[1], name) {
 		t.Errorf("the table is\n%s", table)
 	}
+	text := fine(t, "", "explain", "--admin", socket, "--url", "http://web.example/x").out
+	for _, want := range []string{"\nallowed: to " + name + "\n", "by the proxy at " + socket, "web.yaml:2)", "endpoint     " + webAddress + ":80, static"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if no := sluice(t, "", "explain", "--admin", socket, "--dst", "192.0.2.1:80"); no.code != 1 || !strings.Contains(no.out, "refused: the connection is reset, not registered") {
+		t.Errorf("what is not registered: %+v", no)
+	}
 	if second := sluice(t, "", "proxy", "--config", p.config, "--listen", "0", "--metrics-listen", "off", "--admin", socket); second.code != 1 || !strings.Contains(second.err, "another proxy answers there") {
 		t.Errorf("a second proxy at the same socket: %+v", second)
 	}

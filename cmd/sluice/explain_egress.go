@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/admin"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// egress gives the way to the proxy's answer, from the files or from a running proxy. It
+// reads the flags, and asks nobody yet; nil answers are for when there is nobody to ask.
+func (o explainOptions) egress(c *cobra.Command) (func() (*admin.Explanation, error), error) {
+	byRules := o.netns != "" || flagValue(c, "rules") != ""
+	asked := flagValue(c, "config") == "" && (o.running || flagValue(c, "admin") != "" || os.Getenv(adminVariable) != "")
+	var errs []error
+	if flagValue(c, "config") != "" && (o.running || flagValue(c, "admin") != "") {
+		errs = append(errs, errors.New("flags --config and --running or --admin: are about different answers; give one of them"))
+	}
+	if asked {
+		for _, name := range []string{"namespace", "labels", "outbound-policy"} {
+			if c.Flags().Changed(name) {
+				errs = append(errs, fmt.Errorf("flag --%s: a running proxy has its own; leave it out, or ask the files with --config", name))
+			}
+		}
+	}
+	if !byRules || o.inquiry.URL != "" || o.inquiry.SNI != "" { // else the rules' flow says it
+		_, err := o.inquiry.Read()
+		errs = append(errs, err)
+	}
+	policy, policyErr := outboundPolicy(c)
+	workload, workloadErr := o.labels.workload(c)
+	if err := errors.Join(append(errs, policyErr, workloadErr)...); err != nil {
+		return nil, err
+	}
+	switch {
+	case asked:
+		return func() (*admin.Explanation, error) { return o.askProxy(c) }, nil
+	case byRules && o.inquiry.URL == "" && o.inquiry.SNI == "" && !namesFiles(c):
+		return func() (*admin.Explanation, error) { return nil, nil }, nil
+	}
+	return func() (*admin.Explanation, error) { return o.readFiles(c, workload, policy) }, nil
+}
+
+// namesFiles says whether there are files to ask: those that were named, or the default
+// directory.
+func namesFiles(c *cobra.Command) bool {
+	if flagValue(c, "config") != "" || os.Getenv("SLUICE_CONFIG") != "" {
+		return true
+	}
+	_, err := os.Stat(defaultConfigDir)
+	return err == nil
+}
+
+func (o explainOptions) askProxy(c *cobra.Command) (*admin.Explanation, error) {
+	client, err := adminClient(c)
+	if err != nil {
+		return nil, err
+	}
+	e, err := client.Explain(c.Context(), o.inquiry)
+	if err != nil {
+		return nil, err
+	}
+	e.From = "the proxy at " + client.Path
+	return e, nil
+}
+
+// readFiles answers as a proxy would that starts with them now. Hosts without addresses
+// have the virtual ones that they would have there, unless two share one.
+func (o explainOptions) readFiles(c *cobra.Command, w mesh.Workload, policy mesh.OutboundPolicy) (*admin.Explanation, error) {
+	quiet := slog.New(slog.DiscardHandler)
+	addresses, err := openLedger("", true, quiet)
+	if err != nil {
+		return nil, err
+	}
+	defer addresses.Close()
+	store, err := openStore(c, virtual(addresses, mesh.Options{Policy: policy}), quiet)
+	if err != nil {
+		return nil, err
+	}
+	e, err := admin.Explain(store.Snapshot().View(w), admin.Files{}, o.inquiry)
+	if err != nil {
+		return nil, err
+	}
+	e.From = configDir(c) + ", as a workload of namespace " + w.Namespace + " sees it"
+	return e, nil
+}
+
+// explained is the whole answer: by the rules, and by the proxy that they lead to.
+type explained struct {
+	rules  *explanation       // nil: they were not asked
+	egress *admin.Explanation // nil: the same, or it never comes to the proxy
+}
+
+// reachesProxy says whether the rules leave anything to ask a proxy.
+func (e explained) reachesProxy() bool {
+	return e.rules == nil || e.rules.agree() && e.rules.verdict == rules.ToProxy
+}
+
+func (e explained) allowed() bool {
+	switch {
+	case e.rules != nil && (!e.rules.agree() || e.rules.verdict == rules.Refused):
+		return false
+	case e.egress != nil:
+		return e.egress.Allowed
+	}
+	return true
+}
+
+// report is the answer for programs: that of the rules, with the proxy's within.
+func (e explained) report() any {
+	out := struct {
+		*explainedJSON
+		Allowed bool               `json:"allowed"`
+		Egress  *admin.Explanation `json:"egress,omitempty"`
+	}{Allowed: e.allowed(), Egress: e.egress}
+	if e.rules != nil {
+		byRules := e.rules.report()
+		out.explainedJSON = &byRules
+	}
+	return out
+}
+
+func (e explained) print(c *cobra.Command) error {
+	w := c.OutOrStdout()
+	if e.rules != nil {
+		if err := e.rules.print(w); err != nil {
+			return err
+		}
+	}
+	switch {
+	case e.egress != nil:
+		return printEgress(c, w, e.egress)
+	case e.rules != nil && e.reachesProxy():
+		fmt.Fprintln(w, "  proxy: not asked; --config names its resources, --running asks it")
+	}
+	return nil
+}
+
+func printEgress(c *cobra.Command, w io.Writer, e *admin.Explanation) error {
+	fmt.Fprintf(w, "%s\n%s\n  by %s\n", printable(e.Asked), printable(e.Answer), printable(e.From))
+	printSteps(w, "  ", e.Steps)
+	for _, d := range e.Destinations {
+		share := ""
+		if len(e.Destinations) > 1 {
+			share = fmt.Sprintf(", %.3g%% of it", 100*d.Share)
+		}
+		fmt.Fprintf(w, "  to %s%s\n", printable(d.Cluster), share)
+		printSteps(w, "    ", d.Steps)
+		for _, point := range d.Endpoints {
+			row := endpointRow(point)
+			at := row[1]
+			switch {
+			case point.Name != "" && point.Address != "":
+				at = point.Name + " at " + at
+			case point.Name != "":
+				at = point.Name + at
+			case point.Address == "":
+				at = "port " + number(point.Port) + " of that address"
+			}
+			fmt.Fprintf(w, "    %-12s %s, %s\n", "endpoint", printable(at), printable(row[3]))
+		}
+		if d.Refused != "" {
+			fmt.Fprintf(w, "    %-12s %s\n", "refused", printable(d.Refused))
+		}
+	}
+	for _, n := range e.Notes {
+		fmt.Fprintf(w, "  note: %s\n", printable(n))
+	}
+	if e.Register != "" {
+		fmt.Fprintf(w, "  to allow it: echo '%s' | %s\n", e.Register, commandLine(c, "create -f -"))
+	}
+	return nil
+}
+
+func printSteps(w io.Writer, indent string, steps []mesh.Step) {
+	for _, s := range steps {
+		fmt.Fprintf(w, "%s%-12s %s%s\n", indent, printable(s.What), printable(s.Says), bracketed(printable(s.Source.Place())))
+	}
+}
