@@ -80,6 +80,9 @@ func (p *RetryPolicy) says() string {
 // Says are the settings that hold for the cluster's connections, what nobody wrote too.
 func (c *Cluster) Says() []string {
 	out := []string{c.TLS.says()}
+	if c.Tunnel != nil {
+		out = append(out, "opaque bytes go through a tunnel: "+c.Tunnel.Request())
+	}
 	if c.ConnectTimeout > 0 {
 		out = append(out, "connect timeout "+c.ConnectTimeout.String())
 	}

@@ -14,6 +14,14 @@ type Tunnel struct {
 	Target string // host:port, an IPv6 address in brackets
 }
 
+// Request is what the proxy is asked, in a few words.
+func (t *Tunnel) Request() string {
+	if t.Post {
+		return "POST for " + t.Target
+	}
+	return "CONNECT " + t.Target
+}
+
 // tunnelOf is a cluster's. Istio gives a subset its own only, and does not look for one
 // among port-level settings, which cannot have any.
 func tunnelOf(key clusterKey) *Tunnel {

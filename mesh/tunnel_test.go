@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -59,6 +60,9 @@ func TestATunnelIsTheRulesOrTheSubsetsOwn(t *testing.T) {
 				v.Listener(443).MatchTLS("target.com", netip.Addr{}).Destinations[0].Cluster,
 				v.Listener(5432).MatchTCP(netip.MustParseAddr("192.0.2.1")).Destinations[0].Cluster,
 			} {
+				if told := strings.Contains(strings.Join(c.Says(), "\n"), "tunnel"); told != (tt.want != nil) {
+					t.Errorf("%s says %q", c.Name, c.Says())
+				}
 				if (c.Tunnel == nil) != (tt.want == nil) || c.Tunnel != nil && *c.Tunnel != *tt.want {
 					t.Errorf("%s: %+v, want %+v", c.Name, c.Tunnel, tt.want)
 				}

@@ -60,7 +60,7 @@ func (c *upstreamConn) askForTunnel(ctx context.Context, t *mesh.Tunnel) error {
 	case err != nil:
 		return err
 	case resp.Status < 200 || resp.Status > 299: // 101 too: nobody asked for that
-		return &tunnelRefusal{tunnelAsk(t), resp.Status, clip(string(resp.Reason), maxReason)}
+		return &tunnelRefusal{t.Request(), resp.Status, clip(string(resp.Reason), maxReason)}
 	case t.Post:
 		c.Conn = newPostTunnel(c, resp.Body([]byte("POST")), resp.ContentLength)
 	} // else a body that the head declares is none (RFC 9110 §9.3.6)
@@ -69,13 +69,6 @@ func (c *upstreamConn) askForTunnel(ctx context.Context, t *mesh.Tunnel) error {
 
 // maxReason bounds what is told of a proxy's words.
 const maxReason = 100
-
-func tunnelAsk(t *mesh.Tunnel) string {
-	if t.Post {
-		return "POST for " + t.Target
-	}
-	return "CONNECT " + t.Target
-}
 
 // tunnelRequest is Envoy's: nothing but what it takes.
 func tunnelRequest(t *mesh.Tunnel) []byte {

@@ -111,7 +111,7 @@ func summary(r *mesh.Resource) (hosts, details string) {
 	case *networking.VirtualService:
 		return list(spec.Hosts), routes(spec)
 	case *networking.DestinationRule:
-		return spec.Host, origination(spec.GetTrafficPolicy())
+		return spec.Host, ruling(spec)
 	case *networking.Sidecar:
 		return "", policy(spec)
 	}
@@ -137,6 +137,25 @@ func routes(spec *networking.VirtualService) string {
 		if part.n > 0 {
 			texts = append(texts, count(part.n, part.name+" route"))
 		}
+	}
+	return strings.Join(texts, ", ")
+}
+
+// ruling is what a rule does about TLS and tunnels, and the names of its subsets.
+func ruling(spec *networking.DestinationRule) string {
+	var texts []string
+	if tls := origination(spec.GetTrafficPolicy()); tls != "" {
+		texts = append(texts, tls)
+	}
+	if t := spec.GetTrafficPolicy().GetTunnel(); t != nil {
+		texts = append(texts, "tunnel to "+t.TargetHost)
+	}
+	if len(spec.Subsets) > 0 {
+		names := make([]string, len(spec.Subsets))
+		for i, s := range spec.Subsets {
+			names[i] = s.Name
+		}
+		texts = append(texts, "subsets "+list(names))
 	}
 	return strings.Join(texts, ", ")
 }
