@@ -24,9 +24,6 @@ type HTTPAction struct {
 	// Edits are the rule's own, for answers that no destination gives. A destination
 	// has them too, together with its own. nil: none.
 	Edits *Edits
-	// Waits says that the action has to wait for something, or does more than an event
-	// loop should: its requests are carried by a goroutine.
-	Waits bool
 }
 
 // plainAction is that of a host without rules.

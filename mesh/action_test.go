@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -76,6 +77,36 @@ func TestAnExpressionReplacesAsRE2Does(t *testing.T) {
 		route := ruleOf(t, "  - rewrite: {uriRegexRewrite: {match: '"+tt.match+"', rewrite: '"+tt.rewrite+"'}}")
 		if got := string(route.Action.Path.Append([]byte("before "), tt.path, nil)); got != "before "+tt.want {
 			t.Errorf("%q to %q: %q becomes %q, want %q", tt.match, tt.rewrite, tt.path, got, tt.want)
+		}
+	}
+}
+
+// Whatever one parser could take for the end of a message, and another not, is not a
+// rule's to write.
+func TestNoRuleFramesAMessage(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{
+		"Content-Length", "transfer-encoding", "Connection", "keep-alive", "Proxy-Connection", "TE", "trailer", "Upgrade", "expect",
+		":method", ":path", ":status", ":scheme", "x y", "x:", "",
+	} {
+		for _, operations := range []string{"set: {%q: v}", "add: {%q: v}", "remove: [%q]"} {
+			for _, head := range []string{"request", "response"} {
+				for _, where := range []string{"headers: {%s: {%s}}", "route: [{destination: {host: x.com}, headers: {%s: {%s}}}]"} {
+					rule := fmt.Sprintf(where, head, fmt.Sprintf(operations, name))
+					_, issues := Decode("v.yaml", []byte("kind: VirtualService\napiVersion: networking.istio.io/v1\nmetadata: {name: v}\nspec: {hosts: [x.com], http: [{"+rule+"}]}"), DecodeOptions{})
+					if !issues.HasErrors() {
+						t.Errorf("{%s} is accepted: %s", rule, issues)
+					}
+				}
+			}
+		}
+	}
+	for _, value := range []string{"a\\r\\nb: c", "a\\nb", "a\\0b", "%REQ(x)%", "50%"} {
+		for _, operation := range []string{"set", "add"} {
+			_, issues := Decode("v.yaml", []byte("kind: VirtualService\napiVersion: networking.istio.io/v1\nmetadata: {name: v}\nspec: {hosts: [x.com], http: [{headers: {request: {"+operation+": {x: \""+value+"\"}}}}]}"), DecodeOptions{})
+			if !issues.HasErrors() {
+				t.Errorf("%s %q is accepted", operation, value)
+			}
 		}
 	}
 }

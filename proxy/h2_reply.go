@@ -29,7 +29,7 @@ func (r *h2Request) reply(l localReply) {
 	e.headSent = headSize(fields)
 	err := r.down.WriteHead(fields, body == "")
 	if err == nil && body != "" {
-		err = r.down.Write([]byte(body), true)
+		err = r.down.Write(bytesOf(body), true)
 		e.sent = int64(len(body))
 	}
 	r.down.Flush()

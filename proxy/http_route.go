@@ -29,7 +29,7 @@ func (d *decision) timeout() time.Duration {
 
 // waits says that only a goroutine can do what was decided.
 func (d *decision) waits() bool {
-	return d.delay > 0 || d.unwritten || d.cluster.Waits || d.route != nil && d.route.Action.Waits || speaksHTTP2(d.cluster, false)
+	return d.delay > 0 || d.unwritten || d.cluster.Waits || speaksHTTP2(d.cluster, false)
 }
 
 // decide finds the route of a request, of whatever version of HTTP, and notes it

@@ -39,5 +39,8 @@ func (v requestView) Header(name string) (string, bool) {
 	return view(first), found
 }
 
+// bytesOf is s as bytes that nobody may change.
+func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+
 // view is b as a string that lives as long as b stays untouched.
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

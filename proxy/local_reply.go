@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -71,13 +72,21 @@ func (h *httpConn) reply(r localReply) bool {
 	b = h.appendConnection(b, keep)
 	b = append(b, "\r\n"...)
 	e.headSent = int64(len(b))
-	if !h.isHead {
+	h.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
+	var err error
+	switch {
+	case h.isHead:
+		_, err = h.c.tcp.Write(b)
+	case len(body) <= flushAt:
 		b = append(b, body...)
+		_, err = h.c.tcp.Write(b)
 		e.sent = int64(len(body))
+	default: // a rule's own, which no connection keeps a copy of
+		var n int64
+		n, err = (&net.Buffers{b, bytesOf(body)}).WriteTo(h.c.tcp)
+		e.sent = max(n-e.headSent, 0)
 	}
 	h.back = b
-	h.write.within(time.Now(), h.c.server.cfg.StreamIdleTimeout)
-	_, err := h.c.tcp.Write(b)
 	h.c.server.record(e)
 	if err != nil {
 		return false
