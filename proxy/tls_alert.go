@@ -17,11 +17,16 @@ func alerted(e *entry, err error) *localReply {
 	if errors.As(err, &closed) {
 		err = closed.Cause
 	}
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" { // crypto/tls has no type for it
+	if !isAlert(err) {
 		return nil
 	}
 	r := connectFailure(e, &connectError{err: err, tls: true}, context.Background())
 	r.failure = mesh.Reset // the request was sent
 	return r
+}
+
+// isAlert reports what the server has said; crypto/tls has no type for it.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }

@@ -230,7 +230,7 @@ func TestAMissingCredentialStopsItsOwnHostOnly(t *testing.T) {
 	if resp, body := r.get("http://b.test:443/"); resp.StatusCode != 200 {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
-	if log := r.log.String(); !strings.Contains(log, "default/roots") || !strings.Contains(log, "DestinationRule for a.test names it") {
+	if log := r.log.String(); !strings.Contains(log, "default/roots") || !strings.Contains(log, "what is missing is named under tls in the DestinationRule for a.test") {
 		t.Error(log)
 	}
 	writeFile(t, dir+"/default/roots/cacert", a.pem(t)) // it need not be there first

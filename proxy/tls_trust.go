@@ -52,38 +52,37 @@ func failureHint(err error, c *mesh.Cluster) string {
 		return ""
 	}
 	rule := "under tls in the DestinationRule for " + c.Host
-	if c.TLS.Credential != "" {
-		return credentialHint(err, c.TLS.Credential, rule)
-	}
+	var missing *credential.Error
 	var chain *untrusted
 	var name *nameError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, &chain) && c.TLS.CACertificates != "":
-		return fmt.Sprintf("caCertificates %q %s lacks that authority: add it, as PEM%s",
-			c.TLS.CACertificates, rule, trustEveryone)
+	case errors.As(err, &missing):
+		return "what is missing is named " + rule
 	case errors.As(err, &chain):
-		return "only the system's authorities are trusted, or those in SSL_CERT_FILE: name a PEM file with that one as caCertificates " +
-			rule + trustEveryone
+		return authorityHint(c.TLS, rule)
 	case errors.As(err, &name):
 		return "subjectAltNames " + rule + " are the names to accept, sni is the one to ask for"
 	case errors.As(err, &record):
 		return "the server speaks no TLS on that port: set targetPort in the ServiceEntry, or remove tls from the DestinationRule for " + c.Host
+	case isAlert(err) && c.TLS.Mode == mesh.TLSMutual:
+		return "the server may not accept the client's certificate that is named " + rule
+	case isAlert(err):
+		return "the server may want a client's certificate: mode MUTUAL " + rule
 	}
 	return ""
 }
 
-// credentialHint is failureHint where a credential is named.
-func credentialHint(err error, name, rule string) string {
-	var chain *untrusted
-	var missing *credential.Error
+// authorityHint says where an authority is to be added that is missing.
+func authorityHint(t *mesh.TLSSettings, rule string) string {
 	switch {
-	case errors.As(err, &missing):
-		return fmt.Sprintf("credentialName %q %s names it", name, rule)
-	case errors.As(err, &chain):
-		return fmt.Sprintf("credential %q, named %s, lacks that authority: add it to its ca.crt (or cacert)", name, rule)
+	case t.Credential != "":
+		return fmt.Sprintf("the credential %q, named %s, lacks that authority: add it to its ca.crt (or cacert)%s", t.Credential, rule, trustEveryone)
+	case t.CACertificates != "":
+		return fmt.Sprintf("caCertificates %q %s lacks that authority: add it, as PEM%s", t.CACertificates, rule, trustEveryone)
 	}
-	return ""
+	return "only the system's authorities are trusted, or those in SSL_CERT_FILE: name a PEM file with that one as caCertificates " +
+		rule + trustEveryone
 }
 
 const trustEveryone = "; insecureSkipVerify: true there would trust every server"
