@@ -9,9 +9,6 @@ import (
 
 const defaultConnectTimeout = 10 * time.Second
 
-// systemRoots is Istio's word for the default of caCertificates.
-const systemRoots = "system"
-
 // rule is a compiled DestinationRule.
 type rule struct {
 	rank
@@ -72,29 +69,7 @@ func wholePolicy(p *networking.TrafficPolicy_PortTrafficPolicy) *networking.Traf
 func compilePolicy(traffic *networking.TrafficPolicy) policy {
 	var p policy
 	p.pool, p.passthrough = compilePool(traffic)
-	modes := map[networking.ClientTLSSettings_TLSmode]TLSMode{
-		networking.ClientTLSSettings_SIMPLE: TLSSimple,
-		networking.ClientTLSSettings_MUTUAL: TLSMutual,
-	}
-	tls := traffic.GetTls()
-	mode, originate := modes[tls.GetMode()]
-	if !originate {
-		return p
-	}
-	p.tls = &TLSSettings{
-		Mode:               mode,
-		SNI:                tls.Sni,
-		SubjectAltNames:    tls.SubjectAltNames,
-		CACertificates:     tls.CaCertificates,
-		ClientCertificate:  tls.ClientCertificate,
-		PrivateKey:         tls.PrivateKey,
-		CRL:                tls.CaCrl,
-		Credential:         credentialOf(tls.CredentialName),
-		InsecureSkipVerify: tls.GetInsecureSkipVerify().GetValue(),
-	}
-	if p.tls.CACertificates == systemRoots {
-		p.tls.CACertificates = ""
-	}
+	p.tls = compileTLS(traffic.GetTls())
 	return p
 }
 

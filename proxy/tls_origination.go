@@ -95,7 +95,7 @@ func (o *origination) configFor(sni string, alpn []string) (*tls.Config, error) 
 // what it is made from is: sessions of before would go on under what was trusted then.
 func (o *origination) prepare() error {
 	if o.set == nil {
-		o.set = o.store.Open(o.wanted())
+		o.set = o.store.Open(credential.For(o.settings, o.namespace))
 	}
 	material, err := o.set.Material()
 	if err != nil || material == o.material {
@@ -113,18 +113,6 @@ func (o *origination) prepare() error {
 	}
 	o.material, o.config, o.named = material, config, nil
 	return nil
-}
-
-func (o *origination) wanted() credential.Wanted {
-	t := o.settings
-	w := credential.Wanted{Present: t.Mode == mesh.TLSMutual, Verify: !t.InsecureSkipVerify}
-	if t.Credential != "" {
-		w.Namespace, w.Name = o.namespace, t.Credential
-		return w
-	}
-	w.CACertificates, w.CRL = t.CACertificates, t.CRL
-	w.ClientCertificate, w.PrivateKey = t.ClientCertificate, t.PrivateKey
-	return w
 }
 
 // release lets go of what others may share.

@@ -19,17 +19,29 @@ func credentialsFlag(c *cobra.Command) {
 // credentialStore has the credentials that --credentials or the environment names. Its
 // directory must be there; what is in it may come later.
 func credentialStore(c *cobra.Command, log *slog.Logger) (*credential.Store, error) {
-	dir := cmp.Or(flagValue(c, "credentials"), os.Getenv("SLUICE_CREDENTIALS"))
+	dir, err := credentialsDir(c)
+	if err != nil {
+		return nil, err
+	}
 	if dir == "" {
 		return credential.NewStore(nil, log), nil
+	}
+	return credential.NewStore(credential.Directory(dir), log), nil
+}
+
+// credentialsDir is "" where nobody names one.
+func credentialsDir(c *cobra.Command) (string, error) {
+	dir := cmp.Or(flagValue(c, "credentials"), os.Getenv("SLUICE_CREDENTIALS"))
+	if dir == "" {
+		return "", nil
 	}
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
 		err = errors.New("not a directory")
 	}
 	if err != nil {
-		return nil, hinted(fmt.Errorf("--credentials %q: cannot be read: %w", dir, reason(err)),
+		return "", hinted(fmt.Errorf("--credentials %q: cannot be read: %w", dir, reason(err)),
 			"mkdir -p "+quoted(dir)+", or name another with --credentials or SLUICE_CREDENTIALS")
 	}
-	return credential.NewStore(credential.Directory(dir), log), nil
+	return dir, nil
 }

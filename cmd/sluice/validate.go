@@ -19,7 +19,8 @@ func newValidateCommand() *cobra.Command {
 		Long: `Checks files, directories and standard input (-) together, and without any the
 configuration directory. With --config and files it checks what the directory
 would be once 'sluice apply' had put the files there. Every error, warning and
-notice is printed with its file, line, column and field. The exit code is 1 when
+notice is printed with its file, line, column and field. Certificates that are named
+are looked at too, and with --credentials those of credentials. The exit code is 1 when
 there is an error, with --strict also when there is a warning; notices leave it 0.
 
 -o json is the list of issues; -o report an object with the verdict, how much was
@@ -32,6 +33,7 @@ checked, how many of each severity there are, and the same list.`,
 	namespaceFlag(c, "`NAMESPACE` of objects in files that name none (default \"default\")")
 	files := filenameFlag(c)
 	output := c.Flags().StringP("output", "o", "text", "`FORMAT`: text, json or report")
+	credentialsFlag(c)
 	strict := c.Flags().Bool("strict", false, "warnings fail too")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if !slices.Contains([]string{"text", "json", "report"}, *output) {
@@ -65,6 +67,10 @@ checked, how many of each severity there are, and the same list.`,
 // warning.
 func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 	var there, named reading
+	credentials, err := credentialsDir(c)
+	if err != nil {
+		return nil, 0, err
+	}
 	if len(names) == 0 || flagValue(c, "config") != "" && !slices.Contains(names, configDir(c)) {
 		there.read(c, configDir(c), true)
 	}
@@ -79,7 +85,7 @@ func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 	}
 	resources := append(there.without(named.resources), named.resources...)
 	_, more := mesh.Build(resources, mesh.Options{Partial: !there.whole && !named.whole})
-	issues = slices.Concat(issues, more, file.Missing(resources))
+	issues = slices.Concat(issues, more, file.Missing(resources), unusable(resources, credentials))
 	issues.Sort()
 	return slices.Compact(issues), len(resources), nil // a file may be named that is in the directory
 }

@@ -9,7 +9,21 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+
+	"github.com/sluice-cni/sluice/mesh"
 )
+
+// For is what TLS settings want, for a workload of a namespace.
+func For(t *mesh.TLSSettings, namespace string) Wanted {
+	w := Wanted{Present: t.Mode == mesh.TLSMutual, Verify: !t.InsecureSkipVerify}
+	if t.Credential != "" {
+		w.Namespace, w.Name = namespace, t.Credential
+		return w
+	}
+	w.CACertificates, w.CRL = t.CACertificates, t.CRL
+	w.ClientCertificate, w.PrivateKey = t.ClientCertificate, t.PrivateKey
+	return w
+}
 
 var errChanging = errors.New("is being written to")
 

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/proxy/credential"
+)
+
+// unusable warns of certificates on this machine that TLS cannot be spoken with, and
+// where a directory of credentials is given, of those that are not in it. What is not
+// there at all is file.Missing's.
+func unusable(resources []*mesh.Resource, credentials string) mesh.Issues {
+	store := credential.NewStore(credential.Directory(credentials), slog.New(slog.DiscardHandler))
+	material := func(t *mesh.TLSSettings, namespace string) error {
+		_, err := store.Open(credential.For(t, namespace)).Material() // kept for the next that names the same
+		return err
+	}
+	var issues mesh.Issues
+	for _, r := range resources {
+		for _, o := range r.Originations() {
+			switch {
+			case o.TLS.Credential == "" && !anyMissing(r, o):
+				if err := material(o.TLS, ""); err != nil {
+					issues = append(issues, r.Issue(mesh.Warning, o.Field, "", why(err)+"; put a good one there where the proxy runs"))
+				}
+			case o.TLS.Credential != "" && credentials != "":
+				if complaint := inNoNamespace(credentials, o.TLS, material); complaint != "" {
+					issues = append(issues, r.Issue(mesh.Warning, o.Field+".credentialName", o.TLS.Credential, complaint))
+				}
+			}
+		}
+	}
+	return issues
+}
+
+func anyMissing(r *mesh.Resource, o mesh.Origination) bool {
+	for _, i := range file.Missing([]*mesh.Resource{r}) {
+		if strings.HasPrefix(i.Field, o.Field+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// inNoNamespace says what is wrong with a credential. It is looked for in the namespace
+// of each workload, so one namespace that has it is enough.
+func inNoNamespace(dir string, t *mesh.TLSSettings, material func(*mesh.TLSSettings, string) error) string {
+	namespaces, err := os.ReadDir(dir)
+	if err != nil {
+		return "cannot be looked for: " + reason(err).Error() + "; name its directory with --credentials"
+	}
+	found := false
+	for _, n := range namespaces {
+		if strings.HasPrefix(n.Name(), ".") {
+			continue // a mount's own
+		}
+		switch err := material(t, n.Name()); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Sprintf("in namespace %s: %s; correct it, or requests to the host are answered 503", n.Name(), why(err))
+		default:
+			found = true
+		}
+	}
+	if found {
+		return ""
+	}
+	return fmt.Sprintf("no namespace below %s has a credential of that name; make it, or requests to the host are answered 503", dir)
+}
+
+// why leaves out which certificates an error is about: the field tells.
+func why(err error) string {
+	var about *credential.Error
+	if errors.As(err, &about) {
+		err = about.Err
+	}
+	return err.Error()
+}
