@@ -1,8 +1,10 @@
 package pages
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
@@ -84,6 +86,48 @@ func TestReferenceLoadBalancers(t *testing.T) {
 		}
 		if len(got) != 3 || got["200 reviews-v1.example"] != 10 || got["200 reviews-v2.example"] != 10 {
 			t.Errorf("%s: %v", v, got)
+		}
+	}
+}
+
+func TestReferenceRetries(t *testing.T) {
+	t.Parallel()
+	p := egress.New(t, egress.Options{})
+	p.Net.Name("reviews.example", "203.0.113.250")
+	var mu sync.Mutex
+	tries := map[string]int{}
+	p.Net.Web("reviews-v1.example", 9080, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		tries[r.URL.Path]++
+		n := tries[r.URL.Path]
+		mu.Unlock()
+		switch what := r.URL.Query().Get("do"); {
+		case what == "fail always", what == "fail twice" && n < 3:
+			w.WriteHeader(503)
+		case what == "wait once" && n == 1:
+			<-r.Context().Done()
+		case what == "err":
+			w.WriteHeader(500)
+		}
+	}))
+	p.Apply(fixture(t, "reviews") + "\n---\n" + fixture(t, "reference-retries"))
+	for _, v := range egress.Versions {
+		for i, c := range []struct {
+			do, want string
+			tries    int
+		}{
+			{"fail+twice", "200 reviews-v1.example", 3},
+			{"fail+always", "503 reviews-v1.example", 4},
+			{"wait+once", "200 reviews-v1.example", 2},
+			{"err", "500 reviews-v1.example", 1}, // 500 is no gateway error
+		} {
+			path := fmt.Sprintf("/%s/%d", v[5:], i)
+			p.Ask(egress.Request{URL: "http://reviews.example:9080" + path + "?do=" + c.do, Version: v}).Want(c.want)
+			mu.Lock()
+			if tries[path] != c.tries {
+				t.Errorf("%s, %s: tried %d times, want %d", v, c.do, tries[path], c.tries)
+			}
+			mu.Unlock()
 		}
 	}
 }
