@@ -267,3 +267,37 @@ func TestAStopEndsDelaysWithTheRequestsCarried(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatARuleAnswersIsCountedOnceWithItsFlags(t *testing.T) {
+	t.Parallel()
+	for _, app := range []string{"h1", "h2"} {
+		t.Run(app, func(t *testing.T) {
+			t.Parallel()
+			c := newCounted(t, static("a", "a.example.com", "HTTP", 80, "127.0.0.1:1")+rules(`
+  - match: [{uri: {exact: /both}}]
+    fault: {delay: {fixedDelay: 1ms}, abort: {httpStatus: 418}}
+  - match: [{uri: {exact: /broken}}]
+    fault: {abort: {grpcStatus: NOT_FOUND}}
+  - match: [{uri: {exact: /moved}}]
+    redirect: {uri: /new, redirectCode: 307}
+  - directResponse: {status: 204}
+`))
+			client := mode{app: app}.client(c.rig)
+			for range 3 {
+				for _, path := range []string{"/both", "/broken", "/moved", "/shut"} {
+					req := getRequest(t, "http://a.example.com"+path)
+					if path == "/broken" {
+						req.Header.Set("Content-Type", "application/grpc")
+					}
+					fetch(t, client, req)
+				}
+			}
+			const name, a = "istio_requests_total", "destination_service=a.example.com"
+			c.eventually(3, name, a, "response_flags=DI,FI", "response_code=418")
+			c.eventually(3, name, a, "response_flags=FI", "response_code=200", "grpc_response_status=5", "request_protocol=grpc")
+			c.eventually(3, name, "response_flags=-", "response_code=307")
+			c.eventually(3, name, "response_flags=-", "response_code=204")
+			c.eventually(12, name)
+		})
+	}
+}
