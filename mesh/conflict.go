@@ -157,7 +157,7 @@ func (c *crossCheck) destination(r *Resource, path string, d destination) {
 	case d.port != 0 && !entry.has(d.port):
 		c.warn(r, path+".port.number", fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
 	case d.subset != "":
-		c.destinationSubset(r, path+".subset", host, d.subset)
+		c.destinationSubset(r, path, host, entry, d)
 	}
 }
 

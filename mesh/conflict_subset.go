@@ -3,6 +3,7 @@ package mesh
 import (
 	"iter"
 	"slices"
+	"strings"
 )
 
 // merged says what a rule adds in vain to older ones for the same host and workloads:
@@ -28,10 +29,12 @@ func (c *crossCheck) merged(r *rule, older []*rule) {
 }
 
 // destinationSubset looks for the subset that a route leads to.
-func (c *crossCheck) destinationSubset(of *Resource, field, host, name string) {
+func (c *crossCheck) destinationSubset(of *Resource, path, host string, entry *registered, d destination) {
+	name, field := d.subset, path+".subset"
 	var nearest *rule
 	for r := range c.rulesOver(host, of.Namespace) {
-		if subsetOf([]*rule{r}, name) != nil {
+		if s := subsetOf([]*rule{r}, name); s != nil {
+			c.plainSubset(of, path, host, entry, d, s.policy(r, entry.portOf(d)))
 			return
 		}
 		if nearest == nil {
@@ -45,6 +48,26 @@ func (c *crossCheck) destinationSubset(of *Resource, field, host, name string) {
 	case !c.partial:
 		c.warn(of, field, name, "no DestinationRule has subsets of %s, so requests are answered 503; write one, or leave subset out", host)
 	}
+}
+
+// plainSubset is plainPorts for a route to a subset, whose policy may be another than the
+// rule's. tls routes carry what is TLS already.
+func (c *crossCheck) plainSubset(of *Resource, path, host string, entry *registered, d destination, says policy) {
+	const plain = 80
+	p, ok := entry.on(entry.portOf(d))
+	if !ok || says.tls == nil || p.protocol == TLS || !p.reaches(plain) || strings.HasPrefix(path, "spec.tls") {
+		return
+	}
+	c.warn(of, path+".subset", d.subset, "sends TLS to port %d of %s, where servers speak plain HTTP; lead to a port of TLS, or write targetPort: 443 for port %d of %s (%s)",
+		plain, host, p.number, p.service.resource.Identity(), p.service.source.Place())
+}
+
+// portOf is the port that a destination is on, 0 where that is the request's.
+func (r *registered) portOf(d destination) uint16 {
+	if d.port == 0 && len(r.ports) == 1 {
+		return r.ports[0].number
+	}
+	return d.port
 }
 
 // rulesOver gives every rule for a host that somebody may follow, those of a namespace
