@@ -89,10 +89,53 @@ func (c *Cluster) Says() []string {
 	if c.KeepAlive != nil {
 		out = append(out, "TCP keep-alive")
 	}
-	if len(c.Endpoints) > 1 {
+	if c.Tunnel != nil {
+		out = append(out, "opaque bytes go on through it to "+c.Tunnel.Target)
+	}
+	if len(c.Endpoints) != 1 && c.Resolution != ResolveNone && c.Resolution != ResolveDNSRoundRobin {
 		out = append(out, "endpoints by "+c.Balance.String())
 	}
+	if c.Limits != (Limits{}) {
+		out = append(out, c.Limits.says())
+	}
+	if c.Outlier != nil {
+		out = append(out, c.Outlier.says())
+	}
 	return out
+}
+
+// says are the limits that there are.
+func (l Limits) says() string {
+	var parts []string
+	for _, one := range []struct {
+		n    uint32
+		what string
+	}{
+		{l.Connections, "connections"}, {l.Pending, "pending requests"}, {l.Requests, "requests"}, {l.Retries, "retries"},
+		{l.PerConnection, "requests for each connection"}, {l.Streams, "streams for each connection"},
+	} {
+		if one.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", one.n, one.what))
+		}
+	}
+	return "at most " + strings.Join(parts, ", ")
+}
+
+// says is when an endpoint is left out.
+func (o *Outlier) says() string {
+	var after []string
+	for _, one := range []struct {
+		n    uint32
+		what string
+	}{{o.Consecutive5xx, "failures"}, {o.ConsecutiveGateway, "of 502, 503 and 504"}, {o.ConsecutiveLocal, "failures without an answer"}} {
+		if one.n > 0 && (o.Split || one.what != "failures without an answer") {
+			after = append(after, fmt.Sprintf("%d %s", one.n, one.what))
+		}
+	}
+	if len(after) == 0 {
+		return "no endpoint is ever ejected"
+	}
+	return fmt.Sprintf("an endpoint is ejected for %s after %s in a row, at most %d%% of them", o.Base, strings.Join(after, " or "), o.MaxPercent)
 }
 
 // says is how TLS is originated.

@@ -119,3 +119,48 @@ outbound|80||s.test  127.0.0.1 true true false true
 		t.Errorf("got:\n%swant:\n%s", got, after)
 	}
 }
+
+func TestEndpointsAreListedWithWhatIsUnderWayThere(t *testing.T) {
+	t.Parallel()
+	asked, release, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	up := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/bad" {
+			w.WriteHeader(503)
+			return
+		}
+		close(asked)
+		<-release
+	})
+	r := newRig(t, mesh.RegistryOnly, static("s", "s.test", "HTTP", 80, up)+`
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: d}
+spec: {host: s.test, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1, baseEjectionTime: 1h, maxEjectionPercent: 100}}}
+`)
+	live := func() proxy.LiveEndpoint {
+		for _, c := range r.server.View().Clusters() {
+			if all := r.server.Endpoints(c); len(all) == 1 && all[0].Addr.String()+":"+fmt.Sprint(all[0].Port) == up {
+				return all[0].Live
+			}
+		}
+		return proxy.LiveEndpoint{Active: -1}
+	}
+	if got := live(); got != (proxy.LiveEndpoint{}) {
+		t.Errorf("before anybody came: %+v", got)
+	}
+	client := r.client()
+	go func() {
+		defer close(answered)
+		if resp, err := client.Get("http://s.test/slow"); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	defer func() { close(release); <-answered }()
+	<-asked
+	if got := live(); got.Active != 1 || got.Connections != 1 || !got.EjectedUntil.IsZero() {
+		t.Errorf("while one waits: %+v", got)
+	}
+	r.get("http://s.test/bad")
+	eventually(t, "its ejection", func() bool { return !live().EjectedUntil.IsZero() })
+}

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -11,7 +13,6 @@ import (
 // EndpointStatus is one place where connections to a cluster go. One without name and
 // address, under resolution NONE, is where the application was going.
 type EndpointStatus struct {
-	// Endpoint is an address and port, or a name and port as they are configured.
 	Name   string     // as configured, "" where that is an address
 	Addr   netip.Addr // of the endpoint, or one that its name has; zero: none is known
 	Port   uint16
@@ -22,12 +23,56 @@ type EndpointStatus struct {
 	Known   bool
 	Err     error
 	Expires time.Time
+	// Live are what is under way there now. Other says that the configuration does not
+	// lead to the address: under resolution NONE the application chose it, a wildcard's
+	// name has it, or DNS has since replaced it.
+	Live  LiveEndpoint
+	Other bool
+}
+
+// LiveEndpoint is what an upstream knows of an address.
+type LiveEndpoint struct {
+	Active       int       // requests and opaque connections
+	Connections  int       // open or being made
+	EjectedUntil time.Time // by outlier detection; zero: it is not
 }
 
 // Endpoints lists the endpoints of a cluster as far as they are known: it looks nothing
 // up. A name stands once for each of its addresses, once without any where none is known.
 func (s *Server) Endpoints(c *mesh.Cluster) []EndpointStatus {
-	return endpointsOf(c, s.cfg.Resolver.Known)
+	all := endpointsOf(c, s.cfg.Resolver.Known)
+	live := s.pools.liveEndpoints(c, time.Now())
+	for i := range all {
+		at := netip.AddrPortFrom(all[i].Addr, all[i].Port)
+		all[i].Live = live[at]
+		delete(live, at)
+	}
+	others := slices.SortedFunc(maps.Keys(live), netip.AddrPort.Compare)
+	for _, at := range others {
+		all = append(all, EndpointStatus{Addr: at.Addr(), Port: at.Port(), Known: true, Live: live[at], Other: true})
+	}
+	return all
+}
+
+// liveEndpoints is what is known of a cluster's addresses.
+func (p *pools) liveEndpoints(c *mesh.Cluster, now time.Time) map[netip.AddrPort]LiveEndpoint {
+	p.mu.Lock()
+	u := p.byKey[keyOf(c)]
+	p.mu.Unlock()
+	if u == nil {
+		return nil
+	}
+	u.knowing.RLock()
+	defer u.knowing.RUnlock()
+	out := make(map[netip.AddrPort]LiveEndpoint, len(u.targets))
+	for at, t := range u.targets {
+		one := LiveEndpoint{Active: int(t.active.Load()), Connections: int(t.conns.Load())}
+		if t.ejected(now.UnixNano()) {
+			one.EjectedUntil = time.Unix(0, t.until.Load())
+		}
+		out[at] = one
+	}
+	return out
 }
 
 // ConfiguredEndpoints is Endpoints of no server: no name has been looked up.

@@ -72,11 +72,14 @@ func newEndpointsCommand() *cobra.Command {
 		long: `endpoints shows where connections to each cluster go. Nothing is looked up for it: a
 name that nobody has asked for yet is "not looked up", and "failed" is one that DNS has
 no address for. "original" is resolution NONE: the address that the application chose,
-if it is one of the name's. "asked" is a wildcard: the name that the request names.
+if it is one of the name's, and "other" one that was chosen, or that DNS has replaced.
+"asked" is a wildcard: the name that the request names. "ejected" is left out by outlier
+detection. ACTIVE are the requests and opaque connections under way, CONNECTIONS those
+that are open.
 ` + askLong,
 		example: "  sluice endpoints\n  sluice endpoints db.example.com",
 		path:    admin.EndpointsPath,
-		header:  "CLUSTER\tADDRESS\tNAME\tSTATE\tTTL\tWEIGHT",
+		header:  "CLUSTER\tADDRESS\tNAME\tSTATE\tTTL\tWEIGHT\tACTIVE\tCONNECTIONS",
 		row:     endpointRow,
 	}.command()
 }
@@ -98,7 +101,10 @@ func endpointRow(e admin.Endpoint) []string {
 	if e.Error != "" {
 		state += ": " + e.Error
 	}
-	return []string{e.Cluster, address, e.Name, state, ttl, weight}
+	if e.Ejected != nil {
+		state += " for " + max(time.Until(*e.Ejected), 0).Round(time.Second).String()
+	}
+	return []string{e.Cluster, address, e.Name, state, ttl, weight, strconv.Itoa(e.Active), strconv.Itoa(e.Connections)}
 }
 
 func newConnectionsCommand() *cobra.Command {

@@ -89,6 +89,11 @@ type Endpoint struct {
 	Expires *time.Time        `json:"expires,omitempty"` // the end of the name's TTL
 	Weight  uint32            `json:"weight,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
+	// Active are requests and opaque connections under way, Connections those that are
+	// open. Ejected is when an ejection by outlier detection ends.
+	Active      int        `json:"active"`
+	Connections int        `json:"connections"`
+	Ejected     *time.Time `json:"ejectedUntil,omitempty"`
 }
 
 // The states of an Endpoint.
@@ -96,6 +101,8 @@ const (
 	StaticEndpoint   = "static"        // an address that is configured
 	ResolvedEndpoint = "resolved"      // an address that DNS has for the name
 	OriginalEndpoint = "original"      // resolution NONE: where the application was going
+	OtherEndpoint    = "other"         // not in the configuration: one that an application chose, of a wildcard's name, or that DNS has replaced
+	EjectedEndpoint  = "ejected"       // by outlier detection, until ejectedUntil
 	AskedEndpoint    = "asked"         // a wildcard's: each name that is asked for
 	UnaskedEndpoint  = "not looked up" // nobody has wanted the name yet, or not lately
 	FailedEndpoint   = "failed"        // the name has no address: error says why

@@ -168,7 +168,15 @@ func endpointOf(c *mesh.Cluster, e proxy.EndpointStatus) Endpoint {
 	if e.Addr.IsValid() {
 		out.Address = e.Addr.String()
 	}
+	out.Active, out.Connections = e.Live.Active, e.Live.Connections
+	if !e.Live.EjectedUntil.IsZero() {
+		out.Ejected = &e.Live.EjectedUntil
+	}
 	switch {
+	case out.Ejected != nil:
+		out.State = EjectedEndpoint
+	case e.Other:
+		out.State = OtherEndpoint
 	case e.Name == "" && !e.Addr.IsValid():
 		out.State = OriginalEndpoint
 	case e.Name == "":
