@@ -83,6 +83,8 @@ func (x *Index) Change(removed []*Resource, added []Place) *Snapshot {
 		c.note(compiled, true)
 	}
 	s := c.snapshot()
+	s.generation = x.newest.generation + 1
+	c.touched.generation = s.generation
 	x.assignVirtual(c, s)
 	s.takeViews(x.newest, &c.touched)
 	x.newest = s

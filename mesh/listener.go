@@ -68,11 +68,15 @@ func (l *Listener) declaring(protocol Protocol) func(func(*registered, registere
 	}
 }
 
-func (l *Listener) derivation() *derivation { return &derivation{View: l.view} }
+func (l *Listener) derivation() *derivation { return &derivation{View: l.view, port: l.Port} }
+
+// A listener is its snapshot's.
+func (*Listener) holds(*View) bool     { return true }
+func (*Listener) forgotten(*View) bool { return false }
 
 // virtualHost finds the virtual host of a name or a wildcard, exactly that one's.
 func (l *Listener) virtualHost(name []byte) *VirtualHost {
-	if d, derived := memoBytes(&l.hosts, name); derived {
+	if d, derived := memoBytes(&l.hosts, l.view, name); derived {
 		return d.value
 	}
 	// What strangers ask for is told from what the configuration names without leaving
@@ -87,7 +91,7 @@ func (l *Listener) virtualHost(name []byte) *VirtualHost {
 	if vh == nil && !named {
 		return nil
 	}
-	return l.hosts.put(host, &derived[*VirtualHost]{vh, d.noted()}).value
+	return l.hosts.put(l.view, host, derive(d, vh)).value
 }
 
 // names says whether a service or a VirtualService has a host by that very name.
@@ -138,6 +142,7 @@ func (l *Listener) deriveHost(d *derivation, name string) *VirtualHost {
 		}
 	}
 	if a, ok := addressNamed(name); ok {
+		d.on |= byAddress
 		l.addressed(d, netip.PrefixFrom(a, a.BitLen()), func(other *registered, p registeredPort) {
 			if p.speaksHTTP() && (found == nil || older(other, found) < 0) {
 				found, at = other, p

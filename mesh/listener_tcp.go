@@ -19,11 +19,11 @@ type subnetRoute struct {
 // opaqueOf is what is derived for a host that declares the port opaque, or leaves it to
 // the first bytes.
 func (l *Listener) opaqueOf(d *derivation, h hostOnPort) *opaqueHost {
-	own, known := l.opaque.get(h.host)
+	own, known := l.opaque.get(l.view, h.host)
 	if !known {
 		of := l.derivation()
 		value := l.deriveOpaque(of, h)
-		own = l.opaque.put(h.host, &derived[*opaqueHost]{value, of.noted()})
+		own = l.opaque.put(l.view, h.host, derive(of, value))
 	}
 	d.names = append(d.names, own.names...)
 	return own.value
@@ -90,6 +90,10 @@ func (l *Listener) rulesOn(d *derivation, v *virtualService) []subnetRule {
 // deriveOpaqueAt routes opaque bytes by a range around their destination: to the oldest
 // host that has it, or whose tcp routes do.
 func (l *Listener) deriveOpaqueAt(d *derivation, prefix netip.Prefix, protocol Protocol) *TCPRoute {
+	d.on |= byAddress | bySubnet | byPort
+	if len(d.snapshot.subnetted) > 0 {
+		d.on |= momentary
+	}
 	var found *registered
 	var at registeredPort
 	l.addressed(d, prefix, func(entry *registered, p registeredPort) {
@@ -194,7 +198,7 @@ type namedTCP struct {
 
 // opaqueByName lists them. A wildcard gives no name.
 func (l *Listener) opaqueByName() *namedTCP {
-	if found := l.named.Load(); found != nil {
+	if found := l.named.Load(); found != nil && found.holds(l.view) {
 		return &found.value
 	}
 	d, out := l.derivation(), namedTCP{}
@@ -206,6 +210,8 @@ func (l *Listener) opaqueByName() *namedTCP {
 		out.list = append(out.list, NamedTCP{d.cluster(h.host, h.port, false), route})
 		out.bare = out.bare || h.port.protocol == TCP
 	}
-	l.named.CompareAndSwap(nil, &derived[namedTCP]{out, d.noted()})
-	return &l.named.Load().value
+	d.on |= byPort
+	list := derive(d, out)
+	l.named.Store(list)
+	return &list.value
 }

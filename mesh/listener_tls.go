@@ -21,7 +21,7 @@ type sniRule struct {
 // serverName finds the routes of a server name or a wildcard, exactly that one's; nil is
 // none.
 func (l *Listener) serverName(name []byte) []nameRoute {
-	if d, derived := memoBytes(&l.names, name); derived {
+	if d, derived := memoBytes(&l.names, l.view, name); derived {
 		return d.value
 	}
 	s := l.view.snapshot
@@ -31,7 +31,7 @@ func (l *Listener) serverName(name []byte) []nameRoute {
 	}
 	host, d := string(name), l.derivation()
 	routes := l.deriveName(d, host)
-	return l.names.put(host, &derived[[]nameRoute]{routes, d.noted()}).value
+	return l.names.put(l.view, host, derive(d, routes)).value
 }
 
 // deriveName routes a ClientHello by its name to the host it names, or to where tls
@@ -122,6 +122,7 @@ func (d *derivation) ownRoute(h hostOnPort, opaque bool) *TCPRoute {
 // deriveHello routes a ClientHello without a name to the host that has the address. A
 // wildcard without a name says nothing about where to go.
 func (l *Listener) deriveHello(d *derivation, prefix netip.Prefix) *TCPRoute {
+	d.on |= byAddress
 	var found *registered
 	var at registeredPort
 	l.addressed(d, prefix, func(entry *registered, p registeredPort) {

@@ -80,7 +80,7 @@ func (l *Listener) MatchTLS(sni string, dst netip.Addr) *TCPRoute {
 }
 
 // atAddress finds the route of the longest range around an address, nil without one.
-func (l *Listener) atAddress(known *memo[netip.Prefix, *derived[*TCPRoute]], addr netip.Addr, derive func(*derivation, netip.Prefix) *TCPRoute) *TCPRoute {
+func (l *Listener) atAddress(known *memo[netip.Prefix, *derived[*TCPRoute]], addr netip.Addr, find func(*derivation, netip.Prefix) *TCPRoute) *TCPRoute {
 	addr = addr.Unmap()
 	s := l.view.snapshot
 	for _, bits := range s.lengths {
@@ -91,7 +91,7 @@ func (l *Listener) atAddress(known *memo[netip.Prefix, *derived[*TCPRoute]], add
 		if err != nil {
 			return nil
 		}
-		if found, ok := known.get(prefix); ok {
+		if found, ok := known.get(l.view, prefix); ok {
 			if found.value != nil {
 				return found.value
 			}
@@ -101,8 +101,7 @@ func (l *Listener) atAddress(known *memo[netip.Prefix, *derived[*TCPRoute]], add
 			continue
 		}
 		d := l.derivation()
-		route := derive(d, prefix)
-		if route = known.put(prefix, &derived[*TCPRoute]{route, d.noted()}).value; route != nil {
+		if route := known.put(l.view, prefix, derive(d, find(d, prefix))).value; route != nil {
 			return route
 		}
 	}

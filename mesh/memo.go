@@ -7,21 +7,44 @@ import (
 	"sync/atomic"
 )
 
-// memo remembers what was derived. Reading what has been there for a while takes no
-// lock; keys must come from the configuration, not from strangers, so that it is bounded.
-type memo[K comparable, V any] struct {
-	read atomic.Pointer[map[K]V] // nil: nothing
-	more atomic.Bool             // all has what read has not
+// memo remembers what a view derived. What has been there for a while is read without a
+// lock. The keys must come from the configuration, not from strangers, so that it is
+// bounded. The view of the next snapshot begins with what it has, and looks at each
+// entry for itself.
+type memo[K comparable, V remembered] struct {
+	read atomic.Pointer[map[K]V] // never written to; nil: nothing
+	more atomic.Bool             // there are recent ones
 
 	mu     sync.Mutex
-	all    map[K]V // nil: read is all
+	recent map[K]V // put since read was made
 	misses int     // of read, since it was made
 }
 
-func (m *memo[K, V]) get(key K) (V, bool) {
+// remembered is an entry that may be out of date in the view that asks, or gone from what
+// views remember of the past.
+type remembered interface {
+	holds(v *View) bool
+	forgotten(v *View) bool
+}
+
+func (m *memo[K, V]) get(v *View, key K) (V, bool) {
 	if read := m.read.Load(); read != nil {
-		if v, ok := (*read)[key]; ok {
-			return v, true
+		if found, ok := (*read)[key]; ok && found.holds(v) {
+			return found, true
+		}
+	}
+	if !m.more.Load() {
+		var none V
+		return none, false
+	}
+	return m.lookUp(v, key)
+}
+
+// memoBytes is get without making a string of the key, if it can be helped.
+func memoBytes[V remembered](m *memo[string, V], v *View, key []byte) (V, bool) {
+	if read := m.read.Load(); read != nil {
+		if found, ok := (*read)[string(key)]; ok && found.holds(v) {
+			return found, true
 		}
 	}
 	if !m.more.Load() {
@@ -30,115 +53,92 @@ func (m *memo[K, V]) get(key K) (V, bool) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, ok := m.all[key]
-	if m.all == nil {
-		v, ok = m.ofRead(key) // made so meanwhile
-	}
-	m.missed()
-	return v, ok
+	found, ok := m.recent[string(key)]
+	return found, m.missed(v, ok && found.holds(v))
 }
 
-// memoBytes is get without making a string of the key.
-func memoBytes[V any](m *memo[string, V], key []byte) (V, bool) {
-	if read := m.read.Load(); read != nil {
-		if v, ok := (*read)[string(key)]; ok {
-			return v, true
-		}
-	}
-	if !m.more.Load() {
-		var none V
-		return none, false
-	}
+func (m *memo[K, V]) lookUp(v *View, key K) (V, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	v, ok := m.all[string(key)]
-	if read := m.read.Load(); m.all == nil && read != nil {
-		v, ok = (*read)[string(key)] // made so meanwhile
-	}
-	m.missed()
-	return v, ok
+	found, ok := m.recent[key]
+	return found, m.missed(v, ok && found.holds(v))
 }
 
-func (m *memo[K, V]) ofRead(key K) (V, bool) {
+// missed counts, and when copying has paid makes all what is read without a lock.
+func (m *memo[K, V]) missed(v *View, found bool) bool {
+	if m.misses++; m.misses > len(m.recent)+m.size()/16 {
+		m.merge(v)
+	}
+	return found
+}
+
+func (m *memo[K, V]) size() int {
 	if read := m.read.Load(); read != nil {
-		v, ok := (*read)[key]
-		return v, ok
+		return len(*read)
 	}
-	var none V
-	return none, false
+	return 0
 }
 
-// missed makes all what is read without a lock, when copying it has paid.
-func (m *memo[K, V]) missed() {
-	if m.misses++; m.all != nil && m.misses >= len(m.all) {
-		all := m.all
-		m.read.Store(&all)
-		m.more.Store(false)
-		m.all, m.misses = nil, 0
-	}
-}
-
-// put remembers a value, unless there is one, and gives the one that is remembered.
-func (m *memo[K, V]) put(key K, value V) V {
+// put remembers a value, unless there is one that holds, and gives the one that is
+// remembered.
+func (m *memo[K, V]) put(v *View, key K, value V) V {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.all == nil {
-		if there, ok := m.ofRead(key); ok {
-			return there
-		}
-		m.all = make(map[K]V)
-		if read := m.read.Load(); read != nil {
-			maps.Copy(m.all, *read)
-		}
-		m.more.Store(true)
-	}
-	if there, ok := m.all[key]; ok {
+	if there, ok := m.recent[key]; ok && there.holds(v) {
 		return there
 	}
-	m.all[key] = value
+	if read := m.read.Load(); read != nil {
+		if there, ok := (*read)[key]; ok && there.holds(v) {
+			return there
+		}
+	}
+	if m.recent == nil {
+		m.recent = make(map[K]V)
+	}
+	m.recent[key] = value
+	m.more.Store(true)
+	if len(m.recent) > 64+m.size()/8 {
+		m.merge(v)
+	}
 	return value
 }
 
-// entries gives what is remembered now.
-func (m *memo[K, V]) entries() iter.Seq2[K, V] {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.all != nil {
-		return maps.All(maps.Clone(m.all))
+// merge leaves out what nobody has asked for in a long time.
+func (m *memo[K, V]) merge(v *View) {
+	all := make(map[K]V, len(m.recent)+m.size())
+	for k, found := range m.entries() {
+		if !found.forgotten(v) {
+			all[k] = found
+		}
 	}
-	if read := m.read.Load(); read != nil {
-		return maps.All(*read)
-	}
-	return func(func(K, V) bool) {}
+	m.read.Store(&all)
+	m.more.Store(false)
+	m.recent, m.misses = nil, 0
 }
 
-// take fills a new memo with what of another is kept.
-func (m *memo[K, V]) take(other *memo[K, V], keep func(K, V) bool) {
-	other.mu.Lock()
-	from := other.all
-	if from == nil {
-		if read := other.read.Load(); read != nil {
-			from = *read
-		}
-	}
-	shared := other.all == nil // nobody writes to it
-	dropped := make(map[K]bool)
-	for k, v := range from {
-		if !keep(k, v) {
-			dropped[k] = true
-		}
-	}
-	if len(dropped) > 0 || !shared {
-		kept := make(map[K]V, len(from))
-		for k, v := range from {
-			if !dropped[k] {
-				kept[k] = v
+// entries gives what is remembered, what is out of date among it; the caller holds mu.
+func (m *memo[K, V]) entries() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		if read := m.read.Load(); read != nil {
+			for k, found := range *read {
+				if _, newer := m.recent[k]; !newer && !yield(k, found) {
+					return
+				}
 			}
 		}
-		from = kept
+		for k, found := range m.recent {
+			if !yield(k, found) {
+				return
+			}
+		}
 	}
-	other.mu.Unlock()
-	if len(from) > 0 {
-		m.read.Store(&from)
-	}
+}
+
+// take begins with what another remembers.
+func (m *memo[K, V]) take(other *memo[K, V]) {
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	m.read.Store(other.read.Load())
+	m.recent = maps.Clone(other.recent)
+	m.more.Store(len(m.recent) > 0)
 }

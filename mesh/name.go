@@ -42,7 +42,7 @@ func (v *View) Name(name string) *Name {
 
 // nameOf finds what is known about a host by that very name.
 func (v *View) nameOf(name []byte) *Name {
-	if d, derived := memoBytes(&v.names, name); derived {
+	if d, derived := memoBytes(&v.names, v, name); derived {
 		return d.value
 	}
 	named := v.snapshot.names(name)
@@ -54,7 +54,7 @@ func (v *View) nameOf(name []byte) *Name {
 	if n == nil && !named {
 		return nil
 	}
-	return v.names.put(host, &derived[*Name]{n, d.noted()}).value
+	return v.names.put(v, host, derive(d, n)).value
 }
 
 func (d *derivation) deriveName(host string) *Name {

@@ -15,6 +15,8 @@ type Snapshot struct {
 	root    string
 	partial bool // Options.Partial
 
+	generation uint64 // counts the index's
+
 	services []*service        // oldest first, as all that follow
 	virtuals []*virtualService // those that name the mesh
 	rules    []*rule

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ func (c *checker) warn(field, value, format string, args ...any) {
 }
 
 // at is the path of a list's item.
-func at(path string, i int) string { return fmt.Sprintf("%s[%d]", path, i) }
+func at(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
 // exportTo checks the namespaces that a resource is shown to. Only a ServiceEntry
 // may be hidden from everybody ("~").

@@ -12,6 +12,10 @@ import (
 func (c *checker) httpRoutes(routes []*networking.HTTPRoute) {
 	catchAll := -1
 	seen := make(map[string]string) // match, to its path
+	matches := 0
+	for _, route := range routes {
+		matches += len(route.Match)
+	}
 	for i, route := range routes {
 		path := at("spec.http", i)
 		if catchAll >= 0 {
@@ -22,7 +26,9 @@ func (c *checker) httpRoutes(routes []*networking.HTTPRoute) {
 		c.duration(path+".timeout", route.Timeout, true)
 		for j, m := range route.Match {
 			c.httpMatch(at(path+".match", j), m)
-			c.sameMatch(seen, at(path+".match", j), m)
+			if matches > 1 {
+				c.sameMatch(seen, at(path+".match", j), m)
+			}
 		}
 		c.httpRoute(path, route)
 		c.retries(path+".retries", route)
@@ -33,6 +39,9 @@ func (c *checker) httpRoutes(routes []*networking.HTTPRoute) {
 
 func takesAll(route *networking.HTTPRoute) bool {
 	empty := func(m *networking.HTTPMatchRequest) bool {
+		if m.Uri != nil && m.Uri.GetPrefix() != "/" || m.Method != nil || len(m.Headers) > 0 {
+			return false // mostly; the rest is looked at with more effort
+		}
 		bare := proto.Clone(m).(*networking.HTTPMatchRequest)
 		bare.Name, bare.StatPrefix, bare.IgnoreUriCase = "", "", false
 		return proto.Size(bare) == 0 || proto.Equal(bare, &networking.HTTPMatchRequest{Uri: everyPath})

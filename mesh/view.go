@@ -1,9 +1,6 @@
 package mesh
 
-import (
-	"iter"
-	"slices"
-)
+import "slices"
 
 // View is a Snapshot as one workload sees it. What it says about a host is derived when
 // that host is first asked for, and kept; what a later snapshot's view would derive in
@@ -14,8 +11,9 @@ type View struct {
 
 	snapshot  *Snapshot
 	key       viewKey
-	workload  Workload // asked by selectors only, which tell those with the view's key not apart
-	asked     bool     // guarded by the snapshot's mu
+	workload  Workload   // asked by selectors only, which tell those with the view's key not apart
+	asked     bool       // guarded by the snapshot's mu
+	log       []*touched // by the last changes, the newest last
 	listeners memo[uint16, *Listener]
 	names     memo[string, *derived[*Name]]
 }
@@ -70,13 +68,13 @@ func (c *sidecar) relative() bool {
 
 // Listener returns what visible services declare on a port, nil when none does.
 func (v *View) Listener(port uint16) *Listener {
-	if l, known := v.listeners.get(port); known {
+	if l, known := v.listeners.get(v, port); known {
 		return l
 	}
 	if !v.snapshot.declares(port) {
 		return nil
 	}
-	return v.listeners.put(port, newListener(v, port))
+	return v.listeners.put(v, port, newListener(v, port))
 }
 
 // declares says whether any service, visible or not, has a port.
@@ -88,9 +86,6 @@ func (s *Snapshot) declares(port uint16) bool {
 	}
 	return false
 }
-
-// used gives the listeners that were asked for.
-func (v *View) used() iter.Seq2[uint16, *Listener] { return v.listeners.entries() }
 
 // Ports lists the ports that have a listener, in order.
 func (v *View) Ports() []uint16 {
@@ -157,6 +152,8 @@ func (v *View) imports(r *virtualService, written string) bool {
 type derivation struct {
 	*View
 	names []string
+	on    dependence
+	port  uint16
 }
 
 func (d *derivation) note(name string) {

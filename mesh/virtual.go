@@ -51,7 +51,7 @@ func (x *Index) assignVirtual(c *change, s *Snapshot) {
 		if len(addresses) > 0 {
 			byHost.set(host, addresses)
 		}
-		c.touched.virtual = true
+		c.touched.addresses = true
 		c.touched.name(host)
 	}
 	for host := range s.virtual.all() {

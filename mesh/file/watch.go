@@ -17,8 +17,8 @@ const (
 	pollTime = 500 * time.Millisecond
 	// A directory of many files is gone through in parts, so that no change waits for
 	// long behind a look at all of them: once in so many polls.
-	crowd      = 2000
-	crowdParts = 10
+	crowded      = 2000
+	crowdedParts = 10
 )
 
 // Run follows the directory until ctx ends, then returns nil.
@@ -70,10 +70,10 @@ func (s *Store) Run(ctx context.Context) error {
 
 // pollLook says what a poll looks at: a crowd's files come in turn.
 func (s *Store) pollLook(polls int) look {
-	if len(s.names) <= crowd {
+	if len(s.names) <= crowded {
 		return look{list: true, every: true, cautious: true}
 	}
-	return look{list: polls%crowdParts == 0, part: (len(s.names) + crowdParts - 1) / crowdParts, cautious: true}
+	return look{list: polls%crowdedParts == 0, part: (len(s.names) + crowdedParts - 1) / crowdedParts, cautious: true}
 }
 
 // look looks at the directory. One that is gone keeps all that was in force.
