@@ -20,6 +20,7 @@ const maxFresh = 8
 func (r *h2Request) forward(st *state, d *decision) {
 	r.lead(st, d)
 	defer r.body.again.settle()
+	defer r.tries.end()
 	defer r.alarm.stop()
 	v := begins
 	for fresh := 0; v > keeps; {
@@ -48,14 +49,19 @@ func (r *h2Request) forward(st *state, d *decision) {
 func (r *h2Request) lead(st *state, d *decision) {
 	r.tries.begin(r.c, st.upstream(d.cluster), d, r.host)
 	r.clock.begin(d.timeout(), r.tries.policy.PerTry)
-	limit := minReplay
-	if r.tries.policy.Repeats(speaksHTTP2(d.cluster, true), r.entry.grpc) {
-		limit = maxReplay
-	}
-	r.body.again.begin(&r.c.server.kept, limit)
+	r.body.again.begin(&r.c.server.kept, r.replayLimit(d))
 	if r.body.gather(); r.body.whole {
 		r.clock.sent(r.entry.onward())
 	}
+}
+
+// replayLimit is how much of the request's body is kept for other tries.
+func (r *h2Request) replayLimit(d *decision) int {
+	// What is longer would be given up in the end.
+	if r.head.ContentLength <= maxReplay && r.tries.policy.Repeats(speaksHTTP2(d.cluster, true), r.entry.grpc) {
+		return maxReplay
+	}
+	return minReplay
 }
 
 // backOff waits before another try, and returns what to reply when the request ends

@@ -38,6 +38,7 @@ func (h *httpConn) deliver() bool { return h.proceed(begins) }
 // proceed does what follows a try, until the request is over.
 func (h *httpConn) proceed(v verdict) bool {
 	defer h.body.again.settle()
+	defer h.tries.end()
 	for v > keeps {
 		if v >= retries {
 			if failure := h.backOff(); failure != nil {

@@ -17,6 +17,7 @@ func (h *httpConn) forwardHTTP2(st *state, d decision) bool {
 	}
 	h.leadTo(st, d)
 	defer h.body.again.settle()
+	defer h.tries.end()
 	o := h.outgoing()
 	clock := &alarm{ring: h.ring}
 	defer clock.stop()
