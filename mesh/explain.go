@@ -48,6 +48,8 @@ type Explanation struct {
 	HTTP      *HTTPRoute
 	Condition *HTTPMatch
 	Opaque    *TCPRoute // of TLS and TCP
+	// Egress is the Sidecar's egressProxy, where that takes what nobody registers.
+	Egress *Cluster
 }
 
 // Explain says what becomes of a request or connection.
@@ -63,7 +65,7 @@ func (v *View) Explain(q Inquiry) Explanation {
 		e.Opaque = v.ChooseTCP(q.Dst, q.Owners)
 	}
 	if e.Fate = Routed; e.Opaque == nil {
-		e.Fate = v.unregistered()
+		v.unregistered(&e)
 	}
 	return e
 }
@@ -83,7 +85,7 @@ func (v *View) reads(dst netip.AddrPort, speaks Traffic) Traffic {
 func (v *View) explainHTTP(q Inquiry, e *Explanation) {
 	e.Host = v.ChooseHTTP(q.Dst.Port(), q.Host)
 	if e.Host == nil {
-		e.Fate = v.unregistered()
+		v.unregistered(e)
 		return
 	}
 	e.HTTP, e.Condition = e.Host.Match(q.Request)
@@ -98,11 +100,15 @@ func (v *View) explainHTTP(q Inquiry, e *Explanation) {
 	}
 }
 
-func (v *View) unregistered() Fate {
-	if v.Policy == AllowAny {
-		return Passes
+func (v *View) unregistered(e *Explanation) {
+	switch {
+	case v.Policy != AllowAny:
+		e.Fate = Unregistered
+	case v.Egress != nil:
+		e.Fate, e.Egress = Routed, v.Egress.For(e.ReadAs == TLSTraffic)
+	default:
+		e.Fate = Passes
 	}
-	return Unregistered
 }
 
 // Destinations are where it is sent, by weight.
@@ -112,6 +118,8 @@ func (e *Explanation) Destinations() []WeightedCluster {
 		return e.HTTP.Destinations
 	case e.Opaque != nil:
 		return e.Opaque.Destinations
+	case e.Egress != nil:
+		return []WeightedCluster{{Cluster: e.Egress, Weight: 1}}
 	}
 	return nil
 }
@@ -162,6 +170,9 @@ func (v *View) portStep(q Inquiry, e *Explanation) Step {
 }
 
 func (v *View) nobodyStep(e *Explanation, what string) Step {
+	if e.Egress != nil {
+		return Step{What: "registry", Says: what + " is registered by nobody on this port, so the egressProxy has it (ALLOW_ANY)", Source: v.key.sidecar.resource.Source}
+	}
 	if e.Fate == Passes {
 		return Step{What: "registry", Says: what + " is registered by nobody on this port, so it passes (ALLOW_ANY)"}
 	}

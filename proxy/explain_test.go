@@ -34,6 +34,7 @@ func oneOf[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }
 // configuration is valid, and full of what overlaps.
 func (q *inquiries) configuration() string {
 	var b strings.Builder
+	egress := "" // a host and port that are there
 	for i := range 2 + q.IntN(4) {
 		host := oneOf(q.Rand, "a.test", "b.test", "'*.test'", "'*.b.test'", "other.test")
 		where := "resolution: STATIC, endpoints: [{address: 192.0.2.9, labels: {v: one}}]"
@@ -43,9 +44,12 @@ func (q *inquiries) configuration() string {
 		if q.IntN(3) == 0 {
 			where += ", addresses: [" + oneOf(q.Rand, "203.0.113.1", "203.0.113.2", "198.51.100.7") + "]"
 		}
-		protocol := oneOf(q.Rand, "HTTP", "HTTP", "TLS", "TCP")
+		protocol, port := oneOf(q.Rand, "HTTP", "HTTP", "TLS", "TCP"), 80+q.IntN(2)
+		if !strings.Contains(host, "*") {
+			egress = fmt.Sprintf("host: %s, port: {number: %d}", host, port)
+		}
 		fmt.Fprintf(&b, "\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: s%d}\nspec: {hosts: [%s], ports: [{number: %d, name: p, protocol: %s}], %s}\n",
-			i, host, 80+q.IntN(2), protocol, where)
+			i, host, port, protocol, where)
 	}
 	fmt.Fprintf(&b, `
 ---
@@ -66,6 +70,9 @@ kind: DestinationRule
 metadata: {name: d}
 spec: {host: a.test, subsets: [{name: v1, labels: {v: one}}, {name: none, labels: {v: two}}]}
 `)
+	if egress != "" && q.IntN(3) == 0 {
+		b.WriteString("\n---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: s}\nspec: {outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {" + egress + "}}}\n")
+	}
 	return b.String()
 }
 
