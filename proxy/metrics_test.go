@@ -194,6 +194,7 @@ spec: {hosts: [nowhere.test], ports: [{number: 80, name: http, protocol: HTTP}],
 	c.eventually(1, "sluice_refused_total", "reason=dns")
 	c.eventually(3, "sluice_upstream_connect_failures_total", "reason=refused")
 	c.eventually(3, "sluice_upstream_connect_failures_total", "reason=tls_not_spoken")
+	c.eventually(4, "sluice_upstream_retries_total", "source_workload=shop")
 	c.eventually(3, "sluice_tls_handshake_failures_total", "reason=not_spoken")
 	c.eventually(1, "sluice_upstream_connections", "upstream_cluster=outbound|80||ok.test", "state=idle")
 	c.eventually(0, "sluice_upstream_connections", "state=active")

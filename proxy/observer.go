@@ -33,6 +33,8 @@ const (
 	Refused
 	// ConnectFailed is one attempt to reach an endpoint: Cluster, Failure.
 	ConnectFailed
+	// Retried is a try of a request beyond its first: Cluster.
+	Retried
 	// LogLinesLost are lines of the access log that were not written: Count.
 	LogLinesLost
 )

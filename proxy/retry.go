@@ -84,6 +84,7 @@ func (t *tries) spend() bool {
 	}
 	t.holding = true
 	t.retries++
+	t.server.observe(Event{Kind: Retried, Cluster: t.to})
 	if !t.policy.AnyHost {
 		t.asked = t.asked.without(t.key.addr)
 	}

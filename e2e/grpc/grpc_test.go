@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,13 +38,18 @@ func newPod(t *testing.T) pod { return pod{egress.New(t, egress.Options{})} }
 const port = "50051"
 
 // serve is a gRPC server that sends every message back, and what it was told in its
-// metadata: a status to end with, or to wait until it is given up.
+// metadata: a status to end with, to wait until it is given up, or to have no time for
+// as many calls as it is told.
 func (p pod) serve() {
+	var busy atomic.Int32
 	s := grpc.NewServer(grpc.ForceServerCodec(raw{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
 		told, _ := metadata.FromIncomingContext(stream.Context())
 		if len(told["wait"]) > 0 {
 			<-stream.Context().Done()
 			return stream.Context().Err()
+		}
+		if n := len(told["busy"]); n > 0 && busy.Add(1) <= int32(n) {
+			return status.Error(codes.Unavailable, "busy")
 		}
 		stream.SetTrailer(metadata.Pairs("x-trailer", "there"))
 		if len(told["fail"]) > 0 {
@@ -159,6 +165,24 @@ func TestARouteTimeoutIsDeadlineExceeded(t *testing.T) {
 	s := call(t, p.dial("200ms"), within(t, time.Minute, "wait", "1"))
 	if s.Code() != codes.DeadlineExceeded || s.Message() != "upstream request timeout" {
 		t.Errorf("got %v", s)
+	}
+}
+
+// A server that is busy says so in an answer that is nothing but its head. Istio's
+// default is two more tries.
+func TestACallThatABusyServerRefusesIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := newPod(t)
+	p.serve()
+	c := p.dial("")
+	if s := call(t, c, within(t, time.Minute, "busy", "1", "busy", "2")); s.Code() != codes.OK {
+		t.Errorf("twice busy: %v", s)
+	}
+	p = newPod(t)
+	p.serve()
+	c = p.dial("")
+	if s := call(t, c, within(t, time.Minute, "busy", "1", "busy", "2", "busy", "3")); s.Code() != codes.Unavailable || s.Message() != "busy" {
+		t.Errorf("three times busy: %v", s)
 	}
 }
 

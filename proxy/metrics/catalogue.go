@@ -31,6 +31,7 @@ var Catalogue = []Metric{
 	{"sluice_upstream_connections", "gauge", "Connections to a cluster that are open: active ones carry something, idle ones wait in the pool.",
 		with("upstream_cluster", "state")},
 	{"sluice_upstream_connect_failures_total", "counter", "Attempts to connect to an endpoint that failed, retries included.", with("reason")},
+	{"sluice_upstream_retries_total", "counter", "Tries of requests beyond their first; a request is counted once whatever its tries.", ownLabels},
 	{"sluice_tls_handshake_failures_total", "counter", "Those of them where TCP stood and TLS failed.", with("reason")},
 	{"sluice_access_log_lines_lost_total", "counter", "Lines of the access log that were not written: a full disk, or a reader that does not read.", ownLabels},
 

@@ -79,6 +79,7 @@ func (c sink) source(s *sourceSeries) {
 	own := []string{s.workload, s.namespace}
 	c.gauge("sluice_connections", float64(s.open.Load()), own...)
 	c.counter("sluice_connections_total", float64(s.accepted.Load()), own...)
+	c.counter("sluice_upstream_retries_total", float64(s.retried.Load()), own...)
 	c.counter("sluice_access_log_lines_lost_total", float64(s.linesLost.Load()), own...)
 	s.refused.each(func(reason string, n int64) {
 		c.counter("sluice_refused_total", float64(n), s.workload, s.namespace, reason)

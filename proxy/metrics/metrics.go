@@ -137,6 +137,8 @@ func (w *Workload) Observe(e proxy.Event) {
 		s.refused.add(string(e.Refusal), 1)
 	case proxy.ConnectFailed:
 		s.failed.add(string(e.Failure), 1)
+	case proxy.Retried:
+		s.retried.Add(1)
 	case proxy.LogLinesLost:
 		s.linesLost.Add(e.Count)
 	case proxy.ConfigurationInForce:

@@ -46,9 +46,9 @@ type sourceSeries struct {
 	mu       sync.Mutex
 	services map[service]*serviceSeries
 
-	accepted, open, linesLost atomic.Int64
-	refused, failed           reasons
-	dns                       dnsRequests
+	accepted, open, retried, linesLost atomic.Int64
+	refused, failed                    reasons
+	dns                                dnsRequests
 }
 
 func newSourceSeries(src source) *sourceSeries {
