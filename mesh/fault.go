@@ -21,6 +21,9 @@ type Fault struct {
 // Million is what shares are parts of, as Istio has it: 0.0001 % is the least.
 const Million = 1_000_000
 
+// AbortsAll says that no request goes on; a nil fault lets all.
+func (f *Fault) AbortsAll() bool { return f != nil && f.AbortShare == Million }
+
 // grpcStatuses are the names that abort.grpcStatus may have, in the order of their codes.
 var grpcStatuses = []string{
 	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",

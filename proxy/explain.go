@@ -74,3 +74,19 @@ func ServerName(route *mesh.HTTPRoute, to *mesh.WeightedCluster, dst netip.AddrP
 	d := decision{cluster: to.Cluster, route: route, destination: to}
 	return sniFor(to.Cluster, (&connection{dst: dst}).askedFor(to.Cluster, host), d.sentHost(host))
 }
+
+// Manner is how a server treats connections to an address, by its own settings.
+type Manner struct {
+	Ungoverned      bool // they are relayed as they are (Config.Governed)
+	RefusesNoSNI    bool // TLS without a server name (Config.RefuseTLS)
+	RefusesMismatch bool // those for a name that were sent elsewhere (Config.AddressMismatch)
+}
+
+// Manner is that of an address, which may be unknown.
+func (s *Server) Manner(dst netip.AddrPort) Manner {
+	return Manner{
+		Ungoverned:      s.cfg.Governed != nil && dst.Addr().IsValid() && !s.cfg.Governed(dst),
+		RefusesNoSNI:    s.cfg.RefuseTLS.WithoutSNI,
+		RefusesMismatch: s.cfg.AddressMismatch == MismatchRefuse,
+	}
+}

@@ -178,12 +178,12 @@ func explainAndSend(t *testing.T, q *inquiries, policy mesh.OutboundPolicy, yaml
 
 // outcomes are the clusters, or the statuses, that an explanation leaves open.
 func outcomes(e *mesh.Explanation) []string {
-	switch e.Fate {
-	case mesh.Passes:
+	switch {
+	case e.Fate == mesh.Passes:
 		return []string{"PassthroughCluster"}
-	case mesh.Unregistered: // what is not HTTP on a port that has HTTP only is answered 400
+	case e.Fate == mesh.Unregistered: // what is not HTTP on a port that has HTTP only is answered 400
 		return []string{"BlackHoleCluster", "400"}
-	case mesh.Unrouted:
+	case e.Fate == mesh.Unrouted:
 		return []string{"404"}
 	}
 	var out []string

@@ -62,6 +62,7 @@ type told struct {
 	view        *mesh.View
 	connections []proxy.ConnectionStatus
 	pools       []proxy.Pool
+	manner      proxy.Manner
 }
 
 func (p *told) View() *mesh.View        { return p.view }
@@ -85,6 +86,8 @@ func (p *told) Connections(limit int) ([]proxy.ConnectionStatus, int) {
 }
 
 func (p *told) Owners(dst netip.Addr) *proxy.Owners { return proxy.ConfiguredOwners(dst) }
+
+func (p *told) Manner(netip.AddrPort) proxy.Manner { return p.manner }
 
 // serve answers for p at a socket of its own.
 func serve(t *testing.T, p Proxy) Client {
@@ -234,6 +237,21 @@ func TestARunningProxyExplains(t *testing.T) {
 	}
 	if _, err := serve(t, &told{}).Explain(context.Background(), Inquiry{Dst: "1.2.3.4:5"}); err == nil || !strings.Contains(err.Error(), "no configuration is in force") {
 		t.Errorf("without a configuration: %v", err)
+	}
+}
+
+func TestAProxysOwnSettingsAreExplained(t *testing.T) {
+	t.Parallel()
+	view := viewOf(t, someYAML)
+	for manner, want := range map[proxy.Manner]string{
+		{}:                   "refused: the connection is reset, not registered",
+		{Ungoverned: true}:   "allowed: it is relayed as it is, since no policy applies to the address",
+		{RefusesNoSNI: true}: "refused: the connection is reset, TLS without a server name (--refuse-tls without-sni)",
+	} {
+		e, err := Explain(view, &told{manner: manner}, Inquiry{URL: "https://203.0.113.7/"})
+		if err != nil || e.Answer != want || e.Allowed != manner.Ungoverned {
+			t.Errorf("%+v: %+v, %v", manner, e, err)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -40,6 +41,8 @@ type ExplainedDestination struct {
 type Known interface {
 	Endpoints(*mesh.Cluster) []proxy.EndpointStatus
 	Owners(dst netip.Addr) *proxy.Owners
+	// Manner is how connections to an address are treated besides the configuration.
+	Manner(dst netip.AddrPort) proxy.Manner
 }
 
 // Files know nothing but what is written in them.
@@ -51,6 +54,9 @@ func (Files) Endpoints(c *mesh.Cluster) []proxy.EndpointStatus { return proxy.Co
 // Owners implements Known.
 func (Files) Owners(dst netip.Addr) *proxy.Owners { return proxy.ConfiguredOwners(dst) }
 
+// Manner implements Known: a proxy's flags are not known.
+func (Files) Manner(netip.AddrPort) proxy.Manner { return proxy.Manner{} }
+
 // maxEndpoints are shown of a destination.
 const maxEndpoints = 20
 
@@ -61,14 +67,23 @@ func Explain(view *mesh.View, known Known, i Inquiry) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Explanation{Asked: i.words(q)}
+	out := &Explanation{Asked: i.words(q), Steps: []mesh.Step{}}
 	out.assumeAddress(view, &q)
+	manner := known.Manner(q.Dst)
+	if manner.Ungoverned {
+		out.Allowed, out.Answer = true, "allowed: it is relayed as it is, since no policy applies to the address"
+		return out, nil
+	}
 	owners := known.Owners(q.Dst.Addr())
 	q.Owners = owners
 	e := view.Explain(q)
 	out.Steps = append(out.Steps, view.Steps(q, &e)...)
 	for _, name := range owners.Unknown {
 		out.Notes = append(out.Notes, fmt.Sprintf("whether %s has the address %s is not known here, and nothing is looked up: the answer may differ", name, q.Dst.Addr()))
+	}
+	if manner.RefusesNoSNI && e.ReadAs == mesh.TLSTraffic && q.ServerName == "" {
+		out.Answer = "refused: the connection is reset, TLS without a server name (--refuse-tls without-sni)"
+		return out, nil
 	}
 	out.follow(view, known, q, &e)
 	if i.SNI == "" && q.Speaks == mesh.TLSTraffic && i.headed() {
@@ -126,20 +141,20 @@ func (out *Explanation) assumeAddress(view *mesh.View, q *mesh.Inquiry) {
 // follow adds where it goes from there.
 func (out *Explanation) follow(view *mesh.View, known Known, q mesh.Inquiry, e *mesh.Explanation) {
 	http := e.ReadAs == mesh.HTTPTraffic
-	switch e.Fate {
-	case mesh.Passes:
+	switch {
+	case e.Fate == mesh.Passes:
 		out.Allowed, out.Answer = true, "allowed: it passes to where it was going"
 		return
-	case mesh.Unregistered:
+	case e.Fate == mesh.Unregistered:
 		out.Answer = "refused: " + map[bool]string{true: "502, not registered", false: "the connection is reset, not registered"}[http]
 		out.Register = registration(q, e.ReadAs)
 		return
-	case mesh.Unrouted:
+	case e.Fate == mesh.Unrouted:
 		out.Answer = "refused: 404, no route takes the request"
 		return
 	}
 	all := e.Destinations()
-	if len(all) == 0 {
+	if len(all) == 0 || http && e.HTTP != nil && e.HTTP.Action.Fault.AbortsAll() {
 		out.Allowed, out.Answer = true, "answered by sluice, as the route says"
 		return
 	}
@@ -156,7 +171,7 @@ func (out *Explanation) follow(view *mesh.View, known Known, q mesh.Inquiry, e *
 			if name := proxy.ServerName(e.HTTP, &all[i], q.Dst, q.Host); name != "" && c.TLS.SNI == "" {
 				d.Steps = append(d.Steps, mesh.Step{What: "so", Says: "server name " + name})
 			}
-			d.Steps = append(d.Steps, whereStep(c, q)...)
+			d.Steps = append(d.Steps, whereStep(c, q, known.Manner(q.Dst).RefusesMismatch)...)
 		}
 		out.Destinations = append(out.Destinations, d)
 		if d.Refused != "" {
@@ -223,21 +238,22 @@ func refusal(c *mesh.Cluster, http bool) string {
 	return ""
 }
 
-// whereStep says what resolution NONE makes of the destination.
-func whereStep(c *mesh.Cluster, q mesh.Inquiry) []mesh.Step {
+// whereStep says what resolution NONE makes of the destination. Opaque bytes without a
+// name are never sent anywhere else; strict: nothing is.
+func whereStep(c *mesh.Cluster, q mesh.Inquiry, strict bool) []mesh.Step {
 	if c.Resolution != mesh.ResolveNone {
 		return nil
 	}
-	listed := false
-	for _, p := range c.Addresses {
-		listed = listed || p.Contains(q.Dst.Addr())
+	strict = strict || len(q.Host) == 0 && q.ServerName == ""
+	if slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return p.Contains(q.Dst.Addr()) }) {
+		return []mesh.Step{{What: "address", Says: "to the address that the application chose, which the ServiceEntry lists"}}
 	}
-	says := "to the address that the application chose, if DNS has it for the name; else to the name's own"
-	switch {
-	case listed:
-		says = "to the address that the application chose, which the ServiceEntry lists"
-	case len(c.Addresses) > 0:
-		says = "to the address that the application chose, if the ServiceEntry lists it; else to one that it lists"
+	when, own := "DNS has it for the name", "to the name's own"
+	if len(c.Addresses) > 0 {
+		when, own = "the ServiceEntry lists it", "to one that it lists"
 	}
-	return []mesh.Step{{What: "address", Says: says}}
+	if strict {
+		own = "it is refused"
+	}
+	return []mesh.Step{{What: "address", Says: "to the address that the application chose, if " + when + "; else " + own}}
 }

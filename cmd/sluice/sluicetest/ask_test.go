@@ -3,6 +3,7 @@ package sluicetest_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -67,6 +68,16 @@ func TestARunningProxySaysWhatItDoes(t *testing.T) {
 	}
 	if no := sluice(t, "", "explain", "--admin", socket, "--dst", "192.0.2.1:80"); no.code != 1 || !strings.Contains(no.out, "refused: the connection is reset, not registered") {
 		t.Errorf("what is not registered: %+v", no)
+	}
+	netns := fmt.Sprintf("/proc/%d/ns/net", p.cmd.Process.Pid)
+	all := fine(t, "", "explain", "--netns", netns, "--config", p.config, "--url", "http://web.example/", "--dst", webAddress).out
+	for _, want := range []string{"captured: to the proxy, port ", "rule \"included IPv4 range\"", "  they agree\n", "allowed: to " + name + "\n", "web.yaml:2)"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in\n%s", want, all)
+		}
+	}
+	if past := fine(t, "", "explain", "--netns", netns, "--config", p.config, "--dst", "192.0.2.1:80").out; !strings.Contains(past, "not captured: direct") || strings.Contains(past, "refused") {
+		t.Errorf("what the rules let by:\n%s", past)
 	}
 	if second := sluice(t, "", "proxy", "--config", p.config, "--listen", "0", "--metrics-listen", "off", "--admin", socket); second.code != 1 || !strings.Contains(second.err, "another proxy answers there") {
 		t.Errorf("a second proxy at the same socket: %+v", second)
