@@ -91,13 +91,6 @@ func (w *world) open() (err error) {
 	return nil
 }
 
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err) // of a certificate this program has made
-	}
-	return v
-}
-
 // connect makes the outside, the cable to it, and the rules.
 func (w *world) connect() error {
 	pod, err := lab.Current()

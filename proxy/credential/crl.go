@@ -15,7 +15,7 @@ type Lists struct{ byIssuer map[string][]*list }
 
 // list is one authority's.
 type list struct {
-	parsed  *x509.RevocationList // without its entries
+	parsed  *x509.RevocationList // what its signature and its time are checked by
 	revoked map[string]struct{}  // serial numbers
 	by      atomic.Pointer[x509.Certificate]
 }
@@ -54,7 +54,7 @@ func parseList(der []byte) (*list, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &list{parsed: parsed, revoked: make(map[string]struct{}, len(parsed.RevokedCertificateEntries))}
+	l := &list{revoked: make(map[string]struct{}, len(parsed.RevokedCertificateEntries))}
 	refused := func(id fmt.Stringer) error {
 		return fmt.Errorf("the list of %q has the critical extension %s, which is not supported; use a complete list of one authority",
 			parsed.Issuer.String(), id)
@@ -72,8 +72,11 @@ func parseList(der []byte) (*list, error) {
 		}
 		l.revoked[string(r.SerialNumber.Bytes())] = struct{}{}
 	}
-	parsed.RevokedCertificateEntries = nil
-	parsed.RevokedCertificates = nil
+	l.parsed = &x509.RevocationList{
+		RawTBSRevocationList: parsed.RawTBSRevocationList, RawIssuer: parsed.RawIssuer, Issuer: parsed.Issuer,
+		Signature: parsed.Signature, SignatureAlgorithm: parsed.SignatureAlgorithm,
+		ThisUpdate: parsed.ThisUpdate, NextUpdate: parsed.NextUpdate,
+	}
 	return l, nil
 }
 
