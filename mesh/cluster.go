@@ -63,7 +63,7 @@ func newCluster(key clusterKey, port servicePort) *Cluster {
 		Host:         key.host,
 		Port:         port.number,
 		TargetPort:   port.target,
-		Protocol:     port.protocol,
+		Protocol:     p.version.on(port.protocol),
 		Resolution:   key.service.resolution,
 		Addresses:    key.service.addresses,
 		PoolSettings: p.pool,

@@ -3,6 +3,7 @@ package mesh
 import (
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	networking "istio.io/api/networking/v1alpha3"
 )
 
@@ -20,6 +21,21 @@ type PoolSettings struct {
 	Outlier *Outlier
 	// Limits bound the pool.
 	Limits Limits
+	// HTTPIdle is how long an HTTP connection is kept without a request
+	// (connectionPool.http.idleTimeout, else tcp.idleTimeout), TCPIdle how long an opaque
+	// one without a byte (tcp.idleTimeout). 0 is the default, an hour; negative: for ever.
+	HTTPIdle, TCPIdle time.Duration
+	// MaxAge is how long a connection lives, 0: as long as it is wanted
+	// (tcp.maxConnectionDuration). One with requests ends after those under way.
+	MaxAge time.Duration
+}
+
+// compileIdle reads a time after which what is idle ends; 0s is never, as in Envoy.
+func compileIdle(d *durationpb.Duration) time.Duration {
+	if d != nil && d.AsDuration() == 0 {
+		return -1
+	}
+	return d.AsDuration()
 }
 
 // compilePool also says whether endpoints are left out altogether (PASSTHROUGH).
@@ -32,6 +48,12 @@ func compilePool(traffic *networking.TrafficPolicy) (s PoolSettings, passthrough
 	s.KeepAlive = compileKeepAlive(tcp.GetTcpKeepalive())
 	s.Balance, passthrough = compileBalance(traffic.GetLoadBalancer())
 	s.Outlier = compileOutlier(traffic.GetOutlierDetection())
+	s.TCPIdle = compileIdle(tcp.GetIdleTimeout())
+	s.HTTPIdle = s.TCPIdle
+	if d := traffic.GetConnectionPool().GetHttp().GetIdleTimeout(); d != nil {
+		s.HTTPIdle = compileIdle(d)
+	}
+	s.MaxAge = tcp.GetMaxConnectionDuration().AsDuration()
 	s.Limits = compileLimits(traffic.GetConnectionPool())
 	return s, passthrough
 }

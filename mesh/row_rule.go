@@ -1,10 +1,5 @@
 package mesh
 
-const (
-	noLimit      = "no such limit is kept"
-	portProtocol = "the port's protocol says which version of HTTP the server is spoken to in"
-)
-
 // Places of a policy: a rule's and its subsets', and also each port's of these.
 const (
 	wholePolicies = "{trafficPolicy,subsets[].trafficPolicy}."
@@ -33,25 +28,26 @@ var ruleRows = []Row{
 	{ID: "DR.connectionPool.tcp.connectTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.connectTimeout"}, Priority: "P1"},
 	{ID: "DR.connectionPool.tcp.maxConnections", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.maxConnections"}, Priority: "P1",
 		Says: "Limits are each pod's own. HTTP requests wait for a connection, others are reset (UO). An address without any may have one beyond the limit, as in Envoy."},
-	{ID: "DR.connectionPool.tcp.maxConnectionDuration", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.maxConnectionDuration"}, Priority: "P1", Stance: Reported,
-		Says: noLimit},
+	{ID: "DR.connectionPool.tcp.maxConnectionDuration", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.maxConnectionDuration"}, Priority: "P1",
+		Says: "An opaque connection is reset then (DT), one of HTTP ends after the requests under way."},
 	{ID: "DR.connectionPool.tcp.tcpKeepalive", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.tcpKeepalive.{probes,time,interval}"}, Priority: "P1",
 		Says: "For connections that are opened from then on. Times are in whole seconds, as in Istio."},
-	{ID: "DR.connectionPool.tcp.idleTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.idleTimeout"}, Priority: "P1", Stance: Reported,
-		Says: "a connection is ended when nothing has moved for an hour"},
+	{ID: "DR.connectionPool.tcp.idleTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.idleTimeout"}, Priority: "P1",
+		Says: "0s is never. It is HTTP's too where http.idleTimeout is not set."},
 	{ID: "DR.connectionPool.http.limits", Kind: DestinationRule, Priority: "P1",
 		Fields: []string{policies + "connectionPool.http.{http1MaxPendingRequests,http2MaxRequests,maxRequestsPerConnection,maxRetries,maxConcurrentStreams}"},
 		Says:   "Limits are each pod's own. http1MaxPendingRequests and http2MaxRequests hold for both versions of HTTP, as in Envoy."},
-	{ID: "DR.connectionPool.http.idleTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.idleTimeout"}, Priority: "P1", Stance: Reported,
-		Says: "an idle connection is kept for an hour"},
-	{ID: "DR.connectionPool.http.protocol", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.{h2UpgradePolicy,useClientProtocol}"}, Priority: "P1", Stance: Reported,
-		Says: portProtocol},
+	{ID: "DR.connectionPool.http.idleTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.idleTimeout"}, Priority: "P1",
+		Says: "Of connections to servers; an application's is kept for an hour."},
+	{ID: "DR.connectionPool.http.protocol", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.{h2UpgradePolicy,useClientProtocol}"}, Priority: "P1",
+		Says: "The mesh's default, which DEFAULT means, is not to upgrade."},
 	{ID: "DR.connectionPool.http.http2KeepAlive", Kind: DestinationRule, Fields: []string{policies + "connectionPool.http.http2KeepAlive"}, Priority: "P1", Stance: Reported,
 		Says: "no pings are sent"},
 	{ID: "DR.retryBudget", Kind: DestinationRule, Fields: []string{wholePolicies + "retryBudget"}, Priority: "P2", Stance: Reported,
 		Says: "the retries of all requests are not counted against a budget"},
-	{ID: "DR.outlierDetection", Kind: DestinationRule, Fields: []string{policies + "outlierDetection"}, Priority: "P1", Stance: Reported,
-		Says: "only failed connections eject an endpoint so far"},
+	{ID: "DR.outlierDetection", Kind: DestinationRule, Priority: "P1",
+		Fields: []string{policies + "outlierDetection.{consecutiveErrors,splitExternalLocalOriginErrors,consecutiveLocalOriginFailures,consecutiveGatewayErrors,consecutive5xxErrors,interval,baseEjectionTime,maxEjectionPercent,minHealthPercent,outlierDetectionHttpErrorCodes[]}"},
+		Says:   "The deprecated consecutiveErrors has no effect. With resolution NONE nothing is left out, as in Envoy. Where all endpoints are ejected requests get 503 UH; only minHealthPercent brings them back."},
 	{ID: "DR.loadBalancer.simple", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Priority: "P1",
 		Says: "LEAST_REQUEST (also under its old name LEAST_CONN, and by default), ROUND_ROBIN and RANDOM, which does not look at weights. For resolution DNS addresses of the family that the application chose come first."},
 	{ID: "DR.loadBalancer.simple.PASSTHROUGH", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.simple"}, Value: "PASSTHROUGH", Priority: "P1", Stance: Differs,

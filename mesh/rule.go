@@ -28,6 +28,7 @@ type rule struct {
 type policy struct {
 	tls         *TLSSettings
 	pool        PoolSettings
+	version     version
 	passthrough bool // PASSTHROUGH: the endpoints are left out
 }
 
@@ -70,6 +71,7 @@ func compilePolicy(traffic *networking.TrafficPolicy) policy {
 	var p policy
 	p.pool, p.passthrough = compilePool(traffic)
 	p.tls = compileTLS(traffic.GetTls())
+	p.version = compileVersion(traffic.GetConnectionPool().GetHttp())
 	return p
 }
 

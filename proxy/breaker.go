@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
 )
@@ -137,7 +138,7 @@ func (u *upstream) line(l *mesh.Limits, key poolKey, idle bool) (grant, *place) 
 	defer u.mu.Unlock()
 	for idle && len(u.idle[key]) > 0 {
 		c := u.pop(key)
-		if !c.open() {
+		if c.expired(time.Now()) || !c.open() {
 			ends = append(ends, c)
 			continue
 		}
@@ -287,7 +288,7 @@ func (u *upstream) limited(wait bool) {
 	u.freed()
 	for _, ln := range u.server.lanes {
 		if wait {
-			ln.loop.Post(func() { ln.expireIdle(ln.loop.Now()) })
+			ln.loop.Post(func() { ln.expireIdle(ln.loop.Now(), false) })
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
@@ -66,7 +67,9 @@ func (x *h2Exchange) finish(bool) {
 	x.Close()
 	if !x.ended {
 		x.ended = true
-		x.conn.active.Add(-1)
+		if x.conn.active.Add(-1) == 0 {
+			x.conn.up.up.expireAt(x.conn.up.up.ends(time.Now(), x.conn.up.born))
+		}
 		x.conn.up.target.active.Add(-1)
 		x.conn.up.up.freed()
 	}

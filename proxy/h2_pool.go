@@ -143,9 +143,14 @@ func (u *upstream) tryHTTP2(key poolKey, o *outgoing) *h2Exchange {
 // open begins the request on the first connection with room, and forgets those
 // that will have none again. last has the connection end with what is on it.
 func (g *h2Group) open(o *outgoing, l *mesh.Limits, last bool) *h2Exchange {
+	now := time.Now()
 	for i := 0; i < len(g.conns); i++ {
 		hc := g.conns[i]
 		room := hc.Room()
+		if room > 0 && hc.up.old(now) {
+			hc.Shutdown()
+			room = -1
+		}
 		if l.Streams > 0 && room > 0 {
 			room = min(room, max(int(l.Streams)-int(hc.active.Load()), 0))
 		}
@@ -185,6 +190,7 @@ func (u *upstream) dialHTTP2(key poolKey, g *h2Group, dial *h2Dial) {
 	u.mu.Unlock()
 	close(dial.done)
 	if err == nil {
+		u.expireAt(u.ends(time.Now(), hc.up.born))
 		stop := context.AfterFunc(u.server.life, hc.Close)
 		hc.Run()
 		stop()
@@ -257,8 +263,17 @@ func (u *upstream) forgetHTTP2(key poolKey, hc *h2Conn) {
 // expireHTTP2 ends the connections that were idle for too long.
 func (u *upstream) expireHTTP2(now time.Time) {
 	for _, hc := range u.http2Conns() {
-		if hc.IdleFor(now) > idleTimeout {
+		idle := hc.IdleFor(now)
+		at := u.ends(now.Add(-idle), hc.up.born)
+		if idle == 0 { // it carries something
+			at = u.ends(now.Add(forever), hc.up.born)
+		}
+		switch {
+		case at.IsZero():
+		case !now.Before(at):
 			hc.Shutdown()
+		default:
+			u.expireAt(at)
 		}
 	}
 }

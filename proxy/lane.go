@@ -31,6 +31,7 @@ type lane struct {
 	free      []*httpConn // not under way
 	upstreams map[*upstream]struct{}
 	sweep     loop.Timer
+	sweepsAt  time.Time
 }
 
 // maxFree bounds the httpConns that a lane keeps for later.
@@ -141,7 +142,17 @@ func (s *sock) Read(b []byte) (int, error) { return loop.Read(s.fd, b) }
 type laneSweep struct{ *lane }
 
 func (ln *lane) scheduleSweep() {
-	ln.loop.Set(&ln.sweep, laneSweep{ln}, ln.loop.Now().Add(sweepEvery))
+	ln.sweepsAt = ln.loop.Now().Add(sweepEvery)
+	ln.loop.Set(&ln.sweep, laneSweep{ln}, ln.sweepsAt)
+}
+
+// sweepBy has a sweep come sooner where a connection has to go before the next; the zero
+// time is none.
+func (ln *lane) sweepBy(at time.Time) {
+	if !at.IsZero() && at.Before(ln.sweepsAt) {
+		ln.sweepsAt = at
+		ln.loop.Set(&ln.sweep, laneSweep{ln}, at)
+	}
 }
 
 func (w laneSweep) Ready(loop.Readiness) {}
@@ -150,8 +161,9 @@ func (w laneSweep) Fault(fault any) {
 }
 
 func (w laneSweep) Expired() {
-	w.expireIdle(w.loop.Now())
+	next := w.expireIdle(w.loop.Now(), false)
 	w.scheduleSweep()
+	w.sweepBy(next)
 }
 
 // limit is the earlier of a time limit from now and a deadline, if there is one.

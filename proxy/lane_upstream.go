@@ -117,7 +117,7 @@ func (ln *lane) take(h *httpConn) *laneUpstream {
 		idle[len(idle)-1] = nil
 		pool.idle[key] = idle[:len(idle)-1]
 		u.lying.Add(-1)
-		if h.idempotent() || up.open() {
+		if !up.expired(ln.loop.Now()) && (h.idempotent() || up.open()) {
 			up.use()
 			up.reused = true
 			ln.loop.HearFirst(up.sock.fd, false)
@@ -166,7 +166,7 @@ func (ln *lane) put(up *laneUpstream) {
 	up.in.release()
 	up.since = ln.loop.Now()
 	u := up.up
-	if !up.silent() || u.left.Load() || up.spent() || u.latest().Limits.Wait() {
+	if !up.silent() || u.left.Load() || up.spent() || up.old(up.since) || u.latest().Limits.Wait() {
 		ln.close(up)
 		return
 	}
@@ -177,6 +177,7 @@ func (ln *lane) put(up *laneUpstream) {
 	pool.idle[up.key] = append(pool.idle[up.key], up)
 	u.lying.Add(1)
 	ln.loop.HearFirst(up.sock.fd, true)
+	ln.sweepBy(u.ends(up.since, up.born))
 }
 
 // discard takes a connection out of its pool and closes it.
@@ -218,15 +219,18 @@ func (up *laneUpstream) abandon() {
 }
 
 // expireIdle closes the idle connections of upstreams that have left the
-// configuration, and those that were idle for too long.
-func (ln *lane) expireIdle(now time.Time) {
+// configuration, and those that were idle for too long; or all. It says when the next
+// has to go, the zero time is never.
+func (ln *lane) expireIdle(now time.Time, all bool) (next time.Time) {
 	for u := range ln.upstreams {
 		pool := &u.lanes[ln.number]
-		gone := u.left.Load() || u.latest().Limits.Wait()
+		gone := all || u.left.Load() || u.latest().Limits.Wait()
 		for _, idle := range pool.idle {
 			for _, up := range slices.Clone(idle) {
-				if gone || now.Sub(up.since) > idleTimeout {
+				if gone || up.expired(now) {
 					ln.discard(up)
+				} else if at := u.ends(up.since, up.born); next.IsZero() || at.Before(next) && !at.IsZero() {
+					next = at
 				}
 			}
 		}
@@ -234,12 +238,13 @@ func (ln *lane) expireIdle(now time.Time) {
 			delete(ln.upstreams, u)
 		}
 	}
+	return next
 }
 
 // dropAll closes every idle connection, at the server's end.
 func (ln *lane) dropAll() {
 	ln.loop.Stop(&ln.sweep)
-	ln.expireIdle(ln.loop.Now().Add(2 * idleTimeout))
+	ln.expireIdle(ln.loop.Now(), true)
 }
 
 // attach makes c a connection that a goroutine can wait on again.

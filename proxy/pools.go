@@ -13,6 +13,8 @@ type pools struct {
 	server  *Server
 	readers sync.WaitGroup // of HTTP/2 connections
 
+	expiries expiries
+
 	mu     sync.Mutex
 	newest *state // nil before the first
 	byKey  map[clusterKey]*upstream
@@ -35,7 +37,7 @@ const (
 )
 
 func newPools(s *Server) *pools {
-	return &pools{server: s, byKey: map[clusterKey]*upstream{}}
+	return &pools{server: s, byKey: map[clusterKey]*upstream{}, expiries: expiries{wake: make(chan struct{}, 1)}}
 }
 
 // get returns the upstream of a cluster, the one of earlier snapshots where the
@@ -79,14 +81,19 @@ func (p *pools) follow(view *mesh.View) *state {
 
 // sweep runs until ctx ends.
 func (p *pools) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
+	tick, soon := time.NewTicker(sweepEvery), time.NewTimer(sweepEvery)
 	defer tick.Stop()
+	defer soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
 			p.sweepOnce(now)
+		case <-p.expiries.wake:
+			soon.Reset(p.expireDue(time.Now()))
+		case now := <-soon.C:
+			soon.Reset(p.expireDue(now))
 		}
 	}
 }
@@ -153,14 +160,18 @@ func (p *pools) led() (generation uint64, led map[clusterKey]*mesh.Cluster) {
 // has closed.
 func (u *upstream) expire(now time.Time) {
 	var old []*upstreamConn
+	var next time.Time
 	u.mu.Lock()
 	for key, conns := range u.idle {
 		live := conns[:0]
 		for _, c := range conns {
-			if now.Sub(c.since) > idleTimeout || !c.open() {
+			if c.expired(now) || !c.open() {
 				old = append(old, c)
-			} else {
-				live = append(live, c)
+				continue
+			}
+			live = append(live, c)
+			if at := u.ends(c.since, c.born); next.IsZero() || at.Before(next) && !at.IsZero() {
+				next = at
 			}
 		}
 		clear(conns[len(live):])
@@ -171,9 +182,8 @@ func (u *upstream) expire(now time.Time) {
 		}
 	}
 	u.mu.Unlock()
-	for _, c := range old {
-		c.close()
-	}
+	closeAll(old)
+	u.expireAt(next)
 }
 
 // close retires everything.

@@ -48,6 +48,9 @@ func (c *connection) tunnel(up *upstreamConn, e *entry) {
 	var there, back error
 	var both sync.WaitGroup
 	idle := idleness{limit: c.server.patience.tunnel}
+	if e.protocol != "http" {
+		defer up.bound(&idle, c)()
+	}
 	idle.moved()
 	both.Go(func() {
 		defer c.contain()
@@ -60,6 +63,8 @@ func (c *connection) tunnel(up *upstreamConn, e *entry) {
 	}
 	both.Wait()
 	switch {
+	case idle.old.Load():
+		e.tooOld()
 	case there == errIdle || back == errIdle:
 		e.details = "tcp_session_idle_timeout"
 	case isReset(there):
@@ -93,6 +98,10 @@ func (c *connection) handOver(up *upstreamConn, e *entry) bool {
 		return false
 	}
 	c.carriage.Load().pair.Store(pair)
+	if e.protocol != "http" {
+		s := up.up.latest()
+		pair.Bound(relay.Bounds{Idle: s.TCPIdle, Age: s.MaxAge})
+	}
 	if c.tcp != nil {
 		c.tcp.Close()
 	}
@@ -134,6 +143,8 @@ func (c *connection) carried(up *upstreamConn, e *entry, r relay.Result) {
 		e.flags = "DC"
 	case relay.BFailed, relay.WasCut:
 		e.flags = "UC"
+	case relay.TooOld:
+		e.tooOld()
 	case relay.IdleTimeout:
 		e.details = "tcp_session_idle_timeout"
 	}
@@ -148,7 +159,31 @@ var errIdle = errors.New("nothing moved for too long")
 type idleness struct {
 	limit time.Duration
 	last  atomic.Int64 // Unix nanoseconds
+	old   atomic.Bool  // the tunnel was cut for its age
 }
+
+// bound makes the limit of an opaque connection its cluster's, and cuts it when it is
+// too old, unless it is stopped before.
+func (up *upstreamConn) bound(idle *idleness, c *connection) (stop func()) {
+	s := up.up.latest()
+	switch {
+	case s.TCPIdle > 0:
+		idle.limit = s.TCPIdle
+	case s.TCPIdle < 0:
+		idle.limit = forever
+	}
+	if s.MaxAge == 0 {
+		return func() {}
+	}
+	timer := time.AfterFunc(s.MaxAge, func() {
+		idle.old.Store(true)
+		cut(up.tcp, c.tcp)
+	})
+	return func() { timer.Stop() }
+}
+
+// tooOld notes that a connection has lasted as long as one may.
+func (e *entry) tooOld() { e.flags, e.details = "DT", "max_connection_duration_reached" }
 
 func (i *idleness) moved() time.Time {
 	now := time.Now()

@@ -26,7 +26,8 @@ type upstream struct {
 	lying   atomic.Int64 // those that are idle in lanes
 	tls     origination
 	fleets  fleets
-	others  target // all beyond maxTargets
+	others  target    // all beyond maxTargets
+	looksAt time.Time // when it ends idle connections; belongs to the pools' expiries
 	breaker
 
 	ejecting    sync.Mutex
@@ -70,6 +71,7 @@ type upstreamConn struct {
 	uses     uint32      // requests that it has carried
 	closed   atomic.Bool
 	since    time.Time // idle since
+	born     time.Time
 	raw      syscall.RawConn
 	alive    bool
 	probe    func(uintptr)
@@ -89,7 +91,7 @@ func (u *upstream) take(key poolKey) *upstreamConn {
 		idle[len(idle)-1] = nil
 		u.idle[key] = idle[:len(idle)-1]
 		u.mu.Unlock()
-		if c.open() {
+		if !c.expired(time.Now()) && c.open() {
 			c.use()
 			c.reused = true
 			return c
@@ -125,9 +127,12 @@ func (u *upstream) put(c *upstreamConn) {
 	c.rest()
 	c.in.release()
 	c.since = time.Now()
-	if c.spent() || !c.quiet() || !u.keep(c) {
+	ends := u.ends(c.since, c.born) // before it is another's
+	if c.spent() || c.old(c.since) || !c.quiet() || !u.keep(c) {
 		c.close()
+		return
 	}
+	u.expireAt(ends)
 }
 
 func (u *upstream) keep(c *upstreamConn) bool {
@@ -222,7 +227,7 @@ func (u *upstream) dial(ctx context.Context, key poolKey, alpn []string) (*upstr
 // over makes a TCP connection, counted already, one of the upstream's, with TLS where the cluster says so.
 func (u *upstream) over(ctx context.Context, tcp *net.TCPConn, key poolKey, alpn []string) (_ *upstreamConn, err error) {
 	s := u.server
-	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, target: u.target(key.addr), local: addrPort(tcp.LocalAddr())}
+	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, target: u.target(key.addr), local: addrPort(tcp.LocalAddr()), born: time.Now()}
 	c.in.memory = &s.memory
 	s.ownConn.add(c.ends())
 	u.open.Add(1)

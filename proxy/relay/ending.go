@@ -71,7 +71,8 @@ func (p *Pair) Cut() {
 // expire cuts a pair over which nothing has moved for limit.
 func (p *Pair) expire(now, limit time.Duration) {
 	p.mu.Lock()
-	if now-p.active >= limit && p.linger == nil {
+	own := p.bound != nil && p.bound.Idle != 0
+	if now-p.active >= limit && p.linger == nil && !own {
 		p.abort(IdleTimeout)
 	}
 	p.unlock()
@@ -92,6 +93,7 @@ func (p *Pair) abort(why End) {
 // close ends both sockets; unlock tells of it.
 func (p *Pair) close(end func(int)) {
 	p.over = true
+	p.bound.stop()
 	for i := range p.sides {
 		fd := p.sides[i].fd
 		p.lose(&p.flows[i])

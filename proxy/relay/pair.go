@@ -19,6 +19,7 @@ type Pair struct {
 	queued bool          // in loop.again
 	over   bool          // both sockets are closed
 	told   bool          // done has been called
+	bound  *bound        // nil: the engine's only
 	linger *time.Timer   // set while a reset waits for bytes before it
 	result Result
 }
@@ -51,6 +52,7 @@ const (
 	BFailed
 	IdleTimeout // no byte moved for Config.IdleTimeout; both have been reset
 	WasCut      // Cut or Close; both have been reset
+	TooOld      // Bounds.Age was reached; both have been reset
 )
 
 const (

@@ -299,3 +299,40 @@ func TestASocketThatCannotBeWatchedStaysTheCallers(t *testing.T) {
 		t.Errorf("%q %v", got, err)
 	}
 }
+
+func TestAPairEndsWithinItsOwnBounds(t *testing.T) {
+	t.Parallel()
+	const limit = 400 * time.Millisecond
+	r := newRig(t, relay.Config{IdleTimeout: limit})
+	never := r.carry("", "")
+	never.Bound(relay.Bounds{Idle: -1})
+	busy := r.carry("", "")
+	busy.Bound(relay.Bounds{Idle: limit / 2})
+	for start := time.Now(); time.Since(start) < 2*limit; unix.Poll(nil, 20) {
+		io.WriteString(busy.a, "x")
+		if _, err := io.ReadFull(busy.b, make([]byte, 1)); err != nil {
+			t.Fatalf("the busy pair ended: %v", err)
+		}
+	}
+	for name, c := range map[string]struct {
+		relay.Bounds
+		want  relay.End
+		after time.Duration
+	}{
+		"idle":            {relay.Bounds{Idle: limit / 4}, relay.IdleTimeout, limit / 4},
+		"old":             {relay.Bounds{Age: limit / 4}, relay.TooOld, limit / 4},
+		"old before idle": {relay.Bounds{Idle: time.Minute, Age: limit / 4}, relay.TooOld, limit / 4},
+		"idle before old": {relay.Bounds{Idle: limit / 4, Age: time.Minute}, relay.IdleTimeout, limit / 4},
+		"longer":          {relay.Bounds{Idle: 2 * limit}, relay.IdleTimeout, 2 * limit},
+	} {
+		start := time.Now()
+		check(t, r, name, func(p *carried) { p.Bound(c.Bounds) }, c.want)
+		if took := time.Since(start); took < c.after {
+			t.Errorf("%s: ended after %v", name, took)
+		}
+	}
+	io.WriteString(never.a, "x") // though it was idle for several times the engine's limit
+	if _, err := io.ReadFull(never.b, make([]byte, 1)); err != nil {
+		t.Errorf("the one without a limit ended: %v", err)
+	}
+}

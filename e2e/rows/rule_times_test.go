@@ -1,0 +1,103 @@
+package rows
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/e2e/egress"
+)
+
+// renewed asks until the server has seen another connection, and says after how long.
+func renewed(p *egress.Pod, host string, q egress.Request, pause time.Duration) time.Duration {
+	start, before := time.Now(), p.Net.Connections(host)
+	egress.Eventually(p.T, "a connection is renewed", func() bool {
+		<-time.After(pause)
+		p.Ask(q).Want("200 " + host)
+		return p.Net.Connections(host) > before
+	})
+	return time.Since(start)
+}
+
+func TestConnectionPoolHTTPIdleTimeout(t *testing.T) {
+	t.Parallel()
+	idle := func(settings string) func(*egress.Pod) {
+		return func(p *egress.Pod) {
+			resources := ""
+			for host, protocol := range map[string]string{"one.test": "HTTP", "two.test": "HTTP2"} {
+				p.Net.Web(host, 80, nil)
+				resources += object("ServiceEntry", host, `{hosts: [`+host+`], ports: [{number: 80, name: p, protocol: `+protocol+`}], resolution: DNS}`) +
+					object("DestinationRule", host, `{host: `+host+`, trafficPolicy: {connectionPool: {`+settings+`}}}`)
+			}
+			p.Apply(resources)
+			for _, host := range []string{"one.test", "two.test"} {
+				for _, v := range egress.Versions {
+					q := egress.Request{URL: "http://" + host + "/", Version: v}
+					p.Ask(q).Want("200 " + host)
+					if took := renewed(p, host, q, 400*time.Millisecond); took > 5*time.Second {
+						p.T.Errorf("%s: renewed after %v", host, took)
+					}
+				}
+			}
+		}
+	}
+	row(t, "DR.connectionPool.http.idleTimeout", idle(`http: {idleTimeout: 300ms}, tcp: {idleTimeout: 1h}`))
+	row(t, "DR.connectionPool.tcp.idleTimeout", idle(`tcp: {idleTimeout: 300ms}`))
+}
+
+func TestConnectionPoolTCPTimes(t *testing.T) {
+	t.Parallel()
+	row(t, "DR.connectionPool.tcp.idleTimeout", func(p *egress.Pod) {
+		silent(p)
+		p.Apply(object("ServiceEntry", "db", `{hosts: [db.test], addresses: [{{v4 "db.test"}}], ports: [{number: 5432, name: db, protocol: TCP}], resolution: DNS}`) +
+			object("DestinationRule", "db", `{host: db.test, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 300ms}}}}`))
+		start := time.Now()
+		p.Say("db.test:5432", "x")
+		if took := time.Since(start); took < 300*time.Millisecond || took > 10*time.Second {
+			p.T.Errorf("it ended after %v", took)
+		}
+	})
+	row(t, "DR.connectionPool.tcp.maxConnectionDuration", func(p *egress.Pod) {
+		silent(p)
+		p.Net.Web("one.test", 80, nil)
+		const rule = `trafficPolicy: {connectionPool: {tcp: {maxConnectionDuration: 300ms}}}}`
+		p.Apply(web("one.test") + object("DestinationRule", "one", `{host: one.test, `+rule) +
+			object("ServiceEntry", "db", `{hosts: [db.test], addresses: [{{v4 "db.test"}}], ports: [{number: 5432, name: db, protocol: TCP}], resolution: DNS}`) +
+			object("DestinationRule", "db", `{host: db.test, `+rule))
+		start := time.Now()
+		p.Say("db.test:5432", "x").WantLine("DT", "outbound|5432||db.test")
+		if took := time.Since(start); took < 300*time.Millisecond || took > 10*time.Second {
+			p.T.Errorf("it ended after %v", took)
+		}
+		for _, v := range egress.Versions {
+			q := egress.Request{URL: "http://one.test/", Version: v}
+			p.Ask(q).Want("200 one.test")
+			renewed(p, "one.test", q, 0) // though it is never idle
+		}
+	})
+}
+
+func TestConnectionPoolHTTPProtocol(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string][2]string{
+		"h2UpgradePolicy: UPGRADE":        {"HTTP/2.0", "HTTP/2.0"},
+		"h2UpgradePolicy: DO_NOT_UPGRADE": {"HTTP/1.1", "HTTP/1.1"},
+		"useClientProtocol: true":         {"HTTP/1.1", "HTTP/2.0"},
+	} {
+		row(t, "DR.connectionPool.http.protocol", func(p *egress.Pod) {
+			p.Net.Web("one.test", 80, nil)
+			p.Apply(web("one.test") + object("DestinationRule", "one", `{host: one.test, trafficPolicy: {connectionPool: {http: {`+policy+`}}}}`))
+			for i, v := range egress.Versions {
+				if a := p.Ask(egress.Request{URL: "http://one.test/", Version: v}).Want("200 one.test"); a.Server.Proto != want[i] {
+					p.T.Errorf("%s, %s: the server saw %s", policy, v, a.Server.Proto)
+				}
+			}
+		})
+	}
+}
+
+// silent serves db.test, which reads and says nothing.
+func silent(p *egress.Pod) {
+	p.Net.TCP("db.test", 5432, func(c net.Conn) { io.Copy(io.Discard, c) })
+}
