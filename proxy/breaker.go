@@ -81,8 +81,9 @@ func (u *upstream) full(l *mesh.Limits) bool {
 }
 
 // obtain gets a connection for an HTTP/1 request: an idle one where there is one and it
-// may be, else a new one. Where the pool is full it waits for either until ctx ends.
-func (u *upstream) obtain(ctx context.Context, key poolKey, idle bool) (*upstreamConn, error) {
+// may be, else a new one. Where the pool is full it waits for either, until ctx ends or
+// the application leaves.
+func (u *upstream) obtain(ctx context.Context, key poolKey, idle bool, here presence) (*upstreamConn, error) {
 	l := &u.latest().Limits
 	if !l.Wait() {
 		if idle {
@@ -98,11 +99,17 @@ func (u *upstream) obtain(ctx context.Context, key poolKey, idle bool) (*upstrea
 	}
 	got, w := u.line(l, key, idle)
 	if w != nil {
-		select {
-		case got = <-w.done:
-		case <-ctx.Done():
-			u.leaveLine(w)
-			return nil, &connectError{err: ctx.Err()}
+		err := here.await(ctx, func(ctx context.Context) error {
+			select {
+			case got = <-w.done:
+				return nil
+			case <-ctx.Done():
+				u.leaveLine(w)
+				return &connectError{err: ctx.Err()}
+			}
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	if got.conn != nil || got.err != nil {

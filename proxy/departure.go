@@ -112,6 +112,22 @@ func (w *watch) stop() bool {
 	return w.left
 }
 
+// presence waits as whileHere does. A nil one has nobody to watch: who waits is told
+// otherwise.
+type presence func(ctx context.Context, wait func(context.Context)) (left bool)
+
+// await is the wait's error: errLeft where it ended because the application left.
+func (p presence) await(ctx context.Context, wait func(context.Context) error) (err error) {
+	if p == nil {
+		return wait(ctx)
+	}
+	left := p(ctx, func(ctx context.Context) { err = wait(ctx) })
+	if left && err != nil {
+		return errLeft
+	}
+	return err
+}
+
 // whileHere runs wait with a context that ends with ctx, and when the application
 // leaves, which it reports: at once where the connection was reset, and in its patience
 // after an end. wait must not read from the application.

@@ -39,3 +39,27 @@ func DrawBackOff(s *Server, draw func() float64) {
 
 // KeptBodies is how many bytes of requests a server keeps to be sent again.
 func KeptBodies(s *Server) int64 { return s.cfg.Limits.Bodies/2 - s.kept.left.Load() }
+
+// Waiting is how many requests wait for a connection.
+func Waiting(s *Server) (n int) {
+	s.pools.mu.Lock()
+	defer s.pools.mu.Unlock()
+	for _, u := range s.pools.byKey {
+		u.mu.Lock()
+		n += int(u.pending)
+		u.mu.Unlock()
+	}
+	return n
+}
+
+// HTTP2Names is for how many addresses and names a server has HTTP/2 connections.
+func HTTP2Names(s *Server) (n int) {
+	s.pools.mu.Lock()
+	defer s.pools.mu.Unlock()
+	for _, u := range s.pools.byKey {
+		u.mu.Lock()
+		n += len(u.h2)
+		u.mu.Unlock()
+	}
+	return n
+}

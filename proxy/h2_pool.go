@@ -44,8 +44,9 @@ type h2Dial struct {
 var errNoHTTP2 = errors.New("the server did not choose h2 in ALPN; declare the port HTTP if it speaks HTTP/1.1 only")
 
 // openHTTP2 begins the request on a connection that has room. It opens one where
-// there is none, or waits for one where there may be no more, until ctx ends.
-func (u *upstream) openHTTP2(ctx context.Context, key poolKey, o *outgoing) (*h2Exchange, error) {
+// there is none, or waits for one where there may be no more, until ctx ends or the
+// application leaves.
+func (u *upstream) openHTTP2(ctx context.Context, key poolKey, o *outgoing, here presence) (*h2Exchange, error) {
 	for waits := false; ; waits = true {
 		x, wait, err := u.joinHTTP2(key, o, waits)
 		if x != nil {
@@ -54,12 +55,14 @@ func (u *upstream) openHTTP2(ctx context.Context, key poolKey, o *outgoing) (*h2
 		if wait == nil {
 			return x, err
 		}
-		select {
-		case <-wait.done:
-			err = wait.err
-		case <-ctx.Done():
-			err = &connectError{err: ctx.Err()}
-		}
+		err = here.await(ctx, func(ctx context.Context) error {
+			select {
+			case <-wait.done:
+				return wait.err
+			case <-ctx.Done():
+				return &connectError{err: ctx.Err()}
+			}
+		})
 		if err != nil {
 			u.mu.Lock()
 			u.pending--
@@ -80,7 +83,7 @@ func (u *upstream) joinHTTP2(key poolKey, o *outgoing, waits bool) (x *h2Exchang
 	if waits {
 		u.pending--
 	}
-	g := u.group(key)
+	g := u.h2[key]
 	if x, err = u.roomIn(g, l, o); x != nil || err != nil {
 		return x, nil, err
 	}
@@ -88,13 +91,14 @@ func (u *upstream) joinHTTP2(key poolKey, o *outgoing, waits bool) (x *h2Exchang
 		return nil, nil, poolFull
 	}
 	u.pending++
-	if g.dialing != nil {
+	if g != nil && g.dialing != nil {
 		return nil, g.dialing, nil
 	}
 	u.queued.Add(1) // before looking: who ends a stream looks after that
 	if u.slot(l, key, &ends) {
 		u.queued.Add(-1)
 		dial := &h2Dial{done: make(chan struct{})}
+		g = u.group(key)
 		g.dialing = dial
 		u.server.pools.readers.Go(func() { u.dialHTTP2(key, g, dial) })
 		return nil, dial, nil
@@ -116,6 +120,9 @@ func (u *upstream) roomIn(g *h2Group, l *mesh.Limits, o *outgoing) (*h2Exchange,
 	if u.full(l) {
 		return nil, poolFull
 	}
+	if g == nil { // nothing is kept for a name until a connection is made for it
+		return nil, nil
+	}
 	return g.open(o, l, u.retired), nil
 }
 
@@ -136,7 +143,7 @@ func (u *upstream) group(key poolKey) *h2Group {
 func (u *upstream) tryHTTP2(key poolKey, o *outgoing) *h2Exchange {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	x, _ := u.roomIn(u.group(key), &u.latest().Limits, o)
+	x, _ := u.roomIn(u.h2[key], &u.latest().Limits, o)
 	return x
 }
 

@@ -235,7 +235,7 @@ func (r *h2Request) acquire(u *upstream, o *outgoing) (exchange, *localReply) {
 	ctx, stop := r.waiting()
 	defer stop()
 	x, failure := reach(ctx, &r.tries, &r.entry, func(ctx context.Context, key poolKey) (exchange, error) {
-		return u.begin(ctx, key, o, h2)
+		return u.begin(ctx, key, o, h2, nil) // ctx ends with the request
 	})
 	if failure != nil && (r.ending() != running || errors.Is(ctx.Err(), context.Canceled)) {
 		failure = r.gaveUp() // none is due when the application has left meanwhile
@@ -284,15 +284,15 @@ func (u *upstream) pooled(key poolKey, o *outgoing, h2 bool) exchange {
 }
 
 // begin is pooled that opens a connection where there is none.
-func (u *upstream) begin(ctx context.Context, key poolKey, o *outgoing, h2 bool) (exchange, error) {
+func (u *upstream) begin(ctx context.Context, key poolKey, o *outgoing, h2 bool, here presence) (exchange, error) {
 	if h2 {
-		x, err := u.openHTTP2(ctx, key, o)
+		x, err := u.openHTTP2(ctx, key, o, here)
 		if err != nil {
 			return nil, err
 		}
 		return x, nil
 	}
-	up, err := u.obtain(ctx, key, true)
+	up, err := u.obtain(ctx, key, true, here)
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func (h *httpConn) acquire(idle bool) (*upstreamConn, *localReply) {
 	ctx, stop := h.c.server.until(h.reachBy())
 	defer stop()
 	return reach(ctx, t, &h.entry, func(ctx context.Context, key poolKey) (*upstreamConn, error) {
-		return u.obtain(ctx, key, idle)
+		return u.obtain(ctx, key, idle, h.c.whileHere)
 	})
 }
 
@@ -118,6 +118,9 @@ func connectFailure(e *entry, err error, ctx context.Context) *localReply {
 	switch {
 	case ctx.Err() != nil:
 		return routeTimeout()
+	case err == errLeft:
+		e.failure = nil
+		return abandoned()
 	case errors.As(err, &ce):
 		e.transportFailure = ce.reason()
 		return &localReply{status: 503, reason: ce.reason(), flags: "UF", failure: mesh.NoConnection,
