@@ -49,7 +49,8 @@ func tested(t *testing.T) map[string]bool {
 // A row that is followed has a test here. One that is not, whatever its priority, is
 // held to its word in package mesh (TestEveryFieldThatIsNotFollowedIsReported), which
 // takes its rows from the same list and by the same question, the stance: a row can be
-// in neither only by being in the list no more.
+// in neither only by being in the list no more. TestWhatIsNotFollowedIsTold shows the
+// ones of P2 and N/A through interception.
 func TestEveryRowHasATest(t *testing.T) {
 	t.Parallel()
 	ids := tested(t)
