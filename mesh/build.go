@@ -2,6 +2,8 @@ package mesh
 
 import (
 	"net/netip"
+	"runtime"
+	"sync"
 
 	networking "istio.io/api/networking/v1alpha3"
 )
@@ -58,6 +60,25 @@ func unique(resources []*Resource) ([]*Resource, Issues) {
 		out = append(out, r)
 	}
 	return out, issues
+}
+
+// compileAll compiles on as many processors as there are what is worth it.
+func compileAll(places []Place) []any {
+	out := make([]any, len(places))
+	workers := runtime.GOMAXPROCS(0)
+	if len(places) < 1000 {
+		workers = 1
+	}
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := w; i < len(places); i += workers {
+				out[i] = compile(places[i])
+			}
+		})
+	}
+	all.Wait()
+	return out
 }
 
 // compile gives the compiled form of a resource in its place: a *service,

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
@@ -27,9 +29,7 @@ func Decode(name string, data []byte, opts DecodeOptions) ([]*Resource, Issues) 
 	}
 	d := &decoder{file: name, namespace: opts.Namespace}
 	data = d.checkEncoding(data)
-	for _, doc := range splitDocuments(data) {
-		d.document(data, doc)
-	}
+	d.documents(data, splitDocuments(data))
 	d.duplicates()
 	d.issues.Sort()
 	return d.resources, d.issues
@@ -67,6 +67,32 @@ func (d *decoder) checkEncoding(data []byte) []byte {
 	}
 	d.cannotRead(data, line, "not UTF-8 text; save the file as UTF-8")
 	return nil
+}
+
+// documents reads many on as many processors as there are.
+func (d *decoder) documents(data []byte, docs []document) {
+	workers := runtime.GOMAXPROCS(0)
+	if workers == 1 || len(docs) < 100 {
+		for _, doc := range docs {
+			d.document(data, doc)
+		}
+		return
+	}
+	var all sync.WaitGroup
+	var parts []*decoder
+	for part := range slices.Chunk(docs, (len(docs)+workers-1)/workers) {
+		p := &decoder{file: d.file, namespace: d.namespace, headersOnly: d.headersOnly}
+		parts = append(parts, p)
+		all.Go(func() {
+			for _, doc := range part {
+				p.document(data, doc)
+			}
+		})
+	}
+	all.Wait()
+	for _, p := range parts {
+		d.resources, d.issues, d.unreadable = append(d.resources, p.resources...), append(d.issues, p.issues...), append(d.unreadable, p.unreadable...)
+	}
 }
 
 func (d *decoder) document(data []byte, doc document) {

@@ -77,9 +77,8 @@ func (x *Index) Change(removed []*Resource, added []Place) *Snapshot {
 			c.note(compiled, false)
 		}
 	}
-	for _, p := range added {
-		compiled := compile(p)
-		x.placed[p.Resource] = compiled
+	for i, compiled := range compileAll(added) {
+		x.placed[added[i].Resource] = compiled
 		c.note(compiled, true)
 	}
 	s := c.snapshot()

@@ -50,29 +50,33 @@ func general(path string) string {
 	if !strings.Contains(path, "[") {
 		return path
 	}
-	var b strings.Builder
+	return string(appendGeneral(nil, path))
+}
+
+func appendGeneral(to []byte, path string) []byte {
 	for path != "" {
 		open := strings.IndexByte(path, '[')
 		end := strings.IndexByte(path, ']')
 		if open < 0 || end < open {
 			break
 		}
-		b.WriteString(path[:open+1] + "]")
+		to = append(append(to, path[:open+1]...), ']')
 		path = path[end+1:]
 	}
-	b.WriteString(path)
-	return b.String()
+	return append(to, path...)
 }
 
 // support speaks about every field that is not followed; of a whole unsupported
 // message only about its outermost.
 func (c *checker) support() {
 	told := ""
+	fields := supported[c.r.Kind]
+	var path [200]byte
 	for _, f := range c.r.fields {
 		if !strings.HasPrefix(f.path, "spec") || told != "" && inside(f.path, told) {
 			continue
 		}
-		row, known := supported[c.r.Kind][general(f.path)]
+		row, known := fields[string(appendGeneral(path[:0], f.path))]
 		switch {
 		case known && (row == nil || row.Stance <= Differs):
 		case !known || row.Stance == Refused:

@@ -72,7 +72,9 @@ func (c *checker) exportTo(list []string, mayHide bool) {
 	}
 }
 
-func isNamespace(name string) bool { return len(name) <= 63 && dnsLabel.MatchString(name) }
+func isNamespace(name string) bool {
+	return len(name) <= 63 && isHostLabel(name) && name == strings.ToLower(name)
+}
 
 // NamespaceComplaint says what is wrong with the name of a namespace, "" when
 // nothing is.

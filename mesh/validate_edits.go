@@ -18,6 +18,9 @@ func (c *checker) httpHeaders(path string, headers *networking.Headers) {
 }
 
 func (c *checker) headerOperations(path string, ops *networking.Headers_HeaderOperations, request bool) {
+	if ops == nil {
+		return
+	}
 	for operation, fields := range map[string]map[string]string{".set": ops.GetSet(), ".add": ops.GetAdd()} {
 		set := make(map[string]string) // lower case, to what was written
 		for _, name := range slices.Sorted(maps.Keys(fields)) {

@@ -2,11 +2,22 @@ package mesh
 
 import (
 	"net/netip"
-	"regexp"
 	"strings"
 )
 
-var hostLabel = regexp.MustCompile(`^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?$`)
+// isHostLabel says whether a label is of letters, digits and hyphens, which are neither
+// first nor last.
+func isHostLabel(label string) bool {
+	for i := range len(label) {
+		switch c := label[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-' && 0 < i && i < len(label)-1:
+		default:
+			return false
+		}
+	}
+	return label != ""
+}
 
 // hostName checks a DNS name, perhaps a wildcard; it says whether it is fine.
 func (c *checker) hostName(path, host string) bool {
@@ -47,7 +58,7 @@ func hostComplaint(host string) string {
 			return "a wildcard must be the whole first label; " + instead(labels[1:])
 		case len(label) > 63:
 			return "has a label of more than 63 letters; it is no DNS name"
-		case !hostLabel.MatchString(label):
+		case !isHostLabel(label):
 			return "not a DNS name; use labels of letters, digits and '-' between dots"
 		}
 	}

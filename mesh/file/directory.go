@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -231,18 +232,16 @@ func (d Directory) List() ([]*mesh.Resource, mesh.Issues, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var resources []*mesh.Resource
-	var issues mesh.Issues
-	for _, name := range names {
-		path := filepath.Join(d.Path, name)
+	found := make([][]*mesh.Resource, len(names))
+	said := make([]mesh.Issues, len(names))
+	parallel(len(names), func(i int) {
+		path := filepath.Join(d.Path, names[i])
 		data, err := readFile(path)
 		if err != nil {
-			issues = append(issues, mesh.Issue{File: path, Message: "cannot be read (" + reason(err) + "); correct or remove the file"})
-			continue
+			said[i] = mesh.Issues{{File: path, Message: "cannot be read (" + reason(err) + "); correct or remove the file"}}
+			return
 		}
-		found, more := mesh.Decode(path, data, mesh.DecodeOptions{})
-		resources = append(resources, found...)
-		issues = append(issues, more...)
-	}
-	return resources, issues, nil
+		found[i], said[i] = mesh.Decode(path, data, mesh.DecodeOptions{})
+	})
+	return slices.Concat(found...), slices.Concat(said...), nil
 }
