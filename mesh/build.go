@@ -38,7 +38,7 @@ func Build(resources []*Resource, opts Options) (*Snapshot, Issues) {
 // Assemble is Build without the look at all resources together, which takes most of
 // its time; it says only which objects are there twice, and left out.
 func Assemble(resources []*Resource, opts Options) (*Snapshot, Issues) {
-	resources, issues := unique(resources)
+	resources, issues := eachOnce(resources)
 	places := make([]Place, len(resources))
 	for i, r := range resources {
 		places[i] = Place{Resource: r, Position: i}
@@ -46,8 +46,8 @@ func Assemble(resources []*Resource, opts Options) (*Snapshot, Issues) {
 	return NewIndex(opts).Change(nil, places), issues
 }
 
-// unique leaves out, and reports, objects that are there already.
-func unique(resources []*Resource) ([]*Resource, Issues) {
+// eachOnce leaves out, and reports, objects that are there already.
+func eachOnce(resources []*Resource) ([]*Resource, Issues) {
 	var issues Issues
 	out := make([]*Resource, 0, len(resources))
 	first := make(map[Identity]*Resource, len(resources))

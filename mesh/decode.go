@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+	"unique"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -207,7 +208,7 @@ func (d *decoder) one(n *yaml.Node, extent Extent) {
 		return
 	}
 	d.spec(r, n)
-	slices.SortFunc(r.fields, func(a, b fieldPosition) int { return strings.Compare(a.path, b.path) })
+	slices.SortFunc(r.fields, func(a, b fieldPosition) int { return strings.Compare(a.path.Value(), b.path.Value()) })
 	d.issues = append(d.issues, news(validate(r), d.issues[before:])...)
 	if !d.issues[before:].HasErrors() {
 		d.resources = append(d.resources, r)
@@ -275,7 +276,7 @@ func DuplicateIssue(r, other *Resource) Issue {
 
 // record remembers where a field was written.
 func (d *decoder) record(path string, n *yaml.Node) {
-	d.object.fields = append(d.object.fields, fieldPosition{path, int32(d.lineOf(n)), int32(n.Column)})
+	d.object.fields = append(d.object.fields, fieldPosition{unique.Make(path), int32(d.lineOf(n)), int32(n.Column)})
 }
 
 func (d *decoder) lineOf(n *yaml.Node) int { return d.line + n.Line }

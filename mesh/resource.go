@@ -16,6 +16,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unique"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -59,7 +60,7 @@ func (r *Resource) Identity() Identity { return Identity{r.Kind, r.Namespace, r.
 
 // fieldPosition is where a field was written.
 type fieldPosition struct {
-	path         string
+	path         unique.Handle[string] // thousands of resources have the same ones
 	line, column int32
 }
 
@@ -88,7 +89,7 @@ func (r *Resource) has(path string) bool {
 // find relies on the order in which the decoder leaves the fields.
 func (r *Resource) find(path string) (int, bool) {
 	return slices.BinarySearchFunc(r.fields, path, func(f fieldPosition, path string) int {
-		return strings.Compare(f.path, path)
+		return strings.Compare(f.path.Value(), path)
 	})
 }
 

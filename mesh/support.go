@@ -72,20 +72,21 @@ func (c *checker) support() {
 	told := ""
 	fields := supported[c.r.Kind]
 	var path [200]byte
-	for _, f := range c.r.fields {
-		if !strings.HasPrefix(f.path, "spec") || told != "" && inside(f.path, told) {
+	for _, position := range c.r.fields {
+		field := position.path.Value()
+		if !strings.HasPrefix(field, "spec") || told != "" && inside(field, told) {
 			continue
 		}
-		row, known := fields[string(appendGeneral(path[:0], f.path))]
+		row, known := fields[string(appendGeneral(path[:0], field))]
 		switch {
 		case known && (row == nil || row.Stance <= Differs):
 		case !known || row.Stance == Refused:
-			told = f.path
-			c.error(f.path, "", "is not supported by this version of sluice%s", row.reason())
+			told = field
+			c.error(field, "", "is not supported by this version of sluice%s", row.reason())
 		default:
-			told = f.path
-			if !c.refused(f.path) {
-				c.warn(f.path, "", "is not supported by this version of sluice, so it has no effect: %s", row.Says)
+			told = field
+			if !c.refused(field) {
+				c.warn(field, "", "is not supported by this version of sluice, so it has no effect: %s", row.Says)
 			}
 		}
 	}

@@ -38,7 +38,7 @@ func (c *checker) trafficPolicy(path string, policy *networking.TrafficPolicy) {
 // empty says that nothing was written inside a field.
 func (c *checker) empty(path string) bool {
 	for _, f := range c.r.fields {
-		if inside(f.path, path) {
+		if inside(f.path.Value(), path) {
 			return false
 		}
 	}

@@ -165,12 +165,13 @@ func namesOnly(value any) any {
 func (r *Resource) idle(field string) (out []string) {
 	told := ""
 	for _, f := range r.fields {
-		if f.path != field && !inside(f.path, field) || told != "" && inside(f.path, told) {
+		path := f.path.Value()
+		if path != field && !inside(path, field) || told != "" && inside(path, told) {
 			continue
 		}
-		if row := supported[r.Kind][general(f.path)]; row != nil && row.Stance == Reported {
-			told = f.path
-			out = append(out, strings.TrimPrefix(strings.TrimPrefix(f.path, field), "."))
+		if row := supported[r.Kind][general(path)]; row != nil && row.Stance == Reported {
+			told = path
+			out = append(out, strings.TrimPrefix(strings.TrimPrefix(path, field), "."))
 		}
 	}
 	return out
