@@ -18,8 +18,8 @@ func TestFaultsAreInjectedInEveryPairOfProtocols(t *testing.T) {
 	t.Parallel()
 	inModes(t, whatCame, rules(`
   - match: [{uri: {exact: /late}}]
-    fault: {delay: {fixedDelay: 150ms, percentage: {value: 100}}}
-    timeout: 100ms
+    fault: {delay: {fixedDelay: 600ms, percentage: {value: 100}}}
+    timeout: 500ms
   - match: [{uri: {exact: /broken}}]
     headers: {response: {set: {x-rule: "1"}}}
     fault: {abort: {httpStatus: 418, percentage: {value: 100}}}
@@ -35,7 +35,7 @@ func TestFaultsAreInjectedInEveryPairOfProtocols(t *testing.T) {
 				path, answer, flags string
 				least               time.Duration
 			}{
-				{"/late", "200 GET /late host=a.example.com", "DI", 150 * time.Millisecond}, // its timeout counts from then on
+				{"/late", "200 GET /late host=a.example.com", "DI", 600 * time.Millisecond}, // its timeout counts from then on
 				{"/broken", "418 fault filter abort", "FI", 0},
 				{"/both", "500 fault filter abort", "DI,FI", 150 * time.Millisecond},
 				{"/nowhere", "503 ", "DI,NC", 150 * time.Millisecond},

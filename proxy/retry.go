@@ -171,25 +171,37 @@ func (t *tries) conclude(r *localReply) *localReply {
 }
 
 // wait is the back-off before a retry. It ends with ctx, whose error it returns, and
-// at once when the server stops.
+// when the server stops. One that begins after that is short, but is one: a server that
+// fails at once is not asked as fast as it can.
 func (t *tries) wait(ctx context.Context) error {
-	return t.server.pause(ctx, t.policy.Backoff(t.retries))
+	s, limit := t.server, t.policy.Backoff(t.retries)
+	if !s.draining.Load() {
+		return s.pause(ctx, limit)
+	}
+	return sleep(ctx, s.part(min(limit, mesh.DefaultRetry.Backoff(1))), nil)
 }
 
-// pause waits a random part of limit.
+// pause waits a random part of limit, as wait does.
 func (s *Server) pause(ctx context.Context, limit time.Duration) error {
-	return s.wait(ctx, time.Duration(s.draw()*float64(limit)))
+	return s.wait(ctx, s.part(limit))
+}
+
+func (s *Server) part(limit time.Duration) time.Duration {
+	return time.Duration(s.draw() * float64(limit))
 }
 
 // wait ends after d, or when ctx does, whose error it returns, or when the server
 // stops: what is left of the time is for the request.
-func (s *Server) wait(ctx context.Context, d time.Duration) error {
+func (s *Server) wait(ctx context.Context, d time.Duration) error { return sleep(ctx, d, s.stopping) }
+
+// sleep ends after d, with the channel, or with ctx, whose error it returns.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
-	case <-s.stopping:
+	case <-early:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
