@@ -343,6 +343,22 @@ func TestWhatWasSentLastArrives(t *testing.T) {
 	}
 }
 
+// The proxy of exec can be asked, by its own command too.
+func TestWhatGovernsTheCommandCanBeAsked(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, registered)
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	for question, want := range map[string]string{"routes": "web.example", "explain": "\nallowed: to outbound|80||web.example\n"} {
+		args := []string{"--admin", socket, "--", sluicetest.File(), question, "--admin", socket}
+		if question == "explain" {
+			args = append(args, "--url", "http://web.example/")
+		}
+		if out, complaints, code := m.exec(t, user{}, args...); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: exit code %d, want %q in\n%s%s", question, code, want, out, complaints)
+		}
+	}
+}
+
 // As in a pod: a connection costs no calls for probes, and an idle one sends nothing.
 func TestTheProxysConnectionsAreNotProbed(t *testing.T) {
 	t.Parallel()
