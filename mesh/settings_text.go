@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Says are what an action does that was asked for, a line each.
@@ -98,8 +99,29 @@ func (c *Cluster) Says() []string {
 	if c.Limits != (Limits{}) {
 		out = append(out, c.Limits.says())
 	}
+	out = append(out, c.PoolSettings.times()...)
 	if c.Outlier != nil {
 		out = append(out, c.Outlier.says())
+	}
+	return out
+}
+
+// times are when a connection ends, where a rule says so.
+func (s *PoolSettings) times() (out []string) {
+	after := func(d time.Duration) string {
+		if d < 0 {
+			return "is kept however long it is idle"
+		}
+		return "ends when it was idle for " + d.String()
+	}
+	if s.HTTPIdle != 0 {
+		out = append(out, "an HTTP connection "+after(s.HTTPIdle))
+	}
+	if s.TCPIdle != 0 {
+		out = append(out, "an opaque connection "+after(s.TCPIdle))
+	}
+	if s.MaxAge > 0 {
+		out = append(out, "a connection lasts "+s.MaxAge.String()+" at most")
 	}
 	return out
 }

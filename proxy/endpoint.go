@@ -15,6 +15,7 @@ import (
 // Why a cluster has no address to connect to.
 var (
 	errNoEndpoint = errors.New("no healthy upstream")
+	errEjected    = errors.New("every endpoint is ejected (outlierDetection); sluice endpoints says until when")
 	errNotItsName = errors.New("the destination is not an address of the registered name")
 	errUnsafe     = errors.New("the name leads to an address that DNS may not lead to")
 )
@@ -74,7 +75,7 @@ func (u *upstream) endpoint(ctx context.Context, c *mesh.Cluster, a asked, draw 
 	}
 	m := f.pick(s, c, at, &a, draw)
 	if m == nil {
-		return netip.AddrPort{}, errNoEndpoint
+		return netip.AddrPort{}, errEjected
 	}
 	return m.addr, nil
 }

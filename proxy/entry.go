@@ -79,6 +79,9 @@ func (e *entry) fail(err error) {
 	if isOverload(err) {
 		e.flags, e.refusal = "UO", Overloaded
 	}
+	if err == errEjected {
+		e.flags = "UH"
+	}
 }
 
 // tried begins a try at a host: what became of the one before is forgotten.
