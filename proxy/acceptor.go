@@ -137,6 +137,7 @@ func (la *laneAcceptor) Ready(loop.Readiness) {
 		case errno == unix.EAGAIN:
 			return
 		case noneLeft(errno):
+			s.pools.crowd.press() // for those who come next
 			turned := la.turnAway()
 			s.sayOverload(noDescriptors.Error())
 			if !turned {

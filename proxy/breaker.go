@@ -39,11 +39,13 @@ var poolFull = &overload{"the service's connection pool is as full as its Destin
 func (u *upstream) begun(t *target) {
 	t.conns.Add(1)
 	u.conns.Add(1)
+	u.server.pools.crowd.begun(&u.server.cfg.Limits)
 }
 
 func (u *upstream) gone(t *target) {
 	t.conns.Add(-1)
 	u.conns.Add(-1)
+	u.server.pools.crowd.gone()
 	u.freed()
 }
 

@@ -270,10 +270,17 @@ func (lc *laneConn) depart(up *laneUpstream, serve func(*httpConn) bool) {
 // descriptor is left for it.
 func (s *Server) adopt(c *connection, fd int, up *laneUpstream, h *httpConn, serve func(*httpConn) bool, answered bool) {
 	s.run(c, func() {
-		tcp, err := loop.AttachOr(fd, func() {
+		relieved := false
+		tcp, err := loop.AttachOr(fd, func() (again bool) {
+			if !relieved {
+				relieved = true
+				s.pools.crowd.relieve(s.life)
+				return true
+			}
 			if !answered {
 				c.overflowRaw(fd, h)
 			}
+			return false
 		})
 		if err != nil {
 			up.abandon()

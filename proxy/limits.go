@@ -18,6 +18,10 @@ type Limits struct {
 	// process may open, less a reserve (512, or a quarter), at most 10 000; a
 	// connection and its way upstream need two.
 	Connections int
+	// Idle are connections to servers that wait for another request; default a quarter of
+	// Connections. They are also to be no more than what those in use leave of
+	// Connections. The longest idle are closed.
+	Idle int
 	// Connects are upstream connections being made; default 1024. A black hole keeps
 	// each for the connect timeout.
 	Connects int
@@ -48,6 +52,9 @@ func (l Limits) withDefaults() Limits {
 	if l.Connections == 0 {
 		n := descriptorLimit()
 		l.Connections = min(maxConnections, max(1, (n-min(reserve, n/4))/descriptorsEach))
+	}
+	if l.Idle == 0 {
+		l.Idle = max(1, l.Connections/4)
 	}
 	if l.Connects == 0 {
 		l.Connects = defaultConnects

@@ -12,12 +12,7 @@ type Pool struct {
 // Pools lists the clusters that have been used, those of earlier snapshots too
 // while they drain.
 func (s *Server) Pools() []Pool {
-	s.pools.mu.Lock()
-	upstreams := make([]*upstream, 0, len(s.pools.byKey))
-	for _, u := range s.pools.byKey {
-		upstreams = append(upstreams, u)
-	}
-	s.pools.mu.Unlock()
+	upstreams := s.pools.all()
 	pools := make([]Pool, len(upstreams))
 	for i, u := range upstreams {
 		idle := u.idleCount()

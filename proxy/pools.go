@@ -14,6 +14,7 @@ type pools struct {
 	readers sync.WaitGroup // of HTTP/2 connections
 
 	expiries expiries
+	crowd    idleCrowd
 
 	mu     sync.Mutex
 	newest *state // nil before the first
@@ -37,7 +38,8 @@ const (
 )
 
 func newPools(s *Server) *pools {
-	return &pools{server: s, byKey: map[clusterKey]*upstream{}, expiries: expiries{wake: make(chan struct{}, 1)}}
+	return &pools{server: s, byKey: map[clusterKey]*upstream{}, expiries: expiries{wake: make(chan struct{}, 1)},
+		crowd: idleCrowd{wake: make(chan struct{}, 1)}}
 }
 
 // get returns the upstream of a cluster, the one of earlier snapshots where the

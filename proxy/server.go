@@ -251,6 +251,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	housekeeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	background.Go(func() { s.pools.sweep(housekeeping) })
+	background.Go(func() { s.pools.thin(housekeeping) })
 	background.Go(func() { s.cfg.Resolver.Run(housekeeping) })
 	background.Go(func() { s.notices.sumUp(housekeeping) })
 	if s.access != nil {

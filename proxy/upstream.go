@@ -217,6 +217,10 @@ func (u *upstream) dial(ctx context.Context, key poolKey, alpn []string) (*upstr
 	}
 	defer s.connects.giveBack(1)
 	tcp, err := s.cfg.Dial(ctx, key.addr)
+	if noneLeft(err) {
+		s.pools.crowd.relieve(ctx)
+		tcp, err = s.cfg.Dial(ctx, key.addr)
+	}
 	if err != nil {
 		u.gone(u.target(key.addr))
 		return nil, u.notMade(err)

@@ -48,6 +48,11 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w wai
 	}
 	defer s.connects.giveBack(1)
 	fd, local, err := dialRaw(ctx, unmapped(key.addr), s.cfg.Mark, w, &s.ownConn)
+	if noneLeft(err) {
+		w.mayWait()
+		s.pools.crowd.relieve(ctx)
+		fd, local, err = dialRaw(ctx, unmapped(key.addr), s.cfg.Mark, w, &s.ownConn)
+	}
 	if err != nil {
 		u.gone(t)
 		return nil, u.notMade(err)

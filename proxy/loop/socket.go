@@ -44,17 +44,19 @@ func Detach(c *net.TCPConn) (fd int, err error) {
 
 // Attach is the opposite of Detach. The socket is closed if it fails. Keep-alive
 // probes, which Go turns on with it, are off.
-func Attach(fd int) (*net.TCPConn, error) { return AttachOr(fd, func() {}) }
+func Attach(fd int) (*net.TCPConn, error) { return AttachOr(fd, func() bool { return false }) }
 
-// AttachOr is Attach; if it fails lost is called while the socket is still open, so
-// that its peer can be told.
-func AttachOr(fd int, lost func()) (*net.TCPConn, error) {
+// AttachOr is Attach; each time that it fails lost is called while the socket is still
+// open, so that its peer can be told, and says whether to try again.
+func AttachOr(fd int, lost func() (again bool)) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "tcp")
 	defer f.Close()
 	c, err := net.FileConn(f)
-	if err != nil {
-		lost()
-		return nil, err
+	for err != nil {
+		if !lost() {
+			return nil, err
+		}
+		c, err = net.FileConn(f)
 	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
