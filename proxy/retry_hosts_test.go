@@ -253,3 +253,52 @@ func TestAPOSTIsSentTwiceOnlyWhereThePolicySaysSo(t *testing.T) {
 		}
 	}
 }
+
+// While one request's retry is under way, maxRetries 1 leaves no other; a request that
+// wanted one has its first answer, with Envoy's flag.
+func TestOnlySoManyRequestsAreTriedAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, m := range []mode{{"h1 to h1", "h1", "h1"}, {"h1 to h2c", "h1", "h2c"}, {"h2 to h1", "h2", "h1"}, {"h2 to h2c", "h2", "h2c"}} {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			var seen tryCount
+			again, release := make(chan struct{}, 1), make(chan struct{})
+			r := newRig(t, mesh.RegistryOnly, "")
+			r.apply(mesh.RegistryOnly, m.serve(t, func(w http.ResponseWriter, r *http.Request) {
+				switch n := seen.next(r.URL.Path); {
+				case n == 1:
+					w.WriteHeader(503)
+				case r.URL.Path == "/r/held":
+					again <- struct{}{}
+					<-release
+				}
+			})+retryRules(map[string]string{"r": "    retries: {attempts: 1, retryOn: 5xx, backoff: 1ms}\n"})+
+				rule("a.example.com", "connectionPool: {http: {maxRetries: 1}}"))
+			c := m.client(r)
+			held := make(chan int, 1)
+			go func() {
+				resp, err := c.Get("http://a.example.com/r/held")
+				if err != nil {
+					held <- 0
+					return
+				}
+				resp.Body.Close()
+				held <- resp.StatusCode
+			}()
+			<-again
+			if resp, _ := fetch(t, c, getRequest(t, "http://a.example.com/r/over")); resp.StatusCode != 503 || seen.of("/r/over") != 1 {
+				t.Errorf("%s after %d tries", resp.Status, seen.of("/r/over"))
+			}
+			close(release)
+			if got := <-held; got != 200 {
+				t.Errorf("the first request: %d", got)
+			}
+			if resp, _ := fetch(t, c, getRequest(t, "http://a.example.com/r/then")); resp.StatusCode != 200 {
+				t.Errorf("then: %s", resp.Status)
+			}
+			await(t, func() string {
+				return r.notLogged(`"path":"/r/over","protocol":"HTTP/` + version(m) + `","response_code":503,"response_flags":"UO"`)
+			})
+		})
+	}
+}
