@@ -40,7 +40,7 @@ type LiveEndpoint struct {
 // Endpoints lists the endpoints of a cluster as far as they are known: it looks nothing
 // up. A name stands once for each of its addresses, once without any where none is known.
 func (s *Server) Endpoints(c *mesh.Cluster) []EndpointStatus {
-	all := endpointsOf(c, s.cfg.Resolver.Known)
+	all := EndpointsOf(c, s.cfg.Resolver.Known)
 	live := s.pools.liveEndpoints(c, time.Now())
 	for i := range all {
 		at := netip.AddrPortFrom(all[i].Addr, all[i].Port)
@@ -75,12 +75,8 @@ func (p *pools) liveEndpoints(c *mesh.Cluster, now time.Time) map[netip.AddrPort
 	return out
 }
 
-// ConfiguredEndpoints is Endpoints of no server: no name has been looked up.
-func ConfiguredEndpoints(c *mesh.Cluster) []EndpointStatus {
-	return endpointsOf(c, func(string) (dns.Known, bool) { return dns.Known{}, false })
-}
-
-func endpointsOf(c *mesh.Cluster, known func(name string) (dns.Known, bool)) []EndpointStatus {
+// EndpointsOf is Endpoints of no server: known says what is known of a name.
+func EndpointsOf(c *mesh.Cluster, known func(name string) (dns.Known, bool)) []EndpointStatus {
 	switch {
 	case c.Resolution == mesh.ResolveNone:
 		return []EndpointStatus{{Port: c.TargetPort, Known: true}}

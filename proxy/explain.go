@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/http1"
 )
 
@@ -48,9 +49,18 @@ func (s *Server) Owners(dst netip.Addr) *Owners {
 	}}
 }
 
-// ConfiguredOwners is Owners of no server: no name has been looked up.
-func ConfiguredOwners(dst netip.Addr) *Owners {
-	return &Owners{dst: dst, isAt: func(string) (bool, bool) { return false, false }}
+// OwnersOf is Owners of no server: known says what is known of a name.
+func OwnersOf(dst netip.Addr, known func(name string) (dns.Known, bool)) *Owners {
+	return &Owners{dst: dst, isAt: func(name string) (bool, bool) {
+		found, is := known(name)
+		return slices.Contains(found.Addrs, dst), is
+	}}
+}
+
+// Addresses are those that are known of a name. It looks nothing up.
+func (s *Server) Addresses(name string) []netip.Addr {
+	known, _ := s.cfg.Resolver.Known(name)
+	return known.Addrs
 }
 
 // Owner implements mesh.Owners.

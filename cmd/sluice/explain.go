@@ -20,6 +20,7 @@ import (
 type explainOptions struct {
 	inquiry admin.Inquiry
 	running bool
+	lookup  bool
 	labels  workloadOptions
 
 	netns, protocol string
@@ -41,7 +42,7 @@ func newExplainCommand() *cobra.Command {
 the pod's rules bring it to the proxy, which ServiceEntry, VirtualService and rule it
 falls under, and where it goes from there, with the TLS settings, time limits and
 endpoints, each with the file and line it is written in. Nothing is sent, and no name is
-looked up. It is found by the very code that serves connections.
+looked up without --lookup. It is found by the very code that serves connections.
 
 The resources are those of the directory (--config), seen by a workload of --namespace
 with --labels. With --running, or --admin, a running proxy is asked instead: what it has
@@ -79,6 +80,7 @@ refused or the answers disagree.`,
 	f.StringVar(&o.inquiry.Dst, "dst", "", "where the connection goes to: `ADDRESS:PORT`; beside --url the address that the application has for the name")
 	f.StringVar(&o.inquiry.SNI, "sni", "", "the server `NAME` of a connection that is TLS")
 	f.BoolVar(&o.running, "running", false, "ask the proxy that is running, as 'sluice clusters' does")
+	f.BoolVar(&o.lookup, "lookup", false, "look the names up that the answer depends on, in this machine's hosts file and DNS")
 	f.StringVar(&o.netns, "netns", "", "the namespace: a `PATH`, or a name of 'ip netns'")
 	f.StringVar(&config.file, "rules", "", "JSON `FILE` with the fields of the CNI configuration, or - for standard input")
 	f.StringVar(&config.rangesFile, "ranges-file", "", "what includeIPRanges auto stands for in --rules (`FILE`)")

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/admin"
+	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -24,6 +27,9 @@ func (o explainOptions) egress(c *cobra.Command) (func() (*admin.Explanation, er
 		errs = append(errs, errors.New("flags --config and --running or --admin: are about different answers; give one of them"))
 	}
 	if asked {
+		if o.lookup {
+			errs = append(errs, errors.New("flag --lookup: a running proxy shows what it knows; leave it out, or ask the files with --config"))
+		}
 		for _, name := range []string{"namespace", "labels", "outbound-policy"} {
 			if c.Flags().Changed(name) {
 				errs = append(errs, fmt.Errorf("flag --%s: a running proxy has its own; leave it out, or ask the files with --config", name))
@@ -84,12 +90,32 @@ func (o explainOptions) readFiles(c *cobra.Command, w mesh.Workload, policy mesh
 	if err != nil {
 		return nil, err
 	}
-	e, err := admin.Explain(store.Snapshot().View(w), admin.Files{}, o.inquiry)
+	files := admin.Files{}
+	if o.lookup {
+		files.Look = lookingUp(c.Context())
+	}
+	e, err := admin.Explain(store.Snapshot().View(w), files, o.inquiry)
 	if err != nil {
 		return nil, err
 	}
 	e.From = configDir(c) + ", as a workload of namespace " + w.Namespace + " sees it"
 	return e, nil
+}
+
+// lookupTimeout bounds the wait for one name.
+const lookupTimeout = 5 * time.Second
+
+// lookingUp asks this machine's hosts file and resolvers.
+func lookingUp(ctx context.Context) func(string) (dns.Known, bool) {
+	resolver := dns.New(dns.Config{})
+	return func(name string) (dns.Known, bool) {
+		within, cancel := context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
+		if _, err := resolver.Lookup(within, name); err != nil {
+			return dns.Known{Err: err}, true
+		}
+		return resolver.Known(name)
+	}
 }
 
 // explained is the whole answer: by the rules, and by the proxy that they lead to.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dns"
 )
 
 const someYAML = `
@@ -85,7 +86,9 @@ func (p *told) Connections(limit int) ([]proxy.ConnectionStatus, int) {
 	return p.connections[:min(limit, len(p.connections))], len(p.connections)
 }
 
-func (p *told) Owners(dst netip.Addr) *proxy.Owners { return proxy.ConfiguredOwners(dst) }
+func (p *told) Owners(dst netip.Addr) *proxy.Owners { return Files{}.Owners(dst) }
+
+func (p *told) Addresses(string) []netip.Addr { return nil }
 
 func (p *told) Manner(netip.AddrPort) proxy.Manner { return p.manner }
 
@@ -252,6 +255,23 @@ func TestAProxysOwnSettingsAreExplained(t *testing.T) {
 		if err != nil || e.Answer != want || e.Allowed != manner.Ungoverned {
 			t.Errorf("%+v: %+v, %v", manner, e, err)
 		}
+	}
+}
+
+func TestWhatIsKnownOfNamesIsExplained(t *testing.T) {
+	t.Parallel()
+	looked := map[string]bool{}
+	files := Files{Look: func(name string) (dns.Known, bool) {
+		looked[name] = true
+		return dns.Known{Addrs: []netip.Addr{netip.MustParseAddr("203.0.113.9")}}, true
+	}}
+	e, err := Explain(viewOf(t, someYAML), files, Inquiry{URL: "http://api.test/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Steps[0].Says != "203.0.113.9, which DNS has for api.test" || len(e.Destinations) != 1 || len(e.Destinations[0].Endpoints) != 1 ||
+		e.Destinations[0].Endpoints[0].State != ResolvedEndpoint || !looked["api.test"] {
+		t.Errorf("%+v; looked at %v", e, looked)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/vip"
 )
 
@@ -18,7 +19,7 @@ type Explanation struct {
 	Allowed bool   `json:"allowed"`
 	Answer  string `json:"answer"`
 	// From is what was asked: the configuration directory, or a proxy.
-	From  string      `json:"from"`
+	From  string      `json:"from,omitempty"`
 	Steps []mesh.Step `json:"steps"`
 	// Destinations are where it may go, each with its share.
 	Destinations []ExplainedDestination `json:"destinations,omitempty"`
@@ -41,18 +42,38 @@ type ExplainedDestination struct {
 type Known interface {
 	Endpoints(*mesh.Cluster) []proxy.EndpointStatus
 	Owners(dst netip.Addr) *proxy.Owners
+	// Addresses are those that a name has, as far as that is known.
+	Addresses(name string) []netip.Addr
 	// Manner is how connections to an address are treated besides the configuration.
 	Manner(dst netip.AddrPort) proxy.Manner
 }
 
-// Files know nothing but what is written in them.
-type Files struct{}
+// Files know what is written in them, and of names what Look finds.
+type Files struct {
+	// Look says what is known of a name; nil: nothing is.
+	Look func(name string) (dns.Known, bool)
+}
+
+func (f Files) known(name string) (dns.Known, bool) {
+	if f.Look == nil || strings.HasPrefix(name, "*") {
+		return dns.Known{}, false
+	}
+	return f.Look(name)
+}
 
 // Endpoints implements Known.
-func (Files) Endpoints(c *mesh.Cluster) []proxy.EndpointStatus { return proxy.ConfiguredEndpoints(c) }
+func (f Files) Endpoints(c *mesh.Cluster) []proxy.EndpointStatus {
+	return proxy.EndpointsOf(c, f.known)
+}
 
 // Owners implements Known.
-func (Files) Owners(dst netip.Addr) *proxy.Owners { return proxy.ConfiguredOwners(dst) }
+func (f Files) Owners(dst netip.Addr) *proxy.Owners { return proxy.OwnersOf(dst, f.known) }
+
+// Addresses implements Known.
+func (f Files) Addresses(name string) []netip.Addr {
+	known, _ := f.known(name)
+	return known.Addrs
+}
 
 // Manner implements Known: a proxy's flags are not known.
 func (Files) Manner(netip.AddrPort) proxy.Manner { return proxy.Manner{} }
@@ -60,15 +81,14 @@ func (Files) Manner(netip.AddrPort) proxy.Manner { return proxy.Manner{} }
 // maxEndpoints are shown of a destination.
 const maxEndpoints = 20
 
-// Explain answers an inquiry from a view and what is known beside it. It looks nothing
-// up.
+// Explain answers an inquiry from a view and what is known beside it.
 func Explain(view *mesh.View, known Known, i Inquiry) (*Explanation, error) {
 	q, err := i.Read()
 	if err != nil {
 		return nil, err
 	}
 	out := &Explanation{Asked: i.words(q), Steps: []mesh.Step{}}
-	out.assumeAddress(view, &q)
+	out.assumeAddress(view, known, &q)
 	manner := known.Manner(q.Dst)
 	if manner.Ungoverned {
 		out.Allowed, out.Answer = true, "allowed: it is relayed as it is, since no policy applies to the address"
@@ -79,7 +99,7 @@ func Explain(view *mesh.View, known Known, i Inquiry) (*Explanation, error) {
 	e := view.Explain(q)
 	out.Steps = append(out.Steps, view.Steps(q, &e)...)
 	for _, name := range owners.Unknown {
-		out.Notes = append(out.Notes, fmt.Sprintf("whether %s has the address %s is not known here, and nothing is looked up: the answer may differ", name, q.Dst.Addr()))
+		out.Notes = append(out.Notes, fmt.Sprintf("whether %s has the address %s is not known here: the answer may differ", name, q.Dst.Addr()))
 	}
 	if manner.RefusesNoSNI && e.ReadAs == mesh.TLSTraffic && q.ServerName == "" {
 		out.Answer = "refused: the connection is reset, TLS without a server name (--refuse-tls without-sni)"
@@ -114,8 +134,8 @@ func (i Inquiry) words(q mesh.Inquiry) string {
 }
 
 // assumeAddress takes the address that the application is given for a name, where the
-// configuration says which.
-func (out *Explanation) assumeAddress(view *mesh.View, q *mesh.Inquiry) {
+// configuration says which, else one that is known.
+func (out *Explanation) assumeAddress(view *mesh.View, known Known, q *mesh.Inquiry) {
 	name := q.ServerName
 	if q.Speaks == mesh.HTTPTraffic {
 		name = string(q.Host)
@@ -135,7 +155,12 @@ func (out *Explanation) assumeAddress(view *mesh.View, q *mesh.Inquiry) {
 		out.Steps = append(out.Steps, mesh.Step{What: "address", Says: fmt.Sprintf("%s, which %s", q.Dst.Addr(), kind)})
 		return
 	}
-	out.Steps = append(out.Steps, mesh.Step{What: "address", Says: "whatever DNS has for " + name + "; nothing is looked up, --dst names one"})
+	if all := known.Addresses(name); len(all) > 0 {
+		q.Dst = netip.AddrPortFrom(all[0], q.Dst.Port())
+		out.Steps = append(out.Steps, mesh.Step{What: "address", Says: fmt.Sprintf("%s, which DNS has for %s", all[0], name)})
+		return
+	}
+	out.Steps = append(out.Steps, mesh.Step{What: "address", Says: "whatever DNS has for " + name + "; nothing is known of it here, --dst names one"})
 }
 
 // follow adds where it goes from there.
