@@ -85,7 +85,8 @@ func (x *Index) Change(removed []*Resource, added []Place) *Snapshot {
 	s.generation = x.newest.generation + 1
 	c.touched.generation = s.generation
 	x.assignVirtual(c, s)
-	s.takeViews(x.newest, &c.touched)
+	touched := c.touched // without the change, which holds the snapshot before
+	s.takeViews(x.newest, &touched)
 	x.newest = s
 	return s
 }

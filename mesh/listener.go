@@ -223,6 +223,7 @@ func (l *Listener) addressed(d *derivation, prefix netip.Prefix, f func(*registe
 // VirtualService of which nothing is for this port and workload is as good as none, as
 // in Istio.
 func (l *Listener) routes(d *derivation, host string, p registeredPort) *VirtualHost {
+	d.note(host)
 	vh := &VirtualHost{Host: host}
 	v := d.httpFor(host)
 	for wildcard := range wildcardsOver(host) {

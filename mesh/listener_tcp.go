@@ -30,6 +30,7 @@ func (l *Listener) opaqueOf(d *derivation, h hostOnPort) *opaqueHost {
 }
 
 func (l *Listener) deriveOpaque(d *derivation, h hostOnPort) *opaqueHost {
+	d.note(h.host)
 	out := &opaqueHost{route: d.ownRoute(h, false)}
 	for _, r := range l.tcpRules(d, h.host) {
 		route := &TCPRoute{

@@ -39,6 +39,7 @@ func (l *Listener) serverName(name []byte) []nameRoute {
 // too, where a client that speaks TLS is passed through. What is TLS already is never
 // wrapped again, whatever the DestinationRule says.
 func (l *Listener) deriveName(d *derivation, host string) []nameRoute {
+	d.note(host)
 	if p, ok := l.helloPort(d, host); ok {
 		return l.nameRoutes(d, hostOnPort{host, p})
 	}
@@ -55,7 +56,6 @@ func (l *Listener) deriveName(d *derivation, host string) []nameRoute {
 
 // helloPort is what a host declares on the port, unless that is opaque.
 func (l *Listener) helloPort(d *derivation, host string) (registeredPort, bool) {
-	d.note(host)
 	entry := d.visible(host)
 	if entry == nil {
 		return registeredPort{}, false
@@ -66,7 +66,6 @@ func (l *Listener) helloPort(d *derivation, host string) (registeredPort, bool) 
 
 // sniRules lists what VirtualServices say about a name on the port, in order.
 func (l *Listener) sniRules(d *derivation, name string) []sniRule {
-	d.note(name)
 	var out []sniRule
 	for _, v := range d.snapshot.sni.at(name) {
 		if !d.uses(v) {

@@ -148,7 +148,9 @@ func (v *View) imports(r *virtualService, written string) bool {
 	return v.key.sidecar.sees(v.key.namespace, r.namespace, written, overlap)
 }
 
-// derivation is an answer while it is derived: it notes from which names.
+// derivation is an answer while it is derived: it notes from which names. A name stands
+// for the wildcards over it too, which are not noted for its sake: they stand for all that
+// is under them.
 type derivation struct {
 	*View
 	names []string
@@ -181,23 +183,27 @@ func (d *derivation) resolve(f finder, name, namespace string) (string, *registe
 }
 
 // virtualServices gives those that are for a host by that very name, as written or by a
-// short one, the oldest first. use is asked with the host as written.
+// short one, the oldest first. use is asked with the host as written. The caller notes the
+// host, or one that it is over.
 func (d *derivation) virtualServices(host string, use func(r *virtualService, written string) bool) []*virtualService {
-	d.note(host)
 	var out []*virtualService
 	add := func(written string) {
-		d.note(written)
 		for _, r := range d.snapshot.routed.at(written) {
 			if !use(r, written) {
 				continue
 			}
-			if full, _ := d.resolve(d.visible, written, r.namespace); full == host {
+			full := written // as it is, if it is a wildcard
+			if !isWildcard(written) {
+				full, _ = d.resolve(d.visible, written, r.namespace)
+			}
+			if full == host {
 				out = append(out, r)
 			}
 		}
 	}
 	add(host)
-	if short, ok := shortName(host); ok {
+	if short, ok := shortName(host); ok && !isWildcard(host) {
+		d.note(short)
 		before := len(out)
 		if add(short); before > 0 {
 			slices.SortStableFunc(out, byRank)
