@@ -193,6 +193,29 @@ func TestTheNamespaceDecidesWhichResourcesTheCommandFollows(t *testing.T) {
 	}
 }
 
+func TestTheLabelsDecideWhichRulesTheCommandFollows(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, registered, `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web}
+spec:
+  hosts: [web.example]
+  http:
+  - match: [{sourceLabels: {app: shop}}]
+    directResponse: {status: 403}
+  - route: [{destination: {host: web.example}}]
+`)
+	for labels, want := range map[string]string{"": "200 ", "app=shop,version=v1": "403 ", "app=other": "200 "} {
+		if out, complaints, _ := m.exec(t, user{}, append([]string{"--labels", labels}, get("http://192.0.2.77/", "web.example")...)...); !strings.HasPrefix(out, want) {
+			t.Errorf("%s: got %q, %q; want %q", labels, out, complaints, want)
+		}
+	}
+	if _, complaints, code := m.exec(t, user{}, append([]string{"--labels", "shop"}, get("http://192.0.2.77/")...)...); code != 2 || !strings.Contains(complaints, `--labels "shop": not a label`) {
+		t.Errorf("got %d, %q", code, complaints)
+	}
+}
+
 func TestDestinationsOutsideTheRangesAreRelayedUntouched(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -29,6 +29,7 @@ type execOptions struct {
 	rangesFile       string // what include auto stands for
 	accessLog, log   string
 	names            nameOptions
+	workload         workloadOptions // its labels alone
 	logFormat        string
 }
 
@@ -56,7 +57,8 @@ SYS_RAWIO, BPF, PERFMON, CHECKPOINT_RESTORE. exec governs programs; it does not
 imprison one that asks another on the machine (a Docker socket, systemd) to act
 for it.`,
 		Example: `  sluice exec -- curl http://httpbin.org/headers
-  sluice exec --include-ip-ranges 10.0.0.0/8 --outbound-policy ALLOW_ANY -- make test`,
+  sluice exec --include-ip-ranges 10.0.0.0/8 --outbound-policy ALLOW_ANY -- make test
+  sluice exec --labels app=shop,version=v2 -- ./shop`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage(errors.New("a command is wanted"), "usage: "+c.UseLine())
@@ -74,6 +76,7 @@ for it.`,
 	f.StringVar(&o.include, "include-ip-ranges", "*", "`LIST` of destinations that are governed; others are relayed untouched")
 	f.StringVar(&o.rangesFile, "ranges-file", rangesfile.DefaultPath, "what --include-ip-ranges auto stands for, as 'sluice cidr --write' `FILE` wrote it")
 	f.StringVar(&o.exclude, "exclude-ip-ranges", "", "`LIST` of destinations that are relayed untouched although included")
+	f.StringVar(&o.workload.labels, "labels", "", "the command's labels, a `LIST` such as app=shop,version=v1: rules select by them")
 	o.names.flags(c, true)
 	serveAdminFlag(c)
 	f.StringVar(&o.accessLog, "access-log", "off", "where a line per request goes: a `FILE`, - for standard output, or off")
@@ -86,8 +89,9 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	governed, rangesErr := o.governed(c.ErrOrStderr())
 	policy, policyErr := outboundPolicy(c)
 	format, formatErr := accessLogFormat(o.logFormat)
+	workload, workloadErr := o.workload.workload(c)
 	cfg := proxy.Config{
-		Workload:        mesh.Workload{Namespace: namespace(c)},
+		Workload:        workload,
 		Governed:        governed,
 		AccessLogFormat: format,
 		Register:        commandLine(c, "create -f -"),
@@ -96,7 +100,7 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	bindErr := errors.Join(o.names.apply(&cfg, dns.Through(nil)), o.names.given(c))
 	names, namesErr := dnsConfig(c)
 	names.ResolvConf = o.names.resolvConf
-	if err := errors.Join(rangesErr, policyErr, bindErr, namesErr, formatErr); err != nil {
+	if err := errors.Join(rangesErr, policyErr, bindErr, namesErr, formatErr, workloadErr); err != nil {
 		return usage(err, "see 'sluice exec --help'")
 	}
 	messages, closeLog, logErr := openOutput("log", o.log, c.ErrOrStderr())
