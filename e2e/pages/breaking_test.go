@@ -69,3 +69,19 @@ func TestTrippingTheCircuitBreaker(t *testing.T) {
 		t.Errorf("%d connections for %d requests", c, r)
 	}
 }
+
+// The page's outlierDetection: a host is left out at its first error, for three minutes.
+func TestOutlierDetection(t *testing.T) {
+	t.Parallel()
+	p := egress.New(t, egress.Options{})
+	p.Net.Name("store.example", "203.0.113.77") // one host, where each address is one
+	p.Net.Web("store.example", 8000, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/status/500" {
+			w.WriteHeader(500)
+		}
+	}))
+	p.Apply(fixture(t, "circuit-breaking"))
+	both(p, "http://store.example:8000/get", "200 store.example")
+	p.Get("http://store.example:8000/status/500").Want("500 store.example")
+	both(p, "http://store.example:8000/get", "503 UH no healthy upstream")
+}

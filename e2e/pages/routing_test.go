@@ -69,11 +69,14 @@ func TestLocalityFailoverIsReported(t *testing.T) {
 	for _, host := range []string{"hello-1.example", "hello-2.example", "hello-3.example"} {
 		p.Net.Web(host, 5000, nil)
 	}
-	warnings := p.Apply(fixture(t, "locality-failover")).Of(mesh.Warning).String()
+	issues := p.Apply(fixture(t, "locality-failover"))
 	for _, field := range []string{"localityLbSetting", "endpoints[0].locality"} {
-		if !strings.Contains(warnings, field) {
-			t.Errorf("%s is not warned of:\n%s", field, warnings)
+		if !strings.Contains(issues.Of(mesh.Warning).String(), field) {
+			t.Errorf("%s is not warned of:\n%s", field, issues)
 		}
+	}
+	if !strings.Contains(issues.String(), "maxEjectionPercent") {
+		t.Errorf("nothing is said of ejections that never happen:\n%s", issues)
 	}
 	// Every endpoint is as near as any other.
 	at := p.Net.Lookup("hello-1.example", "IPv4") + ":5000"
