@@ -228,9 +228,13 @@ func TestARunningProxyExplains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !e.Allowed || len(e.Destinations) != 2 || e.Destinations[0].Share != 0.3 || e.Destinations[1].Refused == "" ||
-		!strings.Contains(e.Answer, "some is refused: 503 (NC): nobody registers gone.test on port 80") {
+	if e.Allowed || len(e.Destinations) != 2 || e.Destinations[0].Share != 0.3 || e.Destinations[1].Refused == "" ||
+		e.Answer != "refused: 503 (UH): no endpoint has an address; 503 (NC): nobody registers gone.test on port 80" {
 		t.Errorf("%+v", e)
+	}
+	files, err := Explain(viewOf(t, someYAML), Files{}, Inquiry{URL: "http://api.test/slow"})
+	if want := "allowed: to outbound|80||api.test; some is refused: 503 (NC): nobody registers gone.test on port 80"; err != nil || !files.Allowed || files.Answer != want {
+		t.Errorf("by files: %+v, %v", files, err)
 	}
 	if got := e.Destinations[0].Endpoints; len(got) != 1 || got[0].State != FailedEndpoint {
 		t.Errorf("endpoints: %+v", got)
@@ -255,6 +259,31 @@ func TestAProxysOwnSettingsAreExplained(t *testing.T) {
 		if err != nil || e.Answer != want || e.Allowed != manner.Ungoverned {
 			t.Errorf("%+v: %+v, %v", manner, e, err)
 		}
+	}
+}
+
+func TestEndpointsThatAreAllLeftOutAreExplained(t *testing.T) {
+	t.Parallel()
+	ejected := proxy.EndpointStatus{Addr: netip.MustParseAddr("192.0.2.1"), Live: proxy.LiveEndpoint{EjectedUntil: time.Now().Add(time.Hour)}}
+	failed := proxy.EndpointStatus{Name: "a.test", Known: true, Err: errors.New("no such name")}
+	fine := proxy.EndpointStatus{Addr: netip.MustParseAddr("192.0.2.2")}
+	c := &mesh.Cluster{}
+	for _, test := range []struct {
+		all  []proxy.EndpointStatus
+		want string
+	}{
+		{nil, ""},
+		{[]proxy.EndpointStatus{ejected, fine}, ""},
+		{[]proxy.EndpointStatus{failed}, "503 (UH): no endpoint has an address"},
+		{[]proxy.EndpointStatus{ejected, ejected, failed}, "503 (UH): outlier detection leaves all endpoints out"},
+	} {
+		if got := unreachable(c, true, test.all); got != test.want {
+			t.Errorf("%+v: %q, want %q", test.all, got, test.want)
+		}
+	}
+	c.Outlier = &mesh.Outlier{MinHealth: 1}
+	if got := unreachable(c, true, []proxy.EndpointStatus{ejected}); got != "" {
+		t.Errorf("below minHealthPercent: %q", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
-	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/vip"
 )
 
@@ -37,46 +37,6 @@ type ExplainedDestination struct {
 	Steps     []mesh.Step `json:"steps"`
 	Endpoints []Endpoint  `json:"endpoints,omitempty"`
 }
-
-// Known is what is known beside the configuration: a *proxy.Server, or Files.
-type Known interface {
-	Endpoints(*mesh.Cluster) []proxy.EndpointStatus
-	Owners(dst netip.Addr) *proxy.Owners
-	// Addresses are those that a name has, as far as that is known.
-	Addresses(name string) []netip.Addr
-	// Manner is how connections to an address are treated besides the configuration.
-	Manner(dst netip.AddrPort) proxy.Manner
-}
-
-// Files know what is written in them, and of names what Look finds.
-type Files struct {
-	// Look says what is known of a name; nil: nothing is.
-	Look func(name string) (dns.Known, bool)
-}
-
-func (f Files) known(name string) (dns.Known, bool) {
-	if f.Look == nil || strings.HasPrefix(name, "*") {
-		return dns.Known{}, false
-	}
-	return f.Look(name)
-}
-
-// Endpoints implements Known.
-func (f Files) Endpoints(c *mesh.Cluster) []proxy.EndpointStatus {
-	return proxy.EndpointsOf(c, f.known)
-}
-
-// Owners implements Known.
-func (f Files) Owners(dst netip.Addr) *proxy.Owners { return proxy.OwnersOf(dst, f.known) }
-
-// Addresses implements Known.
-func (f Files) Addresses(name string) []netip.Addr {
-	known, _ := f.known(name)
-	return known.Addrs
-}
-
-// Manner implements Known: a proxy's flags are not known.
-func (Files) Manner(netip.AddrPort) proxy.Manner { return proxy.Manner{} }
 
 // maxEndpoints are shown of a destination.
 const maxEndpoints = 20
@@ -171,7 +131,7 @@ func (out *Explanation) follow(view *mesh.View, known Known, q mesh.Inquiry, e *
 		out.Allowed, out.Answer = true, "allowed: it passes to where it was going"
 		return
 	case e.Fate == mesh.Unregistered:
-		out.Answer = "refused: " + map[bool]string{true: "502, not registered", false: "the connection is reset, not registered"}[http]
+		out.Answer = "refused: " + answered(http, "502") + ", not registered"
 		out.Register = registration(q, e.ReadAs)
 		return
 	case e.Fate == mesh.Unrouted:
@@ -188,10 +148,10 @@ func (out *Explanation) follow(view *mesh.View, known Known, q mesh.Inquiry, e *
 		c := all[i].Cluster
 		d := ExplainedDestination{Cluster: c.Name, Share: share, Refused: refusal(c, http), Steps: view.ClusterSteps(c)}
 		if !c.Unknown {
-			for _, s := range known.Endpoints(c) {
-				if len(d.Endpoints) < maxEndpoints {
-					d.Endpoints = append(d.Endpoints, endpointOf(c, s))
-				}
+			endpoints := known.Endpoints(c)
+			d.Refused = cmp.Or(d.Refused, unreachable(c, http, endpoints))
+			for _, s := range endpoints[:min(len(endpoints), maxEndpoints)] {
+				d.Endpoints = append(d.Endpoints, endpointOf(c, s))
 			}
 			if name := proxy.ServerName(e.HTTP, &all[i], q.Dst, q.Host); name != "" && c.TLS.SNI == "" {
 				d.Steps = append(d.Steps, mesh.Step{What: "so", Says: "server name " + name})
@@ -249,12 +209,43 @@ func shares(all []mesh.WeightedCluster) []float64 {
 	return out
 }
 
+// answered is how something is refused: nothing but a reset is the same in all protocols.
+func answered(http bool, status string) string {
+	if http {
+		return status
+	}
+	return "the connection is reset"
+}
+
+// unreachable is why no endpoint can be chosen, as far as it is known now: none has an
+// address, or outlier detection leaves all out.
+func unreachable(c *mesh.Cluster, http bool, all []proxy.EndpointStatus) string {
+	failed, ejected := 0, 0
+	for _, s := range all {
+		switch {
+		case !s.Live.EjectedUntil.IsZero():
+			ejected++
+		case s.Err != nil && !s.Addr.IsValid():
+			failed++
+		}
+	}
+	switch {
+	case len(all) == 0 || failed+ejected < len(all):
+		return ""
+	case ejected == 0:
+		return answered(http, "503") + " (UH): no endpoint has an address"
+	case c.Outlier != nil && c.Outlier.MinHealth > 0:
+		return "" // all are used again
+	}
+	return answered(http, "503") + " (UH): outlier detection leaves all endpoints out"
+}
+
 // refusal is why what goes to a cluster is refused, as far as its settings tell.
 func refusal(c *mesh.Cluster, http bool) string {
-	says := map[bool]string{true: "503", false: "the connection is reset"}[http]
+	says := answered(http, "503")
 	switch {
 	case c.Unknown && c.Subset != "":
-		return says + " (NC): no DestinationRule has the subset " + c.Subset + " of " + c.Host
+		return fmt.Sprintf("%s (NC): no DestinationRule has the subset %s of %s, or nobody registers that on port %d", says, c.Subset, c.Host, c.Port)
 	case c.Unknown:
 		return fmt.Sprintf("%s (NC): nobody registers %s on port %d", says, c.Host, c.Port)
 	case c.Resolution == mesh.ResolveStatic && len(c.Endpoints) == 0:
