@@ -28,6 +28,10 @@ type PoolSettings struct {
 	// MaxAge is how long a connection lives, 0: as long as it is wanted
 	// (tcp.maxConnectionDuration). One with requests ends after those under way.
 	MaxAge time.Duration
+	// Ping is how often an HTTP/2 server is asked whether it is there, 0: never, and
+	// PingTimeout how long its answer may take before the connection ends
+	// (http.http2KeepAlive). They are for connections that are opened from now on.
+	Ping, PingTimeout time.Duration
 }
 
 // compileIdle reads a time after which what is idle ends; 0s is never, as in Envoy.
@@ -54,6 +58,8 @@ func compilePool(traffic *networking.TrafficPolicy) (s PoolSettings, passthrough
 		s.HTTPIdle = compileIdle(d)
 	}
 	s.MaxAge = tcp.GetMaxConnectionDuration().AsDuration()
+	ping := traffic.GetConnectionPool().GetHttp().GetHttp2KeepAlive()
+	s.Ping, s.PingTimeout = ping.GetInterval().AsDuration(), ping.GetTimeout().AsDuration()
 	s.Limits = compileLimits(traffic.GetConnectionPool())
 	return s, passthrough
 }

@@ -23,11 +23,12 @@ func TestPoolSettingsAreReadWithTheirDefaults(t *testing.T) {
 		"connectionPool: {http: {http1MaxPendingRequests: 1, http2MaxRequests: 2, maxRequestsPerConnection: 3, maxRetries: 4, maxConcurrentStreams: 5}}": func(s *PoolSettings) {
 			s.Limits = Limits{Pending: 1, Requests: 2, PerConnection: 3, Retries: 4, Streams: 5}
 		},
-		"connectionPool: {tcp: {idleTimeout: 2s}}":                           func(s *PoolSettings) { s.TCPIdle, s.HTTPIdle = 2*time.Second, 2*time.Second },
-		"connectionPool: {tcp: {idleTimeout: 2s}, http: {idleTimeout: 3s}}":  func(s *PoolSettings) { s.TCPIdle, s.HTTPIdle = 2*time.Second, 3*time.Second },
-		"connectionPool: {tcp: {idleTimeout: 0s}, http: {idleTimeout: 3s}}":  func(s *PoolSettings) { s.TCPIdle, s.HTTPIdle = -1, 3*time.Second },
-		"connectionPool: {http: {idleTimeout: 0s}}":                          func(s *PoolSettings) { s.HTTPIdle = -1 },
-		"outlierDetection: {}":                                               func(s *PoolSettings) { s.Outlier = outlier(func(*Outlier) {}) },
+		"connectionPool: {tcp: {idleTimeout: 2s}}":                              func(s *PoolSettings) { s.TCPIdle, s.HTTPIdle = 2*time.Second, 2*time.Second },
+		"connectionPool: {tcp: {idleTimeout: 2s}, http: {idleTimeout: 3s}}":     func(s *PoolSettings) { s.TCPIdle, s.HTTPIdle = 2*time.Second, 3*time.Second },
+		"connectionPool: {tcp: {idleTimeout: 0s}, http: {idleTimeout: 3s}}":     func(s *PoolSettings) { s.TCPIdle, s.HTTPIdle = -1, 3*time.Second },
+		"connectionPool: {http: {idleTimeout: 0s}}":                             func(s *PoolSettings) { s.HTTPIdle = -1 },
+		"connectionPool: {http: {http2KeepAlive: {interval: 5s, timeout: 2s}}}": func(s *PoolSettings) { s.Ping, s.PingTimeout = 5*time.Second, 2*time.Second },
+		"outlierDetection: {}": func(s *PoolSettings) { s.Outlier = outlier(func(*Outlier) {}) },
 		"outlierDetection: {consecutive5xxErrors: 0, maxEjectionPercent: 0}": func(s *PoolSettings) { s.Outlier = outlier(func(o *Outlier) { o.Consecutive5xx = 0 }) },
 		"outlierDetection: {consecutive5xxErrors: 2, consecutiveGatewayErrors: 3, interval: 1s, baseEjectionTime: 2m, maxEjectionPercent: 60, minHealthPercent: 7}": func(s *PoolSettings) {
 			s.Outlier = &Outlier{Consecutive5xx: 2, ConsecutiveGateway: 3, ConsecutiveLocal: 5, Interval: time.Second, Base: 2 * time.Minute, MaxPercent: 60, MinHealth: 7}

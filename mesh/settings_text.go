@@ -120,6 +120,9 @@ func (s *PoolSettings) times() (out []string) {
 	if s.TCPIdle != 0 {
 		out = append(out, "an opaque connection "+after(s.TCPIdle))
 	}
+	if s.Ping > 0 {
+		out = append(out, "an HTTP/2 server is asked by a PING every "+s.Ping.String()+", and has "+s.PingTimeout.String()+" to answer")
+	}
 	if s.MaxAge > 0 {
 		out = append(out, "a connection lasts "+s.MaxAge.String()+" at most")
 	}

@@ -212,7 +212,8 @@ func (u *upstream) connectHTTP2(key poolKey) (*h2Conn, error) {
 		return nil, err
 	}
 	bodies := &u.server.bodies
-	cfg := http2.Config{StreamIdle: u.server.cfg.StreamIdleTimeout, Take: bodies.take, GiveBack: bodies.giveBack}
+	cfg := http2.Config{StreamIdle: u.server.cfg.StreamIdleTimeout, Take: bodies.take, GiveBack: bodies.giveBack,
+		Ping: u.latest().Ping, PingTimeout: u.latest().PingTimeout}
 	if secure, ok := up.Conn.(*tls.Conn); !ok {
 		cfg.Try = up.try
 	} else if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {

@@ -3,8 +3,11 @@ package rows
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
 )
@@ -100,4 +103,62 @@ func TestConnectionPoolHTTPProtocol(t *testing.T) {
 // silent serves db.test, which reads and says nothing.
 func silent(p *egress.Pod) {
 	p.Net.TCP("db.test", 5432, func(c net.Conn) { io.Copy(io.Discard, c) })
+}
+
+func TestConnectionPoolHTTP2KeepAlive(t *testing.T) {
+	t.Parallel()
+	row(t, "DR.connectionPool.http.http2KeepAlive", func(p *egress.Pod) {
+		var pings, ends atomic.Int32
+		p.Net.TCP("one.test", 80, func(c net.Conn) {
+			defer ends.Add(1)
+			answersNoPing(c, &pings)
+		})
+		p.Net.Web("two.test", 80, nil)
+		const rule = `trafficPolicy: {connectionPool: {http: {http2KeepAlive: {interval: 100ms, timeout: 200ms}}}}}`
+		resources := ""
+		for _, host := range []string{"one.test", "two.test"} {
+			resources += object("ServiceEntry", host, `{hosts: [`+host+`], ports: [{number: 80, name: h2, protocol: HTTP2}], resolution: DNS}`) +
+				object("DestinationRule", host, `{host: `+host+`, `+rule)
+		}
+		p.Apply(resources)
+		for i, v := range egress.Versions {
+			if a := p.Ask(egress.Request{URL: "http://one.test/", Version: v}); a.Status != 200 {
+				p.T.Errorf("%s", a)
+			}
+			egress.Eventually(p.T, "a silent server's connection ends", func() bool { return int(ends.Load()) == i+1 })
+		}
+		if pings.Load() != 2 {
+			p.T.Errorf("%d PINGs on two connections", pings.Load())
+		}
+		for range 5 { // one that answers is kept
+			p.Ask(egress.Request{URL: "http://two.test/"}).Want("200 two.test")
+			<-time.After(150 * time.Millisecond)
+		}
+		if n := p.Net.Connections("two.test"); n != 1 {
+			p.T.Errorf("%d connections", n)
+		}
+	})
+}
+
+// answersNoPing serves HTTP/2 requests with 200, and leaves PINGs unanswered.
+func answersNoPing(c net.Conn, pings *atomic.Int32) {
+	io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+	f := http2.NewFramer(c, c)
+	f.WriteSettings()
+	for {
+		got, err := f.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch got := got.(type) {
+		case *http2.SettingsFrame:
+			if !got.IsAck() {
+				f.WriteSettingsAck()
+			}
+		case *http2.PingFrame:
+			pings.Add(1)
+		case *http2.HeadersFrame:
+			f.WriteHeaders(http2.HeadersFrameParam{StreamID: got.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true, EndStream: true}) // :status 200
+		}
+	}
 }

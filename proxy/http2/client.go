@@ -10,6 +10,7 @@ import (
 func Client(nc net.Conn, cfg Config) *Conn {
 	c := newConn(nc, cfg, true)
 	c.hello()
+	c.beginKeepAlive()
 	return c
 }
 

@@ -36,6 +36,10 @@ type Config struct {
 	// HeadTimeout bounds a frame or header section from its first byte to its
 	// last; default 1 min.
 	HeadTimeout time.Duration
+	// Ping is how long after the peer's last answer a client connection asks by a PING
+	// whether it is there; 0: never. Where it does not answer within PingTimeout the
+	// connection ends.
+	Ping, PingTimeout time.Duration
 }
 
 func (c *Config) defaults() {
@@ -89,6 +93,7 @@ type Conn struct {
 	lastID  uint32 // the highest identifier in use
 	running uint32 // handlers
 	draining
+	alive   keepAlive
 	peer    settings
 	told    bool // peer is what it said, not what is assumed
 	guard   guard
@@ -167,6 +172,9 @@ func (c *Conn) end(err error) {
 		s.fail(failure)
 	}
 	c.flush()
+	if c.alive.timer != nil {
+		c.alive.timer.Stop()
+	}
 	if c.late != nil {
 		c.late.Stop()
 	}

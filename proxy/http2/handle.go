@@ -158,6 +158,9 @@ func (c *Conn) onPing(f *frame) *ConnError {
 	switch {
 	case f.has(flagAck) && data == drainPing && c.announced:
 		c.lastCall()
+	case f.has(flagAck) && data == alivePing && c.alive.asked:
+		c.isAlive()
+		return nil
 	case !f.has(flagAck):
 		c.out = appendPing(c.out, flagAck, data)
 	}
