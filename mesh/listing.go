@@ -160,7 +160,7 @@ func (l *Listener) tcpWays(wanted func(string) bool, yield func(Way) bool) bool 
 // rangeWays goes through the ranges that there are. A route there is wanted for the host
 // of its first cluster.
 func (l *Listener) rangeWays(derive func(*derivation, netip.Prefix) *TCPRoute, traffic Traffic, wanted func(string) bool, yield func(Way) bool) bool {
-	for _, r := range l.view.snapshot.ranges() {
+	for _, r := range l.ranges() {
 		route := derive(l.derivation(), r)
 		if route != nil && wanted(route.Destinations[0].Cluster.Host) && !yield(Way{Port: l.Port, Traffic: traffic, Subnets: []netip.Prefix{r}, Opaque: route}) {
 			return false
@@ -169,16 +169,19 @@ func (l *Listener) rangeWays(derive func(*derivation, netip.Prefix) *TCPRoute, t
 	return true
 }
 
-// ranges lists those that services, tcp routes and virtual addresses name, in order.
-func (s *Snapshot) ranges() []netip.Prefix {
+// ranges lists those that services on the port, tcp routes and virtual addresses name, in
+// order.
+func (l *Listener) ranges() []netip.Prefix {
 	var out []netip.Prefix
-	for r := range s.prefixes.all() {
-		out = append(out, r)
+	for protocol := Unset; protocol <= TCP; protocol++ {
+		for entry, p := range l.declaring(protocol) {
+			out = append(out, p.service.addresses...)
+			for _, a := range l.view.virtualOf(entry) {
+				out = append(out, netip.PrefixFrom(a, a.BitLen()))
+			}
+		}
 	}
-	for a := range s.byVirtual.all() {
-		out = append(out, netip.PrefixFrom(a, a.BitLen()))
-	}
-	for _, v := range s.subnetted {
+	for _, v := range l.view.snapshot.subnetted {
 		out = slices.AppendSeq(out, v.subnets())
 	}
 	slices.SortFunc(out, func(a, b netip.Prefix) int {
