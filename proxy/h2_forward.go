@@ -22,7 +22,7 @@ func (r *h2Request) forward(st *state, d *decision) {
 	defer r.body.again.settle()
 	defer r.tries.end()
 	defer r.alarm.stop()
-	v := begins
+	v, h2 := begins, speaksHTTP2(d.cluster, true)
 	for fresh := 0; v > keeps; {
 		var failure *localReply
 		if v == retries {
@@ -30,10 +30,10 @@ func (r *h2Request) forward(st *state, d *decision) {
 		}
 		var x exchange
 		if failure == nil {
-			x, failure = r.acquire(r.tries.u, r.outgoing())
+			x, failure = r.acquire(r.tries.u, r.outgoing(), h2, h2 || v != resends)
 		}
 		if failure == nil {
-			v, failure = r.exchange(x, fresh < maxFresh)
+			v, failure = r.exchange(x, fresh < maxFresh && (h2 || r.tries.mayResend()))
 		}
 		if failure != nil {
 			r.reply(*r.tries.conclude(failure))
@@ -41,6 +41,7 @@ func (r *h2Request) forward(st *state, d *decision) {
 		}
 		if v == resends {
 			fresh++
+			r.tries.resent++
 		}
 	}
 }

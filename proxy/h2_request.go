@@ -224,10 +224,10 @@ func (r *h2Request) outgoing() *outgoing {
 	return o
 }
 
-// acquire begins the request on a connection of its cluster.
-func (r *h2Request) acquire(u *upstream, o *outgoing) (exchange, *localReply) {
-	h2 := speaksHTTP2(u.cluster, true)
-	if r.tries.choose(noWait) == nil { // the usual case first
+// acquire begins the request on a connection of its cluster, one that was idle only
+// where it may be.
+func (r *h2Request) acquire(u *upstream, o *outgoing, h2, idle bool) (exchange, *localReply) {
+	if idle && r.tries.choose(noWait) == nil { // the usual case first
 		if x := u.pooled(r.tries.key, o, h2); x != nil {
 			return x, nil
 		}
@@ -235,7 +235,7 @@ func (r *h2Request) acquire(u *upstream, o *outgoing) (exchange, *localReply) {
 	ctx, stop := r.waiting()
 	defer stop()
 	x, failure := reach(ctx, &r.tries, &r.entry, func(ctx context.Context, key poolKey) (exchange, error) {
-		return u.begin(ctx, key, o, h2, nil) // ctx ends with the request
+		return u.begin(ctx, key, o, h2, idle, nil) // ctx ends with the request
 	})
 	if failure != nil && (r.ending() != running || errors.Is(ctx.Err(), context.Canceled)) {
 		failure = r.gaveUp() // none is due when the application has left meanwhile
@@ -284,7 +284,7 @@ func (u *upstream) pooled(key poolKey, o *outgoing, h2 bool) exchange {
 }
 
 // begin is pooled that opens a connection where there is none.
-func (u *upstream) begin(ctx context.Context, key poolKey, o *outgoing, h2 bool, here presence) (exchange, error) {
+func (u *upstream) begin(ctx context.Context, key poolKey, o *outgoing, h2, idle bool, here presence) (exchange, error) {
 	if h2 {
 		x, err := u.openHTTP2(ctx, key, o, here)
 		if err != nil {
@@ -292,7 +292,7 @@ func (u *upstream) begin(ctx context.Context, key poolKey, o *outgoing, h2 bool,
 		}
 		return x, nil
 	}
-	up, err := u.obtain(ctx, key, true, here)
+	up, err := u.obtain(ctx, key, idle, here)
 	if err != nil {
 		return nil, err
 	}

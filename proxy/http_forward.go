@@ -298,7 +298,7 @@ func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) verdic
 	up.close()
 	h.body.stop()
 	r := h.failure(err, late)
-	if (r.flags == "UC" || r.flags == "UF") && safe && up.reused && untouched && h.body.complete {
+	if (r.flags == "UC" || r.flags == "UF") && safe && up.reused && untouched && h.body.complete && h.tries.resends() {
 		return resends
 	}
 	h.via.reportFailure(up.key.addr, r, late)

@@ -71,7 +71,7 @@ func (h *httpConn) acquireHTTP2(o *outgoing) (exchange, *localReply) {
 	ctx, stop := h.c.server.until(h.reachBy())
 	defer stop()
 	return reach(ctx, &h.tries, &h.entry, func(ctx context.Context, key poolKey) (exchange, error) {
-		return h.via.begin(ctx, key, o, true, h.c.whileHere)
+		return h.via.begin(ctx, key, o, true, true, h.c.whileHere)
 	})
 }
 

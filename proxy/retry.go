@@ -24,6 +24,7 @@ type tries struct {
 	draw   uint32 // of the next one's endpoint
 
 	retries uint32 // that were decided on
+	resent  uint32 // how often an idle HTTP/1.1 connection ended under it
 	sent    bool   // bytes of the request have gone to a server
 	final   bool   // there is no other try, whatever becomes of this one
 	holding bool   // a retry is counted by the upstream
@@ -68,6 +69,19 @@ func (t *tries) wantsAgain(head *http2.Head) bool {
 	grpc, limited := inHead(head.Fields)
 	return t.policy.Answered(head.Status, grpc, limited)
 }
+
+// resends says that the request goes out once more at once, since the idle HTTP/1.1
+// connection that it went on has ended: once in each try. A request that makes its
+// server close would else be sent on each that others have used, one after the other.
+func (t *tries) resends() bool {
+	if !t.mayResend() {
+		return false
+	}
+	t.resent++
+	return true
+}
+
+func (t *tries) mayResend() bool { return t.resent <= t.retries }
 
 // spend counts a retry that the policy wants, and says whether it may be.
 func (t *tries) spend() bool {
