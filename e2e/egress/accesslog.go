@@ -3,6 +3,7 @@ package egress
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -78,10 +79,21 @@ func (l *accessLog) find(t testing.TB, what string, meant func(Line) bool) (foun
 			t.Fatalf("lines of the access log that are no JSON: %q", bad)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: no line in the access log within %s", what, patience)
+			t.Fatalf("%s: no line in the access log within %s, which has\n%s", what, patience, l.text())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// text is the whole log.
+func (l *accessLog) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out strings.Builder
+	for _, line := range l.lines {
+		out.WriteString(line.Text + "\n")
+	}
+	return out.String() + string(l.rest)
 }
 
 // Lines are those that were written until now.
