@@ -117,16 +117,16 @@ func TestActionsSayWhatTheyDo(t *testing.T) {
 		"directResponse: {status: 418, body: {string: short}}":                                                "answers 418 with 5 bytes",
 		"redirect: {scheme: https, authority: y.com, port: 8443, uri: /x}":                                    "redirects with 301 to scheme https, authority y.com, path /x, port 8443",
 		"redirect: {derivePort: FROM_REQUEST_PORT, prefixRewrite: /x}":                                        "redirects with 301 to the request's port, prefix /x",
-		"rewrite: {uri: /x, authority: y.com}":                                                                "changes the path's prefix to /x; host y.com",
-		"rewrite: {uriRegexRewrite: {match: a+, rewrite: b}}":                                                 "changes the path by the expression a+",
+		"rewrite: {uri: /x, authority: y.com}":                                                                "changes the path's prefix to /x; sends the host y.com",
+		`rewrite: {uriRegexRewrite: {match: a(.)c, rewrite: 'b\0\1\\'}}`:                                      `changes the path: a(.)c becomes b\0\1\\`,
 		"fault: {delay: {fixedDelay: 2s, percent: 5}, abort: {httpStatus: 500, percentage: {value: 0.0001}}}": "holds 5% back for 2s; aborts 0.0001% with 500",
 		"fault: {abort: {grpcStatus: NOT_FOUND}}":                                                             "aborts 100% with the gRPC status NOT_FOUND",
 		"fault: {delay: {fixedDelay: 2s, percent: 0}}":                                                        "",
 		"fault: {delay: {fixedDelay: 2s}}":                                                                    "holds 100% back for 2s",
 		"fault: {abort: {httpStatus: 500, percentage: {value: 0}}}":                                           "",
 		"fault: {delay: {fixedDelay: 2s, percent: 5, percentage: {value: 33.3}}}":                             "holds 33.3% back for 2s",
-		"headers: {request: {set: {authorization: secret}, remove: [X-A, x-b]}}":                              "request without its authorization, x-a, x-b; request with authorization",
-		"{timeout: 1s, headers: {response: {add: {x-a: a}, remove: [set-cookie]}}}":                           "timeout 1s; response without its set-cookie; response with x-a",
+		"headers: {request: {set: {authorization: secret}, remove: [X-A, x-b]}}":                              "sets authorization in the request; removes x-a, x-b from the request",
+		"{timeout: 1s, headers: {response: {add: {x-a: a}, remove: [set-cookie]}}}":                           "timeout 1s; adds x-a to the response; removes set-cookie from the response",
 	} {
 		if got := strings.Join(ruleOf(t, "  - "+rule).Action.Says(), "; "); got != want {
 			t.Errorf("%s: %s, want %s", rule, got, want)

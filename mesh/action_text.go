@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -29,16 +30,29 @@ func (a *Answer) says() string {
 
 func (w *PathRewrite) says() string {
 	if w.regex != nil {
-		return "changes the path by the expression " + w.regex.String()
+		return fmt.Sprintf("changes the path: %s becomes %s", w.regex, w.replacement())
 	}
 	return "changes the path's prefix to " + w.prefix
+}
+
+// replacement is what takes a match's place, as it is written in a resource.
+func (w *PathRewrite) replacement() string {
+	var out strings.Builder
+	for _, part := range w.parts {
+		if part.text == "" {
+			fmt.Fprintf(&out, `\%d`, part.group)
+			continue
+		}
+		out.WriteString(strings.ReplaceAll(part.text, `\`, `\\`))
+	}
+	return out.String()
 }
 
 // says names the fields, not their values, which may be secrets.
 func (e *Edits) says() []string {
 	var out []string
 	if e.Authority != "" {
-		out = append(out, "host "+e.Authority)
+		out = append(out, "sends the host "+e.Authority)
 	}
 	for _, head := range []struct {
 		name  string
@@ -47,18 +61,37 @@ func (e *Edits) says() []string {
 		if head.edits == nil {
 			continue
 		}
-		if len(head.edits.without) > 0 {
-			out = append(out, head.name+" without its "+strings.Join(head.edits.without, ", "))
-		}
-		if len(head.edits.with) > 0 {
-			var names []string
-			for _, f := range head.edits.with {
-				names = append(names, f.Name)
+		for _, does := range []struct {
+			verb, to string
+			names    []string
+		}{
+			{"sets", "in", head.edits.set()}, {"adds", "to", head.edits.added()}, {"removes", "from", head.edits.removed()},
+		} {
+			if len(does.names) > 0 {
+				out = append(out, fmt.Sprintf("%s %s %s the %s", does.verb, strings.Join(does.names, ", "), does.to, head.name))
 			}
-			out = append(out, head.name+" with "+strings.Join(names, ", "))
 		}
 	}
 	return out
+}
+
+// set are the fields that have new values in place of their own.
+func (e *HeaderEdits) set() []string {
+	return slices.DeleteFunc(slices.Clone(e.without), func(name string) bool { return !e.Puts(name) })
+}
+
+func (e *HeaderEdits) added() []string {
+	var out []string
+	for _, f := range e.with {
+		if !slices.Contains(e.without, f.Name) && !slices.Contains(out, f.Name) {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}
+
+func (e *HeaderEdits) removed() []string {
+	return slices.DeleteFunc(slices.Clone(e.without), e.Puts)
 }
 
 func (f *Fault) says() []string {

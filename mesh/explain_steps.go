@@ -25,7 +25,7 @@ func (v *View) Steps(q Inquiry, e *Explanation) []Step {
 		out = append(out, Step{What: "server name", Says: q.ServerName})
 	}
 	if e.Opaque == nil {
-		return append(out, v.nobodyStep(e, q.Dst.String()))
+		return append(out, v.nobodyStep(e, asked(q, e)))
 	}
 	l := v.Listener(q.Dst.Port())
 	by := "by address"
@@ -36,6 +36,21 @@ func (v *View) Steps(q Inquiry, e *Explanation) []Step {
 		by = "which has no addresses, by what its name leads to"
 	}
 	return append(out, Step{What: "route", Says: e.Opaque.Source.object() + ", " + by, Source: e.Opaque.Source})
+}
+
+// asked is what an opaque connection wants, as far as it is known.
+func asked(q Inquiry, e *Explanation) string {
+	name := ""
+	if e.ReadAs == TLSTraffic {
+		name = q.ServerName
+	}
+	switch {
+	case !q.Dst.Addr().IsValid():
+		return name
+	case name == "":
+		return q.Dst.String()
+	}
+	return name + " at " + q.Dst.String()
 }
 
 func (v *View) portStep(q Inquiry, e *Explanation) Step {

@@ -90,9 +90,6 @@ func (c *Cluster) Says() []string {
 	if c.KeepAlive != nil {
 		out = append(out, "TCP keep-alive")
 	}
-	if c.Tunnel != nil {
-		out = append(out, "opaque bytes go on through it to "+c.Tunnel.Target)
-	}
 	if len(c.Endpoints) != 1 && c.Resolution != ResolveNone && c.Resolution != ResolveDNSRoundRobin {
 		out = append(out, "endpoints by "+c.Balance.String())
 	}
@@ -133,14 +130,20 @@ func (s *PoolSettings) times() (out []string) {
 func (l Limits) says() string {
 	var parts []string
 	for _, one := range []struct {
-		n    uint32
-		what string
+		n          uint32
+		what, more string
 	}{
-		{l.Connections, "connections"}, {l.Pending, "pending requests"}, {l.Requests, "requests"}, {l.Retries, "retries"},
-		{l.PerConnection, "requests for each connection"}, {l.Streams, "streams for each connection"},
+		{l.Connections, "connection", "connections"}, {l.Pending, "pending request", "pending requests"},
+		{l.Requests, "request", "requests"}, {l.Retries, "retry", "retries"},
+		{l.PerConnection, "request for each connection", "requests for each connection"},
+		{l.Streams, "stream for each connection", "streams for each connection"},
 	} {
-		if one.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", one.n, one.what))
+		switch one.n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+one.what)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s", one.n, one.more))
 		}
 	}
 	return "at most " + strings.Join(parts, ", ")

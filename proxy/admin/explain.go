@@ -48,7 +48,7 @@ func Explain(view *mesh.View, known Known, i Inquiry) (*Explanation, error) {
 		return nil, err
 	}
 	out := &Explanation{Asked: i.words(q), Steps: []mesh.Step{}}
-	out.assumeAddress(view, known, &q)
+	out.assumeAddress(view, known, i.looksUp(), &q)
 	manner := known.Manner(q.Dst)
 	if manner.Ungoverned {
 		out.Allowed, out.Answer = true, "allowed: it is relayed as it is, since no policy applies to the address"
@@ -83,6 +83,9 @@ func (i Inquiry) words(q mesh.Inquiry) string {
 			method = i.Method
 		}
 		text := method + " " + clip(i.URL)
+		if i.SNI != "" && q.Speaks == mesh.TLSTraffic {
+			text += ", with the server name " + q.ServerName
+		}
 		if i.Dst != "" {
 			text += ", sent to " + i.Dst
 		}
@@ -95,11 +98,7 @@ func (i Inquiry) words(q mesh.Inquiry) string {
 
 // assumeAddress takes the address that the application is given for a name, where the
 // configuration says which, else one that is known.
-func (out *Explanation) assumeAddress(view *mesh.View, known Known, q *mesh.Inquiry) {
-	name := q.ServerName
-	if q.Speaks == mesh.HTTPTraffic {
-		name = string(q.Host)
-	}
+func (out *Explanation) assumeAddress(view *mesh.View, known Known, name string, q *mesh.Inquiry) {
 	if q.Dst.Addr().IsValid() {
 		if host := view.HostAt(q.Dst.Addr()); host != "" {
 			out.Steps = append(out.Steps, mesh.Step{What: "address", Says: q.Dst.Addr().String() + " is the virtual one of " + host})

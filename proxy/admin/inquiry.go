@@ -120,6 +120,16 @@ func (i Inquiry) readURL(out *mesh.Inquiry) error {
 	return i.readHead(u, out)
 }
 
+// looksUp is the name that the application asks DNS for: that of the URL, whatever server
+// name or Host it sends.
+func (i Inquiry) looksUp() string {
+	u, err := url.Parse(i.URL)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+}
+
 func isAddress(text string) bool {
 	_, err := netip.ParseAddr(text)
 	return err == nil
