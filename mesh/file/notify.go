@@ -18,7 +18,8 @@ type notifier struct {
 	watch int // -1: no directory
 	// ready has a token while there may be events; it is closed when there will be none.
 	ready chan struct{}
-	again chan struct{} // the token was used
+	// again is told that the token was used. It has room, since run may have ended by then.
+	again chan struct{}
 }
 
 // event is one thing that happened to a name in the directory; "" is itself.
@@ -36,7 +37,7 @@ func newNotifier() (*notifier, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	n := &notifier{file: os.NewFile(uintptr(fd), "inotify"), watch: -1, ready: make(chan struct{}), again: make(chan struct{})}
+	n := &notifier{file: os.NewFile(uintptr(fd), "inotify"), watch: -1, ready: make(chan struct{}), again: make(chan struct{}, 1)}
 	if n.raw, err = n.file.SyscallConn(); err != nil {
 		n.file.Close()
 		return nil, err
