@@ -251,7 +251,7 @@ func (c *change) snapshot() *Snapshot {
 	s := &Snapshot{
 		policy: from.policy, root: from.root, partial: from.partial, clusters: from.clusters, tables: from.tables,
 		services: from.services, virtuals: from.virtuals, rules: from.rules, sidecars: from.sidecars,
-		views: make(map[viewKey]*View, len(from.views)),
+		views: make(map[viewKey]*View),
 	}
 	replace(&s.services, c.servicesOut, c.servicesIn)
 	replace(&s.virtuals, c.virtualsOut, c.virtualsIn)
