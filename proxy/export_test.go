@@ -63,3 +63,6 @@ func HTTP2Names(s *Server) (n int) {
 	}
 	return n
 }
+
+// MaxFresh is how often a request is sent again that no server has looked at.
+const MaxFresh = maxFresh

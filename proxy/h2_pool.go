@@ -43,6 +43,9 @@ type h2Dial struct {
 // errNoHTTP2 is a server that TLS has told us does not speak HTTP/2.
 var errNoHTTP2 = errors.New("the server did not choose h2 in ALPN; declare the port HTTP if it speaks HTTP/1.1 only")
 
+// errNoStreams is a server that can be connected to and takes nothing.
+var errNoStreams = &connectError{err: errors.New("the server allows no request on its HTTP/2 connections (SETTINGS_MAX_CONCURRENT_STREAMS 0)")}
+
 // openHTTP2 begins the request on a connection that has room. It opens one where
 // there is none, or waits for one where there may be no more, until ctx ends or the
 // application leaves.
@@ -84,7 +87,10 @@ func (u *upstream) joinHTTP2(key poolKey, o *outgoing, waits bool) (x *h2Exchang
 		u.pending--
 	}
 	g := u.h2[key]
-	if x, err = u.roomIn(g, l, o); x != nil || err != nil {
+	if x, err = u.roomIn(g, l, o); err == errNoStreams && !waits {
+		err = nil // the next connection may be another matter
+	}
+	if x != nil || err != nil {
 		return x, nil, err
 	}
 	if !waits && l.Pending > 0 && u.pending >= l.Pending {
@@ -123,7 +129,11 @@ func (u *upstream) roomIn(g *h2Group, l *mesh.Limits, o *outgoing) (*h2Exchange,
 	if g == nil { // nothing is kept for a name until a connection is made for it
 		return nil, nil
 	}
-	return g.open(o, l, u.retired), nil
+	x, shut := g.open(o, l, u.retired)
+	if x == nil && shut {
+		return nil, errNoStreams
+	}
+	return x, nil
 }
 
 // group is the connections of a key. Called with mu held.
@@ -148,15 +158,20 @@ func (u *upstream) tryHTTP2(key poolKey, o *outgoing) *h2Exchange {
 }
 
 // open begins the request on the first connection with room, and forgets those
-// that will have none again. last has the connection end with what is on it.
-func (g *h2Group) open(o *outgoing, l *mesh.Limits, last bool) *h2Exchange {
+// that will have none again. last has the connection end with what is on it. shut says
+// that one was there whose server allows no request at all, which is of no use.
+func (g *h2Group) open(o *outgoing, l *mesh.Limits, last bool) (x *h2Exchange, shut bool) {
 	now := time.Now()
 	for i := 0; i < len(g.conns); i++ {
 		hc := g.conns[i]
 		room := hc.Room()
-		if room > 0 && hc.up.old(now) {
+		switch {
+		case room > 0 && hc.up.old(now):
 			hc.Shutdown()
 			room = -1
+		case room <= 0 && hc.AllowsNone():
+			hc.Shutdown()
+			room, shut = -1, true
 		}
 		if l.Streams > 0 && room > 0 {
 			room = min(room, max(int(l.Streams)-int(hc.active.Load()), 0))
@@ -174,11 +189,11 @@ func (g *h2Group) open(o *outgoing, l *mesh.Limits, last bool) *h2Exchange {
 				hc.Shutdown()
 			}
 			if err == nil {
-				return x
+				return x, false
 			}
 		}
 	}
-	return nil
+	return nil, shut
 }
 
 // dialHTTP2 opens a connection for all that wait for one, and then serves it.

@@ -30,6 +30,13 @@ func (c *Conn) Room() int {
 	return c.room()
 }
 
+// AllowsNone says that the peer has forbidden every stream.
+func (c *Conn) AllowsNone() bool {
+	c.mu.Lock()
+	defer c.unlock()
+	return c.told && c.peer.maxStreams == 0
+}
+
 func (c *Conn) room() int {
 	if c.ending || c.lastID >= maxStreamID-1 {
 		return -1
