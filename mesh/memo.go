@@ -97,7 +97,7 @@ func (m *memo[K, V]) put(v *View, key K, value V) V {
 	}
 	m.recent[key] = value
 	m.more.Store(true)
-	if len(m.recent) > 64+m.size()/8 {
+	if len(m.recent) > 64+m.size()/32 { // a snapshot after this one copies them
 		m.merge(v)
 	}
 	return value
