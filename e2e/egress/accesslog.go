@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -60,8 +59,10 @@ func (l *accessLog) Write(b []byte) (int, error) {
 	}
 }
 
-// find waits for the line that is meant: lines are written in batches.
-func (l *accessLog) find(t testing.TB, what string, meant func(Line) bool) (found Line) {
+// find waits for the line that is meant: lines are written in batches. Without one the
+// test ends, with what the pod's logs have instead.
+func (p *Pod) find(what string, meant func(Line) bool) Line {
+	t, l := p.T, &p.access
 	t.Helper()
 	seen := 0
 	deadline := time.Now().Add(patience)
@@ -79,7 +80,7 @@ func (l *accessLog) find(t testing.TB, what string, meant func(Line) bool) (foun
 			t.Fatalf("lines of the access log that are no JSON: %q", bad)
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: no line in the access log within %s, which has\n%s", what, patience, l.text())
+			t.Fatalf("%s: no line in the access log within %s, which has\n%s\nthe operator's log:\n%s", what, patience, l.text(), p.Log.String())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -231,7 +231,7 @@ func IsReset(err error) bool {
 // Line is the answer's line in the access log.
 func (a *Answer) Line() Line {
 	a.p.T.Helper()
-	return a.p.access.find(a.p.T, fmt.Sprintf("%s (status %d, error %v)", a.what, a.Status, a.Err), a.mine)
+	return a.p.find(fmt.Sprintf("%s (status %d, error %v)", a.what, a.Status, a.Err), a.mine)
 }
 
 // String says what came of it: "200 one.test" with the name of the server that
