@@ -28,7 +28,11 @@ func (d *decoder) pairs(n *yaml.Node, path string) []pair {
 			merged = append(merged, d.merge(value, path)...)
 		case find(out, key.Value) >= 0:
 			first := out[find(out, key.Value)].key
-			d.add(Error, key, join(path, key.Value), "", fmt.Sprintf("is there already, in line %d; keep one of them", d.lineOf(first)))
+			what := "keep one of them"
+			if path == "" && key.Value == "apiVersion" {
+				what += ", or begin another object with a line ---"
+			}
+			d.add(Error, key, join(path, key.Value), "", fmt.Sprintf("is there already, in line %d; %s", d.lineOf(first), what))
 		default:
 			out = append(out, pair{key, value})
 		}

@@ -87,6 +87,7 @@ func (c *checker) httpMatch(path string, m *networking.HTTPMatchRequest) {
 	c.stringMatch(path+".scheme", m.Scheme)
 	c.stringMatch(path+".method", m.Method)
 	c.stringMatch(path+".authority", m.Authority)
+	c.neverMatches(path, m)
 	c.headerMatches(path+".headers", m.Headers)
 	c.headerMatches(path+".withoutHeaders", m.WithoutHeaders)
 	for name, match := range m.QueryParams {
@@ -101,6 +102,21 @@ func (c *checker) httpMatch(path string, m *networking.HTTPMatchRequest) {
 	c.matchGateways(path+".gateways", m.Gateways)
 }
 
+// neverMatches warns of paths and methods that no request has, which Istio accepts.
+func (c *checker) neverMatches(path string, m *networking.HTTPMatchRequest) {
+	for field, text := range map[string]string{".uri.exact": m.Uri.GetExact(), ".uri.prefix": m.Uri.GetPrefix()} {
+		switch bare, _, query := strings.Cut(text, "?"); {
+		case query:
+			c.warn(path+field, text, "never matches: the path is compared without its query; write %s, and the query under queryParams", bare)
+		case text != "" && text != "*" && text[0] != '/':
+			c.warn(path+field, text, "never matches: every path begins with a slash; write /%s", text)
+		}
+	}
+	if method := m.Method.GetExact(); method != strings.ToUpper(method) {
+		c.warn(path+".method.exact", method, "never matches a usual request: methods are compared letter by letter; write %s", strings.ToUpper(method))
+	}
+}
+
 // tokenClaims begins the names that stand for claims of a JWT, not for headers.
 const tokenClaims = "@request.auth.claims"
 
@@ -113,6 +129,9 @@ func (c *checker) headerMatches(path string, matches map[string]*networking.Stri
 		case strings.HasPrefix(name, tokenClaims):
 			c.error(field, "", "only a gateway that checks tokens knows their claims; match a header")
 			continue
+		case slices.Contains([]string{":authority", ":method", ":path", ":scheme"}, name):
+			instead := strings.Replace(name[1:], "path", "uri", 1)
+			c.error(field, "", "names beginning with a colon are HTTP/2's own; write %s, beside headers", instead)
 		case !headerName.MatchString(name):
 			c.error(field, "", "not a header name; write it without colon and spaces")
 		}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 
@@ -94,6 +95,11 @@ func (s *Server) tell(e *entry) {
 			return notice{level: slog.LevelInfo, message: "redirected: the destination is not an address of the registered name",
 				about: append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost)}
 		})
+	case e.cluster != nil && e.cluster.Unknown:
+		s.say(e, noticeKey{"unknown", e.clusterName(), e.destination.Port()}, func() notice {
+			return notice{level: slog.LevelWarn, message: "refused: the route leads to what nobody registers",
+				about: append(s.about(e), "cluster", e.clusterName(), "details", e.details, "hint", unknownHint(e.cluster))}
+		})
 	case e.failure != nil:
 		s.say(e, noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
 			about := append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)
@@ -131,10 +137,22 @@ func (s *Server) refusalNotice(e *entry) notice {
 		about = append(about, "error", e.failure)
 	}
 	hint := text.hint
-	if e.refusal == Unregistered {
+	switch {
+	case e.refusal == Unregistered:
 		hint = s.registerHint(e)
+	case errors.Is(e.failure, poolFull) && e.cluster != nil:
+		hint = "raise maxConnections, http1MaxPendingRequests or http2MaxRequests under connectionPool in the DestinationRule for " +
+			e.cluster.Host + "; sluice clusters " + e.cluster.Host + " -o json shows them"
 	}
 	return notice{level: text.level, message: text.message, about: withHint(about, hint)}
+}
+
+// unknownHint says what a cluster lacks that is in no registry.
+func unknownHint(c *mesh.Cluster) string {
+	if c.Subset != "" {
+		return fmt.Sprintf("add subset %s to a DestinationRule for %s, and register that on port %d; or correct destination in the route", c.Subset, c.Host, c.Port)
+	}
+	return fmt.Sprintf("register %s on port %d with a ServiceEntry, or correct destination in the route", c.Host, c.Port)
 }
 
 // asked is the host that the application asked for, or, where it named none, the one

@@ -63,6 +63,8 @@ func failureHint(err error, c *mesh.Cluster) string {
 		return authorityHint(c.TLS, rule)
 	case errors.As(err, &name):
 		return "subjectAltNames " + rule + " are the names to accept, sni is the one to ask for"
+	case isExpired(err):
+		return "the server's certificate, or its authority's, is out of date: whoever runs the server renews it, unless the clock here is wrong"
 	case errors.As(err, &record):
 		return "the server speaks no TLS on that port: set targetPort in the ServiceEntry, or remove tls from the DestinationRule for " + c.Host
 	case isAlert(err) && c.TLS.Mode == mesh.TLSMutual:
@@ -71,6 +73,11 @@ func failureHint(err error, c *mesh.Cluster) string {
 		return "the server may want a client's certificate: mode MUTUAL " + rule
 	}
 	return ""
+}
+
+func isExpired(err error) bool {
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &invalid) && invalid.Reason == x509.Expired
 }
 
 // authorityHint says where an authority is to be added that is missing.

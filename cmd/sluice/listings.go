@@ -45,6 +45,9 @@ func newClustersCommand() *cobra.Command {
 		short: "Show where a running proxy's routes lead, and its connections there",
 		long: `clusters shows each service on a port that a route leads to: how its addresses are
 found, whether TLS is originated, and the proxy's own connections to it, in use and idle.
+ENDPOINTS are those that are configured, 0 where the host itself is looked up: 'sluice
+endpoints' has the addresses. An HTTP port takes TLS that applications speak as well, and
+where a rule originates TLS that is a line of its own, with TLS DISABLE.
 WHERE is the file and line of its ServiceEntry, POLICY of its DestinationRule. With -o
 json there are its settings too. A cluster without protocol that has connections belongs
 to an earlier configuration, and is leaving.
@@ -114,6 +117,8 @@ func newConnectionsCommand() *cobra.Command {
 		long: `connections shows each connection that was redirected to the proxy and is still open:
 who made it, where it was going, what it speaks, and where it is carried. Of HTTP the
 cluster is that of the last request; SERVER NAME is what a TLS client asked for.
+UPSTREAM and OPEN, the age, are those of opaque connections; a request's UPSTREAM is in the
+access log.
 ` + askLong,
 		example: "  sluice connections\n  sluice connections db.example.com --port 5432",
 		path:    admin.ConnectionsPath,

@@ -18,7 +18,9 @@ func newValidateCommand() *cobra.Command {
 		Short: "Check resources without putting them in force",
 		Long: `Checks files, directories and standard input (-) together, and without any the
 configuration directory. With --config and files it checks what the directory
-would be once 'sluice apply' had put the files there. Every error, warning and
+would be once 'sluice apply' had put the files there. A directory is taken to be all there
+is: a DestinationRule's host or a subset that is in none of its files is warned of. Of
+files alone that is not said, since others may have it. Every error, warning and
 notice is printed with its file, line, column and field. Certificates that are named
 are looked at too, and with --credentials those of credentials. The exit code is 1 when
 there is an error, with --strict also when there is a warning; notices leave it 0.

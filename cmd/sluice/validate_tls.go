@@ -1,12 +1,14 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
@@ -19,7 +21,10 @@ import (
 func unusable(resources []*mesh.Resource, credentials string) mesh.Issues {
 	store := credential.NewStore(credential.Directory(credentials), slog.New(slog.DiscardHandler))
 	material := func(t *mesh.TLSSettings, namespace string) error {
-		_, err := store.Open(credential.For(t, namespace)).Material() // kept for the next that names the same
+		m, err := store.Open(credential.For(t, namespace)).Material() // kept for the next that names the same
+		if err == nil && m.Pair != nil {
+			return outOfDate(m.Pair.Leaf, time.Now())
+		}
 		return err
 	}
 	var issues mesh.Issues
@@ -38,6 +43,18 @@ func unusable(resources []*mesh.Resource, credentials string) mesh.Issues {
 		}
 	}
 	return issues
+}
+
+// outOfDate says that a client's certificate is not valid at a time; nil: it is.
+func outOfDate(c *x509.Certificate, now time.Time) error {
+	switch {
+	case c == nil:
+	case now.After(c.NotAfter):
+		return fmt.Errorf("the client's certificate has expired on %s", c.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(c.NotBefore):
+		return fmt.Errorf("the client's certificate is not valid before %s", c.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 func anyMissing(r *mesh.Resource, o mesh.Origination) bool {
