@@ -50,6 +50,13 @@ func (s *Store) reload(how look) (unsettled []string, err error) {
 		_, known := s.files[f.name]
 		switch outcomes[i] {
 		case gone:
+			// It may be on its way to another name, which was not listed yet or is left for
+			// the next look: what it holds stays in force until then.
+			if how.cautious && !how.dirty[f.name] && known && !f.missed {
+				f.missed = true
+				unsettled = append(unsettled, f.name)
+				continue
+			}
 			if known {
 				s.remove(f)
 				changed = append(changed, f)

@@ -22,6 +22,7 @@ type source struct {
 	seen   stamp // at the last look
 	sum    [sha256.Size]byte
 	read   bool
+	missed bool             // it was gone at the last look
 	now    []*mesh.Resource // of the content that stands there
 	issues mesh.Issues      // about that content
 
@@ -129,6 +130,7 @@ func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome 
 	if err != nil {
 		return f.unreadable(err)
 	}
+	f.missed = false
 	now := stampOf(info)
 	if info.IsDir() {
 		if itself, err := os.Lstat(f.path); err != nil || itself.IsDir() {

@@ -334,6 +334,46 @@ func TestAnObjectMayMoveBetweenFilesAndAClashChangesNothing(t *testing.T) {
 	f.wait(t, "x y")
 }
 
+// Without notifications a look finds the new name a moment after the old one has gone.
+func TestAFileThatIsRenamedStaysInForce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", entryYAML("a"))
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func() string { return names(s.Snapshot()) }
+	again := func(how look) []string {
+		unsettled, err := s.reload(how)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unsettled
+	}
+	next := func(unsettled []string) look {
+		var p pending
+		p.later(unsettled, time.Now())
+		return p.look()
+	}
+	if err := os.Rename(filepath.Join(dir, "a.yaml"), filepath.Join(dir, "b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	left := again(s.pollLook(0))
+	if got := names(); got != "a" {
+		t.Errorf("in force after the first look: %q", got)
+	}
+	if left = again(next(left)); names() != "a" || len(left) != 0 || s.files["a.yaml"] != nil || s.Snapshot().Resources()[0].Source.File != filepath.Join(dir, "b.yaml") {
+		t.Errorf("in force after the second look: %q, and %v is left", names(), left)
+	}
+	if err := os.Remove(filepath.Join(dir, "b.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if again(next(again(s.pollLook(0)))); names() != "" {
+		t.Errorf("in force after the file has gone: %q", names())
+	}
+}
+
 func TestAConfigMapMountIsFollowed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
