@@ -22,6 +22,9 @@ type health struct {
 // (Envoy's max_ejection_time).
 const maxEjection = 300 * time.Second
 
+// ever is longer than any ejection has to last, and what is counted in it does not overflow.
+const ever = time.Duration(1) << 60
+
 // count notes what became of a try and says whether it was one failure in a row too
 // many.
 func (h *health) count(o *mesh.Outlier, what outcome) (reached bool) {
@@ -32,7 +35,7 @@ func (h *health) count(o *mesh.Outlier, what outcome) (reached bool) {
 			reset(&h.local)
 		}
 	case o.Split:
-		return o.ConsecutiveLocal > 0 && h.local.Add(1) == o.ConsecutiveLocal
+		return oneMore(&h.local, o.ConsecutiveLocal)
 	}
 	if !failed {
 		reset(&h.failures)
@@ -40,12 +43,16 @@ func (h *health) count(o *mesh.Outlier, what outcome) (reached bool) {
 		return false
 	}
 	if gateway {
-		reached = h.gateway.Add(1) == o.ConsecutiveGateway
+		reached = oneMore(&h.gateway, o.ConsecutiveGateway)
 	} else {
 		reset(&h.gateway)
 	}
-	return h.failures.Add(1) == o.Consecutive5xx || reached
+	return oneMore(&h.failures, o.Consecutive5xx) || reached
 }
+
+// oneMore counts and says whether it is as many as eject, or more, as where fewer do
+// since a moment ago. 0 is never.
+func oneMore(n *atomic.Uint32, most uint32) bool { return n.Add(1) >= most && most > 0 }
 
 // reset leaves what is shared by all requests alone where it can.
 func reset(n *atomic.Uint32) {
@@ -67,16 +74,17 @@ func (h *health) ejected(now int64) bool { return h.until.Load() > now }
 // counted from the first. It lasts as often as it was ejected the base time; each
 // interval since its last ejection makes that one less.
 func (h *health) eject(o *mesh.Outlier, first, now time.Time) (until time.Time) {
+	base, interval := min(o.Base, ever), min(o.Interval, ever)
 	if was := h.until.Load(); was > 0 {
-		h.times -= uint32(min(int64(h.times), max(now.UnixNano()-was, 0)/int64(o.Interval)))
+		h.times -= uint32(min(int64(h.times), max(now.UnixNano()-was, 0)/int64(interval)))
 	}
-	longest := max(maxEjection, o.Base)
-	if o.Base*time.Duration(h.times) < longest {
+	longest := max(maxEjection, base)
+	if base*time.Duration(h.times) < longest+base { // once beyond the longest, as in Envoy
 		h.times++
 	}
-	lasts := min(o.Base*time.Duration(h.times), longest)
-	looks := (now.Sub(first) + lasts + o.Interval - 1) / o.Interval
-	until = first.Add(looks * o.Interval)
+	lasts := min(base*time.Duration(h.times), longest)
+	looks := (now.Sub(first) + lasts + interval - 1) / interval
+	until = first.Add(looks * interval)
 	h.clear()
 	h.until.Store(until.UnixNano())
 	return until

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"strings"
@@ -224,6 +225,50 @@ func TestEjectionsStayWithinTheirBoundsAndEnd(t *testing.T) {
 		w.now = w.now.Add(max(maxEjection, w.o.Base) + w.o.Interval)
 		if out := w.out(); out != "" {
 			t.Fatalf("%s are ejected for ever: %+v", out, w.o)
+		}
+	}
+}
+
+// Settings change under a pool: a host that has failed more often in a row than is borne
+// now is ejected when it fails once more.
+func TestAThresholdThatIsLoweredBelowWhatWasCountedEjects(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		before, after mesh.Outlier
+	}{
+		"5xx":     {mesh.Outlier{Consecutive5xx: 10}, mesh.Outlier{Consecutive5xx: 3}},
+		"from 0":  {mesh.Outlier{}, mesh.Outlier{Consecutive5xx: 3}},
+		"gateway": {mesh.Outlier{ConsecutiveGateway: 10}, mesh.Outlier{ConsecutiveGateway: 3}},
+		"local":   {mesh.Outlier{Split: true, ConsecutiveLocal: 10}, mesh.Outlier{Split: true, ConsecutiveLocal: 3}},
+	} {
+		w := newWard(2, c.before)
+		failure := outcome(503)
+		if c.before.Split {
+			failure = unreached
+		}
+		for range 5 {
+			w.tell(0, failure)
+		}
+		c.after.Interval, c.after.Base, c.after.MaxPercent = w.o.Interval, w.o.Base, w.o.MaxPercent
+		w.o = c.after
+		if w.tell(0, failure); w.out() != "0" {
+			t.Errorf("%s: %q are ejected", what, w.out())
+		}
+	}
+}
+
+// The longest that can be written is longer than durations count.
+func TestVeryLongTimesEjectForLong(t *testing.T) {
+	t.Parallel()
+	for _, o := range []mesh.Outlier{{Base: math.MaxInt64}, {Interval: math.MaxInt64}, {Base: math.MaxInt64, Interval: math.MaxInt64}, {Base: time.Minute, Interval: time.Millisecond}} {
+		o.Consecutive5xx = 1
+		w := newWard(2, o)
+		w.tell(0, 500)
+		if w.now = w.now.Add(59 * time.Second); w.out() != "0" && o.Base >= time.Minute {
+			t.Errorf("%+v: %q are ejected", o, w.out())
+		}
+		if w.now = w.now.Add(2 * time.Second); o.Base == time.Minute && w.out() != "" {
+			t.Errorf("%+v: %q are ejected still", o, w.out())
 		}
 	}
 }
