@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 	"weak"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -127,3 +130,57 @@ func TestNamespacesThatNothingIsSaidOfShareAView(t *testing.T) {
 }
 
 var anyAddress = netip.MustParseAddr("192.0.2.1")
+
+func TestSnapshotsAreAskedWhileOthersAreMade(t *testing.T) {
+	t.Parallel()
+	const hosts = 50
+	index := NewIndex(Options{})
+	var newest atomic.Pointer[Snapshot]
+	newest.Store(index.Change(nil, aCrowd(hosts)))
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(stop)
+	for w := range 4 {
+		all.Go(func() {
+			for n := w; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				host := fmt.Sprintf("h%d.com", n%hosts)
+				v := newest.Load().View(Workload{Namespace: fmt.Sprint("n", w%2)})
+				if vh := v.Listener(80).MatchHTTP([]byte(host)); vh == nil || vh.Host != host {
+					t.Errorf("%s is not found", host)
+					return
+				}
+				if v.Listener(80).MatchTLS(host, anyAddress) == nil || v.Name(host) == nil || len(v.Listener(9).CandidatesTCP(anyAddress)) != hosts {
+					t.Errorf("%s is not all there", host)
+					return
+				}
+			}
+		})
+	}
+	there := make(map[int]*Resource)
+	for round := range int64(300) {
+		i := int(round*7) % hosts
+		next := ruleFor(i, 2+round)
+		var removed []*Resource
+		if there[i] != nil {
+			removed = append(removed, there[i])
+		} else {
+			for r := range index.placed {
+				if r.Kind == DestinationRule && r.Name == next.Resource.Name {
+					removed = append(removed, r)
+				}
+			}
+		}
+		newest.Store(index.Change(removed, []Place{next}))
+		there[i] = next.Resource
+		c := newest.Load().View(Workload{Namespace: "default"}).Listener(80).MatchHTTP([]byte(next.Resource.Name)).Routes[0].Destinations[0].Cluster
+		if c.ConnectTimeout != time.Duration(2+round)*time.Second {
+			t.Fatalf("round %d: %s", round, c.ConnectTimeout)
+		}
+	}
+}
