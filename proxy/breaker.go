@@ -199,30 +199,38 @@ func (u *upstream) attach(l *mesh.Limits, c *upstreamConn) error {
 }
 
 // slot counts a connection that is to be made, unless there are too many. One that is
-// idle for another address or name gives way to it: it joins ends, for closeAll. Called
-// with mu held.
+// idle for another address or name gives way to it: it ends, or joins ends for closeAll.
+// Called with mu held.
 func (u *upstream) slot(l *mesh.Limits, key poolKey, ends *[]*upstreamConn) bool {
 	t := u.target(key.addr)
 	if l.Connections > 0 && u.conns.Load()-u.lying.Load() >= int64(l.Connections) && t.conns.Load() > 0 {
-		c := u.idler(key)
-		if c == nil {
+		if !u.yields(key, ends) {
 			return false
 		}
-		*ends = append(*ends, c)
 	}
 	u.begun(t)
 	return true
 }
 
-// idler takes an idle connection of another key than this out of the pool, nil for none.
-// Called with mu held.
-func (u *upstream) idler(key poolKey) *upstreamConn {
+// yields has an idle connection of another key than this end, and says whether there is
+// one. One of HTTP/2 that nothing was asked over is still for who waited for it. Called
+// with mu held.
+func (u *upstream) yields(key poolKey, ends *[]*upstreamConn) bool {
 	for other, idle := range u.idle {
 		if other != key && len(idle) > 0 {
-			return u.pop(other)
+			*ends = append(*ends, u.pop(other))
+			return true
 		}
 	}
-	return nil
+	for other, g := range u.h2 {
+		lies := func(hc *h2Conn) bool { return hc.opened > 0 && hc.active.Load() == 0 }
+		if i := slices.IndexFunc(g.conns, lies); i >= 0 && other != key {
+			g.conns[i].Shutdown()
+			g.conns = slices.Delete(g.conns, i, i+1)
+			return true
+		}
+	}
+	return false
 }
 
 // advance gives leave to those who wait as far as there is room.

@@ -133,6 +133,7 @@ func (u *upstream) put(c *upstreamConn) {
 		return
 	}
 	u.expireAt(ends)
+	u.freed() // it gives way to who waits for one of another name or address
 }
 
 func (u *upstream) keep(c *upstreamConn) bool {
