@@ -18,7 +18,11 @@ func dialPlain(mark Mark) func(context.Context, netip.AddrPort) (*net.TCPConn, e
 	d := mark.Dialer()
 	d.KeepAlive = -1
 	return func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
-		return d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst) // the zero address binds
+		conn, err := d.DialTCP(ctx, "tcp", netip.AddrPort{}, dst) // the zero address binds
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			op.Source = nil // ":0" tells a reader of the log nothing
+		}
+		return conn, err
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -29,6 +30,12 @@ func unusable(resources []*mesh.Resource, credentials string) mesh.Issues {
 	}
 	var issues mesh.Issues
 	for _, r := range resources {
+		for _, f := range r.Files() {
+			if !filepath.IsAbs(f.Path) {
+				issues = append(issues, r.Issue(mesh.Warning, f.Field, f.Path,
+					"is looked for from the directory that the proxy was started in; write the whole path, from / on"))
+			}
+		}
 		for _, o := range r.Originations() {
 			switch {
 			case o.TLS.Credential == "" && !anyMissing(r, o):
