@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Check says what resources mean together that none of them means alone: claims to
@@ -153,12 +154,20 @@ func (c *crossCheck) destination(r *Resource, path string, d destination) {
 	host, entry := c.all.resolve(d.host, r.Namespace)
 	switch {
 	case entry == nil:
-		c.warn(r, path+".host", d.host, "no ServiceEntry registers it, so requests are answered 503; register it or correct the name")
+		c.warn(r, path+".host", d.host, "no ServiceEntry registers it, so %s; register it or correct the name", unanswered(path))
 	case d.port != 0 && !entry.has(d.port):
-		c.warn(r, path+".port.number", fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so requests are answered 503; register it or correct the number", d.host)
+		c.warn(r, path+".port.number", fmt.Sprint(d.port), "no ServiceEntry registers this port of %s, so %s; register it or correct the number", d.host, unanswered(path))
 	case d.subset != "":
 		c.destinationSubset(r, path, host, entry, d)
 	}
+}
+
+// unanswered is what becomes of what a route leads nowhere.
+func unanswered(path string) string {
+	if strings.HasPrefix(path, "spec.tls") || strings.HasPrefix(path, "spec.tcp") {
+		return "connections are reset"
+	}
+	return "requests are answered 503"
 }
 
 func (r *registered) has(port uint16) bool {

@@ -43,10 +43,10 @@ func (c *crossCheck) destinationSubset(of *Resource, path, host string, entry *r
 	}
 	switch {
 	case nearest != nil:
-		c.warn(of, field, name, "is not a subset of %s, so requests are answered 503; add it to %s (%s) or correct the name",
-			host, nearest.resource.Identity(), nearest.source.Place())
+		c.warn(of, field, name, "is not a subset of %s, so %s; add it to %s (%s) or correct the name",
+			host, unanswered(path), nearest.resource.Identity(), nearest.source.Place())
 	case !c.partial:
-		c.warn(of, field, name, "no DestinationRule has subsets of %s, so requests are answered 503; write one, or leave subset out", host)
+		c.warn(of, field, name, "no DestinationRule has subsets of %s, so %s; write one, or leave subset out", host, unanswered(path))
 	}
 }
 
