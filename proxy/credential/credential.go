@@ -117,7 +117,7 @@ type Set struct {
 	good    *Material // nil before there was any
 	err     error     // why what was read last cannot be used
 	failing bool      // and that this has been told
-	newer   time.Time // when a content was first seen that has not settled; zero: none
+	seen    time.Time // when good was last known to be the content there is
 }
 
 // Close gives a Set back. It can still be used by who is about to.
@@ -131,7 +131,9 @@ func (s *Set) Close() {
 
 // settleTime is how long a content must have been left alone before it takes the
 // place of another: who replaces several files does so in several steps. Who never
-// leaves it alone waits for maxSettleTime.
+// leaves it alone waits for maxSettleTime; so long, what was there before is fresh
+// enough. What nobody has asked for in longer may be many changes behind, and is not
+// used while the latest settles.
 const (
 	settleTime    = 50 * time.Millisecond
 	maxSettleTime = time.Second
@@ -152,11 +154,13 @@ func (s *Set) Material() (*Material, error) {
 		s.looked = false
 		return s.failed(err)
 	case s.looked && version.Text == s.version:
+		if s.err == nil {
+			s.seen = s.store.now()
+		}
 		return s.last()
 	case s.good != nil && s.unsettled(version.Changed):
 		return s.good, nil
 	}
-	s.newer = time.Time{}
 	material, version, err := s.read(version)
 	s.looked, s.version = err == nil || !changing(err), version.Text
 	if err != nil {
@@ -168,7 +172,7 @@ func (s *Set) Material() (*Material, error) {
 	case s.good != nil:
 		s.store.log.Info("certificates were read anew", "credential", s.wanted.String())
 	}
-	s.good, s.err, s.failing = material, nil, false
+	s.good, s.err, s.failing, s.seen = material, nil, false, s.store.now()
 	return s.good, nil
 }
 
@@ -176,11 +180,8 @@ func (s *Set) Material() (*Material, error) {
 // must not hold it up.
 func (s *Set) unsettled(changed time.Time) bool {
 	now := s.store.now()
-	if s.newer.IsZero() {
-		s.newer = now
-	}
 	age := now.Sub(changed)
-	return age >= 0 && age < settleTime && now.Sub(s.newer) < maxSettleTime
+	return age >= 0 && age < settleTime && now.Sub(s.seen) < maxSettleTime
 }
 
 func (s *Set) read(version Version) (*Material, Version, error) {

@@ -183,6 +183,34 @@ func TestWhatIsBeingWrittenIsLeftUntilItHasSettled(t *testing.T) {
 	}
 }
 
+// Certificates that were renewed several times while nobody made a connection: what was
+// read long ago may be verified by no server any more.
+func TestWhatWasReadLongAgoIsNotUsedWhileTheLatestSettles(t *testing.T) {
+	t.Parallel()
+	a, b, dir := newAuthority(t, "a", nil), newAuthority(t, "b", nil), t.TempDir()
+	s := clock(nil, &bytes.Buffer{})
+	now := time.Now()
+	s.now = func() time.Time { return now }
+	set := s.Open(Wanted{CACertificates: write(t, dir+"/ca", a.pem()), Verify: true})
+	now = time.Now().Add(-maxSettleTime)
+	first, err := set.Material()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir+"/ca", b.pem())
+	now = time.Now()
+	next, err := set.Material()
+	if err != nil || next == first {
+		t.Errorf("what was read a second ago is still in use: %v", err)
+	}
+	// From then on the usual applies.
+	write(t, dir+"/ca", append(a.pem(), b.pem()...))
+	now = time.Now()
+	if m, _ := set.Material(); m != next {
+		t.Error("a file that has just been written to was read")
+	}
+}
+
 // always is a content that has changed this very moment, whenever it is asked for.
 type always struct {
 	Directory
