@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// freshLeaf serves the newest certificate in a file.
+// freshLeaf serves the newest certificate in a file, which is replaced by another with
+// another key: one read of it gives both of the same pair.
 type freshLeaf struct {
 	file string
 
@@ -24,7 +25,11 @@ func (f *freshLeaf) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return nil, err
 	}
 	if f.pair == nil || !info.ModTime().Equal(f.from) {
-		pair, err := tls.LoadX509KeyPair(f.file, f.file)
+		both, err := os.ReadFile(f.file)
+		if err != nil {
+			return nil, err
+		}
+		pair, err := tls.X509KeyPair(both, both)
 		if err != nil {
 			return nil, err
 		}
