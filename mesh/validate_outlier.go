@@ -6,7 +6,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-func (c *checker) outlierDetection(path string, o *networking.OutlierDetection) {
+func (c *checker) outlierDetection(path string, o *networking.OutlierDetection, endpoints string) {
 	if o == nil {
 		return
 	}
@@ -15,7 +15,7 @@ func (c *checker) outlierDetection(path string, o *networking.OutlierDetection) 
 	c.percent(path+".maxEjectionPercent", o.MaxEjectionPercent)
 	c.percent(path+".minHealthPercent", o.MinHealthPercent)
 	if most := compileOutlier(o).MaxPercent; most > 0 && most < 100 {
-		c.add(Notice, path+".maxEjectionPercent", fmt.Sprint(most), "of fewer than %d endpoints none is ever ejected; write 100 where the last may be, and requests get 503 then", (99+most)/most)
+		c.add(Notice, path+".maxEjectionPercent", fmt.Sprint(most), "of fewer than %d %s none is ever ejected; write 100 where the last may be, and requests get 503 then", (99+most)/most, endpoints)
 	}
 	//lint:ignore SA1019 it is what is warned of
 	if n := o.ConsecutiveErrors; n != 0 {

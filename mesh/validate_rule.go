@@ -14,12 +14,12 @@ func (c *checker) destinationRule(spec *networking.DestinationRule) {
 	}
 	c.exportTo(spec.ExportTo, false)
 	c.ruleSelector(spec)
-	c.trafficPolicy("spec.trafficPolicy", spec.TrafficPolicy)
+	c.trafficPolicy("spec.trafficPolicy", spec.TrafficPolicy, "endpoints")
 	c.subsets(spec.Subsets)
 }
 
-// trafficPolicy checks a rule's policy, or a subset's.
-func (c *checker) trafficPolicy(path string, policy *networking.TrafficPolicy) {
+// trafficPolicy checks a rule's policy, or a subset's; endpoints are those that it is for.
+func (c *checker) trafficPolicy(path string, policy *networking.TrafficPolicy, endpoints string) {
 	if policy == nil {
 		return
 	}
@@ -29,10 +29,10 @@ func (c *checker) trafficPolicy(path string, policy *networking.TrafficPolicy) {
 	c.clientTLS(path+".tls", policy.Tls)
 	c.connectionPool(path+".connectionPool", policy.ConnectionPool)
 	c.loadBalancer(path+".loadBalancer", policy.LoadBalancer)
-	c.outlierDetection(path+".outlierDetection", policy.OutlierDetection)
+	c.outlierDetection(path+".outlierDetection", policy.OutlierDetection, endpoints)
 	c.tunnel(path+".tunnel", policy)
 	c.retryBudget(path+".retryBudget", policy.RetryBudget)
-	c.portLevelSettings(path+".portLevelSettings", policy.PortLevelSettings)
+	c.portLevelSettings(path+".portLevelSettings", policy.PortLevelSettings, endpoints)
 }
 
 // empty says that nothing was written inside a field.
@@ -45,7 +45,7 @@ func (c *checker) empty(path string) bool {
 	return true
 }
 
-func (c *checker) portLevelSettings(path string, settings []*networking.TrafficPolicy_PortTrafficPolicy) {
+func (c *checker) portLevelSettings(path string, settings []*networking.TrafficPolicy_PortTrafficPolicy, endpoints string) {
 	first := make(map[uint32]int)
 	for i, p := range settings {
 		item := at(path, i)
@@ -61,6 +61,6 @@ func (c *checker) portLevelSettings(path string, settings []*networking.TrafficP
 		c.clientTLS(item+".tls", p.Tls)
 		c.connectionPool(item+".connectionPool", p.ConnectionPool)
 		c.loadBalancer(item+".loadBalancer", p.LoadBalancer)
-		c.outlierDetection(item+".outlierDetection", p.OutlierDetection)
+		c.outlierDetection(item+".outlierDetection", p.OutlierDetection, endpoints)
 	}
 }

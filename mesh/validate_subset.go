@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"cmp"
+
 	networking "istio.io/api/networking/v1alpha3"
 )
 
@@ -18,7 +20,7 @@ func (c *checker) subsets(subsets []*networking.Subset) {
 			first[s.Name] = path
 		}
 		c.exactLabels(path+".labels", s.Labels)
-		c.trafficPolicy(path+".trafficPolicy", s.TrafficPolicy)
+		c.trafficPolicy(path+".trafficPolicy", s.TrafficPolicy, "endpoints of subset "+cmp.Or(s.Name, path))
 	}
 }
 
