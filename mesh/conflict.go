@@ -194,8 +194,26 @@ func (c *crossCheck) rules() {
 	for key, rules := range c.snapshot.rulesOf.all() {
 		for i, r := range rules {
 			c.merged(r, rules[:i])
-			if full, entry := c.all.resolve(r.host, key.namespace); !c.partial && entry == nil && !c.all.knows(full) {
+			switch full, entry := c.all.resolve(r.host, key.namespace); {
+			case entry != nil:
+				c.rulePorts(r, entry)
+			case !c.partial && !c.all.knows(full):
 				c.warn(r.resource, "spec.host", r.host, "no ServiceEntry registers it, so the rule has no effect; register it or correct the name")
+			}
+		}
+	}
+}
+
+// rulePorts finds settings for ports that nobody registers. A wildcard is over hosts
+// with different ones.
+func (c *crossCheck) rulePorts(r *rule, entry *registered) {
+	if isWildcard(r.host) {
+		return
+	}
+	for path, policy := range policiesOf(r.spec()) {
+		for item, settings := range portSettings(path, policy) {
+			if n := settings.GetPort().GetNumber(); !entry.has(uint16(n)) {
+				c.warn(r.resource, item+".port.number", fmt.Sprint(n), "no ServiceEntry registers this port of %s, so these settings have no effect; register it or correct the number", r.host)
 			}
 		}
 	}

@@ -3,8 +3,6 @@ package mesh
 import (
 	"iter"
 	"slices"
-
-	networking "istio.io/api/networking/v1alpha3"
 )
 
 // idleOrigination finds rules that would originate TLS for a host to which only
@@ -14,7 +12,7 @@ func (c *crossCheck) idleOrigination() {
 	for key, rules := range c.snapshot.rulesOf.all() {
 		for _, r := range rules {
 			full, entry := c.all.resolve(r.host, key.namespace)
-			if !r.originates() || r.tunnels() || entry == nil || entry.host != full || routed[full] {
+			if !r.originates() || r.tunnelField() != "" || entry == nil || entry.host != full || routed[full] {
 				continue
 			}
 			if !slices.ContainsFunc(entry.ports, func(p registeredPort) bool { return p.protocol != TLS }) {
@@ -131,11 +129,11 @@ func (v *virtualService) leaves(port uint16) bool {
 
 // tlsField is where the rule's TLS settings for a port were written.
 func (r *rule) tlsField(port uint16) string {
-	spec, _ := r.resource.Spec.(*networking.DestinationRule)
-	for i, p := range spec.GetTrafficPolicy().GetPortLevelSettings() {
-		if p.GetPort().GetNumber() == uint32(port) {
-			return at("spec.trafficPolicy.portLevelSettings", i) + ".tls"
+	const policy = "spec.trafficPolicy"
+	for item, settings := range portSettings(policy, r.traffic) {
+		if settings.GetPort().GetNumber() == uint32(port) {
+			return item + ".tls"
 		}
 	}
-	return "spec.trafficPolicy.tls"
+	return policy + ".tls"
 }

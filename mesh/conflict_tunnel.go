@@ -5,7 +5,8 @@ func (c *crossCheck) tunnels() {
 	var opaque map[string]bool
 	for key, rules := range c.snapshot.rulesOf.all() {
 		for _, r := range rules {
-			if !r.tunnels() {
+			field := r.tunnelField()
+			if field == "" {
 				continue
 			}
 			if opaque == nil {
@@ -13,7 +14,7 @@ func (c *crossCheck) tunnels() {
 			}
 			for host, entry := range c.ruled(r, key.namespace) {
 				if !opaque[host] && !entry.carriesOpaque() {
-					c.warn(r.resource, r.tunnelField(), "", "has no effect: only TCP and TLS go through a tunnel, and what is sent to %s is HTTP; lead tls or tcp routes of a VirtualService there", host)
+					c.warn(r.resource, field, "", "has no effect: only TCP and TLS go through a tunnel, and what is sent to %s is HTTP; lead tls or tcp routes of a VirtualService there", host)
 				}
 			}
 		}
@@ -49,14 +50,12 @@ func (r *registered) carriesOpaque() bool {
 	return false
 }
 
+// tunnelField is where the rule's first tunnel is, "" for none.
 func (r *rule) tunnelField() string {
-	if r.traffic.GetTunnel() != nil {
-		return "spec.trafficPolicy.tunnel"
-	}
-	for i, s := range r.subsets {
-		if s.traffic.GetTunnel() != nil {
-			return at("spec.subsets", i) + ".trafficPolicy.tunnel"
+	for path, policy := range policiesOf(r.spec()) {
+		if policy.Tunnel != nil {
+			return path + ".tunnel"
 		}
 	}
-	return "spec.subsets"
+	return ""
 }

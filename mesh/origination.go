@@ -51,15 +51,11 @@ func (r *Resource) Originations() []Origination {
 			out = append(out, Origination{path + ".tls", t})
 		}
 	}
-	policy := func(path string, p *networking.TrafficPolicy) {
-		add(path, p.GetTls())
-		for i, port := range p.GetPortLevelSettings() {
-			add(at(path+".portLevelSettings", i), port.Tls)
+	for path, policy := range policiesOf(rule) {
+		add(path, policy.Tls)
+		for item, settings := range portSettings(path, policy) {
+			add(item, settings.Tls)
 		}
-	}
-	policy("spec.trafficPolicy", rule.TrafficPolicy)
-	for i, s := range rule.Subsets {
-		policy(at("spec.subsets", i)+".trafficPolicy", s.TrafficPolicy)
 	}
 	return out
 }

@@ -59,7 +59,7 @@ var ruleRows = []Row{
 	{ID: "DR.loadBalancer.warmup", Kind: DestinationRule, Fields: []string{policies + "loadBalancer.{warmup,warmupDurationSecs}"}, Priority: "P2", Stance: Reported,
 		Says: "a new endpoint takes its whole share at once"},
 	{ID: "DR.portLevelSettings", Kind: DestinationRule, Fields: []string{wholePolicies + "portLevelSettings[].port.number"}, Priority: "P0",
-		Says: "A port's settings replace the whole policy; nothing is inherited."},
+		Says: "A port's settings replace the whole policy; nothing is inherited. Those for a port of the host that nobody registers are warned of."},
 	{ID: "DR.tunnel", Kind: DestinationRule, Fields: []string{wholePolicies + "tunnel.{protocol,targetHost,targetPort}"}, Priority: "P1", Stance: Differs,
 		Says: "For TCP and TLS, not for HTTP, as in Istio; a subset has its own only. The proxy is asked over HTTP/1.1 whatever its port declares, and is sent no credentials."},
 	{ID: "DR.proxyProtocol", Kind: DestinationRule, Fields: []string{wholePolicies + "proxyProtocol"}, Priority: "P2", Stance: Refused,

@@ -75,6 +75,11 @@ func compilePolicy(traffic *networking.TrafficPolicy) policy {
 	return p
 }
 
+// spec is what the rule was compiled from.
+func (r *rule) spec() *networking.DestinationRule {
+	return r.resource.Spec.(*networking.DestinationRule)
+}
+
 // client is a workload of a namespace that the rule may be for.
 func (r *rule) client(namespace string) Workload {
 	w := Workload{Namespace: namespace}

@@ -47,16 +47,3 @@ func compileTunnel(traffic *networking.TrafficPolicy) *Tunnel {
 	}
 	return out
 }
-
-// tunnels says whether a rule has a tunnel of its own or in a subset.
-func (r *rule) tunnels() bool {
-	if r.traffic.GetTunnel() != nil {
-		return true
-	}
-	for _, s := range r.subsets {
-		if s.traffic.GetTunnel() != nil {
-			return true
-		}
-	}
-	return false
-}
