@@ -84,24 +84,19 @@ func compileAll(places []Place) []any {
 // compile gives the compiled form of a resource in its place: a *service,
 // *virtualService, *rule or *sidecar.
 func compile(p Place) any {
-	r, at := p.Resource, rank{p.Group, p.Position}
-	switch spec := r.Spec.(type) {
+	var out interface{ place(rank) }
+	switch r := p.Resource; spec := r.Spec.(type) {
 	case *networking.ServiceEntry:
-		s := compileService(r, spec)
-		s.rank = at
-		return s
+		out = compileService(r, spec)
 	case *networking.VirtualService:
-		v := compileVirtualService(r, spec)
-		v.rank = at
-		return v
+		out = compileVirtualService(r, spec)
 	case *networking.DestinationRule:
-		d := compileRule(r, spec)
-		d.rank = at
-		return d
+		out = compileRule(r, spec)
 	case *networking.Sidecar:
-		c := compileSidecar(r, spec)
-		c.rank = at
-		return c
+		out = compileSidecar(r, spec)
+	default:
+		return nil
 	}
-	return nil
+	out.place(rank{p.Group, p.Position})
+	return out
 }

@@ -95,11 +95,11 @@ func (x *Index) Change(removed []*Resource, added []Place) *Snapshot {
 type change struct {
 	from *Snapshot
 
-	servicesOut, servicesIn []*service
-	virtualsOut, virtualsIn []*virtualService
-	rulesOut, rulesIn       []*rule
-	sidecarsOut, sidecarsIn []*sidecar
-	subnetsOut, subnetsIn   []*virtualService
+	services  moves[*service]
+	virtuals  moves[*virtualService]
+	ruled     moves[*rule]
+	sidecars  moves[*sidecar]
+	subnetted moves[*virtualService]
 
 	hosts    listEdit[string, *service]
 	ports    listEdit[uint32, *service]
@@ -135,11 +135,7 @@ func (c *change) note(compiled any, in bool) {
 	case *rule:
 		c.rule(r, in)
 	case *sidecar:
-		if in {
-			c.sidecarsIn = append(c.sidecarsIn, r)
-		} else {
-			c.sidecarsOut = append(c.sidecarsOut, r)
-		}
+		c.sidecars.note(r, in)
 	}
 }
 
@@ -157,11 +153,7 @@ func (c *change) scope(s scope, in bool) {
 }
 
 func (c *change) service(s *service, in bool) {
-	if in {
-		c.servicesIn = append(c.servicesIn, s)
-	} else {
-		c.servicesOut = append(c.servicesOut, s)
-	}
+	c.services.note(s, in)
 	c.scope(s.scope, in)
 	for _, host := range s.hosts {
 		c.hosts.note(host, s, in)
@@ -187,11 +179,7 @@ func portKey(number uint16, protocol Protocol) uint32 {
 }
 
 func (c *change) virtualService(v *virtualService, in bool) {
-	if in {
-		c.virtualsIn = append(c.virtualsIn, v)
-	} else {
-		c.virtualsOut = append(c.virtualsOut, v)
-	}
+	c.virtuals.note(v, in)
 	c.scope(v.scope, in)
 	for _, host := range v.hosts {
 		c.routed.note(host, v, in)
@@ -208,11 +196,7 @@ func (c *change) virtualService(v *virtualService, in bool) {
 	}
 	if v.hasSubnets() {
 		c.touched.subnets = true
-		if in {
-			c.subnetsIn = append(c.subnetsIn, v)
-		} else {
-			c.subnetsOut = append(c.subnetsOut, v)
-		}
+		c.subnetted.note(v, in)
 	}
 	for to := range v.destinations() {
 		c.led.add(to, sign(in))
@@ -229,11 +213,7 @@ func (c *change) virtualService(v *virtualService, in bool) {
 }
 
 func (c *change) rule(r *rule, in bool) {
-	if in {
-		c.rulesIn = append(c.rulesIn, r)
-	} else {
-		c.rulesOut = append(c.rulesOut, r)
-	}
+	c.ruled.note(r, in)
 	namespace := r.resource.Namespace
 	host := qualify(r.host, namespace)
 	c.scope(r.scope, in)
@@ -250,14 +230,11 @@ func (c *change) snapshot() *Snapshot {
 	from := c.from
 	s := &Snapshot{
 		policy: from.policy, root: from.root, partial: from.partial, clusters: from.clusters, tables: from.tables,
-		services: from.services, virtuals: from.virtuals, rules: from.rules, sidecars: from.sidecars,
+		services: c.services.apply(from.services), virtuals: c.virtuals.apply(from.virtuals),
+		rules: c.ruled.apply(from.rules), sidecars: c.sidecars.apply(from.sidecars),
 		views: make(map[viewKey]*View),
 	}
-	replace(&s.services, c.servicesOut, c.servicesIn)
-	replace(&s.virtuals, c.virtualsOut, c.virtualsIn)
-	replace(&s.rules, c.rulesOut, c.rulesIn)
-	replace(&s.sidecars, c.sidecarsOut, c.sidecarsIn)
-	replace(&s.subnetted, c.subnetsOut, c.subnetsIn)
+	s.subnetted = c.subnetted.apply(s.subnetted)
 	c.registered(s)
 	s.ports = c.ports.apply(s.ports)
 	s.prefixes = c.prefixes.apply(s.prefixes)
@@ -282,12 +259,6 @@ func (c *change) snapshot() *Snapshot {
 		}
 	}
 	return s
-}
-
-func replace[V ranked](list *[]V, removed, added []V) {
-	if len(removed)+len(added) > 0 {
-		*list = changedList(*list, removed, added)
-	}
 }
 
 func wildcardChange(host string, before, after bool) int {
@@ -333,7 +304,7 @@ func newHost(name string, services []*service) *host {
 
 // lengths lists the lengths that there are among the ranges.
 func (c *change) lengths(s *Snapshot) []uint8 {
-	if len(c.prefixes.removed)+len(c.prefixes.added)+len(c.subnetsIn)+len(c.subnetsOut) == 0 && (s.lengths != nil || !s.assigns) {
+	if len(c.prefixes.removed)+len(c.prefixes.added) == 0 && c.subnetted.none() && (s.lengths != nil || !s.assigns) {
 		return s.lengths
 	}
 	var seen [129]bool

@@ -19,6 +19,9 @@ func (r rank) compare(other rank) int {
 // order makes the rank of what embeds it known.
 func (r rank) order() rank { return r }
 
+// place gives what embeds the rank its own.
+func (r *rank) place(at rank) { *r = at }
+
 // ranked is a compiled resource in its place.
 type ranked interface {
 	comparable
@@ -52,6 +55,26 @@ func changedList[V ranked](list, removed, added []V) []V {
 	out = append(out, added...)
 	slices.SortFunc(out, byRank)
 	return out
+}
+
+// moves collects what goes out of a list and comes into it.
+type moves[V ranked] struct{ out, in []V }
+
+func (m *moves[V]) note(v V, in bool) {
+	if in {
+		m.in = append(m.in, v)
+	} else {
+		m.out = append(m.out, v)
+	}
+}
+
+func (m *moves[V]) none() bool { return len(m.out)+len(m.in) == 0 }
+
+func (m *moves[V]) apply(list []V) []V {
+	if m.none() {
+		return list
+	}
+	return changedList(list, m.out, m.in)
 }
 
 // lists keeps for each key the resources that name it, in order of rank.
