@@ -143,11 +143,10 @@ func (l *Listener) deriveHost(d *derivation, name string) *VirtualHost {
 	}
 	if a, ok := addressNamed(name); ok {
 		d.on |= byAddress
-		l.addressed(d, netip.PrefixFrom(a, a.BitLen()), func(other *registered, p registeredPort) {
-			if p.speaksHTTP() && (found == nil || older(other, found) < 0) {
-				found, at = other, p
-			}
-		})
+		other, p := l.oldestAddressed(d, netip.PrefixFrom(a, a.BitLen()), func(_ string, p registeredPort) bool { return p.speaksHTTP() })
+		if other != nil && (found == nil || older(other, found) < 0) {
+			found, at = other, p
+		}
 	}
 	if found != nil {
 		return l.routes(d, found.host, at)
@@ -216,6 +215,16 @@ func (l *Listener) addressed(d *derivation, prefix netip.Prefix, f func(*registe
 			f(entry, p)
 		}
 	}
+}
+
+// oldestAddressed finds the oldest of these hosts that will do, nil for none.
+func (l *Listener) oldestAddressed(d *derivation, prefix netip.Prefix, will func(host string, p registeredPort) bool) (found *registered, at registeredPort) {
+	l.addressed(d, prefix, func(entry *registered, p registeredPort) {
+		if will(entry.host, p) && (found == nil || older(entry, found) < 0) {
+			found, at = entry, p
+		}
+	})
+	return found, at
 }
 
 // routes lists the routes of a host in order: those of the VirtualService

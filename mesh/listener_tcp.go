@@ -95,13 +95,7 @@ func (l *Listener) deriveOpaqueAt(d *derivation, prefix netip.Prefix, protocol P
 	if len(d.snapshot.subnetted) > 0 {
 		d.on |= momentary
 	}
-	var found *registered
-	var at registeredPort
-	l.addressed(d, prefix, func(entry *registered, p registeredPort) {
-		if p.protocol == protocol && (found == nil || older(entry, found) < 0) {
-			found, at = entry, p
-		}
-	})
+	found, at := l.oldestAddressed(d, prefix, func(_ string, p registeredPort) bool { return p.protocol == protocol })
 	subnet, some := l.subnetTables().of(protocol)[prefix]
 	switch {
 	case some && (found == nil || older(subnet.host, found) <= 0):

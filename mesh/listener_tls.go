@@ -122,13 +122,7 @@ func (d *derivation) ownRoute(h hostOnPort, opaque bool) *TCPRoute {
 // wildcard without a name says nothing about where to go.
 func (l *Listener) deriveHello(d *derivation, prefix netip.Prefix) *TCPRoute {
 	d.on |= byAddress
-	var found *registered
-	var at registeredPort
-	l.addressed(d, prefix, func(entry *registered, p registeredPort) {
-		if p.protocol != TCP && !isWildcard(entry.host) && (found == nil || older(entry, found) < 0) {
-			found, at = entry, p
-		}
-	})
+	found, at := l.oldestAddressed(d, prefix, func(host string, p registeredPort) bool { return p.protocol != TCP && !isWildcard(host) })
 	if found == nil {
 		return nil
 	}
