@@ -3,6 +3,8 @@ package mesh
 import (
 	"iter"
 	"slices"
+
+	networking "istio.io/api/networking/v1alpha3"
 )
 
 // idleOrigination finds rules that would originate TLS for a host to which only
@@ -38,15 +40,12 @@ func (c *crossCheck) routedHosts() map[string]bool {
 }
 
 func (r *rule) originates() bool {
-	if r.policy.tls != nil {
+	if compileTLS(r.traffic.GetTls()) != nil {
 		return true
 	}
-	for _, p := range r.ports {
-		if p.tls != nil {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.traffic.GetPortLevelSettings(), func(p *networking.TrafficPolicy_PortTrafficPolicy) bool {
+		return compileTLS(p.Tls) != nil
+	})
 }
 
 // plainPorts finds rules that would originate TLS towards port 80, where servers

@@ -5,13 +5,15 @@ import networking "istio.io/api/networking/v1alpha3"
 // systemRoots is Istio's word for the default of caCertificates.
 const systemRoots = "system"
 
+// tlsModes are those in which TLS is originated.
+var tlsModes = map[networking.ClientTLSSettings_TLSmode]TLSMode{
+	networking.ClientTLSSettings_SIMPLE: TLSSimple,
+	networking.ClientTLSSettings_MUTUAL: TLSMutual,
+}
+
 // compileTLS gives the TLS that is spoken to servers, nil for none.
 func compileTLS(tls *networking.ClientTLSSettings) *TLSSettings {
-	modes := map[networking.ClientTLSSettings_TLSmode]TLSMode{
-		networking.ClientTLSSettings_SIMPLE: TLSSimple,
-		networking.ClientTLSSettings_MUTUAL: TLSMutual,
-	}
-	mode, originate := modes[tls.GetMode()]
+	mode, originate := tlsModes[tls.GetMode()]
 	if !originate {
 		return nil
 	}

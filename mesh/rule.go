@@ -17,11 +17,8 @@ type rule struct {
 	scope    scope
 	selector *selector // of the namespace's workloads; nil: all
 	host     string
-	traffic  *networking.TrafficPolicy // what policy and ports were compiled from; nil: nothing was said
-	policy   policy
-	// ports replace the whole policy on a port; nothing is inherited.
-	ports   map[uint16]policy
-	subsets []*subset
+	traffic  *networking.TrafficPolicy // nil: nothing was said
+	subsets  []*subset
 }
 
 // policy is what a DestinationRule says about connections.
@@ -39,19 +36,12 @@ func compileRule(r *Resource, spec *networking.DestinationRule) *rule {
 		scope:    newScope(r.Namespace, spec.ExportTo),
 		host:     canonicalHost(spec.Host),
 		traffic:  spec.TrafficPolicy,
-		policy:   compilePolicy(spec.TrafficPolicy),
 	}
 	if spec.WorkloadSelector != nil {
 		out.selector = newSelector(r.Namespace, spec.WorkloadSelector.MatchLabels)
 	}
 	for i, s := range spec.Subsets {
 		out.subsets = append(out.subsets, compileSubset(r, i, s))
-	}
-	for _, p := range spec.GetTrafficPolicy().GetPortLevelSettings() {
-		if out.ports == nil {
-			out.ports = make(map[uint16]policy)
-		}
-		out.ports[uint16(p.GetPort().GetNumber())] = compilePolicy(wholePolicy(p))
 	}
 	return out
 }
@@ -107,10 +97,8 @@ func (r *rule) on(port uint16) policy {
 	if r == nil {
 		return compilePolicy(nil)
 	}
-	if p, ok := r.ports[port]; ok {
-		return p
-	}
-	return r.policy
+	said, _ := onPort(r.traffic, port)
+	return compilePolicy(said)
 }
 
 // ruleKey is what rules are kept by: their namespace and full host.

@@ -72,9 +72,9 @@ func (s *subset) policy(r *rule, port uint16) policy {
 }
 
 // onPort is what a policy says about a port: its port-level settings for that port in
-// place of all the rest, if there are any.
+// place of all the rest, if there are any. Nothing is inherited.
 func onPort(p *networking.TrafficPolicy, port uint16) (_ *networking.TrafficPolicy, replaces bool) {
-	for _, settings := range p.PortLevelSettings {
+	for _, settings := range p.GetPortLevelSettings() {
 		if settings.GetPort().GetNumber() == uint32(port) {
 			return wholePolicy(settings), true
 		}
