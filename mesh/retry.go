@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +67,12 @@ var retryOn = map[string]RetryOn{
 	"resource-exhausted": RetryOnResourceExhausted, "unavailable": RetryOnUnavailable,
 	"retriable-status-codes": 0, "retriable-headers": 0, "http3-post-connect-failure": 0,
 }
+
+// retryConditions are the words of retryOn in the order of their bits; those without
+// effect come last.
+var retryConditions = slices.SortedFunc(maps.Keys(retryOn), func(a, b string) int {
+	return cmp.Or(cmp.Compare(retryOn[a]-1, retryOn[b]-1), strings.Compare(a, b)) // 0-1 is the largest
+})
 
 // noSuchRetry are conditions that never hold, and why.
 var noSuchRetry = map[string]string{

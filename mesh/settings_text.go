@@ -1,10 +1,7 @@
 package mesh
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,18 +46,13 @@ func (a *HTTPAction) holds() []string {
 	return out
 }
 
-// retryOrder is that of the words in says.
-var retryOrder = slices.SortedFunc(maps.Keys(retryOn), func(a, b string) int {
-	return cmp.Or(cmp.Compare(retryOn[a], retryOn[b]), strings.Compare(a, b))
-})
-
 // says is how often a request is tried, and on what.
 func (p *RetryPolicy) says() string {
 	if p == nil || p.Attempts == 0 {
 		return "no retries"
 	}
 	var on []string
-	for _, word := range retryOrder {
+	for _, word := range retryConditions {
 		if retryOn[word] != 0 && p.On&retryOn[word] != 0 {
 			on = append(on, word)
 		}

@@ -8,13 +8,6 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// retryConditions are Envoy's, for HTTP and for gRPC.
-var retryConditions = []string{
-	"5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited",
-	"retriable-4xx", "refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure",
-	"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
-}
-
 func (c *checker) retries(path string, route *networking.HTTPRoute) {
 	retries := route.Retries
 	if retries == nil {
