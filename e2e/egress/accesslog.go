@@ -39,9 +39,12 @@ type accessLog struct {
 	rest  []byte // a line that has not ended
 	lines []Line
 	bad   []string
+
+	written count // of batches
 }
 
 func (l *accessLog) Write(b []byte) (int, error) {
+	defer l.written.another()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.rest = append(l.rest, b...)
@@ -65,8 +68,9 @@ func (p *Pod) find(what string, meant func(Line) bool) Line {
 	t, l := p.T, &p.access
 	t.Helper()
 	seen := 0
-	deadline := time.Now().Add(patience)
+	deadline := time.After(patience)
 	for {
+		_, more := l.written.now()
 		l.mu.Lock()
 		fresh, bad := l.lines[seen:], l.bad
 		seen = len(l.lines)
@@ -79,10 +83,11 @@ func (p *Pod) find(what string, meant func(Line) bool) Line {
 		if len(bad) > 0 {
 			t.Fatalf("lines of the access log that are no JSON: %q", bad)
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-more:
+		case <-deadline:
 			t.Fatalf("%s: no line in the access log within %s, which has\n%s\nthe operator's log:\n%s", what, patience, l.text(), p.Log.String())
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

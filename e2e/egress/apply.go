@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"text/template"
 	"time"
@@ -14,29 +13,6 @@ import (
 
 // patience bounds every wait for what should take milliseconds.
 const patience = 20 * time.Second
-
-// inForce says how often the configuration changed.
-type inForce struct {
-	mu      sync.Mutex
-	changes int
-	next    chan struct{} // closed at the next change
-}
-
-func (f *inForce) another() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.changes++
-	if f.next != nil {
-		close(f.next)
-	}
-	f.next = make(chan struct{})
-}
-
-func (f *inForce) now() (int, <-chan struct{}) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.changes, f.next
-}
 
 // Apply puts resources in force and returns what sluice says about them. What was
 // applied before is gone. The text is a template: {{ca}} is the file of the Internet's
@@ -59,21 +35,14 @@ func (p *Pod) Offer(yaml string) mesh.Issues {
 	if old, err := os.ReadFile(filepath.Join(p.dir, applied)); err == nil && string(old) == text {
 		return p.store.Issues()
 	}
-	before, changed := p.force.now()
+	_, changed := p.force.now()
 	p.Write(applied, text)
-	deadline := time.After(patience)
-	for {
-		now, next := p.force.now()
-		if now > before {
-			return p.store.Issues()
-		}
-		select {
-		case <-changed:
-			changed = next
-		case <-deadline:
-			p.T.Fatalf("not in force within %s:\n%s", patience, text)
-		}
+	select {
+	case <-changed:
+	case <-time.After(patience):
+		p.T.Fatalf("not in force within %s:\n%s", patience, text)
 	}
+	return p.store.Issues()
 }
 
 // applied is the name of Apply's file.

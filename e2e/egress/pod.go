@@ -64,7 +64,7 @@ type Pod struct {
 	asking sync.RWMutex
 	ended  bool
 
-	force   inForce
+	force   count // of configurations
 	store   *file.Store
 	clients clients
 }
