@@ -10,17 +10,24 @@ import (
 	"time"
 )
 
-func TestClientsThatHoldConnectionsCannotKeepTheEndpointFromEnding(t *testing.T) {
-	t.Parallel()
+// serve answers 404 at an address until it is stopped.
+func serve(t *testing.T) (address string, stop func(), ended <-chan error) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, http.NotFoundHandler()) }()
+	done := make(chan error, 1)
+	go func() { done <- Serve(ctx, l, http.NotFoundHandler()) }()
+	return l.Addr().String(), stop, done
+}
+
+func TestClientsThatHoldConnectionsCannotKeepTheEndpointFromEnding(t *testing.T) {
+	t.Parallel()
+	address, stop, ended := serve(t)
 	for i := range MaxClients + 8 {
-		c, err := net.Dial("tcp", l.Addr().String())
+		c, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,15 +49,9 @@ func TestClientsThatHoldConnectionsCannotKeepTheEndpointFromEnding(t *testing.T)
 
 func TestTooLargeAHeadIsRefused(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- Serve(ctx, l, http.NotFoundHandler()) }()
+	address, stop, ended := serve(t)
 	t.Cleanup(func() { stop(); <-ended })
-	request, err := http.NewRequest(http.MethodGet, "http://"+l.Addr().String()+"/metrics", nil)
+	request, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
