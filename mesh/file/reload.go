@@ -23,6 +23,24 @@ type look struct {
 // reload looks and puts in force what changed. It names the files that were left for
 // the next look. The caller holds the directory's lock.
 func (s *Store) reload(how look) (unsettled []string, err error) {
+	visits, err := s.visits(how)
+	if err != nil {
+		return nil, err
+	}
+	outcomes := make([]outcome, len(visits))
+	parallel(len(visits), func(i int) {
+		f := visits[i]
+		outcomes[i] = f.refresh(how.dirty[f.name], how.cautious, s.decodeOptions())
+	})
+	changed, unsettled := s.takeIn(visits, outcomes, how)
+	if len(changed) > 0 || s.snapshot == nil {
+		s.putInForce(changed)
+	}
+	return unsettled, nil
+}
+
+// visits lists the files to look at.
+func (s *Store) visits(how look) ([]*source, error) {
 	names := make(map[string]bool)
 	maps.Copy(names, how.dirty)
 	maps.Copy(names, how.names)
@@ -40,12 +58,13 @@ func (s *Store) reload(how look) (unsettled []string, err error) {
 			visits = append(visits, s.files[name])
 		}
 	}
-	outcomes := make([]outcome, len(visits))
-	parallel(len(visits), func(i int) {
-		f := visits[i]
-		outcomes[i] = f.refresh(how.dirty[f.name], how.cautious, s.decodeOptions())
-	})
-	var changed []*source
+	return visits, nil
+}
+
+// takeIn says which of the files that were looked at changed, and which are left for the
+// next look; what came is known from now on, and what went no longer.
+func (s *Store) takeIn(visits []*source, outcomes []outcome, how look) (changed []*source, unsettled []string) {
+	came, went := false, false
 	for i, f := range visits {
 		_, known := s.files[f.name]
 		switch outcomes[i] {
@@ -58,7 +77,9 @@ func (s *Store) reload(how look) (unsettled []string, err error) {
 				continue
 			}
 			if known {
-				s.remove(f)
+				delete(s.files, f.name)
+				f.forget()
+				went = true
 				changed = append(changed, f)
 			}
 		case different:
@@ -69,14 +90,19 @@ func (s *Store) reload(how look) (unsettled []string, err error) {
 				unsettled = append(unsettled, f.name)
 			}
 			if !known {
-				s.insert(f)
+				s.files[f.name] = f
+				s.names = append(s.names, f.name)
+				came = true
 			}
 		}
 	}
-	if len(changed) > 0 || s.snapshot == nil {
-		s.putInForce(changed)
+	if went {
+		s.names = slices.DeleteFunc(s.names, func(name string) bool { return s.files[name] == nil })
 	}
-	return unsettled, nil
+	if came {
+		slices.Sort(s.names)
+	}
+	return changed, unsettled
 }
 
 // list adds what a list of the directory gives to look at: every file, or those that
@@ -122,20 +148,6 @@ func (s *Store) source(name string) *source {
 		return f
 	}
 	return &source{name: name, path: filepath.Join(s.dir, name)}
-}
-
-func (s *Store) insert(f *source) {
-	s.files[f.name] = f
-	at, _ := slices.BinarySearch(s.names, f.name)
-	s.names = slices.Insert(s.names, at, f.name)
-}
-
-func (s *Store) remove(f *source) {
-	delete(s.files, f.name)
-	if at, found := slices.BinarySearch(s.names, f.name); found {
-		s.names = slices.Delete(s.names, at, at+1)
-	}
-	f.forget()
 }
 
 // parallel calls do for each of n, on as many processors as there are.
