@@ -59,6 +59,15 @@ spec:
 	return b.Bytes()
 }
 
+// shop is the metadata of a realistic object.
+const shop = `metadata:
+  name: shop-%[1]d
+  namespace: team-%[2]d
+  labels:
+    app.kubernetes.io/part-of: shop
+    app.kubernetes.io/managed-by: argocd
+`
+
 // Realistic writes the three for hosts with several ports, routes, conditions and
 // settings, as they grow in use: about 750 bytes each.
 func Realistic(n int) []byte {
@@ -66,13 +75,7 @@ func Realistic(n int) []byte {
 	fmt.Fprintf(&b, `---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
-metadata:
-  name: shop-%[1]d
-  namespace: team-%[2]d
-  labels:
-    app.kubernetes.io/part-of: shop
-    app.kubernetes.io/managed-by: argocd
-spec:
+`+shop+`spec:
   hosts:
   - api-%[1]d.shop.example.com
   - static-%[1]d.shop.example.com
@@ -89,13 +92,7 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: VirtualService
-metadata:
-  name: shop-%[1]d
-  namespace: team-%[2]d
-  labels:
-    app.kubernetes.io/part-of: shop
-    app.kubernetes.io/managed-by: argocd
-spec:
+`+shop+`spec:
   hosts:
   - api-%[1]d.shop.example.com
   http:
@@ -148,13 +145,7 @@ spec:
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
-metadata:
-  name: shop-%[1]d
-  namespace: team-%[2]d
-  labels:
-    app.kubernetes.io/part-of: shop
-    app.kubernetes.io/managed-by: argocd
-spec:
+`+shop+`spec:
   host: api-%[1]d.shop.example.com
   trafficPolicy:
     connectionPool:
