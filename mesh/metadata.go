@@ -208,7 +208,7 @@ func (s Source) Place() string {
 	case s.Kind == "" && s.File == "":
 		return ""
 	case s.File == "":
-		return s.Kind + " " + s.Namespace + "/" + s.Name
+		return s.object()
 	case s.Line == 0:
 		return s.File
 	}

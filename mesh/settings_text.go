@@ -144,13 +144,15 @@ func (l Limits) says() string {
 // says is when an endpoint is left out.
 func (o *Outlier) says() string {
 	var after []string
-	for _, one := range []struct {
-		n    uint32
-		what string
-	}{{o.Consecutive5xx, "failures"}, {o.ConsecutiveGateway, "of 502, 503 and 504"}, {o.ConsecutiveLocal, "failures without an answer"}} {
-		if one.n > 0 && (o.Split || one.what != "failures without an answer") {
-			after = append(after, fmt.Sprintf("%d %s", one.n, one.what))
+	add := func(n uint32, what string) {
+		if n > 0 {
+			after = append(after, fmt.Sprintf("%d %s", n, what))
 		}
+	}
+	add(o.Consecutive5xx, "failures")
+	add(o.ConsecutiveGateway, "of 502, 503 and 504")
+	if o.Split {
+		add(o.ConsecutiveLocal, "failures without an answer")
 	}
 	if len(after) == 0 {
 		return "no endpoint is ever ejected"
