@@ -300,13 +300,14 @@ func (u *upstream) leaveLine(w *place) {
 }
 
 // limited is told of other limits: who waits may be let on, and what lies in lanes, where
-// it is nobody else's, ends.
-func (u *upstream) limited(wait bool) {
+// it is nobody else's, ends. It may close connections, which takes time.
+func (u *upstream) limited() {
 	u.freed()
+	if !u.latest().Limits.Wait() {
+		return
+	}
 	for _, ln := range u.server.lanes {
-		if wait {
-			ln.loop.Post(func() { ln.expireIdle(ln.loop.Now(), false) })
-		}
+		ln.loop.Post(func() { ln.expireIdle(ln.loop.Now(), false) })
 	}
 }
 

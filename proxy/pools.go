@@ -47,26 +47,30 @@ func newPools(s *Server) *pools {
 func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
 	key := keyOf(c)
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	u := p.byKey[key]
 	if u == nil {
 		u = &upstream{server: p.server, cluster: c, lanes: make([]lanePool, len(p.server.lanes))}
 		u.tls.settings, u.tls.store, u.tls.namespace = c.TLS, p.server.cfg.Credentials, p.server.cfg.Workload.Namespace
 		p.byKey[key] = u
 	}
-	u.follow(c, generation)
+	limited := u.follow(c, generation)
+	p.mu.Unlock()
+	if limited {
+		u.limited()
+	}
 	return u
 }
 
-// follow notes how the newest configuration that leads to the upstream wants it used.
-// The caller holds pools.mu.
-func (u *upstream) follow(c *mesh.Cluster, generation uint64) {
-	if generation >= u.ledBy {
-		u.ledBy = generation
-		if was := u.newest.Swap(c); was != nil && was.Limits != c.Limits {
-			u.limited(c.Limits.Wait())
-		}
+// follow notes how the newest configuration that leads to the upstream wants it used, and
+// says whether that has other limits: the caller, who holds pools.mu, calls limited when
+// it has let go of that.
+func (u *upstream) follow(c *mesh.Cluster, generation uint64) (limited bool) {
+	if generation < u.ledBy {
+		return false
 	}
+	u.ledBy = generation
+	was := u.newest.Swap(c)
+	return was != nil && was.Limits != c.Limits
 }
 
 // follow makes a view the newest. Pools may go that it does not lead to.
@@ -102,11 +106,11 @@ func (p *pools) sweep(ctx context.Context) {
 
 func (p *pools) sweepOnce(now time.Time) {
 	newest, led := p.led()
-	var retired, kept []*upstream
+	var limited, retired, kept []*upstream
 	p.mu.Lock()
 	for key, u := range p.byKey {
-		if c := led[key]; c != nil {
-			u.follow(c, newest)
+		if c := led[key]; c != nil && u.follow(c, newest) {
+			limited = append(limited, u)
 		}
 		switch {
 		case u.ledBy >= newest:
@@ -120,6 +124,9 @@ func (p *pools) sweepOnce(now time.Time) {
 		}
 	}
 	p.mu.Unlock()
+	for _, u := range limited {
+		u.limited()
+	}
 	for _, u := range retired {
 		u.retire()
 	}
