@@ -21,22 +21,7 @@ func (g given) Gave(name string, addr netip.Addr) bool { return g[name] == addr.
 // hello is a server that speaks first, and its port on loopback.
 func hello(t *testing.T, text string) (port uint16) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			io.WriteString(c, text)
-			c.Close()
-		}
-	}()
-	return l.Addr().(*net.TCPAddr).AddrPort().Port()
+	return netip.MustParseAddrPort(tcpServer(t, func(c *net.TCPConn) { io.WriteString(c, text) })).Port()
 }
 
 func answersGiven(g given) func(*proxy.Config) {

@@ -290,25 +290,7 @@ func TestALimitThatComesLaterHoldsAndStarvesNobody(t *testing.T) {
 
 func TestOpaqueConnectionsBeyondTheirLimitAreReset(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.WriteString(c, "hello")
-				io.Copy(io.Discard, c)
-			}()
-		}
-	}()
-	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "TCP", 5000, l.Addr().String())+rule("a.test", "connectionPool: {tcp: {maxConnections: 2}}"))
+	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "TCP", 5000, opaque(t))+rule("a.test", "connectionPool: {tcp: {maxConnections: 2}}"))
 	r.to("203.0.113.1:5000")
 	hello := func(c net.Conn) string {
 		var b [5]byte

@@ -85,20 +85,7 @@ func (alone) mayWait() {}
 // A loop is sometimes found only once there is a connection upstream.
 func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
 	t.Parallel()
-	own, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
-	server, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	s, err := New(Config{Listeners: []*net.TCPListener{own}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, server := besideServer(t)
 	u := &upstream{server: s, cluster: ungoverned}
 	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())}, alone{})
 	if err != nil {
@@ -120,6 +107,25 @@ func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
 	if u.open.Load() != 0 || s.ownConn.has(up.ends()) {
 		t.Error("a closed connection is still on the books")
 	}
+}
+
+// besideServer is a proxy that does not serve, and a server's listener.
+func besideServer(t *testing.T) (*Server, *net.TCPListener) {
+	t.Helper()
+	var ls [2]*net.TCPListener
+	for i := range ls {
+		l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		ls[i] = l
+	}
+	s, err := New(Config{Listeners: ls[:1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, ls[1]
 }
 
 // fullListener is an address that answers no SYN: its queue is full.

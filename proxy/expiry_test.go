@@ -43,18 +43,8 @@ func inWatchedModes(t *testing.T, policy string, body func(t *testing.T, s *watc
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			s := &watched{counting: counting{release: make(chan struct{})}}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			server := &http.Server{Handler: s, ConnState: s.state, Protocols: new(http.Protocols)}
-			server.Protocols.SetHTTP1(m.service == "h1")
-			server.Protocols.SetUnencryptedHTTP2(m.service == "h2c")
-			done := make(chan struct{})
-			go func() { server.Serve(l); close(done) }()
-			t.Cleanup(func() { server.Close(); <-done })
-			protocol := map[string]string{"h1": "HTTP", "h2c": "HTTP2"}[m.service]
-			r := newRig(t, mesh.RegistryOnly, static("a", "a.example.com", protocol, 80, l.Addr().String())+rule("a.example.com", policy))
+			entry := m.serve(t, s.ServeHTTP, func(server *http.Server) { server.ConnState = s.state })
+			r := newRig(t, mesh.RegistryOnly, entry+rule("a.example.com", policy))
 			body(t, s, r, m.client(r))
 		})
 	}
@@ -113,25 +103,10 @@ func TestAConnectionLastsNoLongerThanTheRuleSays(t *testing.T) {
 
 // opaque is a TCP server that says hello and then returns what it is sent.
 func opaque(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.WriteString(c, "hello")
-				io.Copy(c, c)
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return tcpServer(t, func(c *net.TCPConn) {
+		io.WriteString(c, "hello")
+		io.Copy(c, c)
+	})
 }
 
 func TestAnOpaqueConnectionEndsWhenTheRuleSays(t *testing.T) {
@@ -176,17 +151,13 @@ func TestTheRuleSaysWhichVersionTheServerIsSpokenToIn(t *testing.T) {
 	} {
 		t.Run(c.declared+" "+c.policy, func(t *testing.T) {
 			t.Parallel()
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			server := &http.Server{Protocols: new(http.Protocols), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) })}
-			server.Protocols.SetHTTP1(true)
-			server.Protocols.SetUnencryptedHTTP2(true)
-			done := make(chan struct{})
-			go func() { server.Serve(l); close(done) }()
-			t.Cleanup(func() { server.Close(); <-done })
-			r := newRig(t, mesh.RegistryOnly, static("a", "a.example.com", c.declared, 80, l.Addr().String())+rule("a.example.com", c.policy))
+			declared := mode{service: map[string]string{"HTTP": "h1", "HTTP2": "h2c"}[c.declared]}
+			version := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }
+			entry := declared.serve(t, version, func(server *http.Server) {
+				server.Protocols.SetHTTP1(true)
+				server.Protocols.SetUnencryptedHTTP2(true)
+			})
+			r := newRig(t, mesh.RegistryOnly, entry+rule("a.example.com", c.policy))
 			for app, want := range map[string]string{"h1": c.h1, "h2": c.h2} {
 				client := mode{app: app}.client(r)
 				for range 2 {

@@ -43,8 +43,9 @@ func inModes(t *testing.T, handler http.HandlerFunc, rules string, body func(t *
 	}
 }
 
-// serve starts a server for a.example.com, port 80, and returns its resources.
-func (m mode) serve(t testing.TB, handler http.HandlerFunc) string {
+// serve starts a server for a.example.com, port 80, and returns its resources. What is
+// changed of it comes after the mode's protocols.
+func (m mode) serve(t testing.TB, handler http.HandlerFunc, change ...func(*http.Server)) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +68,9 @@ func (m mode) serve(t testing.TB, handler http.HandlerFunc) string {
 		s.TLSConfig = &tls.Config{Certificates: []tls.Certificate{ca.issue(t, "a.example.com", "inner.example.com")}, NextProtos: []string{alpn}}
 		l = tls.NewListener(l, s.TLSConfig)
 		entry += originate("a.example.com", ca.file, "")
+	}
+	for _, f := range change {
+		f(s)
 	}
 	done := make(chan struct{})
 	go func() { s.Serve(l); close(done) }()

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"testing"
 	"time"
 
@@ -13,20 +12,7 @@ import (
 // Both ways to connect set what the rule says, and leave the rest to the kernel.
 func TestProbesAreSetOnEveryUpstreamSocket(t *testing.T) {
 	t.Parallel()
-	own, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
-	server, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	s, err := New(Config{Listeners: []*net.TCPListener{own}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, server := besideServer(t)
 	for name, keep := range map[string]*mesh.KeepAlive{
 		"none": nil, "the kernel's": {}, "all": {Probes: 4, Time: 33 * time.Second, Interval: 5 * time.Second}, "one": {Time: 7 * time.Second},
 	} {

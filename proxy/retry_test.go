@@ -63,22 +63,8 @@ func TestNoRequestFailsWhileOneOfTwoServersIsUp(t *testing.T) {
 
 func TestNoTCPConnectionFailsWhileOneOfTwoServersIsUp(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			io.WriteString(c, "up")
-			c.Close()
-		}
-	}()
-	r := newRig(t, mesh.RegistryOnly, oneDown("TCP", 5000, closedPort(t), l.Addr().String()))
+	up := tcpServer(t, func(c *net.TCPConn) { io.WriteString(c, "up") })
+	r := newRig(t, mesh.RegistryOnly, oneDown("TCP", 5000, closedPort(t), up))
 	r.to("203.0.113.1:5000")
 	for range 20 {
 		if said, err := io.ReadAll(r.dial()); string(said) != "up" {

@@ -181,36 +181,26 @@ func TestTLSToATunnelsProxyIsItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
 	inner := tlsServer(t, a, "target.test")
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				in := bufio.NewReader(c)
-				q, err := http.ReadRequest(in)
-				if err != nil {
-					return
-				}
-				p.asked <- q
-				on, err := net.Dial("tcp", inner)
-				if err != nil {
-					return
-				}
-				defer on.Close()
-				io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
-				go io.Copy(on, in)
-				io.Copy(c, on)
-			}()
+	addr := serveOn(t, l, func(c net.Conn) {
+		in := bufio.NewReader(c)
+		q, err := http.ReadRequest(in)
+		if err != nil {
+			return
 		}
-	}()
+		p.asked <- q
+		on, err := net.Dial("tcp", inner)
+		if err != nil {
+			return
+		}
+		defer on.Close()
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		go io.Copy(on, in)
+		io.Copy(c, on)
+	})
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
-	r := newRig(t, mesh.RegistryOnly, through(l.Addr().String(), toTarget+fmt.Sprintf(", tls: {mode: SIMPLE, caCertificates: %q}", a.file)))
+	r := newRig(t, mesh.RegistryOnly, through(addr, toTarget+fmt.Sprintf(", tls: {mode: SIMPLE, caCertificates: %q}", a.file)))
 	r.to("203.0.113.1:443")
 	c := tls.Client(r.dial(), &tls.Config{ServerName: "target.test", RootCAs: pool})
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: target.test\r\nConnection: close\r\n\r\n")
