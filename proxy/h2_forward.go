@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/proxy/http1"
 	"github.com/sluice-cni/sluice/proxy/http2"
 )
 
@@ -239,41 +237,6 @@ func (r *h2Request) failure(err error, late overdueBy) *localReply {
 		return tryTimeout()
 	}
 	return upstreamFailure(&r.entry, err, r.streamTimeout())
-}
-
-// upstreamFailure is the reply to a request whose answer never began, by the
-// upstream's doing; idle is the one for nothing having moved.
-func upstreamFailure(e *entry, err error, idle *localReply) *localReply {
-	var bad *http1.Error
-	var stream *http2.StreamError
-	var conn *http2.ConnError
-	switch {
-	case errors.Is(err, http2.ErrUnprocessed):
-		return &localReply{status: 503, reason: "remote refused stream reset", flags: "UR", failure: mesh.RefusedStream,
-			details: "upstream_reset_before_response_started{remote_refused_stream_reset}"}
-	case errors.Is(err, http2.ErrNoMemory):
-		return overflow()
-	case errors.As(err, &stream) && stream.Remote:
-		return &localReply{status: 503, reason: "remote reset", flags: "UR", failure: mesh.Reset,
-			details: "upstream_reset_before_response_started{remote_reset}"}
-	case errors.As(err, &stream):
-		return protocolError(stream.Detail)
-	case errors.As(err, &conn):
-		return protocolError("http2." + detail(conn.Code))
-	case errors.As(err, &bad):
-		return protocolError(bad.Detail)
-	case isTimeout(err), errors.Is(err, http2.ErrIdle):
-		return idle
-	}
-	if r := alerted(e, err); r != nil {
-		return r
-	}
-	return upstreamClosed()
-}
-
-func protocolError(detail string) *localReply {
-	return &localReply{status: 502, reason: "protocol error", flags: "UPE", failure: mesh.Reset,
-		details: "upstream_reset_before_response_started{protocol_error:" + detail + "}"}
 }
 
 func (r *h2Request) streamTimeout() *localReply {
