@@ -20,7 +20,7 @@ func (h *httpConn) sendResponse(up *upstreamConn) bool {
 	h.entry.status = r.Status
 	h.appendHead(framing, rechunk, keep)
 	err := h.sendBody(up, framing, rechunk)
-	late := h.clock.overdue(time.Now()) == routeOverdue
+	late := err != nil && h.cutShort(err, time.Now())
 	ended := h.body.stop() && err == nil
 	if ended && r.KeepAlive && framing != http1.UntilClose && up.in.len() == 0 {
 		up.up.put(up)
@@ -47,8 +47,13 @@ func (h *httpConn) delivery(framing http1.Framing) (rechunk, untilClose, keep bo
 	return rechunk, untilClose, h.req.KeepAlive && !untilClose && !h.c.server.draining.Load()
 }
 
-// finish writes the request's line in the access log. late says that the route's
-// timeout has passed.
+// cutShort says that the route's timeout has ended a wait for the upstream.
+func (h *httpConn) cutShort(err error, now time.Time) bool {
+	return isTimeout(err) && !isWriteError(err) && h.clock.overdue(now) == routeOverdue
+}
+
+// finish writes the request's line in the access log. late says that an answer broke off
+// because of the route's timeout.
 func (h *httpConn) finish(err error, late bool) {
 	e := &h.entry
 	e.received = h.body.bytes.Load()
@@ -58,12 +63,10 @@ func (h *httpConn) finish(err error, late bool) {
 		e.details = "via_upstream"
 	case isWriteError(err) && !isTimeout(err):
 		flags, e.details = "DC", "downstream_remote_disconnect"
-	case isTimeout(err) && late && !isWriteError(err):
+	case late:
 		flags, e.details = "UT", "response_timeout"
-	case isTimeout(err):
-		flags, e.details = "SI", "stream_idle_timeout"
 	default:
-		flags, e.details = "UC", "upstream_reset_after_response_started{connection_termination}"
+		flags, e.details, _ = brokenOff(err)
 	}
 	e.flags = h.tries.flags(flags)
 	h.c.server.record(e)

@@ -211,7 +211,7 @@ func (h *httpConn) sendHTTP2(x exchange, head *http2.Head, application *watch) b
 	}
 	ended := h.body.stopTo(x) && err == nil
 	x.finish(err == nil)
-	h.finishHTTP2(err, h.clock.overdue(time.Now()) == routeOverdue)
+	h.finish(err, h.clock.overdue(time.Now()) == routeOverdue)
 	if err != nil {
 		h.c.abortAnswer(untilClose)
 		return false
@@ -272,23 +272,4 @@ func trailers1(fields []http2.Field) []http1.Field {
 		out[i] = http1.Field{Name: []byte(f.Name), Value: []byte(f.Value)}
 	}
 	return out
-}
-
-// finishHTTP2 writes the request's line in the access log.
-func (h *httpConn) finishHTTP2(err error, late bool) {
-	e := &h.entry
-	e.received = h.body.bytes.Load()
-	flags := ""
-	switch {
-	case err == nil:
-		e.details = "via_upstream"
-	case isWriteError(err) && !isTimeout(err):
-		flags, e.details = "DC", "downstream_remote_disconnect"
-	case late:
-		flags, e.details = "UT", "response_timeout"
-	default:
-		flags, e.details, _ = brokenOff(err)
-	}
-	e.flags = h.tries.flags(flags)
-	h.c.server.record(e)
 }

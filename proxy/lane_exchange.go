@@ -304,7 +304,7 @@ func (lc *laneConn) fail(err error) {
 	h := lc.h
 	lc.lane.close(lc.up)
 	lc.up = nil
-	h.finish(err, h.clock.overdue(lc.lane.loop.Now()) == routeOverdue)
+	h.finish(err, h.cutShort(err, lc.lane.loop.Now()))
 	if h.rest.untilClose {
 		lc.cut()
 		return
