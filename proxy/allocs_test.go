@@ -3,6 +3,9 @@
 package proxy_test
 
 import (
+	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -14,22 +17,12 @@ import (
 // detector, which makes sync.Pool forget on purpose.
 func TestForwardingASmallRequestAllocatesNothing(t *testing.T) {
 	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, answerer(t, smallAnswer))+timeout("a.test", "10s"), discardAccess)
-	c := r.dial()
-	c.SetDeadline(time.Time{})
-	loop(t, c, smallRequest, "world\n", 100)
-	if n := testing.AllocsPerRun(20, func() { loop(t, c, smallRequest, "world\n", 100) }); n > 50 {
-		t.Errorf("%v allocations for 100 requests (the test itself makes a few)", n)
-	}
+	allocatesNothing(t, r.dial(), smallRequest)
 }
 
 func TestForwardingAllocatesNothingWithMetricsOn(t *testing.T) {
 	c := newCounted(t, static("a", "a.test", "HTTP", 80, answerer(t, smallAnswer))+timeout("a.test", "10s"), discardAccess)
-	conn := c.dial()
-	conn.SetDeadline(time.Time{})
-	loop(t, conn, smallRequest, "world\n", 100)
-	if n := testing.AllocsPerRun(20, func() { loop(t, conn, smallRequest, "world\n", 100) }); n > 50 {
-		t.Errorf("%v allocations for 100 requests (the test itself makes a few)", n)
-	}
+	allocatesNothing(t, c.dial(), smallRequest)
 }
 
 func TestEditingHeadsAllocatesNothing(t *testing.T) {
@@ -38,9 +31,31 @@ func TestEditingHeadsAllocatesNothing(t *testing.T) {
     rewrite: {uri: /v2/, authority: inner.example.com}
     headers: {request: {set: {x-a: a}, remove: [user-agent]}, response: {add: {x-b: b}, remove: [date]}}
 `), discardAccess)
-	c := r.dial()
+	allocatesNothing(t, r.dial(), strings.Replace(smallRequest, "a.test", "a.example.com", 1))
+}
+
+func TestChoosingAmongNamesAllocatesNothing(t *testing.T) {
+	port := netip.MustParseAddrPort(answerer(t, smallAnswer)).Port()
+	r := newRig(t, mesh.RegistryOnly, "", discardAccess)
+	r.names.Store("one.test", []string{"127.0.0.1"})
+	r.names.Store("two.test", []string{"127.0.0.1"})
+	r.apply(mesh.RegistryOnly, fmt.Sprintf(`
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: a}
+spec:
+  hosts: [a.test]
+  ports: [{number: 80, name: p, protocol: HTTP}]
+  resolution: DNS
+  endpoints: [{address: one.test, ports: {p: %d}}, {address: two.test, ports: {p: %d}}]
+`, port, port))
+	allocatesNothing(t, r.dial(), smallRequest)
+}
+
+// allocatesNothing sends the same request again and again.
+func allocatesNothing(t *testing.T, c net.Conn, request string) {
+	t.Helper()
 	c.SetDeadline(time.Time{})
-	request := strings.Replace(smallRequest, "a.test", "a.example.com", 1)
 	loop(t, c, request, "world\n", 100)
 	if n := testing.AllocsPerRun(20, func() { loop(t, c, request, "world\n", 100) }); n > 50 {
 		t.Errorf("%v allocations for 100 requests (the test itself makes a few)", n)

@@ -128,7 +128,8 @@ func (u *upstream) sources(ctx context.Context, c *mesh.Cluster, from []source) 
 	if ctx == noWait {
 		return nil, missing
 	}
-	return from, u.awaitAny(ctx, from)
+	all := append([]source(nil), from...) // goroutines hold it: from may stay where the caller has it
+	return all, u.awaitAny(ctx, all)
 }
 
 // awaitAny waits until one of the names has an address, or none has.
