@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/loop"
 )
 
@@ -124,9 +125,10 @@ func (ln *lane) httpConn() *httpConn {
 }
 
 // giveBack is forget for a lane, which does it after every request: what is kept
-// is overwritten by the next.
+// is overwritten by the next, and nothing of it leads to a configuration.
 func (ln *lane) giveBack(h *httpConn) {
-	h.c, h.body.c, h.via, h.to.cluster, h.unsent = nil, nil, nil, nil, nil
+	h.c, h.body.c, h.via, h.unsent = nil, nil, nil, nil
+	h.to, h.tries, h.edits, h.entry.cluster = decision{}, tries{}, mesh.Edits{}, nil
 	if len(ln.free) < maxFree && max(cap(h.head), cap(h.back)) <= maxBufferSize {
 		ln.free = append(ln.free, h)
 	}
