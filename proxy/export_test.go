@@ -41,24 +41,16 @@ func DrawBackOff(s *Server, draw func() float64) {
 func KeptBodies(s *Server) int64 { return s.cfg.Limits.Bodies/2 - s.kept.left.Load() }
 
 // Waiting is how many requests wait for a connection.
-func Waiting(s *Server) (n int) {
-	s.pools.mu.Lock()
-	defer s.pools.mu.Unlock()
-	for _, u := range s.pools.byKey {
-		u.mu.Lock()
-		n += int(u.pending)
-		u.mu.Unlock()
-	}
-	return n
-}
+func Waiting(s *Server) int { return sum(s, func(u *upstream) int { return int(u.pending) }) }
 
 // HTTP2Names is for how many addresses and names a server has HTTP/2 connections.
-func HTTP2Names(s *Server) (n int) {
-	s.pools.mu.Lock()
-	defer s.pools.mu.Unlock()
-	for _, u := range s.pools.byKey {
+func HTTP2Names(s *Server) int { return sum(s, func(u *upstream) int { return len(u.h2) }) }
+
+// sum adds up what all upstreams have, each under its mutex.
+func sum(s *Server, of func(*upstream) int) (n int) {
+	for _, u := range s.pools.all() {
 		u.mu.Lock()
-		n += len(u.h2)
+		n += of(u)
 		u.mu.Unlock()
 	}
 	return n

@@ -268,22 +268,25 @@ func TestInterimAnswersArePassedOn(t *testing.T) {
 	})
 }
 
+// capitals answers at once, with the request's body in capitals as it comes.
+func capitals(w http.ResponseWriter, r *http.Request) {
+	http.NewResponseController(w).EnableFullDuplex()
+	w.WriteHeader(200)
+	w.(http.Flusher).Flush()
+	b := make([]byte, 1000)
+	for {
+		n, err := r.Body.Read(b)
+		w.Write(bytes.ToUpper(b[:n]))
+		w.(http.Flusher).Flush()
+		if err != nil {
+			return
+		}
+	}
+}
+
 func TestBytesPassBothWaysAtOnceAsTheyCome(t *testing.T) {
 	t.Parallel()
-	inModes(t, func(w http.ResponseWriter, r *http.Request) {
-		http.NewResponseController(w).EnableFullDuplex()
-		w.WriteHeader(200)
-		w.(http.Flusher).Flush()
-		b := make([]byte, 100)
-		for {
-			n, err := r.Body.Read(b)
-			w.Write(bytes.ToUpper(b[:n]))
-			w.(http.Flusher).Flush()
-			if err != nil {
-				return
-			}
-		}
-	}, "", func(t *testing.T, m mode, r *rig, c *http.Client) {
+	inModes(t, capitals, "", func(t *testing.T, m mode, r *rig, c *http.Client) {
 		out, in := io.Pipe()
 		req, _ := http.NewRequest("POST", "http://a.example.com/", out)
 		resp, err := c.Do(req)

@@ -220,17 +220,7 @@ func postProxy(t *testing.T) string {
 			w.WriteHeader(400)
 			return
 		}
-		http.NewResponseController(w).EnableFullDuplex()
-		w.(http.Flusher).Flush()
-		b := make([]byte, 1000)
-		for {
-			n, err := r.Body.Read(b)
-			w.Write(bytes.ToUpper(b[:n]))
-			w.(http.Flusher).Flush()
-			if err != nil {
-				return
-			}
-		}
+		capitals(w, r)
 	}))
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
