@@ -44,6 +44,9 @@ func listenAdmin(c *cobra.Command, command string, log *slog.Logger) (net.Listen
 	case c.Flags().Changed("admin"):
 		return nil, hinted(fmt.Errorf("--admin %q: %w", path, reason(err)), "--admin off has none; its directory must be there and this user's to write to")
 	}
+	if path != "" {
+		err = fmt.Errorf("%s %q: %w", adminVariable, path, reason(err))
+	}
 	log.Warn("no admin socket: 'sluice clusters' and the like cannot ask this proxy; egress goes on without", "error", err, "hint", "name another with --admin, or off")
 	return nil, nil
 }

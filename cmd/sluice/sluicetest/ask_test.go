@@ -7,10 +7,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
 
@@ -81,5 +85,21 @@ func TestARunningProxySaysWhatItDoes(t *testing.T) {
 	}
 	if second := sluice(t, "", "proxy", "--config", p.config, "--listen", "0", "--metrics-listen", "off", "--admin", socket); second.code != 1 || !strings.Contains(second.err, "another proxy answers there") {
 		t.Errorf("a second proxy at the same socket: %+v", second)
+	}
+}
+
+func TestWithoutTheSocketOfTheEnvironmentEgressGoesOnAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "mine.txt")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{Namespace: labtest.New(t), config: t.TempDir(), ended: make(chan struct{})}
+	cmd := exec.Command(sluicetest.File(), "proxy", "--config", p.config, "--listen", "0", "--metrics-listen", "off")
+	cmd.Env = append(os.Environ(), "SLUICE_ADMIN="+path)
+	p.launch(t, cmd)
+	p.waitFor(t, "msg=ready")
+	if p.said(`SLUICE_ADMIN \"`+path+`\": is there and is no socket`) != 1 {
+		t.Errorf("it says\n%s", strings.Join(p.log, "\n"))
 	}
 }

@@ -80,7 +80,13 @@ func startProxy(t *testing.T, args ...string) *proxy {
 func (p *proxy) start(t *testing.T, args ...string) {
 	t.Helper()
 	args = append([]string{"proxy", "--config", p.config, "--listen", "0", "--mark", fmt.Sprint(mark), "--admin", "off"}, args...)
-	p.cmd = exec.Command(sluicetest.File(), args...)
+	p.launch(t, exec.Command(sluicetest.File(), args...))
+}
+
+// launch starts it by a command.
+func (p *proxy) launch(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	p.cmd = cmd
 	p.cmd.Stdout = io.Discard
 	pipe, err := p.cmd.StderrPipe()
 	if err != nil {
