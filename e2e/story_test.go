@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
 )
@@ -247,12 +246,12 @@ func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 		})
 	}
 	for i := range 10 {
-		before := done.Load()
+		before, changes := done.Load(), p.Changes()
 		resolution := []string{"DNS", "NONE"}[i%2]
 		p.Write("a.yaml", httpbinExt+"  resolution: "+resolution+"\n")
 		p.Write("other.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "other"), "httpbin.org", fmt.Sprintf("other%d.example.com", i)))
 		eventually(t, "requests pass between two changes", func() bool { return done.Load() > before+300 || t.Failed() })
-		time.Sleep(150 * time.Millisecond) // let the watcher see each change by itself
+		eventually(t, "the change is in force", func() bool { return p.Changes() > changes || t.Failed() })
 	}
 	close(stop)
 	all.Wait()

@@ -88,6 +88,12 @@ func (p *Pod) Write(name, yaml string) {
 	Must(p.T, os.Rename(temporary, filepath.Join(p.dir, name)))
 }
 
+// Changes counts how often another configuration came in force.
+func (p *Pod) Changes() int {
+	n, _ := p.force.now()
+	return n
+}
+
 // Eventually waits until something holds, and ends the test when it does not.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
