@@ -1,0 +1,120 @@
+// Package client speaks to the holder, for the plugin and for agents.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+// Delays between two tries: a holder that is just being replaced answers within the
+// first, one that has to be started by the kubelet needs the longer ones.
+const (
+	firstDelay  = 20 * time.Millisecond
+	longestWait = 500 * time.Millisecond
+)
+
+// Hold hands a pod's sockets and its namespace to the holder at path: files are the
+// sockets in the order of h.Sockets, then the namespace; they stay the caller's. When
+// it returns without an error the holder keeps them, whatever becomes of this process.
+//
+// Where nobody is there, or the connection breaks before the answer, or the holder is
+// busy, it tries again until ctx ends; the error says what came of the last try, and
+// errors.Is finds the context's. What the holder refuses is a *wire.Refusal, at once.
+// Holding the same pod again replaces the first.
+func Hold(ctx context.Context, path string, h wire.Holding, files []*os.File) (wire.HeldReply, error) {
+	var reply wire.HeldReply
+	err := again(ctx, path, func(ctx context.Context) error {
+		return call(ctx, path, wire.Hold, h, files, wire.Held, &reply)
+	})
+	return reply, err
+}
+
+// Release says that the attachment's pod is gone. It does not try again: the holder
+// notices by itself when the namespace's path is gone.
+func Release(ctx context.Context, path, containerID, ifname string) error {
+	r := wire.Releasing{ContainerID: containerID, Interface: ifname}
+	return call(ctx, path, wire.Release, r, nil, wire.Released, nil)
+}
+
+// ReleaseNetns is Release for who knows the namespace: an agent, after un-enrolment.
+func ReleaseNetns(ctx context.Context, path string, n wire.Netns) error {
+	return call(ctx, path, wire.Release, wire.Releasing{Netns: &n}, nil, wire.Released, nil)
+}
+
+// Status asks the holder how it is.
+func Status(ctx context.Context, path string) (s wire.HolderStatus, err error) {
+	err = call(ctx, path, wire.Status, nil, nil, wire.Status, &s)
+	return s, err
+}
+
+// again tries until it succeeds, is refused for good, or ctx ends.
+func again(ctx context.Context, path string, try func(context.Context) error) error {
+	for delay := firstDelay; ; delay = min(2*delay, longestWait) {
+		err := try(ctx)
+		if err == nil || !worthAnotherTry(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("sluice holder at %s: %w: %w; is the holder running on this node?", path, ctx.Err(), err)
+		case <-time.After(delay):
+		}
+	}
+}
+
+func worthAnotherTry(err error) bool {
+	var refusal *wire.Refusal
+	return !errors.As(err, &refusal) || refusal.Code == wire.CodeBusy
+}
+
+// call is one question and its answer, on a connection of its own.
+func call(ctx context.Context, path string, ask wire.Kind, question any, files []*os.File, want wire.Kind, answer any) error {
+	c, err := wire.Dial(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if err := c.Send(ask, question, files...); err != nil {
+		return because(ctx, err)
+	}
+	deadline, _ := ctx.Deadline()
+	m, err := c.Receive(deadline)
+	if err != nil {
+		return because(ctx, fmt.Errorf("no answer to %s: %w", ask, err))
+	}
+	defer m.Close()
+	return read(m, want, answer)
+}
+
+// because names the end of ctx rather than the closed connection it left behind.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w (%v)", ctx.Err(), err)
+	}
+	return err
+}
+
+// read takes an answer of the wanted kind into v; a refusal is its error.
+func read(m wire.Message, want wire.Kind, v any) error {
+	switch m.Kind {
+	case want:
+		if v == nil {
+			return nil
+		}
+		return m.Into(v)
+	case wire.Refused:
+		refusal := new(wire.Refusal)
+		if err := m.Into(refusal); err != nil {
+			return err
+		}
+		return refusal
+	default:
+		return fmt.Errorf("the holder answered %s instead of %s", m.Kind, want)
+	}
+}
