@@ -1,9 +1,6 @@
 package plugin
 
 import (
-	"encoding/json"
-	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -13,7 +10,7 @@ import (
 
 // discovered gives ADD the cluster's ranges, from the node's disk: it asks nobody.
 func (c conf) discovered() (cidr.List, error) {
-	return rangesfile.Read(c.settings.rangesFile, time.Now())
+	return rangesfile.Read(c.RangesFile, time.Now())
 }
 
 // applied gives CHECK the ranges that ADD found: that the file has changed since is
@@ -36,14 +33,3 @@ func (c conf) applied(args *skel.CmdArgs) func() (cidr.List, error) {
 // unknownRanges lets STATUS judge everything else: without the file the pods that
 // are told auto cannot start, and all others can.
 func unknownRanges() (cidr.List, error) { return cidr.Everything(), nil }
-
-func (s *settings) setRangesFile(raw json.RawMessage) error {
-	text, err := stringOf(raw)
-	if err == nil && !filepath.IsAbs(text) {
-		err = fmt.Errorf("%q: not an absolute path; begin with a slash", text)
-	}
-	if err == nil {
-		s.rangesFile = text
-	}
-	return err
-}

@@ -3,6 +3,8 @@ package plugin
 import (
 	"sync"
 	"time"
+
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // clock bounds a whole run. It starts with the default, since standard input has
@@ -17,7 +19,7 @@ type clock struct {
 }
 
 func startClock() *clock {
-	return &clock{started: time.Now(), timer: time.NewTimer(defaultTimeout), timeout: defaultTimeout}
+	return &clock{started: time.Now(), timer: time.NewTimer(selection.DefaultTimeout), timeout: selection.DefaultTimeout}
 }
 
 func (c *clock) up() <-chan time.Time { return c.timer.C }

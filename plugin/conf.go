@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // conf is what one call of the plugin is told: its part of the network
@@ -19,20 +19,11 @@ import (
 type conf struct {
 	cniVersion string
 	prevResult json.RawMessage // nil when there is none
-	pod        pod
-	settings   settings
+	pod        selection.Pod
+	selection.Conf
 
 	stdin    []byte
 	problems error // what is wrong with the settings and the pod's data
-}
-
-// standardKeys are those that the specification or libcni may put into any
-// plugin's configuration; keys in the name space cni.dev/ are too. Everything
-// else must be the plugin's or a field of rules.Config: a misspelt one would
-// capture too little and nobody would know.
-var standardKeys = []string{
-	"args", "capabilities", "cniVersion", "cniVersions", "disableCheck", "disableGC",
-	"dns", "ipMasq", "ipam", "loadOnlyInlinedPlugins", "name", "prevResult", "runtimeConfig", "type",
 }
 
 // readConf reads what decides whether the pod is selected at all, and keeps the
@@ -52,45 +43,40 @@ func readConf(args *skel.CmdArgs) conf {
 		}
 	}
 	var inSettings, inPod error
-	c.settings, inSettings = readSettings(object)
+	c.Conf, inSettings = selection.ReadConf(object)
 	c.pod, inPod = readPod(args.Args, object)
 	c.problems = errors.Join(c.problems, inSettings, inPod)
 	return c
 }
 
-// plan is what the pod's rules should be, with everything worth a warning. All
+// selected says whether the pod is the plugin's business at all, and why.
+func (c conf) selected() (bool, string) { return selection.Select(c.Conf, nil, c.pod) }
+
+// decide is what becomes of a pod that is selected, with everything worth a warning. All
 // errors come at once, those of the settings too. auto is asked for the ranges that
 // includeIPRanges auto stands for.
-func (c conf) plan(auto func() (cidr.List, error)) (rules.Plan, []rules.Warning, error) {
-	object, err := rules.Members(c.stdin)
-	if err != nil {
-		return rules.Plan{}, nil, badConf(errors.Join(err, c.problems))
+func (c conf) decide(auto func() (cidr.List, error)) (selection.Decision, error) {
+	if _, err := rules.Members(c.stdin); err != nil {
+		return selection.Decision{}, badConf(errors.Join(err, c.problems))
 	}
-	fields, notes, inAnnotations := c.annotated(ownFields(object))
-	config, warnings, err := rules.Decode(fields)
-	if err := errors.Join(c.problems, err, inAnnotations); err != nil {
-		return rules.Plan{}, nil, badConf(err)
+	d, err := selection.Configure(c.Conf, nil, c.pod, auto)
+	if err := errors.Join(c.problems, err); err != nil {
+		return d, badConf(err)
 	}
-	config, doubts, err := config.Resolve(auto)
-	if err != nil {
-		return rules.Plan{}, nil, badConf(err)
-	}
-	plan, err := rules.NewPlan(config)
-	if err != nil {
-		return rules.Plan{}, nil, badConf(err)
-	}
-	return plan, slices.Concat(notes, warnings, doubts), nil
+	return d, nil
 }
 
-// ownFields leaves the keys that must be fields of rules.Config.
-func ownFields(object map[string]json.RawMessage) map[string]json.RawMessage {
-	fields := map[string]json.RawMessage{}
-	for key, value := range object {
-		if !slices.Contains(standardKeys, key) && !slices.Contains(ownKeys(), key) && !strings.HasPrefix(key, "cni.dev/") {
-			fields[key] = value
-		}
+// plan is decide's answer as rules.
+func (c conf) plan(auto func() (cidr.List, error)) (rules.Plan, []rules.Warning, error) {
+	d, err := c.decide(auto)
+	if err != nil {
+		return rules.Plan{}, nil, err
 	}
-	return fields
+	plan, err := rules.NewPlan(d.Config)
+	if err != nil {
+		return rules.Plan{}, nil, badConf(err)
+	}
+	return plan, d.Warnings, nil
 }
 
 func badConf(err error) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/selection"
 )
 
 func document(t *testing.T) string {
@@ -40,7 +41,7 @@ func TestTheDocumentListsEveryKeyVerbAndCode(t *testing.T) {
 	text := document(t)
 	keys := column(t, text, "Keys")
 	slices.Sort(keys)
-	if want := slices.Sorted(slices.Values(ownKeys())); !slices.Equal(keys, want) {
+	if want := slices.Sorted(slices.Values(selection.Keys())); !slices.Equal(keys, want) {
 		t.Errorf("keys %v, want %v", keys, want)
 	}
 	if verbs := column(t, text, "Verbs"); !slices.Equal(verbs, []string{"ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION"}) {
@@ -60,7 +61,7 @@ func TestTheDocumentListsEveryKeyVerbAndCode(t *testing.T) {
 	if !slices.Equal(codes, want) {
 		t.Errorf("codes %v, want %v", codes, want)
 	}
-	for _, key := range append(standardKeys, annotationInject, capability, validAttachments[:8]) {
+	for _, key := range append(selection.StandardKeys(), selection.AnnotationInject, capability, validAttachments[:8]) {
 		if !strings.Contains(text, key) {
 			t.Errorf("nothing about %s", key)
 		}
@@ -76,12 +77,12 @@ func TestTheDocumentListsEveryKeyVerbAndCode(t *testing.T) {
 // plugin's.
 func TestTheDocumentsExamplesWork(t *testing.T) {
 	text := document(t)
-	defaults, err := readSettings(nil)
+	defaults, err := selection.ReadConf(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| `" + keySelection + "` | `" + defaults.selection + "` |", "| `" + keyInterfaces + "` | `" + strings.Join(defaults.interfaces, ",") + "` |",
-		"| `" + keyTimeout + "` | `" + defaults.timeout.String() + "` |", "| `" + keyRangesFile + "` | `" + defaults.rangesFile + "` |"} {
+	for _, want := range []string{"| `" + selection.KeySelection + "` | `" + defaults.Selection + "` |", "| `" + selection.KeyInterfaces + "` | `" + strings.Join(defaults.Interfaces, ",") + "` |",
+		"| `" + selection.KeyTimeout + "` | `" + defaults.Timeout.String() + "` |", "| `" + selection.KeyRangesFile + "` | `" + defaults.RangesFile + "` |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the document lacks %s", want)
 		}
@@ -91,7 +92,11 @@ func TestTheDocumentsExamplesWork(t *testing.T) {
 		if !strings.ContainsAny(value, `["`) {
 			value = `"` + value + `"`
 		}
-		if _, err := readSettings(map[string]json.RawMessage{row[1]: json.RawMessage(value)}); err != nil {
+		object := map[string]json.RawMessage{row[1]: json.RawMessage(value)}
+		if row[1] == selection.KeyPolicyFile {
+			object[selection.KeyAgentSocket] = json.RawMessage(`"/run/sluice/holder.sock"`)
+		}
+		if _, err := selection.ReadConf(object); err != nil {
 			t.Errorf("%s: %v", row[0], err)
 		}
 	}

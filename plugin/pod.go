@@ -4,29 +4,26 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-)
 
-// pod is what the runtime says about the pod beside its namespace. All of it may
-// be missing: cnitool and engines other than Kubernetes' know no pods.
-type pod struct {
-	namespace, name string
-	annotations     map[string]string
-}
+	"github.com/sluice-cni/sluice/selection"
+)
 
 // capability is how containerd and CRI-O hand a plugin all annotations of a pod,
 // when the configuration declares it under capabilities. So nobody needs to be
 // asked: no API server, no agent.
 const capability = "io.kubernetes.cri.pod-annotations"
 
-func readPod(cniArgs string, object map[string]json.RawMessage) (pod, error) {
-	var p pod
+func readPod(cniArgs string, object map[string]json.RawMessage) (selection.Pod, error) {
+	var p selection.Pod
 	for pair := range strings.SplitSeq(cniArgs, ";") {
 		// Unknown keys and odd pairs are other plugins' business; a value may hold "=".
 		switch key, value, _ := strings.Cut(pair, "="); key {
 		case "K8S_POD_NAMESPACE":
-			p.namespace = value
+			p.Namespace = value
 		case "K8S_POD_NAME":
-			p.name = value
+			p.Name = value
+		case "K8S_POD_UID":
+			p.UID = value
 		}
 	}
 	raw, given := object["runtimeConfig"]
@@ -40,15 +37,8 @@ func readPod(cniArgs string, object map[string]json.RawMessage) (pod, error) {
 	if raw, given = runtimeConfig[capability]; !given {
 		return p, nil
 	}
-	if err := json.Unmarshal(raw, &p.annotations); err != nil {
+	if err := json.Unmarshal(raw, &p.Annotations); err != nil {
 		return p, fmt.Errorf("runtimeConfig %s %q: not an object of strings, as annotations are", capability, raw)
 	}
 	return p, nil
-}
-
-func (p pod) String() string {
-	if p.name == "" {
-		return "the container"
-	}
-	return "pod " + p.namespace + "/" + p.name
 }

@@ -40,7 +40,7 @@ func (v *verbs) once(verb func(*skel.CmdArgs) error) func(*skel.CmdArgs) error {
 // read reads the configuration and lets its timeout count.
 func (v *verbs) read(args *skel.CmdArgs) conf {
 	c := readConf(args)
-	v.clock.set(c.settings.timeout)
+	v.clock.set(c.Timeout)
 	return c
 }
 
@@ -57,11 +57,11 @@ func (v *verbs) add(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrInvalidNetworkConfig, "prevResult cannot be passed on", err.Error())
 	}
 	v.result = result
-	if why := c.unselected(); why != "" {
+	if selected, why := c.selected(); !selected {
 		v.logf("%s passes through untouched: %s", c.pod, why)
 		return nil
 	}
-	if c.settings.role(args.IfName) == extra {
+	if c.role(args.IfName) == extra {
 		return v.cover(args)
 	}
 	plan, warnings, err := c.plan(c.discovered)
@@ -115,7 +115,7 @@ func (v *verbs) check(args *skel.CmdArgs) error {
 	if err := c.needPrevResult(); err != nil {
 		return err
 	}
-	if c.unselected() != "" || c.settings.role(args.IfName) == extra {
+	if selected, _ := c.selected(); !selected || c.role(args.IfName) == extra {
 		return nil
 	}
 	plan, _, err := c.plan(c.applied(args))
@@ -150,7 +150,7 @@ func (v *verbs) check(args *skel.CmdArgs) error {
 // the pod's, so they go with the interface that brought them and no other.
 func (v *verbs) del(args *skel.CmdArgs) error {
 	c := v.read(args)
-	if args.Netns == "" || c.settings.role(args.IfName) != owner {
+	if args.Netns == "" || c.role(args.IfName) != owner {
 		return nil
 	}
 	netns, err := openNetns(args)

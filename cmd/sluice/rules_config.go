@@ -13,8 +13,8 @@ import (
 
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
-	"github.com/sluice-cni/sluice/plugin"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // rulesConfig is what to intercept, as a command line says it: a file, and a flag
@@ -107,13 +107,18 @@ func (o *rulesConfig) base(c *cobra.Command) (rules.Config, []rules.Warning, err
 	if err != nil {
 		return rules.Default(), nil, err
 	}
-	fields, file, err := plugin.Fields(data)
+	object, err := selection.Entry(data)
+	if err != nil {
+		return rules.Default(), nil, within(name, err)
+	}
+	conf, err := selection.ReadConf(object)
 	if err != nil {
 		return rules.Default(), nil, within(name, err)
 	}
 	if o.rangesFile == "" {
-		o.rangesFile = file
+		o.rangesFile = conf.RangesFile
 	}
+	fields := conf.Fields
 	for name, flag := range o.fields {
 		if flag.given {
 			delete(fields, name)

@@ -1,4 +1,4 @@
-package plugin
+package selection
 
 import (
 	"bytes"
@@ -8,24 +8,17 @@ import (
 	"github.com/sluice-cni/sluice/rules"
 )
 
-// Fields gives other programs the fields of rules.Config that a configuration of the
-// plugin holds, and its rangesFile, "" for the default: from an object of such fields
-// alone, from the plugin's entry, or from the list that the entry is in.
-func Fields(data []byte) (fields map[string]json.RawMessage, rangesFile string, err error) {
+// Entry reads what a configuration of the plugin holds, from an object of fields alone,
+// from the plugin's entry, or from the list that the entry is in.
+func Entry(data []byte) (map[string]json.RawMessage, error) {
 	object, err := rules.Members(data)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if list, ok := object["plugins"]; ok {
-		if object, err = entry(list); err != nil {
-			return nil, "", err
-		}
+		return entry(list)
 	}
-	s, err := readSettings(object)
-	if object[keyRangesFile] != nil {
-		rangesFile = s.rangesFile
-	}
-	return ownFields(object), rangesFile, err
+	return object, nil
 }
 
 // entry finds the plugin's entry in a list.

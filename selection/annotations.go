@@ -1,4 +1,4 @@
-package plugin
+package selection
 
 import (
 	"encoding/json"
@@ -21,36 +21,37 @@ var olderNames = map[string]string{
 	"traffic.sidecar.istio.io/kubevirtInterfaces": "istio.io/reroute-virtual-interfaces",
 }
 
-// annotated puts a pod's annotations over the configuration's fields: default <
-// configuration < annotation < what the configuration enforces.
-func (c conf) annotated(fields map[string]json.RawMessage) (map[string]json.RawMessage, []rules.Warning, error) {
-	out := maps.Clone(fields)
+// annotated puts a pod's annotations over the fields; those that somebody enforces are
+// ignored with a warning, good or bad. enforced gives who enforces a field, "" for
+// nobody. from gets the annotation of each field that one sets.
+func annotated(fields map[string]json.RawMessage, annotations map[string]string, enforced func(field string) string) (
+	out map[string]json.RawMessage, from map[string]string, warnings []rules.Warning, err error) {
+	out, from = maps.Clone(fields), map[string]string{}
 	byAnnotation := map[string]string{}
 	for _, f := range rules.Fields() {
 		byAnnotation[f.Annotation] = f.Name
 	}
-	var warnings []rules.Warning
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(c.pod.annotations)) {
-		field, known := byAnnotation[current(name, c.pod.annotations)]
+	for _, name := range slices.Sorted(maps.Keys(annotations)) {
+		field, known := byAnnotation[current(name, annotations)]
 		switch {
-		case name == annotationInject:
-			errs = append(errs, c.judgeInject())
+		case name == AnnotationInject:
+			errs = append(errs, judgeInject(annotations[name]))
 		case !known && strings.HasPrefix(name, ownAnnotations):
 			errs = append(errs, unknownAnnotation(name, byAnnotation))
 		case !known:
-		case c.settings.enforces(field):
-			warnings = append(warnings, rules.Warning{Field: field, Text: "is enforced: annotation " + name + " is ignored"})
+		case enforced(field) != "":
+			warnings = append(warnings, rules.Warning{Field: field, Text: "is enforced by " + enforced(field) + ": annotation " + name + " is ignored"})
 		default:
-			raw, err := annotationValue(field, c.pod.annotations[name])
+			raw, err := annotationValue(field, annotations[name])
 			if err != nil {
 				errs = append(errs, eachWith("annotation "+name+": ", err))
 				continue
 			}
-			out[field] = raw
+			out[field], from[field] = raw, name
 		}
 	}
-	return out, warnings, errors.Join(errs...)
+	return out, from, warnings, errors.Join(errs...)
 }
 
 // current is the newer name of an annotation, unless the pod has that one too.
@@ -85,9 +86,9 @@ func eachWith(prefix string, err error) error {
 	return errors.Join(out...)
 }
 
-func (c conf) judgeInject() error {
-	if value := c.pod.annotations[annotationInject]; value != "true" && value != "false" {
-		return fmt.Errorf("annotation %s %q: not a known value; use true or false", annotationInject, value)
+func judgeInject(value string) error {
+	if value != "true" && value != "false" {
+		return fmt.Errorf("annotation %s %q: not a known value; use true or false", AnnotationInject, value)
 	}
 	return nil
 }
@@ -101,8 +102,8 @@ func unknownAnnotation(name string, known map[string]string) error {
 			hint = "did you mean " + annotation
 		}
 	}
-	if strings.EqualFold(option, optionInject) {
-		hint = "did you mean " + annotationInject
+	if strings.EqualFold(option, Inject) {
+		hint = "did you mean " + AnnotationInject
 	}
 	return fmt.Errorf("annotation %s: unknown; %s", name, hint)
 }

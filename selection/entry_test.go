@@ -1,4 +1,4 @@
-package plugin_test
+package selection_test
 
 import (
 	"maps"
@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluice-cni/sluice/plugin"
+	"github.com/sluice-cni/sluice/selection"
 )
 
-func TestFieldsOfEveryShapeOfConfiguration(t *testing.T) {
+func TestTheEntryOfEveryShapeOfConfiguration(t *testing.T) {
 	t.Parallel()
 	const entry = `{"type":"sluice-cni","name":"net","capabilities":{"a":true},"includeIPRanges":"auto","selection":"all","rangesFile":"/r.json","nonTCP":"allow"}`
 	for name, tc := range map[string]struct{ text, fields, file, err string }{
@@ -21,15 +21,20 @@ func TestFieldsOfEveryShapeOfConfiguration(t *testing.T) {
 		"no object":   {`7`, "", "", "not a JSON object"},
 		"bad setting": {`{"rangesFile":"r.json"}`, "", "", "rangesFile"},
 	} {
-		fields, file, err := plugin.Fields([]byte(tc.text))
+		object, err := selection.Entry([]byte(tc.text))
+		var c selection.Conf
+		if err == nil {
+			c, err = selection.ReadConf(object)
+		}
 		if tc.err != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.err) {
 				t.Errorf("%s: %v", name, err)
 			}
 			continue
 		}
-		if got := strings.Join(slices.Sorted(maps.Keys(fields)), " "); err != nil || got != tc.fields || file != tc.file {
-			t.Errorf("%s: %q %q %v", name, got, file, err)
+		got := strings.Join(slices.Sorted(maps.Keys(c.Fields)), " ")
+		if err != nil || got != tc.fields || tc.file != "" && c.RangesFile != tc.file {
+			t.Errorf("%s: %q %q %v", name, got, c.RangesFile, err)
 		}
 	}
 }

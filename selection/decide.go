@@ -1,0 +1,146 @@
+package selection
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// Decision is what becomes of one pod.
+type Decision struct {
+	Selected bool
+	Why      string
+	Config   rules.Config // of a selected pod: valid, its ranges known
+	Auto     bool         // includeIPRanges was auto
+	Warnings []rules.Warning
+}
+
+// Decide says whether a pod is captured, and how: default < configuration < policy <
+// the namespace's policy < annotation < what one of the first four enforces. auto is
+// asked for the ranges that includeIPRanges auto stands for. All errors come at once;
+// Selected and Why are valid beside them.
+func Decide(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decision, error) {
+	selected, why := Select(c, p, pod)
+	if !selected {
+		return Decision{Why: why}, nil
+	}
+	d, err := Configure(c, p, pod, auto)
+	if d.Selected {
+		d.Why = why
+	}
+	return d, err
+}
+
+// Configure is Decide for a pod that Select has chosen. Of such a one it says not
+// selected where its annotations are malformed and the policy lets that pass.
+func Configure(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decision, error) {
+	d := Decision{Selected: true}
+	fields, enforced := c.beneath(p, pod.Namespace)
+	over, from, notes, inAnnotations := annotated(fields, pod.Annotations, func(field string) string { return enforced[field] })
+	config, warnings, err := decode(c, over, from)
+	if inAnnotations != nil || err != nil && len(from) > 0 {
+		bad, sound := errors.Join(inAnnotations, err), true
+		if err != nil { // whose fault is the combination?
+			_, _, without := decode(c, fields, nil)
+			sound = without == nil
+		}
+		if sound && p.onInvalid(pod.Namespace) == Pass && injectEnforcedBy(c, p, pod.Namespace) == "" {
+			return Decision{Why: "its annotations are malformed and onInvalid is pass: " + oneLine(bad)}, nil
+		}
+		return d, errors.Join(err, inAnnotations)
+	}
+	if err != nil {
+		return d, err
+	}
+	d.Auto = config.AutoRanges
+	config, doubts, err := config.Resolve(auto)
+	if err != nil {
+		return d, err
+	}
+	d.Config, d.Warnings = config, slices.Concat(notes, warnings, doubts)
+	return d, nil
+}
+
+// beneath are the fields that hold before any annotation, and who enforces which. What
+// one layer enforces no later one changes: neither the policy what the entry enforces,
+// nor a namespace what the policy does.
+func (c Conf) beneath(p *Policy, namespace string) (fields map[string]json.RawMessage, enforced map[string]string) {
+	fields, enforced = map[string]json.RawMessage{}, map[string]string{}
+	for _, l := range layers(c, p, namespace) {
+		for name, raw := range l.fields {
+			if enforced[name] == "" {
+				fields[name] = raw
+			}
+		}
+		for _, name := range fieldNames() {
+			if enforced[name] == "" && l.enforces(name) {
+				enforced[name] = l.name
+			}
+		}
+	}
+	return fields, enforced
+}
+
+// decode is rules.Decode, and judges what cannot be where a node's agent serves.
+func decode(c Conf, fields map[string]json.RawMessage, from map[string]string) (rules.Config, []rules.Warning, error) {
+	config, warnings, err := rules.DecodeValues(fields)
+	if c.NodeMode() {
+		err = errors.Join(err, notInNodeMode(config, from))
+	}
+	if err == nil {
+		err = config.Validate()
+	}
+	if err != nil {
+		return rules.Config{}, warnings, err
+	}
+	return config, append(warnings, config.Doubts()...), nil
+}
+
+// notInNodeMode refuses what would have no effect, or an unwanted one, where the agent
+// is exempt by a cgroup or a mark of its own and serves what the pod sends.
+func notInNodeMode(config rules.Config, from map[string]string) error {
+	var errs []error
+	defaults := rules.Default()
+	for _, f := range rules.Fields() {
+		why, refused := refusedInNodeMode[f.Name]
+		if !refused || f.Value(config) == f.Value(defaults) {
+			continue
+		}
+		errs = append(errs, blamed(from, f.Name, fmt.Errorf("%s %q: %s", f.Name, f.Value(config), why)))
+	}
+	if config.FailurePolicy == rules.FailureBypass && (config.Backend == rules.BackendIPTablesNFT || config.Backend == rules.BackendIPTablesLegacy) {
+		errs = append(errs, blamed(from, "failurePolicy", fmt.Errorf("failurePolicy %q: %w", config.FailurePolicy, ErrBypassNeedsNFT)))
+	}
+	return errors.Join(errs...)
+}
+
+// ErrBypassNeedsNFT is why a pod that a node's agent serves cannot have failurePolicy
+// bypass in iptables: its gate is a set whose elements expire.
+var ErrBypassNeedsNFT = errors.New("needs nf_tables where an agent serves the pods; use block, or backend nft")
+
+// blamed names the annotation that brought a field, if one did.
+func blamed(from map[string]string, field string, err error) error {
+	if name := from[field]; name != "" {
+		return fmt.Errorf("annotation %s: %w", name, err)
+	}
+	return err
+}
+
+const ownExemption = "an agent serves the pods (agentSocket), and is known by its cgroup or a mark that nobody else knows; remove it"
+
+var refusedInNodeMode = map[string]string{
+	"exemption":           ownExemption,
+	"exemptUIDs":          ownExemption,
+	"exemptGIDs":          ownExemption,
+	"exemptMark":          ownExemption,
+	"exemptCgroups":       ownExemption,
+	"includeInboundPorts": "an agent serves the pods (agentSocket), and takes nothing that arrives; remove it",
+}
+
+// oneLine joins the errors of a list the way a log line can hold them.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
