@@ -194,7 +194,14 @@ type AgentInfo struct {
 // Roster is the payload of Present: the agents that are there beside the one it is
 // sent to. Their ids must be exempt in every pod.
 type Roster struct {
+	Seq    uint64      `json:"seq"`
 	Others []AgentInfo `json:"others"`
+}
+
+// Sight is the payload of Seen.
+type Sight struct {
+	// Seq is the Roster's.
+	Seq uint64 `json:"seq"`
 }
 
 // Acknowledgement answers a Pod; the next follows (32 may be under way).

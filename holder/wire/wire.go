@@ -73,10 +73,16 @@ const (
 	Resume  Kind = 14
 	// Gone tells agents that a pod is not held any more (Departure).
 	Gone Kind = 15
-	// Keep gives a pod back to a holder that lost it, with its files (Holding).
+	// Keep gives a pod back to a holder that lost it, with its files (Holding). Where the
+	// holder has the same sockets it takes over what else the Holding says: an agent
+	// changes a pod's policy so. It has no answer.
 	Keep Kind = 16
-	// Present tells agents who else is there (Roster).
+	// Present tells agents who else is there (Roster). The agent answers Seen (Sight)
+	// once its own actions know of it: a new agent's Welcome waits for that, 2 s at most,
+	// since whoever writes an exemption without the new agent's id after the new one
+	// wrote both would send its connections back to itself.
 	Present Kind = 17
+	Seen    Kind = 23
 	// Alive says that an agent's core still turns. It has no answer.
 	Alive Kind = 18
 	// Succeed asks a holder for everything it has (SuccessionRequest). It answers Yield
@@ -93,7 +99,7 @@ var kindNames = map[Kind]string{
 	Hold: "hold", Held: "held", Release: "release", Released: "released", Refused: "refused",
 	Hello: "hello", Welcome: "welcome", Pod: "pod", End: "end", Ack: "ack",
 	Take: "take", Retire: "retire", Retired: "retired", Resume: "resume", Gone: "gone",
-	Keep: "keep", Present: "present", Alive: "alive",
+	Keep: "keep", Present: "present", Seen: "seen", Alive: "alive",
 	Succeed: "succeed", Yield: "yield", Took: "took", Status: "status",
 }
 
