@@ -1,18 +1,19 @@
 package proxy
 
 import (
-	"context"
-	"net/netip"
+	"errors"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAFailedDialNamesWhereItWentAlone(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := dialPlain(Mark(0))(ctx, netip.MustParseAddrPort("192.0.2.1:81"))
-	if err == nil || !strings.HasPrefix(err.Error(), "dial tcp 192.0.2.1:81: ") {
+	s, server := besideServer(t)
+	server.Close()
+	_, err := s.cfg.Dial(t.Context(), addrPort(server.Addr()))
+	if !errors.Is(err, unix.ECONNREFUSED) || !strings.HasPrefix(err.Error(), "dial tcp "+server.Addr().String()+": ") {
 		t.Error(err)
 	}
 }

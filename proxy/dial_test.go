@@ -38,7 +38,7 @@ func TestARawDialSaysHowItFailed(t *testing.T) {
 		{"a black hole", late, full, os.ErrDeadlineExceeded, ConnectTimeout},
 		{"a black hole and a caller who leaves", canceled, full, context.Canceled, ConnectCanceled},
 	} {
-		fd, _, err := dialRaw(tc.ctx, tc.dst, 0, alone{}, new(ownConns))
+		fd, _, err := (&dialer{own: new(ownConns)}).raw(tc.ctx, tc.dst, patient{})
 		if fd != -1 || !errors.Is(err, tc.want) {
 			t.Errorf("%s: descriptor %d, error %v; want %v", tc.name, fd, err, tc.want)
 		}
@@ -62,7 +62,7 @@ func TestARawDialWaitsForASlowServer(t *testing.T) {
 	}
 	dialled := make(chan result, 1)
 	go func() {
-		fd, local, err := dialRaw(ctx, dst, 0, alone{}, new(ownConns))
+		fd, local, err := (&dialer{own: new(ownConns)}).raw(ctx, dst, patient{})
 		dialled <- result{fd, local, err}
 	}()
 	room() // the kernel tries again a second after the first attempt
@@ -77,17 +77,12 @@ func TestARawDialWaitsForASlowServer(t *testing.T) {
 	}
 }
 
-// alone has nobody to tell that it waits.
-type alone struct{}
-
-func (alone) mayWait() {}
-
 // A loop is sometimes found only once there is a connection upstream.
 func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
 	t.Parallel()
 	s, server := besideServer(t)
 	u := &upstream{server: s, cluster: ungoverned}
-	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())}, alone{})
+	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())}, patient{})
 	if err != nil {
 		t.Fatal(err)
 	}

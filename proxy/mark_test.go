@@ -24,7 +24,8 @@ func TestEverySocketOfAMarkCarriesIt(t *testing.T) {
 		if err := want.Try(); err != nil {
 			t.Fatal(err)
 		}
-		tcp, err := dialPlain(want)(t.Context(), to)
+		d := dialer{mark: want, own: new(ownConns)}
+		tcp, err := d.polled(t.Context(), to)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,12 +35,12 @@ func TestEverySocketOfAMarkCarriesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer udp.Close()
-		fd, _, err := dialRaw(t.Context(), to, want, alone{}, new(ownConns))
+		fd, _, err := d.raw(t.Context(), to, patient{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		for how, c := range map[string]syscall.Conn{"plain": tcp, "for DNS": udp} {
+		for how, c := range map[string]syscall.Conn{"polled": tcp, "for DNS": udp} {
 			if got := Mark(option(t, c, unix.SO_MARK)); got != want {
 				t.Errorf("%s: marked 0x%x, want 0x%x", how, got, want)
 			}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -84,13 +83,5 @@ func (r *remembered) yes(now time.Time) bool {
 	return r.answer
 }
 
-// routesIPv6 asks the kernel for a route to a global IPv6 address. Connecting a
-// UDP socket looks it up and sends nothing.
-func routesIPv6() bool {
-	c, err := net.Dial("udp6", "[2000::1]:9")
-	if err != nil {
-		return false
-	}
-	c.Close()
-	return true
-}
+// globalIPv6 is an address of the range that global ones are of (RFC 4291 §2.4).
+var globalIPv6 = netip.MustParseAddr("2000::1")

@@ -25,6 +25,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/credential"
+	"github.com/sluice-cni/sluice/proxy/dial"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/loop"
 	"github.com/sluice-cni/sluice/proxy/relay"
@@ -39,11 +40,15 @@ type Config struct {
 	// Governed says whether policy applies to a destination; others are relayed
 	// untouched. nil governs every destination.
 	Governed func(netip.AddrPort) bool
-	// Dial opens upstream connections; default: sockets of this process's namespace,
-	// without keep-alive probes.
-	Dial func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error)
-	// Mark is the packet mark of the sockets that the default Dial opens; default none.
+	// Socket makes the sockets of connections to servers, and those that ask for routes, by
+	// socket(2) in the workload's namespace: non-blocking and close-on-exec. It is called
+	// on event loops, and so must not wait; default: sockets of this process's namespace.
+	Socket func(domain, typ int) (fd int, err error)
+	// Mark is the packet mark of the sockets of connections to servers; default none.
 	Mark Mark
+	// Dial opens connections to servers instead of Socket and Mark, without keep-alive
+	// probes. All of them are then polled by Go, also those that the relay could serve.
+	Dial func(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error)
 	// OriginalDst says where the redirected connection of a socket, made by from, was
 	// going; default SO_ORIGINAL_DST.
 	OriginalDst func(fd int, from netip.AddrPort) (netip.AddrPort, error)
@@ -64,8 +69,8 @@ type Config struct {
 	// lists them; nil: UnsafeRanges(). Endpoints that are written as addresses are not
 	// judged.
 	UnsafeRanges []netip.Prefix
-	// HasIPv6 says whether the sockets of Dial have a route to global IPv6 addresses;
-	// default: whether this process's namespace has. It is asked seldom.
+	// HasIPv6 says whether there is a route to global IPv6 addresses; default: whether
+	// sockets of Socket have one. It is asked seldom.
 	HasIPv6 func() bool
 	// Credentials has what TLS to servers is made from. Servers of one process may share
 	// one; default one that knows files, but no credential by name.
@@ -127,9 +132,10 @@ type Server struct {
 	relay   *relay.Engine
 	ownConn ownConns
 
-	dialsRaw bool // upstream sockets for the relay are made without Go's netpoller
-	notices  *notices
-	ipv6     remembered
+	dialer      dialer
+	dialsPolled bool // Config.Dial makes the connections
+	notices     *notices
+	ipv6        remembered
 
 	connects budget // upstream connections that may be begun
 	memory   budget
@@ -164,10 +170,6 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Workload.Namespace == "" {
 		cfg.Workload.Namespace = "default"
 	}
-	dialsRaw := cfg.Dial == nil
-	if dialsRaw {
-		cfg.Dial = dialPlain(cfg.Mark)
-	}
 	if cfg.OriginalDst == nil {
 		cfg.OriginalDst = originalDst
 	}
@@ -196,9 +198,9 @@ func New(cfg Config) (*Server, error) {
 		cfg.UnsafeRanges = UnsafeRanges()
 	}
 	if cfg.HasIPv6 == nil {
-		cfg.HasIPv6 = routesIPv6
+		cfg.HasIPv6 = func() bool { return dial.Sockets(cfg.Socket).Routes(globalIPv6) }
 	}
-	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, dialsRaw: dialsRaw, draw: rand.Float64,
+	s := &Server{cfg: cfg, log: cfg.Log, relay: cfg.Relay, conns: map[*connection]struct{}{}, draw: rand.Float64,
 		patience: patience{min(lookEvery, cfg.StreamIdleTimeout/8), halfClosedFor, idleTimeout, sniffTimeout}}
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
@@ -211,6 +213,11 @@ func New(cfg Config) (*Server, error) {
 	s.kept.left.Store(s.cfg.Limits.Bodies / 2)
 	s.failed, s.shedding, s.stopping = make(chan error, 1), make(chan struct{}, shedders), make(chan struct{})
 	s.life, s.kill = context.WithCancel(context.Background())
+	s.dialer = dialer{cfg.Socket, cfg.Mark, &s.ownConn}
+	s.dialsPolled = cfg.Dial != nil
+	if !s.dialsPolled {
+		s.cfg.Dial = s.dialer.polled
+	}
 	s.ipv6.ask = cfg.HasIPv6
 	s.pools = newPools(s)
 	s.notices = newNotices(s.log)

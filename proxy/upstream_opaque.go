@@ -14,7 +14,7 @@ func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (c 
 	if !u.admit(t) {
 		return nil, poolFull
 	}
-	if !u.server.dialsRaw || key.addr.Addr().Zone() != "" {
+	if u.server.dialsPolled {
 		w.mayWait()
 		c, err = u.dial(ctx, key, u.opaqueALPN())
 	} else {
@@ -47,11 +47,11 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w wai
 		return nil, tooManyConnects
 	}
 	defer s.connects.giveBack(1)
-	fd, local, err := dialRaw(ctx, unmapped(key.addr), s.cfg.Mark, w, &s.ownConn)
+	fd, local, err := s.dialer.raw(ctx, unmapped(key.addr), w)
 	if noneLeft(err) {
 		w.mayWait()
 		s.pools.crowd.relieve(ctx)
-		fd, local, err = dialRaw(ctx, unmapped(key.addr), s.cfg.Mark, w, &s.ownConn)
+		fd, local, err = s.dialer.raw(ctx, unmapped(key.addr), w)
 	}
 	if err != nil {
 		u.gone(t)

@@ -25,14 +25,28 @@ const maxTimeout = 30 * time.Second
 // readSettings reads a resolv.conf. Like the C library it never fails: without a
 // usable file the server is 127.0.0.1, with a 5 s timeout and 2 attempts.
 func readSettings(path string) settings {
-	s := settings{timeout: 5 * time.Second, attempts: 2}
+	s := newSettings()
 	if data, err := os.ReadFile(path); err == nil {
 		s.parse(string(data))
 	}
+	s.complete()
+	return s
+}
+
+func newSettings() settings { return settings{timeout: 5 * time.Second, attempts: 2} }
+
+// complete has the server that there is where none is named.
+func (s *settings) complete() {
 	if len(s.servers) == 0 {
 		s.servers = []string{"127.0.0.1:53"}
 	}
-	return s
+}
+
+// nameserver takes one more server, the first three of them.
+func (s *settings) nameserver(address string) {
+	if a, err := netip.ParseAddr(address); err == nil && len(s.servers) < 3 {
+		s.servers = append(s.servers, net.JoinHostPort(a.String(), "53"))
+	}
 }
 
 func (s *settings) parse(text string) {
@@ -44,9 +58,7 @@ func (s *settings) parse(text string) {
 		}
 		switch words[0] {
 		case "nameserver":
-			if a, err := netip.ParseAddr(words[1]); err == nil && len(s.servers) < 3 {
-				s.servers = append(s.servers, net.JoinHostPort(a.String(), "53"))
-			}
+			s.nameserver(words[1])
 		case "search", "domain":
 			s.search = words[1:]
 		case "options":

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sluice-cni/sluice/proxy/dial"
 )
 
 // Exchange asks one server one question and returns its answer message.
@@ -18,24 +20,52 @@ type Exchange func(ctx context.Context, question *dns.Msg, server string) (*dns.
 // Through asks over UDP, and again over TCP when the answer was cut short. The
 // dialer makes the sockets; nil is the default one.
 func Through(dialer *net.Dialer) Exchange {
+	if dialer == nil {
+		dialer = new(net.Dialer)
+	}
+	return through(dialer.DialContext)
+}
+
+// ThroughSockets is Through for sockets that somebody else makes, as in another network
+// namespace, by socket(2): non-blocking and close-on-exec (dial.Sockets).
+func ThroughSockets(socket func(domain, typ int) (fd int, err error)) Exchange {
+	return through(func(ctx context.Context, network, server string) (net.Conn, error) {
+		to, err := netip.ParseAddrPort(server)
+		if err != nil {
+			return nil, err
+		}
+		return dial.Sockets(socket).Conn(ctx, network, to)
+	})
+}
+
+// connect makes a connection to a server, host:port, over "udp" or "tcp".
+type connect func(ctx context.Context, network, server string) (net.Conn, error)
+
+func through(connect connect) Exchange {
 	return func(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
-		m, err := over(ctx, dns.Client{Net: "udp", UDPSize: 1232, Dialer: dialer, Timeout: maxTimeout}, q, server)
+		ctx, cancel := context.WithTimeout(ctx, maxTimeout)
+		defer cancel()
+		m, err := connect.ask(ctx, "udp", q, server)
 		if err != nil || !m.Truncated {
 			return m, err
 		}
-		return over(ctx, dns.Client{Net: "tcp", Dialer: dialer, Timeout: maxTimeout}, q, server)
+		return connect.ask(ctx, "tcp", q, server)
 	}
 }
 
+// udpSize is what an answer over UDP may be (DNS flag day 2020): it is not fragmented.
+const udpSize = 1232
+
 var errOtherQuestion = errors.New("the answer is to another question")
 
-// over ends with ctx, which dns.Client by itself does not: it knows deadlines,
-// but not that nobody waits any more.
-func over(ctx context.Context, client dns.Client, q *dns.Msg, server string) (*dns.Msg, error) {
-	conn, err := client.DialContext(ctx, server)
+// ask puts a question over a connection of its own. It ends with ctx, which dns.Client by
+// itself does not: it knows deadlines, but not that nobody waits any more.
+func (connect connect) ask(ctx context.Context, network string, q *dns.Msg, server string) (*dns.Msg, error) {
+	c, err := connect(ctx, network, server)
 	if err != nil {
 		return nil, err
 	}
+	conn, client := &dns.Conn{Conn: c, UDPSize: udpSize}, dns.Client{Net: network, Timeout: maxTimeout}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -113,7 +143,7 @@ func (r *Resolver) family(ctx context.Context, conf settings, name string, qtype
 			try, cancel := context.WithTimeout(ctx, conf.timeout)
 			// A fresh message each time: its random ID must not be used twice.
 			q := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
-			q.SetEdns0(1232, false)
+			q.SetEdns0(udpSize, false)
 			m, err := r.exchange(try, q, server)
 			cancel()
 			if err != nil {

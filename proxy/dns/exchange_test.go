@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sluice-cni/sluice/proxy/dial"
 )
 
 func TestATruncatedAnswerIsAskedForAgainOverTCP(t *testing.T) {
@@ -25,9 +27,16 @@ func TestATruncatedAnswerIsAskedForAgainOverTCP(t *testing.T) {
 		}
 		w.WriteMsg(m)
 	}
-	got, err := real(t, "nameserver "+server(t, many)+"\n").Lookup(t.Context(), "a.test")
-	if len(got) != 200 || err != nil {
-		t.Errorf("%d addresses, %v", len(got), err)
+	r := real(t, "nameserver "+server(t, many)+"\n")
+	for how, exchange := range map[string]Exchange{
+		"a dialer": Through(nil), "sockets": ThroughSockets(dial.Here), "sockets of this process": ThroughSockets(nil),
+	} {
+		r.exchange = exchange
+		got, err := r.Lookup(t.Context(), "a.test")
+		if len(got) != 200 || err != nil {
+			t.Errorf("through %s: %d addresses, %v", how, len(got), err)
+		}
+		r.cache = map[string]*entry{}
 	}
 }
 

@@ -1,8 +1,11 @@
 package dns
 
 import (
+	"fmt"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,5 +59,24 @@ func TestResolvConfIsReadAsTheCLibraryDoes(t *testing.T) {
 	}
 	if s := readSettings("/nowhere"); !slices.Equal(s.servers, []string{"127.0.0.1:53"}) || s.attempts != 2 {
 		t.Errorf("without a file: %+v", s)
+	}
+}
+
+// Servers that somebody names are what a resolv.conf with them would say.
+func TestAFixedResolvConfIsOneOfThoseLines(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ servers, search, options []string }{
+		{[]string{"192.0.2.1", "rubbish", "2001:db8::1", "192.0.2.3", "192.0.2.4"}, []string{"A.test", "b.test."}, []string{"ndots:5", "timeout:2", "attempts:x"}},
+		{nil, nil, nil},
+	} {
+		var text strings.Builder
+		for _, s := range tc.servers {
+			fmt.Fprintln(&text, "nameserver", s)
+		}
+		fmt.Fprintf(&text, "search %s\noptions %s\n", strings.Join(tc.search, " "), strings.Join(tc.options, " "))
+		got, want := FixedResolvConf(tc.servers, tc.search, tc.options).Setup(), NewResolvConf(write(t, text.String())).Setup()
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
 	}
 }

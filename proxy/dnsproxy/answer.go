@@ -102,7 +102,7 @@ func (s *Server) ground() (*ground, bool) {
 	if view == nil {
 		return nil, false
 	}
-	return &ground{view: view, search: s.conf.Setup().Search, policy: s.cfg.Policy, allow: s.cfg.Allow}, true
+	return &ground{view: view, search: s.cfg.Resolvers.Setup().Search, policy: s.cfg.Policy, allow: s.cfg.Allow}, true
 }
 
 func (q *query) keyOf(name string) key {

@@ -30,10 +30,15 @@ type Config struct {
 	// ResolvConf says whom to ask, and the search domains that the workload has;
 	// default /etc/resolv.conf.
 	ResolvConf string
-	// Exchange asks a server; default dns.Through(nil).
+	// Resolvers says it instead of the file that ResolvConf names.
+	Resolvers *dns.ResolvConf
+	// Socket makes the sockets that ask a server, and for routes, as proxy.Config's does;
+	// default: sockets of this process's namespace.
+	Socket func(domain, typ int) (fd int, err error)
+	// Exchange asks a server; default dns.ThroughSockets(Socket).
 	Exchange dns.Exchange
-	// Reachable says in which families the workload can reach virtual addresses;
-	// default Routed, which asks this process's namespace.
+	// Reachable says in which families the workload can reach virtual addresses; default:
+	// those in which sockets of Socket have a route to them.
 	Reachable func() (ipv4, ipv6 bool)
 	// Observe is told of every query once it has its answer; nil: nobody is.
 	// It must not block.
@@ -70,7 +75,6 @@ const (
 type Server struct {
 	cfg       Config
 	log       *slog.Logger
-	conf      *dns.ResolvConf
 	view      atomic.Pointer[mesh.View]
 	cache     *cache
 	given     given
@@ -93,10 +97,13 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("dnsproxy: no socket given; open them on the rules' dnsPort")
 	}
 	if cfg.Exchange == nil {
-		cfg.Exchange = dns.Through(nil)
+		cfg.Exchange = dns.ThroughSockets(cfg.Socket)
 	}
 	if cfg.Reachable == nil {
-		cfg.Reachable = new(routes).reachable
+		cfg.Reachable = (&routes{sockets: cfg.Socket}).reachable
+	}
+	if cfg.Resolvers == nil {
+		cfg.Resolvers = dns.NewResolvConf(cfg.ResolvConf)
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(Event) {}
@@ -106,7 +113,6 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log,
-		conf:    dns.NewResolvConf(cfg.ResolvConf),
 		cache:   newCache(),
 		asking:  make(chan struct{}, maxAsking),
 		waiting: shares{most: maxWaiting, each: maxWaitingEach},

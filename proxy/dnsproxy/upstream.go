@@ -91,7 +91,7 @@ func (s *Server) ask(k key) {
 func (s *Server) exchange(k key) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(s.life, patience)
 	defer cancel()
-	conf := s.conf.Setup()
+	conf := s.cfg.Resolvers.Setup()
 	first := int(s.preferred.Load())
 	var last error
 	for range 2 {

@@ -270,6 +270,14 @@ func TestAConnectionGoesThereAndBack(t *testing.T) {
 	if _, err := loop.Write(fd, []byte("raw ")); err != nil {
 		t.Fatal(err)
 	}
+	probes := [...]struct{ level, option, value int }{
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 77}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 7},
+	}
+	for _, p := range probes {
+		if err := unix.SetsockoptInt(fd, p.level, p.option, p.value); err != nil {
+			t.Fatal(err)
+		}
+	}
 	back, err := loop.Attach(fd)
 	if err != nil {
 		t.Fatal(err)
@@ -279,8 +287,10 @@ func TestAConnectionGoesThereAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	raw.Control(func(fd uintptr) {
-		if on, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_KEEPALIVE); err != nil || on != 0 {
-			t.Errorf("keep-alive probes: %d, %v; want none", on, err)
+		for _, p := range probes {
+			if got, err := unix.GetsockoptInt(int(fd), p.level, p.option); err != nil || got != p.value {
+				t.Errorf("keep-alive probes: option %d is %d, %v; want %d", p.option, got, err, p.value)
+			}
 		}
 	})
 	io.WriteString(back, "polled")

@@ -6,6 +6,8 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
@@ -42,8 +44,8 @@ func Detach(c *net.TCPConn) (fd int, err error) {
 	return fd, nil
 }
 
-// Attach is the opposite of Detach. The socket is closed if it fails. Keep-alive
-// probes, which Go turns on with it, are off.
+// Attach is the opposite of Detach. The socket is closed if it fails. Its keep-alive
+// probes stay as they are.
 func Attach(fd int) (*net.TCPConn, error) { return AttachOr(fd, func() bool { return false }) }
 
 // AttachOr is Attach; each time that it fails lost is called while the socket is still
@@ -51,6 +53,7 @@ func Attach(fd int) (*net.TCPConn, error) { return AttachOr(fd, func() bool { re
 func AttachOr(fd int, lost func() (again bool)) (*net.TCPConn, error) {
 	f := os.NewFile(uintptr(fd), "tcp")
 	defer f.Close()
+	before := probesOf(fd)
 	c, err := net.FileConn(f)
 	for err != nil {
 		if !lost() {
@@ -63,9 +66,27 @@ func AttachOr(fd int, lost func() (again bool)) (*net.TCPConn, error) {
 		c.Close()
 		return nil, syscall.EPROTOTYPE
 	}
-	if err := tcp.SetKeepAlive(false); err != nil {
-		tcp.Close()
-		return nil, err
-	}
+	before.restore(fd) // the same socket, whoever's descriptor
 	return tcp, nil
+}
+
+// probes are a socket's keep-alive probes, which Go turns on, and sets the times of, with
+// every connection that it is given.
+type probes [len(probeOptions)]int
+
+var probeOptions = [...]struct{ level, name int }{
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+}
+
+func probesOf(fd int) (p probes) {
+	for i, o := range probeOptions {
+		p[i], _ = unix.GetsockoptInt(fd, o.level, o.name)
+	}
+	return p
+}
+
+func (p *probes) restore(fd int) {
+	for i, o := range probeOptions {
+		unix.SetsockoptInt(fd, o.level, o.name, p[i])
+	}
 }

@@ -3,6 +3,7 @@ package nowait
 import (
 	"encoding/binary"
 	"net/netip"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +15,7 @@ type sockaddr [28]byte
 
 const sockaddr4 = 16 // bytes of an IPv4 one
 
-// put writes a down and returns how long that is. A zone is not kept.
+// put writes a down and returns how long that is. Of zones those are kept that are numbers.
 func (s *sockaddr) put(a netip.AddrPort) uintptr {
 	binary.BigEndian.PutUint16(s[2:], a.Port())
 	if ip := a.Addr(); ip.Is4() {
@@ -24,6 +25,10 @@ func (s *sockaddr) put(a netip.AddrPort) uintptr {
 	}
 	binary.NativeEndian.PutUint16(s[:], unix.AF_INET6)
 	*(*[16]byte)(s[8:]) = a.Addr().As16()
+	if zone := a.Addr().Zone(); zone != "" {
+		scope, _ := strconv.ParseUint(zone, 10, 32)
+		binary.NativeEndian.PutUint32(s[24:], uint32(scope))
+	}
 	return uintptr(len(s))
 }
 
