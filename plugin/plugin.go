@@ -17,6 +17,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
+	"github.com/sluice-cni/sluice/internal/retired"
 )
 
 // Codes of the plugin's own errors; the specification leaves those from 100 to it.
@@ -74,7 +75,11 @@ func run(verb, about string, clock *clock) (a answer) {
 	}
 	a.cniVersion = versionOf(conf)
 	v := &verbs{log: stderr, clock: clock}
-	a.failure = skel.PluginMainFuncsWithError(skel.CNIFuncs{Add: v.once(v.add), Check: v.once(v.check), Del: v.once(v.del), GC: v.once(v.gc), Status: v.once(v.status)}, versions(), about)
+	funcs := skel.CNIFuncs{Add: v.once(v.add), Check: v.once(v.check), Del: v.once(v.del), GC: v.once(v.gc), Status: v.once(v.status)}
+	if retired.Self() {
+		funcs = v.retire()
+	}
+	a.failure = skel.PluginMainFuncsWithError(funcs, versions(), about)
 	// skel has complaints of its own about the namespace, after the verb. The verb
 	// has judged it already, or it does not matter: where a pod is not selected,
 	// and for a DEL that a runtime would repeat for ever.

@@ -1,0 +1,322 @@
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/containernetworking/cni/libcni"
+)
+
+// conflist is a primary's list as people have them.
+const conflist = `{
+  "cniVersion": "0.3.1",
+  "name": "podnet",
+  "plugins": [
+    {
+      "type": "ptp",
+      "ipam": {"type": "host-local"}
+    },
+    {"type": "portmap", "capabilities": {"portMappings": true}}
+  ]
+}
+`
+
+// containerd answers as one of that version that has loaded what its directory
+// holds, by libcni, which containerd uses.
+type containerd struct {
+	dir, version string
+	deaf         bool
+}
+
+func (c containerd) Version(context.Context) (string, string, error) {
+	if c.version == "" {
+		return "", "", errors.New("connection refused")
+	}
+	return "containerd", c.version, nil
+}
+
+func (c containerd) NetworkConfig(context.Context) ([]byte, error) {
+	if c.deaf {
+		return []byte(`{}`), nil
+	}
+	used, err := used(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(used)
+}
+
+// used are the types of the plugins that a runtime would run.
+func used(dir string) ([]string, error) {
+	files, err := libcni.ConfFiles(dir, []string{".conf", ".conflist", ".json"})
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(files)
+	for _, file := range files {
+		l, err := libcni.ConfListFromFile(file)
+		if filepath.Ext(file) != ".conflist" {
+			var single *libcni.PluginConfig
+			if single, err = libcni.ConfFromFile(file); err == nil {
+				l, err = libcni.ConfListFromConf(single)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		var types []string
+		for _, p := range l.Plugins {
+			types = append(types, p.Network.Type)
+		}
+		if len(types) > 0 {
+			return append(types, l.Name, l.CNIVersion), nil
+		}
+	}
+	return nil, errors.New("no network configuration")
+}
+
+func confDir(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		write(t, filepath.Join(dir, name), text)
+	}
+	return dir
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func installer(t *testing.T, o Options) *Installer {
+	t.Helper()
+	o.Entry = json.RawMessage(entry)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	i, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// listing is every file with its content.
+func listing(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		all[name] = string(raw)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestTheRuntimeUsesTheEntryLastAndOnceAndAllElseAsItWas(t *testing.T) {
+	t.Parallel()
+	single := `{"cniVersion": "1.0.0", "name": "podnet", "type": "bridge", "bridge": "cni0"}`
+	inlined := strings.Replace(conflist, `"name"`, `"loadOnlyInlinedPlugins": true, "name"`, 1)
+	for name, test := range map[string]struct {
+		files   map[string]string
+		mode    Mode
+		version string
+		want    []string // the runtime's plugins, name and version
+		changed []string // files
+	}{
+		"containerd 2.1":      {map[string]string{"10-a.conflist": conflist}, Auto, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"podnet/50-sluice.conf"}},
+		"containerd 1.7":      {map[string]string{"10-a.conflist": conflist}, Auto, "v1.7.27", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
+		"containerd 2.0":      {map[string]string{"10-a.conflist": conflist}, Auto, "2.0.5", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
+		"unknown runtime":     {map[string]string{"10-a.conflist": conflist}, Auto, "", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
+		"no drop-ins allowed": {map[string]string{"10-a.conflist": inlined}, Auto, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
+		"a single plugin":     {map[string]string{"10-a.conf": single}, Auto, "v2.1.0", []string{"bridge", "sluice-cni", "podnet", "1.0.0"}, []string{"00-00-sluice.conflist"}},
+		"a list of our own":   {map[string]string{"10-a.conflist": conflist}, Own, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"00-00-sluice.conflist"}},
+		"the first file only": {map[string]string{"10-a.conflist": conflist, "20-b.conflist": single}, Append, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
+		"other drop-ins": {map[string]string{"10-a.conflist": conflist, "podnet/10-x.conf": `{"type":"tuning"}`}, DropIn, "v2.1.0",
+			[]string{"ptp", "portmap", "tuning", "sluice-cni", "podnet", "0.3.1"}, []string{"podnet/50-sluice.conf"}},
+		"nothing but drop-ins": {map[string]string{"10-a.conflist": `{"name":"podnet"}`, "podnet/10-x.conf": `{"type":"ptp"}`}, Auto, "v2.3.1",
+			[]string{"ptp", "sluice-cni", "podnet", ""}, []string{"podnet/50-sluice.conf"}},
+		"appended before an upgrade": {map[string]string{"10-a.conflist": strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1)}, Auto, "v2.1.0",
+			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist", "podnet/50-sluice.conf"}},
+		"the network was renamed": {map[string]string{"10-a.conflist": conflist, "old/50-sluice.conf": entry}, Auto, "v2.1.0",
+			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"old/50-sluice.conf", "podnet/50-sluice.conf"}},
+		"after a mode of our own": {map[string]string{"10-a.conflist": conflist, "00-00-sluice.conflist": strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1)}, Append, "v2.1.0",
+			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"00-00-sluice.conflist", "10-a.conflist"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := confDir(t, test.files)
+			before := listing(t, dir)
+			i := installer(t, Options{ConfDir: dir, Mode: test.mode, Runtime: containerd{dir: dir, version: test.version}})
+			steps, why, err := i.Plan(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := i.Ensure(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got, err := used(dir)
+			if err != nil || !slices.Equal(got, test.want) {
+				t.Errorf("%s: the runtime uses %q, %v; want %q", why, got, err, test.want)
+			}
+			after := listing(t, dir)
+			var changed, planned []string
+			for name := range union(before, after) {
+				if before[name] != after[name] {
+					changed = append(changed, name)
+				}
+			}
+			for _, s := range steps {
+				planned = append(planned, s.Path)
+			}
+			slices.Sort(changed)
+			slices.Sort(planned)
+			if !slices.Equal(changed, test.changed) || !slices.Equal(planned, test.changed) {
+				t.Errorf("changed %q, planned %q, want %q", changed, planned, test.changed)
+			}
+			if steps, err := i.Ensure(t.Context()); len(steps) > 0 || err != nil {
+				t.Errorf("a second time: %v, %v", steps, err)
+			}
+			if _, err := i.Remove(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got, err = used(dir)
+			if err != nil || slices.Contains(got, "sluice-cni") {
+				t.Errorf("after Remove the runtime uses %q, %v", got, err)
+			}
+			for name, text := range listing(t, dir) {
+				if original, there := before[name]; !there || original != text && !strings.Contains(original, "sluice-cni") {
+					t.Errorf("after Remove: %s is %q, was %q", name, text, original)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(dir, "podnet")); err == nil && !hasFolder(before) {
+				t.Error("after Remove: the folder of the network is left")
+			}
+		})
+	}
+}
+
+func union(a, b map[string]string) map[string]bool {
+	all := map[string]bool{}
+	for name := range a {
+		all[name] = true
+	}
+	for name := range b {
+		all[name] = true
+	}
+	return all
+}
+
+func hasFolder(files map[string]string) bool {
+	for name := range files {
+		if strings.HasPrefix(name, "podnet/") && name != "podnet/50-sluice.conf" {
+			return true
+		}
+	}
+	return false
+}
+
+func TestWhatCannotBeInstalledIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		files map[string]string
+		mode  Mode
+		want  string
+	}{
+		"nothing there":        {nil, Auto, "holds no network configuration; install the cluster's network"},
+		"broken":               {map[string]string{"10-a.conflist": "{"}, Auto, `file "10-a.conflist": line 1: unexpected EOF`},
+		"empty":                {map[string]string{"10-a.conflist": `{"name":"n","plugins":[]}`}, Auto, `file "10-a.conflist": has no plugins`},
+		"only ours":            {map[string]string{"10-a.conflist": `{"name":"n","plugins":[{"type":"sluice-cni"}]}`}, Auto, `file "10-a.conflist": has no plugins`},
+		"single and append":    {map[string]string{"a.conf": `{"name":"n","type":"ptp"}`}, Append, "use --mode own or auto"},
+		"single and drop-in":   {map[string]string{"a.conf": `{"name":"n","type":"ptp"}`}, DropIn, "use --mode auto"},
+		"own would come later": {map[string]string{"00-00-a.conf": `{"name":"n","type":"ptp"}`}, Auto, "rename it, or use --mode append"},
+	} {
+		dir := confDir(t, test.files)
+		before := listing(t, dir)
+		_, err := installer(t, Options{ConfDir: dir, Mode: test.mode}).Ensure(t.Context())
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v does not say %q", name, err, test.want)
+		}
+		if after := listing(t, dir); len(after) != len(before) {
+			t.Errorf("%s: changed to %q", name, after)
+		}
+	}
+}
+
+// A list of our own must not give pods a network that the primary took away.
+func TestAListOfOurOwnGoesWithItsPrimary(t *testing.T) {
+	t.Parallel()
+	dir := confDir(t, map[string]string{"10-a.conflist": conflist})
+	i := installer(t, Options{ConfDir: dir, Mode: Own})
+	if _, err := i.Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "10-a.conflist")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.Ensure(t.Context()); !errors.Is(err, errNoNetwork) {
+		t.Error(err)
+	}
+	if left := listing(t, dir); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+func TestModeOwnerAndLinksAreKept(t *testing.T) {
+	t.Parallel()
+	real := confDir(t, map[string]string{"list": conflist})
+	dir := confDir(t, map[string]string{"20-b.conflist": conflist})
+	link := filepath.Join(dir, "10-a.conflist")
+	target := filepath.Join(real, "list")
+	for _, err := range []error{os.Symlink(target, link), os.Chmod(target, 0o640), os.Chown(target, 1234, 4321)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := installer(t, Options{ConfDir: dir, Mode: Append}).Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("the link became %v, %v", info, err)
+	}
+	info, err := os.Stat(target)
+	if err != nil || info.Mode().Perm() != 0o640 || !strings.Contains(listing(t, real)["list"], "sluice-cni") {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+}
+
+// A runtime that reads another directory is said, and not only once.
+func TestARuntimeThatDoesNotLoadTheEntryIsAnError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := confDir(t, map[string]string{"10-a.conflist": conflist})
+		i := installer(t, Options{ConfDir: dir, Runtime: containerd{dir: dir, version: "v2.1.0", deaf: true}})
+		for range 2 {
+			if _, err := i.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "--conf-dir") {
+				t.Fatal(err)
+			}
+		}
+	})
+}

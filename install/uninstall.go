@@ -1,0 +1,56 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Leaving is what Remove would do.
+func (i *Installer) Leaving() ([]Step, error) {
+	d, err := look(i.dir)
+	if err != nil {
+		return nil, err
+	}
+	return removal(d), nil
+}
+
+// Remove takes our entry out of every file of the conf dir, and returns when the
+// runtime uses it no more, or after 5 s where it cannot be asked.
+func (i *Installer) Remove(ctx context.Context) ([]Step, error) {
+	if err := sweep(i.dir); err != nil {
+		return nil, err
+	}
+	steps, err := i.Leaving()
+	if err != nil {
+		return nil, err
+	}
+	for n, s := range steps {
+		if err := apply(i.dir, s); err != nil {
+			return steps[:n], err
+		}
+		i.Log.Info("network configuration", "step", s.String())
+	}
+	return steps, i.unloaded(ctx, len(steps) > 0)
+}
+
+func (i *Installer) unloaded(ctx context.Context, changed bool) error {
+	if i.Runtime == nil {
+		if !changed {
+			return nil
+		}
+		timer := time.NewTimer(blindWait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	gone, err := i.waitFor(ctx, false)
+	if err == nil && !gone {
+		err = fmt.Errorf("directory %q: is without the entry, but the runtime still uses it after %v; restart the runtime, then try again", i.ConfDir, loadLimit)
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Bounds of watching.
+const (
+	// resync is how often a directory is looked at of which nothing is heard.
+	resync = 30 * time.Second
+	// settle is how long a directory must be quiet: who writes it in several steps
+	// is not answered in the middle.
+	settle = 100 * time.Millisecond
+)
+
+// Watch keeps the entry in place until ctx ends, and changes nothing then: an
+// upgrade leaves everything where it is. changed has a value whenever something
+// happened in the directory; it may be nil. The first look is at once; ready is
+// called after the first that succeeds.
+func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready func()) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	held := false // the entry is left as it is, for a fight
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, more := <-changed:
+			if !more {
+				changed = nil
+			}
+			if !held {
+				timer.Reset(settle)
+			}
+			continue
+		case <-timer.C:
+		}
+		wait, err := i.again(ctx, held)
+		held = wait > 0
+		text := ""
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			text = err.Error()
+			if text != said { // once, not every half minute
+				i.Log.Error("network configuration", "error", err)
+			}
+		case !held && ready != nil:
+			ready()
+			ready = nil
+		}
+		if said != "" && text == "" {
+			i.Log.Info("network configuration", "is", "as it should be again")
+		}
+		said = text
+		timer.Reset(max(wait, resync))
+	}
+}
+
+// again looks, and restores what somebody undid, unless that is a fight; then it
+// says how long to wait. after says that it was waited already.
+func (i *Installer) again(ctx context.Context, after bool) (time.Duration, error) {
+	steps, c, err := i.plan(ctx)
+	if err != nil && !errors.Is(err, errNoNetwork) {
+		return 0, err // perhaps somebody is in the middle of writing
+	}
+	undone := i.was && err == nil && len(steps) > 0
+	if undone && !after {
+		if wait := i.fights.wait(time.Now()); wait > 0 {
+			return wait, fmt.Errorf("somebody undoes %s: it was restored %d times within %v, and will be again only in %v; pods that start meanwhile are enrolled by the agent afterwards; %s",
+				steps[0].Path, len(i.fights.restored), fightTime, wait, advice(c.list.owner()))
+		}
+	}
+	if undone {
+		i.Log.Warn("network configuration", "found", "the entry gone or changed; it is restored", "file", steps[0].Path, "owner", c.list.owner())
+	}
+	if errors.Is(err, errNoNetwork) { // it may come back with another name: that is no fight
+		i.was = false
+	}
+	if _, err = i.Ensure(ctx); err == nil {
+		i.was = true
+	}
+	return 0, err
+}
