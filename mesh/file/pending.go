@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/inotify"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,20 +24,19 @@ func (p *pending) none() bool {
 }
 
 // add takes an event in.
-func (p *pending) add(e event, now time.Time) {
-	const itself = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_UNMOUNT | unix.IN_IGNORED | unix.IN_Q_OVERFLOW
+func (p *pending) add(e inotify.Event, now time.Time) {
 	switch {
-	case e.mask&itself != 0:
+	case e.Mask&inotify.Itself != 0:
 		p.lost = true
 		return
-	case isResourceFile(e.name):
-		put(&p.names, e.name)
-	case strings.HasPrefix(e.name, "..") && e.mask&(unix.IN_MOVED_TO|unix.IN_CREATE) != 0:
+	case isResourceFile(e.Name):
+		put(&p.names, e.Name)
+	case strings.HasPrefix(e.Name, "..") && e.Mask&(unix.IN_MOVED_TO|unix.IN_CREATE) != 0:
 		p.all = true // a ConfigMap mount swaps the link that all its files lead through
 	default:
 		return
 	}
-	if e.mask&unix.IN_MOVED_TO == 0 {
+	if e.Mask&unix.IN_MOVED_TO == 0 {
 		p.settle(now)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"os"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/inotify"
 )
 
 const (
@@ -119,11 +121,11 @@ func (s *Store) note(err error) {
 	s.missing = err != nil
 }
 
-// watch is a notifier that may be missing: the system has a limit of them. Then
+// watch is a Watcher that may be missing: the system has a limit of them. Then
 // polling alone has to do.
 type watch struct {
 	store   *Store
-	inner   *notifier
+	inner   *inotify.Watcher
 	watched os.FileInfo
 	pending pending
 	ended   chan struct{}
@@ -133,7 +135,7 @@ type watch struct {
 func newWatch(ctx context.Context, s *Store) *watch {
 	w := &watch{store: s, ended: make(chan struct{})}
 	ctx, w.stop = context.WithCancel(ctx)
-	inner, err := newNotifier()
+	inner, err := inotify.New()
 	if err != nil {
 		s.log.Warn("no notification of changes; the files are looked at twice a second", "dir", s.dir, "error", err)
 		close(w.ended)
@@ -143,7 +145,7 @@ func newWatch(ctx context.Context, s *Store) *watch {
 	w.attach()
 	go func() {
 		defer close(w.ended)
-		inner.run(ctx)
+		inner.Run(ctx)
 	}()
 	return w
 }
@@ -157,7 +159,7 @@ func (w *watch) attach() {
 	if err != nil || w.watched != nil && os.SameFile(info, w.watched) {
 		return
 	}
-	if err := w.inner.add(w.store.dir); err != nil {
+	if err := w.inner.Add(w.store.dir); err != nil {
 		w.store.log.Warn("no notification of changes; the files are looked at twice a second", "dir", w.store.dir, "error", err)
 		return
 	}
@@ -176,28 +178,28 @@ func (w *watch) take() {
 		return
 	}
 	now := time.Now()
-	w.inner.drain(func(e event) { w.pending.add(e, now) })
+	w.inner.Drain(func(e inotify.Event) { w.pending.add(e, now) })
 }
 
 func (w *watch) ready() <-chan struct{} {
 	if w.inner == nil {
 		return nil
 	}
-	return w.inner.ready
+	return w.inner.Ready()
 }
 
 // again asks for the next token.
-func (w *watch) again() { w.inner.again <- struct{}{} }
+func (w *watch) again() { w.inner.Again() }
 
 func (w *watch) lost() {
-	w.inner.close()
+	w.inner.Close()
 	w.inner = nil
 }
 
 func (w *watch) close() {
 	w.stop()
 	if w.inner != nil {
-		w.inner.close()
+		w.inner.Close()
 	}
 	<-w.ended
 }

@@ -1,4 +1,6 @@
-package file
+// Package inotify tells what happens in one directory (inotify(7)), to a loop that
+// selects on Ready: take the events by Drain, then say Again.
+package inotify
 
 import (
 	"bytes"
@@ -10,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notifier tells what happens in one directory (inotify(7)). It tells a file that was
-// renamed into place, which is whole, from one that is being written.
-type notifier struct {
+// Watcher follows one directory. It tells a file that was renamed into place, which is
+// whole, from one that is being written.
+type Watcher struct {
 	file  *os.File
 	raw   syscall.RawConn
 	watch int // -1: no directory
@@ -22,22 +24,28 @@ type notifier struct {
 	again chan struct{}
 }
 
-// event is one thing that happened to a name in the directory; "" is itself.
-type event struct {
-	name string
-	mask uint32
+// Event is one thing that happened to a name in the directory; "" is itself.
+type Event struct {
+	Name string
+	Mask uint32 // unix.IN_*
 }
+
+// Itself are the events after which the directory has to be followed anew, or looked
+// through: it went, or events were lost.
+const Itself = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_UNMOUNT | unix.IN_IGNORED | unix.IN_Q_OVERFLOW
 
 // watched are the events that may change what a file holds.
 const watched = unix.IN_CREATE | unix.IN_MODIFY | unix.IN_CLOSE_WRITE | unix.IN_ATTRIB | unix.IN_DELETE |
 	unix.IN_MOVED_FROM | unix.IN_MOVED_TO | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_ONLYDIR
 
-func newNotifier() (*notifier, error) {
+// New makes a Watcher of no directory yet. The system has a limit of them
+// (fs.inotify.max_user_instances): whoever gets an error polls instead.
+func New() (*Watcher, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
-	n := &notifier{file: os.NewFile(uintptr(fd), "inotify"), watch: -1, ready: make(chan struct{}), again: make(chan struct{}, 1)}
+	n := &Watcher{file: os.NewFile(uintptr(fd), "inotify"), watch: -1, ready: make(chan struct{}), again: make(chan struct{}, 1)}
 	if n.raw, err = n.file.SyscallConn(); err != nil {
 		n.file.Close()
 		return nil, err
@@ -45,8 +53,8 @@ func newNotifier() (*notifier, error) {
 	return n, nil
 }
 
-// run hands out a token whenever there are events, until ctx ends or close is called.
-func (n *notifier) run(ctx context.Context) {
+// Run hands out a token whenever there are events, until ctx ends or Close is called.
+func (n *Watcher) Run(ctx context.Context) {
 	defer close(n.ready)
 	for {
 		if err := n.raw.Read(readable); err != nil {
@@ -84,8 +92,8 @@ func readable(fd uintptr) bool {
 	return err == nil && count > 0
 }
 
-// add follows a directory, instead of the one before.
-func (n *notifier) add(dir string) (err error) {
+// Add follows a directory, instead of the one before.
+func (n *Watcher) Add(dir string) (err error) {
 	n.forget()
 	controlErr := n.raw.Control(func(fd uintptr) {
 		n.watch, err = unix.InotifyAddWatch(int(fd), dir, watched)
@@ -100,15 +108,15 @@ func (n *notifier) add(dir string) (err error) {
 	return nil
 }
 
-func (n *notifier) forget() {
+func (n *Watcher) forget() {
 	if n.watch >= 0 {
 		n.raw.Control(func(fd uintptr) { unix.InotifyRmWatch(int(fd), uint32(n.watch)) })
 		n.watch = -1
 	}
 }
 
-// drain gives every event that the kernel has, without waiting for more.
-func (n *notifier) drain(tell func(event)) {
+// Drain gives every event that the kernel has, without waiting for more.
+func (n *Watcher) Drain(tell func(Event)) {
 	buffer := make([]byte, 64<<10)
 	for {
 		var count int
@@ -122,7 +130,7 @@ func (n *notifier) drain(tell func(event)) {
 
 // parse walks over inotify's records; those of a directory that is not followed any
 // more say nothing.
-func (n *notifier) parse(data []byte, tell func(event)) {
+func (n *Watcher) parse(data []byte, tell func(Event)) {
 	for len(data) >= unix.SizeofInotifyEvent {
 		record := (*unix.InotifyEvent)(unsafe.Pointer(&data[0]))
 		end := unix.SizeofInotifyEvent + int(record.Len)
@@ -131,10 +139,17 @@ func (n *notifier) parse(data []byte, tell func(event)) {
 			name = name[:zero]
 		}
 		if int(record.Wd) == n.watch || record.Mask&unix.IN_Q_OVERFLOW != 0 {
-			tell(event{string(name), record.Mask})
+			tell(Event{string(name), record.Mask})
 		}
 		data = data[end:]
 	}
 }
 
-func (n *notifier) close() { n.file.Close() }
+// Close ends Run, if that is still on.
+func (n *Watcher) Close() { n.file.Close() }
+
+// Ready has a token while there may be events; it is closed when Run has ended.
+func (n *Watcher) Ready() <-chan struct{} { return n.ready }
+
+// Again asks for the next token, after Drain.
+func (n *Watcher) Again() { n.again <- struct{}{} }
