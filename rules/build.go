@@ -35,6 +35,9 @@ const (
 	SetHeartbeat = "heartbeat"
 	// SetMarkAlarm suspends the exemption by mark as long as it has elements.
 	SetMarkAlarm = "mark_alarm"
+	// SetAgentCgroups and ChainAgent know the node agents' sockets (NodeMode).
+	SetAgentCgroups = "agent_cgroups"
+	ChainAgent      = "agent"
 
 	chainDirect     = "direct"
 	chainExcluded   = "excluded"
@@ -68,8 +71,30 @@ func Running() Option { return func(p *Plan) { p.Running = true } }
 // proxy, at least once in the given time. It needs failurePolicy bypass.
 func Gated(timeout time.Duration) Option { return func(p *Plan) { p.Gate = timeout } }
 
+// NodeMode makes a plan for a pod whose proxy is the node's agent, outside of it.
+// Whoever applies it first cannot know by what the agent's sockets are told from the
+// pod's: so the chain ChainAgent and the set SetAgentCgroups are made empty, and only
+// agents write them, by Exempting and nft.Exempt. Nothing of the configuration
+// exempts by uid, gid or cgroup; exemption mark stays, for where the kernel knows no
+// cgroups of sockets.
+func NodeMode() Option { return func(p *Plan) { p.Node = true } }
+
+// FromAuto makes a plan that remembers that its ranges stand for includeIPRanges
+// auto, so that whoever follows the cluster's ranges knows that it may replace them.
+func FromAuto() Option { return func(p *Plan) { p.Auto = true } }
+
+// Exempting makes a plan whose agents are these and no others. Without it, whoever is
+// exempt stays so.
+func Exempting(a Agents) Option {
+	return func(p *Plan) {
+		a := a.canonical()
+		p.Agents = &a
+	}
+}
+
 // NewPlan lays a valid Config out as sets and chains, in the order of Precedence:
 //
+//	agent           lets the node agents' sockets pass (NodeMode)
 //	excluded        ports and ranges that are never captured
 //	direct          the lines that let a flow pass before anything is captured
 //	output_zone     puts captured DNS in its conntrack zone (dnsCapture)
@@ -87,6 +112,7 @@ func NewPlan(c Config, options ...Option) (Plan, error) {
 	for _, o := range options {
 		o(&p)
 	}
+	err = errors.Join(err, p.validateNodeMode())
 	if p.Gate != 0 && (c.FailurePolicy != FailureBypass || p.Gate < time.Millisecond) {
 		err = errors.Join(err, fmt.Errorf("a heartbeat of %s: needs failurePolicy bypass and at least a millisecond", p.Gate))
 	}
@@ -94,8 +120,11 @@ func NewPlan(c Config, options ...Option) (Plan, error) {
 		return Plan{}, fmt.Errorf("the configuration cannot be applied: %w", err)
 	}
 	canonical := c.canonical()
-	b := builder{canonical, p.Running, p.Gate > 0, destinationSets(canonical)}
+	b := builder{canonical, p.Running, p.Gate > 0, p.Node, destinationSets(canonical)}
 	p.Hash, p.Sets, p.Chains, p.Frames = b.c.Hash(), b.sets(), b.chains(), b.frames()
+	if p.Node {
+		p.Sets, p.Chains = append(p.Sets, p.AgentSet()), slices.Insert(p.Chains, 0, p.AgentChain())
+	}
 	return p, nil
 }
 
@@ -104,6 +133,7 @@ type builder struct {
 	c       Config
 	running bool
 	gated   bool
+	node    bool
 	// destinations are in two tables, and costly to make where there are many.
 	destinations []Set
 }
@@ -144,7 +174,7 @@ func (b builder) sets() []Set {
 	if !c.OwnerGroupsInclude.All {
 		out = append(out, Set{Name: setIncludeGroups, Type: SetGID, Numbers: c.OwnerGroupsInclude.IDs})
 	}
-	out = append(out, exemptionSets(c)...)
+	out = append(out, b.exemptionSets()...)
 	if len(c.RerouteInterfaces) > 0 {
 		out = append(out, Set{Name: setReroute, Type: SetInterface, Interfaces: c.RerouteInterfaces})
 	}
@@ -178,7 +208,8 @@ func destinationSets(c Config) []Set {
 	return out
 }
 
-func exemptionSets(c Config) []Set {
+func (b builder) exemptionSets() []Set {
+	c := b.c
 	switch c.Exemption {
 	case ExemptByMark:
 		return []Set{
@@ -188,6 +219,9 @@ func exemptionSets(c Config) []Set {
 	case ExemptByCgroup:
 		return []Set{{Name: setExemptCgroups, Type: SetCgroup, Cgroups: c.ExemptCgroups}}
 	}
+	if b.node {
+		return nil // no process of the pod is the proxy
+	}
 	return []Set{
 		{Name: setExemptUIDs, Type: SetUID, Numbers: c.ExemptUIDs},
 		{Name: setExemptGIDs, Type: SetGID, Numbers: c.ExemptGIDs},
@@ -196,7 +230,11 @@ func exemptionSets(c Config) []Set {
 
 func (b builder) directChain() Chain {
 	accept := Action{Kind: ActionAccept}
-	out := append(b.exemptRules(),
+	out := b.exemptRules()
+	if b.node {
+		out = append([]Rule{jump("agent", ReasonAgent, ChainAgent)}, out...)
+	}
+	out = append(out,
 		Rule{"excluded interface", ReasonExcludedInterface, []Match{{Key: KeyInterface, Set: setInterfaces}}, accept},
 		Rule{"excluded group", ReasonOwnerGroup, []Match{{Key: KeyGID, Set: setExcludeGroups}}, accept})
 	if !b.c.OwnerGroupsInclude.All {
@@ -222,6 +260,9 @@ func (b builder) exemptRules() []Rule {
 			out = append(out, Rule{"exempt cgroup at level " + strconv.Itoa(level), ReasonExempt, []Match{{Key: KeyCgroup, Set: setExemptCgroups, Level: level}}, accept})
 		}
 		return out
+	}
+	if b.node {
+		return nil
 	}
 	return []Rule{
 		{"exempt uid", ReasonExempt, []Match{{Key: KeyUID, Set: setExemptUIDs}}, accept},

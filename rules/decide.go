@@ -40,6 +40,7 @@ type Flow struct {
 	ICMPType         uint8  // ICMP and ICMPv6
 	UID, GID         uint32 // of whoever made the socket; other groups do not count
 	Cgroup           string // of whoever made the socket
+	Agent            bool   // a node agent made the socket, one that the namespace's rules exempt
 	Mark             uint32
 	InInterface      string // by which it arrives; "" for what the namespace sends
 	OutInterface     string // "lo" for loopback and the namespace's own addresses
@@ -79,6 +80,8 @@ func Decide(c Config, f Flow) (Verdict, Reason) {
 func matches(c Config, f Flow, line Reason) bool {
 	from := originOf(c, f)
 	switch line {
+	case ReasonAgent:
+		return from == fromProcess && f.Agent
 	case ReasonExempt:
 		return from == fromProcess && exempt(c, f)
 	case ReasonExcludedInterface:

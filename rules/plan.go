@@ -13,6 +13,9 @@ type Plan struct {
 	Config  Config // what it was made from
 	Running bool   // made for a namespace that has connections already
 	Gate    time.Duration
+	Node    bool    // a node's agent is the proxy: see NodeMode
+	Auto    bool    // the ranges are the cluster's: see FromAuto
+	Agents  *Agents // who is exempt in node mode; nil leaves that as it is
 	Sets    []Set
 	Chains  []Chain
 	Frames  Frames
@@ -50,9 +53,12 @@ type Set struct {
 	Numbers    []uint32
 	Interfaces []string
 	Cgroups    []string // paths; the kernel holds their ids
+	IDs        []uint64 // of cgroups: the kernel's numbers
 	// Dynamic sets are filled while the rules are in force: by rules (ActionAlarm)
 	// or by heartbeats. Their elements expire and are no part of the plan.
 	Dynamic bool
+	// Open sets are filled by agents, and what they hold is no part of the plan.
+	Open bool
 }
 
 // Interval reports whether the elements are ranges.
@@ -65,6 +71,8 @@ type Chain struct {
 	Name  string
 	Hook  *Hook
 	Rules []Rule
+	// An Open chain is written by agents, and its rules are no part of the plan.
+	Open bool
 }
 
 // Hook is where a chain stands in the path of a packet.

@@ -75,12 +75,13 @@ func TestAWalkThroughThePlanDecidesAsDecideDoes(t *testing.T) {
 	r := rulestest.NewRandom(rulestest.Seed(t), 0)
 	for range 2000 {
 		c := r.Config()
-		p, err := rules.NewPlan(c)
+		m := r.Mode(c, rulestest.ByCgroup)
+		p, err := m.Plan(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 50 {
-			f := r.Flow()
+			f := m.Seen(r.Flow())
 			want, reason := rules.Decide(c, f)
 			if got := rulestest.Walk(p, c, f); got != want {
 				t.Fatalf("%s (%s), the plan says %s\nflow %+v\n%s", want, reason, got, f, p)

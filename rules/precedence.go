@@ -19,7 +19,8 @@ func (v Verdict) String() string {
 type Reason uint8
 
 const (
-	ReasonExempt Reason = iota
+	ReasonAgent Reason = iota
+	ReasonExempt
 	ReasonExcludedInterface
 	ReasonOwnerGroup
 	ReasonExcludedPort
@@ -54,6 +55,7 @@ type Line struct {
 // sent by the namespace in the sense of this list, but has no owner.
 func Precedence() []Line {
 	return []Line{
+		{ReasonAgent, "agent", "sent by the node's agent, where that is the pod's proxy (`sluice agent`)", Direct},
 		{ReasonExempt, "exempt", "sent by an exempt uid or gid, from an exempt cgroup, or with the exempt mark: the proxy's own traffic", Direct},
 		{ReasonExcludedInterface, "excluded interface", "leaves or arrives by one of excludeInterfaces", Direct},
 		{ReasonOwnerGroup, "owner group", "sent by a process whose group is in ownerGroupsExclude or not in ownerGroupsInclude (supplementary groups do not count)", Direct},

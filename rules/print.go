@@ -70,6 +70,9 @@ func (s Set) Elements() []string {
 	for _, path := range s.Cgroups {
 		out = append(out, strconv.Quote(path))
 	}
+	for _, id := range s.IDs {
+		out = append(out, strconv.FormatUint(id, 10))
+	}
 	return out
 }
 

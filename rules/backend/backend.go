@@ -47,7 +47,7 @@ func (netlink) Check(fd int, plan rules.Plan) error       { return nft.Check(fd,
 func (netlink) Refresh(fd int) error                      { return nft.Refresh(fd) }
 func (netlink) Disable(fd int) error                      { return nft.Disable(fd) }
 func (netlink) Remove(fd int) error                       { return nft.Remove(fd) }
-func (netlink) Applied(fd int) (string, error)            { return nft.Applied(fd) }
+func (netlink) Applied(fd int) (string, error)            { return nft.Hash(fd) }
 func (netlink) Stored(fd int) (rules.Config, bool, error) { return nft.Stored(fd) }
 func (netlink) Missing() error                            { return nft.Missing() }
 func (netlink) Limitations(fd int, _ rules.Plan) ([]rules.Warning, error) {

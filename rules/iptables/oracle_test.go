@@ -11,10 +11,10 @@ import (
 // xt_owner takes ids that exist only, so an ordinary user's one is too few.
 func TestTheKernelDecidesAsDecideDoes(t *testing.T) {
 	labtest.NeedsOtherUsers(t)
-	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.Run(t, fw.Apply) })
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.Run(t, fw.Apply, rulestest.ByMark) })
 }
 
 func TestWithoutAnyOneRuleTheKernelDecidesOtherwise(t *testing.T) {
 	labtest.NeedsOtherUsers(t)
-	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.Mutate(t, fw.Apply) })
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.Mutate(t, fw.Apply, rulestest.ByMark) })
 }

@@ -13,6 +13,9 @@ func translate(p rules.Plan, f family) (ruleset, error) {
 	if p.Gate > 0 {
 		return nil, fmt.Errorf("%w: iptables has no element that expires, so failurePolicy bypass cannot be gated by a heartbeat; use the nft backend, or failurePolicy block", rules.ErrUnsupported)
 	}
+	if p.Node && p.Config.Exemption != rules.ExemptByMark {
+		return nil, fmt.Errorf("%w: iptables cannot tell the node agent's sockets by the number of a cgroup, so in node mode it needs exemption mark; use that, or the nft backend", rules.ErrUnsupported)
+	}
 	t := translator{family: f, sets: map[string]rules.Set{}, chains: map[string]rules.Chain{}}
 	for _, s := range p.Sets {
 		t.sets[s.Name] = s
@@ -20,6 +23,7 @@ func translate(p rules.Plan, f family) (ruleset, error) {
 	for _, c := range p.Chains {
 		t.chains[c.Name] = c
 	}
+	t.chains[rules.ChainAgent] = rules.Chain{} // by mark only
 	out := ruleset{}
 	for _, c := range p.Chains {
 		if c.Hook == nil {

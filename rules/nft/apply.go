@@ -54,15 +54,16 @@ func Apply(netnsFD int, plan rules.Plan) error {
 }
 
 // persist tries again when somebody made a table between our look and our
-// transaction: their table is looked at in turn.
+// transaction: their table is looked at in turn. A table that cannot be emptied, since
+// somebody put things into it that refer to ours, is replaced with the agents' part.
 func persist(c *nftables.Conn, plan rules.Plan, r record, known cgroups) error {
 	var err error
 	for range 3 {
-		w := &writer{c: c, cgroups: known}
+		w := &writer{c: c, cgroups: known, whole: errors.Is(err, unix.EBUSY)}
 		if plan.Gate > 0 {
 			w.gate = heartbeats(plan.Gate)
 		}
-		if err = w.apply(plan, r); !errors.Is(err, os.ErrExist) {
+		if err = w.apply(plan, r); !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.EBUSY) {
 			break
 		}
 	}
@@ -113,6 +114,10 @@ func (w *writer) converge(have *nftables.Table, want tableLayout) (changed bool,
 	found, err := differences(w.c, have, want, w.cgroups.ids)
 	if err != nil || found.structure {
 		// Tables of another making, which cannot be read, are replaced too.
+		if kept, ok := keepable(w.c, have, want, found); ok && err == nil && !w.whole {
+			w.clear(kept)
+			return true, w.table(want.withoutOpen())
+		}
 		w.replaceable(t)
 		return true, w.table(want)
 	}
@@ -135,9 +140,11 @@ func (w *writer) refresh(t *nftables.Table, want tableLayout, found drift) (chan
 			}
 		}
 	}
-	if found.record {
-		w.c.FlushChain(&nftables.Chain{Name: chainApplied, Table: t})
-		w.rules(t, want.chains[0].Chain, translator{})
+	for _, c := range want.chains {
+		if found.record && c.Name == chainApplied || found.agents && c.Name == rules.ChainAgent {
+			w.c.FlushChain(&nftables.Chain{Name: c.Name, Table: t})
+			w.rules(t, c.Chain, translator{})
+		}
 	}
 	return len(found.sentences) > 0, nil
 }

@@ -33,7 +33,7 @@ func Check(netnsFD int, plan rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	if plan, err = rules.NewPlan(plan.Config, applied.options()...); err != nil {
+	if plan, err = asApplied(plan, applied); err != nil {
 		return Drift{"table inet " + tableName + ": was applied with another failurePolicy"}
 	}
 	found, err := compare(c, netnsFD, tables, plan, applied)
@@ -44,6 +44,17 @@ func Check(netnsFD int, plan rules.Plan) error {
 		return found
 	}
 	return nil
+}
+
+// asApplied is the plan with what only the record knows. In which mode it is, and
+// who is exempt if it says so, stays the plan's word.
+func asApplied(plan rules.Plan, applied record) (rules.Plan, error) {
+	applied.node = plan.Node
+	options := applied.options()
+	if plan.Agents != nil {
+		options = append(options, rules.Exempting(*plan.Agents))
+	}
+	return rules.NewPlan(plan.Config, options...)
 }
 
 func compare(c *nftables.Conn, netnsFD int, tables [2]*nftables.Table, plan rules.Plan, applied record) (Drift, error) {
@@ -91,6 +102,7 @@ type drift struct {
 	structure bool     // chains, rules or sets themselves
 	sets      []string // sets whose elements differ
 	record    bool     // what chain applied says
+	agents    bool     // the rules that exempt agents
 }
 
 func differences(c *nftables.Conn, t *nftables.Table, want tableLayout, cgroups cgroupIDs) (drift, error) {

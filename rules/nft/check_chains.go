@@ -39,6 +39,9 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, fou
 		case len(inRules) > 0 && w.Name == chainApplied:
 			found.record = true
 			found.sentences = append(found.sentences, recordDifferences(inRules)...)
+		case len(inRules) > 0 && w.Name == rules.ChainAgent:
+			found.agents = true
+			found.sentences = append(found.sentences, inRules...)
 		case len(inRules) > 0:
 			found.inStructure(inRules...)
 		}
@@ -85,6 +88,9 @@ func ruleDifferences(c *nftables.Conn, t *nftables.Table, want rules.Chain) ([]s
 	var haveText, wantText []string
 	for _, r := range have {
 		haveText = append(haveText, describe(commentOf(r.UserData), r.Exprs))
+	}
+	if want.Open {
+		want = agentsIn(have)
 	}
 	for _, r := range want.Rules {
 		wantText = append(wantText, describe(r.Name, translator{}.expressions(r)))

@@ -29,7 +29,7 @@ func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set, cgrou
 		case h.KeyType.Name != keyTypes[w.Type].Name || h.Interval != w.Interval() || h.Dynamic != w.Dynamic:
 			found.inStructure("set " + w.Name + ": has another type")
 			continue
-		case w.Dynamic:
+		case w.Dynamic, w.Open:
 			continue // its elements come and go
 		}
 		members, err := c.GetSetElements(h)

@@ -28,11 +28,14 @@ import (
 //		set include_inbound_ports, exclude_inbound_ports                    (includeInboundPorts)
 //		set exempt_uids, exempt_gids | exempt_marks | exempt_cgroups        (exemption)
 //		set include_groups, exclude_groups, exclude_interfaces, reroute_interfaces
+//		set agent_cgroups                                                   (rules.NodeMode)
 //		set mark_alarm, heartbeat           elements that expire            (exemption mark; Plan.Gate)
 //
 //		chain applied         no hook: rules whose comments say what was applied (see record)
+//		chain agent           no hook: one rule for each level at which agents are found (rules.NodeMode);
+//		                      like set agent_cgroups written by agents only, see Exempt
 //		chain excluded        no hook: ports and ranges that are never captured
-//		chain direct          no hook: exempt, interfaces, groups; jump excluded
+//		chain direct          no hook: jump agent; exempt, interfaces, groups; jump excluded
 //		chain output_zone     output, raw:      captured DNS into a conntrack zone of its own (dnsCapture)
 //		chain output_marks    output, mangle:   notices who tries marks out     (exemption mark)
 //		chain output_nat      output, dstnat:   jump direct; redirects
@@ -112,6 +115,13 @@ func layout(p rules.Plan, r record) [2]tableLayout {
 	return [2]tableLayout{inet, netdev}
 }
 
+// withoutOpen is the layout but for what agents write.
+func (t tableLayout) withoutOpen() tableLayout {
+	t.sets = slices.DeleteFunc(slices.Clone(t.sets), func(s rules.Set) bool { return s.Open })
+	t.chains = slices.DeleteFunc(slices.Clone(t.chains), func(c chainLayout) bool { return c.Open })
+	return t
+}
+
 // writer queues tables of one transaction.
 type writer struct {
 	c       *nftables.Conn
@@ -119,6 +129,7 @@ type writer struct {
 	gate    []nftables.SetElement            // heartbeats that go in with the set
 	made    map[string][]nftables.SetElement // of the sets that are in both tables
 	lastID  uint32
+	whole   bool // replace tables whole
 }
 
 // table queues a whole table. Chains come before their rules, since rules jump to

@@ -73,7 +73,7 @@ func TestWhatWasAppliedPassesCheckAndRemoveLeavesNothing(t *testing.T) {
 			if err := nft.Check(ns.FD(), p); err != nil {
 				t.Error(err)
 			}
-			if hash, err := nft.Applied(ns.FD()); err != nil || hash != p.Hash {
+			if hash, err := nft.Hash(ns.FD()); err != nil || hash != p.Hash {
 				t.Errorf("hash %q, %v; want %q", hash, err, p.Hash)
 			}
 			for range 2 {

@@ -25,6 +25,8 @@ const (
 	deflatedLine  = "config deflate "
 	interfaceLine = "interface "
 	runningLine   = "enrolled while running"
+	nodeLine      = "in node mode: the proxy is the node's agent"
+	autoLine      = "ranges of the cluster: includeIPRanges is auto"
 	gateLine      = "heartbeat within "
 	noFramesLine  = "without packet sockets: this kernel has no netdev egress hook"
 	disabledLine  = "disabled"
@@ -43,6 +45,8 @@ type record struct {
 	hash          string
 	config        string // JSON
 	running       bool
+	node          bool
+	auto          bool
 	gate          time.Duration
 	withoutFrames bool
 	disabled      bool
@@ -51,13 +55,19 @@ type record struct {
 
 func newRecord(p rules.Plan, interfaces []string) (record, error) {
 	config, err := json.Marshal(p.Config)
-	return record{hash: p.Hash, config: string(config), running: p.Running, gate: p.Gate, interfaces: interfaces}, err
+	return record{hash: p.Hash, config: string(config), running: p.Running, node: p.Node, auto: p.Auto, gate: p.Gate, interfaces: interfaces}, err
 }
 
 func (r record) chain() rules.Chain {
 	lines := []string{hashLine + r.hash}
 	if r.running {
 		lines = append(lines, runningLine)
+	}
+	if r.node {
+		lines = append(lines, nodeLine)
+	}
+	if r.auto {
+		lines = append(lines, autoLine)
 	}
 	if r.gate > 0 {
 		lines = append(lines, gateLine+r.gate.String())
@@ -136,6 +146,8 @@ func readRecord(c *nftables.Conn, t *nftables.Table) (record, error) {
 			r.gate, _ = time.ParseDuration(text) // an odd one is none
 		}
 		r.running = r.running || line == runningLine
+		r.node = r.node || line == nodeLine
+		r.auto = r.auto || line == autoLine
 		r.withoutFrames = r.withoutFrames || line == noFramesLine
 		r.disabled = r.disabled || line == disabledLine
 	}
@@ -162,11 +174,28 @@ func (r record) parsed() (rules.Config, error) {
 	return c, nil
 }
 
+// state says in a few words what the record is of.
+func (r record) state() string {
+	switch {
+	case r.hash == "":
+		return "it has none"
+	case r.disabled:
+		return "capture is disabled"
+	}
+	return "it has " + r.hash
+}
+
 // options are those that the recorded plan was made with.
 func (r record) options() []rules.Option {
 	var out []rules.Option
 	if r.running {
 		out = append(out, rules.Running())
+	}
+	if r.node {
+		out = append(out, rules.NodeMode())
+	}
+	if r.auto {
+		out = append(out, rules.FromAuto())
 	}
 	if r.gate > 0 {
 		out = append(out, rules.Gated(r.gate))
@@ -174,9 +203,9 @@ func (r record) options() []rules.Option {
 	return out
 }
 
-// Applied reports the hash of the configuration a namespace's rules were made
-// from, "" when there are none.
-func Applied(netnsFD int) (string, error) {
+// Hash reports the hash of the configuration a namespace's rules were made from, ""
+// when there are none.
+func Hash(netnsFD int) (string, error) {
 	r, found, err := recordOf(netnsFD)
 	if err == nil && found && r.hash == "" {
 		err = errors.New("table inet " + tableName + ": holds no configuration hash; it was changed or made by something else")

@@ -50,7 +50,7 @@ func addElements(c *nftables.Conn, set *nftables.Set, members []nftables.SetElem
 //	240.0.0.0/4  240.0.0.0 ──▶           no end: it runs to the last address
 func elements(s rules.Set, cgroups cgroupIDs) []nftables.SetElement {
 	// An element is large: growing the list would cost as much as sending it.
-	out := make([]nftables.SetElement, 0, 2*(len(s.Addresses)+len(s.Ports))+len(s.Numbers)+len(s.Interfaces)+len(s.Cgroups))
+	out := make([]nftables.SetElement, 0, 2*(len(s.Addresses)+len(s.Ports))+len(s.Numbers)+len(s.Interfaces)+len(s.Cgroups)+len(s.IDs))
 	interval := func(first, last []byte) {
 		out = append(out, nftables.SetElement{Key: first})
 		if increment(last) {
@@ -68,6 +68,9 @@ func elements(s rules.Set, cgroups cgroupIDs) []nftables.SetElement {
 	}
 	for _, name := range s.Interfaces {
 		out = append(out, nftables.SetElement{Key: interfaceKey(name)})
+	}
+	for _, id := range s.IDs {
+		out = append(out, nftables.SetElement{Key: binaryutil.NativeEndian.PutUint64(id)})
 	}
 	for _, path := range s.Cgroups {
 		if id, known := cgroups[path]; known {

@@ -43,7 +43,7 @@ func needsPackets(name string) bool {
 // Mutate removes each rule of the plan vocabulary in turn and demands that the
 // kernel then decides some flow otherwise: no rule is there for nothing, and no
 // missing rule stays unnoticed. Flows that must show it are found by Walk.
-func Mutate(t *testing.T, apply Apply) {
+func Mutate(t *testing.T, apply Apply, by AgentsBy) {
 	r := NewRandom(Seed(t), 0)
 	if !MakeCgroups(t) {
 		r.cgroups = nil
@@ -52,11 +52,15 @@ func Mutate(t *testing.T, apply Apply) {
 	left, seen := map[string]bool{}, map[string]bool{}
 	for tries := 0; tries < 1500; tries++ {
 		c := r.Config()
-		p, err := rules.NewPlan(c)
+		var m Mode
+		if by == ByCgroup { // by mark no rule is the agent's
+			m = r.Mode(c, by)
+		}
+		p, err := m.Plan(c)
 		must(t, err)
 		flows := make([]rules.Flow, 60)
 		for i := range flows {
-			flows[i] = r.Flow()
+			flows[i] = m.Seen(r.Flow())
 		}
 		for ci, ch := range p.Chains {
 			for ri, rule := range ch.Rules {

@@ -28,13 +28,14 @@ const keptIn = "../rulestest/testdata"
 const standIn = "/sluice-oracle"
 
 type failure struct {
+	Node   bool
 	Config rules.Config
 	Flow   rules.Flow
 }
 
 // keep writes a failing case and returns the file's name, or why there is none.
-func keep(c rules.Config, f rules.Flow) string {
-	data, err := json.MarshalIndent(failure{c, f}, "", "\t")
+func keep(m Mode, c rules.Config, f rules.Flow) string {
+	data, err := json.MarshalIndent(failure{m.Node, c, f}, "", "\t")
 	if err != nil {
 		return err.Error()
 	}
@@ -60,7 +61,11 @@ func (w *World) replay(t *testing.T, apply Apply, withCgroups bool) {
 			t.Logf("not run: %s needs root", name)
 			continue
 		}
-		if err := w.program(apply, kept.Config); err != nil {
+		var m Mode
+		if kept.Node {
+			m = nodeMode(cgroupNames()[0])
+		}
+		if err := w.program(apply, m, kept.Config); err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if what := w.difference(kept.Config, f); what != "" {
 			t.Errorf("%s: %s", name, what)

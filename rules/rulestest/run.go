@@ -23,13 +23,13 @@ const (
 
 // Run holds a backend to rules.Decide: first by the cases that failed once, then
 // by random ones. A difference is shrunk to what it needs and kept as a file.
-func Run(t *testing.T, apply Apply) {
+func Run(t *testing.T, apply Apply, by AgentsBy) {
 	seed := Seed(t)
 	withCgroups := MakeCgroups(t)
 	if !withCgroups {
 		t.Log("not run: flows from cgroups need root and a writable cgroup version 2 hierarchy")
 	}
-	tally := &tally{}
+	tally := &tally{agents: by == ByCgroup && withCgroups}
 	t.Run("worlds", func(t *testing.T) {
 		for i := range worlds {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -43,7 +43,7 @@ func Run(t *testing.T, apply Apply) {
 					w.replay(t, apply, withCgroups)
 				}
 				for done := 0; done < *pairs/worlds && !t.Failed(); done += flowsPerConfig {
-					w.judge(t, apply, r, tally)
+					w.judge(t, apply, r, by, tally)
 				}
 			})
 		}
@@ -55,23 +55,24 @@ func Run(t *testing.T, apply Apply) {
 }
 
 // judge programs one configuration and sends flows through it.
-func (w *World) judge(t *testing.T, apply Apply, r Random, tally *tally) {
+func (w *World) judge(t *testing.T, apply Apply, r Random, by AgentsBy, tally *tally) {
 	c := r.Config()
-	if err := w.program(apply, c); err != nil {
+	m := r.Mode(c, by)
+	if err := w.program(apply, m, c); err != nil {
 		t.Fatalf("apply %s: %v", text(c), err)
 	}
 	for range flowsPerConfig {
-		f := r.FlowFor(c)
+		f := m.Seen(r.FlowFor(c))
 		if what := w.difference(c, f); what != "" {
-			c, f = w.shrink(apply, c, f)
-			t.Fatalf("%s\nconfig %s\nflow %+v\nkept as %s", what, text(c), f, keep(c, f))
+			c, f = w.shrink(apply, m, c, f)
+			t.Fatalf("%s\nconfig %s\nnode mode: %t\nflow %+v\nkept as %s", what, text(c), m.Node, f, keep(m, c, f))
 		}
 		tally.count(c, f)
 	}
 }
 
-func (w *World) program(apply Apply, c rules.Config) error {
-	plan, err := rules.NewPlan(c)
+func (w *World) program(apply Apply, m Mode, c rules.Config) error {
+	plan, err := m.Plan(c)
 	if err != nil {
 		return err
 	}
@@ -93,22 +94,22 @@ func (w *World) difference(c rules.Config, f rules.Flow) string {
 
 // shrink sets fields of the configuration, then of the flow, back to nothing
 // special as long as the difference stays.
-func (w *World) shrink(apply Apply, c rules.Config, f rules.Flow) (rules.Config, rules.Flow) {
+func (w *World) shrink(apply Apply, m Mode, c rules.Config, f rules.Flow) (rules.Config, rules.Flow) {
 	for _, field := range rules.Fields() {
 		smaller := c
 		if _, err := smaller.Set(field.Name, field.Default); err != nil {
 			continue
 		}
-		if w.program(apply, smaller) == nil && w.difference(smaller, f) != "" {
+		if w.program(apply, m, smaller) == nil && w.difference(smaller, f) != "" {
 			c = smaller
 		}
 	}
-	if w.program(apply, c) != nil {
+	if w.program(apply, m, c) != nil {
 		return c, f
 	}
 	for _, simpler := range []func(*rules.Flow){
 		func(f *rules.Flow) { f.UID = 0 }, func(f *rules.Flow) { f.GID = 0 }, func(f *rules.Flow) { f.Mark = 0 },
-		func(f *rules.Flow) { f.Cgroup = "" }, func(f *rules.Flow) { f.SrcPort = 0 },
+		func(f *rules.Flow) { f.Cgroup, f.Agent = "", false }, func(f *rules.Flow) { f.SrcPort = 0 },
 	} {
 		smaller := f
 		simpler(&smaller)
@@ -122,6 +123,7 @@ func (w *World) shrink(apply Apply, c rules.Config, f rules.Flow) (rules.Config,
 // tally counts the flows of each family that each line of the precedence list
 // decided.
 type tally struct {
+	agents  bool // whether any flow is an agent's
 	mu      sync.Mutex
 	decided [2]map[rules.Reason]int
 }
@@ -150,6 +152,9 @@ func (c *tally) demand(t *testing.T) {
 		least = 1
 	}
 	for _, line := range rules.Precedence() {
+		if line.Reason == rules.ReasonAgent && !c.agents {
+			continue
+		}
 		for family, name := range []string{"IPv4", "IPv6"} {
 			if n := c.decided[family][line.Reason]; n < least {
 				t.Errorf("%q decided %d flows over %s, want at least %d", line.Name, n, name, least)

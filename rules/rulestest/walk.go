@@ -98,6 +98,9 @@ func holds(p rules.Plan, m rules.Match, pkt *packet) bool {
 	case rules.KeyGID:
 		return pkt.InInterface == "" && number(pkt.GID) != m.Not
 	case rules.KeyCgroup:
+		if set.Name == rules.SetAgentCgroups {
+			return pkt.InInterface == "" && pkt.Agent && len(set.IDs) > 0
+		}
 		return pkt.InInterface == "" && rules.Cgroups(set.Cgroups).Contain(ancestor(pkt.Cgroup, m.Level))
 	case rules.KeyFamily:
 		return m.Not // nobody rings the alarm here

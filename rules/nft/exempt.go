@@ -1,0 +1,43 @@
+package nft
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// Exempt makes the agents, and nobody else, those whose sockets in the namespace are
+// exempt: one small transaction, after which nothing is read back. Connections stay as
+// they are, and what a plan says stays in force. os.ErrNotExist: the namespace has no
+// rules that were made in node mode.
+func Exempt(netnsFD int, agents rules.Agents) error {
+	if err := agents.Validate(); err != nil {
+		return err
+	}
+	c, err := open(netnsFD)
+	if err != nil {
+		return err
+	}
+	defer c.CloseLasting()
+	w := &writer{c: c}
+	if err := w.agents(tableLayout{family: nftables.TableFamilyINet}.table(), agents); err != nil {
+		return fmt.Errorf("build the agents' exemption: %w", err)
+	}
+	if err := c.Flush(); err != nil {
+		return explain("exempt the node's agent", err)
+	}
+	return nil
+}
+
+// agents queues new contents of the chain and the set that know the agents.
+func (w *writer) agents(t *nftables.Table, agents rules.Agents) error {
+	plan := rules.Plan{Agents: &agents}
+	chain := plan.AgentChain()
+	w.c.FlushChain(&nftables.Chain{Name: chain.Name, Table: t})
+	if err := w.replaceElements(t, plan.AgentSet()); err != nil {
+		return err
+	}
+	w.rules(t, chain, translator{})
+	return nil
+}
