@@ -19,6 +19,10 @@ demo: build ## walk through the whole story in namespaces of its own (no root ne
 test: ## every test; as root it installs what they need
 	@scripts/test.sh
 
+RUNTIMES ?= 2.4.2,1.6.20
+e2e-node: ## the node under load and faults, with real containerd (as root; RUNTIMES=2.4.2,1.6.20)
+	@RUNTIMES='$(RUNTIMES)' scripts/e2e-node.sh
+
 lint: ## gofmt, go vet and staticcheck
 	@scripts/lint.sh
 
@@ -51,4 +55,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test lint bench bench-proxies soak fuzz oracle clean
+.PHONY: help build demo test e2e-node lint bench bench-proxies soak fuzz oracle clean

@@ -3,15 +3,11 @@
 package cnitest
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strings"
+
+	"github.com/sluice-cni/sluice/internal/built"
 )
 
 // folderEnv carries the folder into the isolated copy of the test process, which
@@ -26,16 +22,17 @@ func Build() (string, error) {
 	if dir := os.Getenv(folderEnv); dir != "" {
 		return dir, nil
 	}
-	root, err := moduleRoot()
+	root, err := built.Root()
 	if err != nil {
 		return "", err
 	}
-	cache, err := os.UserCacheDir()
+	tools := filepath.Join(root, "tools", "cni")
+	sum, _ := os.ReadFile(filepath.Join(tools, "go.sum")) // none: `go build` will say so
+	// The tree's folder is in the key since its own sluice-cni lies beside the others.
+	dir, err := built.Once("test", built.Key(root, string(sum)), func(dir string) error {
+		return built.Go(tools, dir+"/", "tool")
+	})
 	if err != nil {
-		return "", fmt.Errorf("find a folder for the CNI programs: %w", err)
-	}
-	dir := filepath.Join(cache, "sluice", "test", key(root))
-	if err := references(root, dir); err != nil {
 		return "", err
 	}
 	if err := own(root, dir); err != nil {
@@ -47,65 +44,11 @@ func Build() (string, error) {
 // Folder is what Build returned earlier, also in the isolated copy of the process.
 func Folder() string { return os.Getenv(folderEnv) }
 
-func moduleRoot() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("go env GOMOD: %w", err)
-	}
-	return filepath.Dir(strings.TrimSpace(string(out))), nil
-}
-
-// key keeps trees, tool versions and compilers apart.
-func key(root string) string {
-	h := sha256.New()
-	sum, _ := os.ReadFile(filepath.Join(root, "tools", "cni", "go.sum")) // none: `go build` will say so
-	fmt.Fprintln(h, root, runtime.Version(), runtime.GOARCH, string(sum))
-	return hex.EncodeToString(h.Sum(nil))[:16]
-}
-
-// references builds into a temporary folder that then takes its name, so that
-// test binaries running at the same time find all programs or none.
-func references(root, dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "building-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp)
-	if err := goBuild(filepath.Join(root, "tools", "cni"), tmp+"/", "tool"); err != nil {
-		return err
-	}
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, os.ErrExist) {
-		if _, statErr := os.Stat(dir); statErr != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func own(root, dir string) error {
 	tmp := filepath.Join(dir, fmt.Sprintf(".sluice-cni-%d", os.Getpid()))
 	defer os.Remove(tmp)
-	if err := goBuild(root, tmp, "./cmd/sluice-cni"); err != nil {
+	if err := built.Go(root, tmp, "./cmd/sluice-cni"); err != nil {
 		return err
 	}
 	return os.Rename(tmp, filepath.Join(dir, "sluice-cni"))
-}
-
-func goBuild(dir, output, target string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", output, target)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s in %s: %w\n%s", target, dir, err, out)
-	}
-	return nil
 }

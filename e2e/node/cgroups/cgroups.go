@@ -1,0 +1,146 @@
+// Package cgroups gives the tests of a node a place in every cgroup hierarchy of the
+// machine. Cgroups are the one thing that a world does not have to itself.
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// parent is below what all tests of this machine put their cgroups, each run under the
+// number of its process.
+const parent = "sluice-e2e"
+
+// placeEnv carries the name of the reserved place into the world.
+const placeEnv = "SLUICE_TEST_CGROUP"
+
+// Reserve names a place for this run and returns what removes everything below it once
+// nothing runs there. What runs that crashed have left is removed first. Inside the
+// world, where the place is known already, both do nothing.
+func Reserve() (release func(), err error) {
+	if os.Getenv(placeEnv) != "" {
+		return func() {}, nil
+	}
+	removeLeft()
+	place := filepath.Join(parent, strconv.Itoa(os.Getpid()))
+	return func() { removeBelow(place) }, os.Setenv(placeEnv, place)
+}
+
+// Parent is the place as container runtimes are told it: /sluice-e2e/PID.
+func Parent() string { return "/" + os.Getenv(placeEnv) }
+
+// hierarchies are the folders that cgroup file systems are mounted at.
+func hierarchies() (all []string, err error) {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && strings.HasPrefix(f[2], "cgroup") {
+			all = append(all, f[1])
+		}
+	}
+	return all, nil
+}
+
+// removeLeft removes the places of processes that are gone.
+func removeLeft() {
+	all, _ := hierarchies() // none, none to clean
+	for _, h := range all {
+		places, _ := os.ReadDir(filepath.Join(h, parent))
+		for _, p := range places {
+			if pid, err := strconv.Atoi(p.Name()); err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+				removeBelow(filepath.Join(parent, p.Name()))
+			}
+		}
+	}
+}
+
+func removeBelow(place string) {
+	all, _ := hierarchies()
+	for _, h := range all {
+		var folders []string
+		filepath.WalkDir(filepath.Join(h, place), func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				folders = append(folders, path)
+			}
+			return nil
+		})
+		for i := len(folders) - 1; i >= 0; i-- {
+			os.Remove(folders[i])
+		}
+		os.Remove(filepath.Join(h, parent)) // fails while others have places in it
+	}
+}
+
+// Unified is where the machine has cgroup version 2, or an error.
+func Unified() (string, error) {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1], nil
+		}
+	}
+	return "", errors.New("no cgroup2 file system is mounted here")
+}
+
+// New makes a cgroup of version 2 and opens its folder, for SysProcAttr.CgroupFD. Both
+// end with the test; whatever still runs in it is killed.
+func New(t testing.TB, name string) *os.File {
+	t.Helper()
+	root, err := Unified()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, Parent(), name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.Close()
+		if err := Remove(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// Remove kills what runs in a cgroup and removes it.
+func Remove(dir string) error {
+	os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+	events, err := os.Open(filepath.Join(dir, "cgroup.events"))
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	for {
+		content := make([]byte, 256)
+		n, err := events.ReadAt(content, 0)
+		if n == 0 {
+			return err
+		}
+		if strings.Contains(string(content[:n]), "populated 0") {
+			break
+		}
+		// cgroup.events says of a change by POLLPRI.
+		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(events.Fd()), Events: unix.POLLPRI}}, 5000); err != nil && err != unix.EINTR || n == 0 {
+			return fmt.Errorf("cgroup %s: what was killed there has not ended: %w", dir, err)
+		}
+	}
+	return os.Remove(dir)
+}

@@ -1,0 +1,80 @@
+// Command incontainer is all that the containers of the node's tests have in them: the
+// pause of a sandbox, and clients to try with. It links nothing of sluice's.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	commands := map[string]func(args []string) error{"pause": pause, "get": get, "connect": connect}
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "usage: incontainer pause|get URL [HOST]|connect ADDRESS")
+		os.Exit(2)
+	}
+	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// pause is the first process of a container: it buries what is left to it, and ends
+// when it is told to.
+func pause([]string) error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
+	for s := range signals {
+		if s != syscall.SIGCHLD {
+			return nil
+		}
+		for {
+			if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); pid <= 0 || err != nil {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// patience bounds what a client here waits for.
+const patience = 10 * time.Second
+
+// get prints the status and the body of what a URL answers, asked under the name of
+// the second argument if there is one.
+func get(args []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, args[0], nil)
+	if err != nil {
+		return err
+	}
+	if len(args) > 1 {
+		req.Host = args[1]
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	fmt.Printf("%d %s\n", resp.StatusCode, body)
+	return err
+}
+
+// connect prints "connected" where a connection to an address is made.
+func connect(args []string) error {
+	c, err := net.DialTimeout("tcp", args[0], patience)
+	if err != nil {
+		return err
+	}
+	fmt.Println("connected")
+	return c.Close()
+}

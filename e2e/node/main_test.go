@@ -1,0 +1,79 @@
+package node
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/e2e/node/cgroups"
+	"github.com/sluice-cni/sluice/e2e/node/programs"
+	"github.com/sluice-cni/sluice/internal/lab"
+)
+
+var (
+	full     = flag.Bool("full", false, "run the load and fault tests at their full size")
+	runtimes = flag.String("runtime", "", "container runtimes to test with: "+programs.Containerd2+", "+programs.Containerd1+" or both with a comma")
+	seed     = flag.Int64("seed", 0, "seed of the faults; 0 takes the clock's")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Geteuid() != 0 {
+		os.Exit(m.Run()) // each test says that it needs root
+	}
+	code, err := inWorld(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+	os.Exit(code)
+}
+
+func inWorld(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "sluice-node-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	if err := programs.Build(dir); err != nil {
+		return 1, err
+	}
+	var versions []string
+	if *runtimes != "" {
+		versions = strings.Split(*runtimes, ",")
+	}
+	if err := programs.Fetch(versions); err != nil {
+		return 1, err
+	}
+	release, err := cgroups.Reserve()
+	if err != nil {
+		return 1, err
+	}
+	defer release()
+	inside, code, err := lab.World()
+	if inside {
+		return m.Run(), nil
+	}
+	return code, err
+}
+
+// needsRoot skips an ordinary user's test, in the words that `make test` collects.
+func needsRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not run: needs root (cgroups and namespaces of all kinds)")
+	}
+}
+
+// withRuntimes runs a test with each container runtime that -runtime names.
+func withRuntimes(t *testing.T, test func(t *testing.T, r programs.Runtime)) {
+	needsRoot(t)
+	if len(programs.Runtimes()) == 0 {
+		t.Skip("not run: needs containerd; `make e2e-node` runs it")
+	}
+	for _, r := range programs.Runtimes() {
+		t.Run("containerd "+r.Version, func(t *testing.T) { test(t, r) })
+	}
+}

@@ -1,0 +1,41 @@
+package programs
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/sluice-cni/sluice/internal/built"
+	"github.com/sluice-cni/sluice/plugin/cnitest"
+)
+
+// folderEnv carries the folder of this tree's programs into the isolated copy of the
+// test process.
+const folderEnv = "SLUICE_TEST_NODE_PROGRAMS"
+
+// Build builds this tree's programs into dir: sluice, in-container (what runs in the
+// containers of the tests) and pause. It also builds the CNI plugins
+// (cnitest.Folder).
+func Build(dir string) error {
+	if os.Getenv(folderEnv) != "" {
+		return nil
+	}
+	if _, err := cnitest.Build(); err != nil {
+		return err
+	}
+	root, err := built.Root()
+	if err != nil {
+		return err
+	}
+	for _, target := range []string{"./cmd/sluice", "./e2e/node/incontainer"} {
+		if err := built.Go(root, dir+"/", target); err != nil {
+			return err
+		}
+	}
+	return os.Setenv(folderEnv, dir)
+}
+
+// Sluice is the program sluice.
+func Sluice() string { return filepath.Join(os.Getenv(folderEnv), "sluice") }
+
+// InContainer is the program that runs in the containers of the tests.
+func InContainer() string { return filepath.Join(os.Getenv(folderEnv), "incontainer") }

@@ -1,0 +1,115 @@
+package node
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/e2e/node/cgroups"
+	"github.com/sluice-cni/sluice/e2e/node/containerd"
+	"github.com/sluice-cni/sluice/e2e/node/programs"
+	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/plugin/cnitest"
+)
+
+const registered = `apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: web}
+spec:
+  hosts: [web.example]
+  addresses: [` + captured + `]
+  ports: [{number: 80, name: http, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: ` + captured + `}]
+`
+
+// The stage itself: with no agent at all a sandbox's captured traffic is held back,
+// and governed once a proxy serves it.
+func TestASandboxIsGovernedWithoutAnAgent(t *testing.T) {
+	withRuntimes(t, func(t *testing.T, r programs.Runtime) {
+		net := internet(t)
+		web(t, net, captured)
+		web(t, net, free)
+		confs := t.TempDir()
+		conflist(t, confs, r, `"includeIPRanges":"192.0.2.0/24","exemption":"mark","exemptMark":"0x51"`)
+		c := containerd.Start(t, r, cnitest.Folder(), confs, cgroups.Parent())
+		c.NetworkReady()
+		p := c.Pod(containerd.PodSpec{Name: "a"})
+		app, err := p.Container("app", containerd.Capabilities{})
+		must(t, err)
+
+		get := func(args ...string) containerd.Output {
+			t.Helper()
+			o, err := p.Run(app, append([]string{"get"}, args...)...)
+			must(t, err)
+			return o
+		}
+		if o := get("http://" + free + "/"); o.Out != "200 "+free+"\n" {
+			t.Errorf("what is not captured: %+v", o)
+		}
+		if o := get("http://" + captured + "/"); o.Code == 0 || !strings.Contains(o.Err, "refused") {
+			t.Errorf("captured, and no proxy: %+v; want it refused", o)
+		}
+		startProxy(t, onlyNamespace(t), registered)
+		if o := get("http://"+captured+"/", "web.example"); o.Out != "200 web.example\n" {
+			t.Errorf("captured and registered: %+v", o)
+		}
+		if o := get("http://"+captured+"/", "other.example"); !strings.HasPrefix(o.Out, "502 ") {
+			t.Errorf("captured and not registered: %+v; want the proxy's 502", o)
+		}
+		must(t, p.Remove())
+		if left := namespaces(t); len(left) != 0 {
+			t.Errorf("namespaces left: %v", left)
+		}
+	})
+}
+
+// namespaces are those that the runtime has named.
+func namespaces(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob("/run/netns/*")
+	must(t, err)
+	return all
+}
+
+func onlyNamespace(t *testing.T) *lab.Namespace {
+	t.Helper()
+	all := namespaces(t)
+	if len(all) != 1 {
+		t.Fatalf("network namespaces %v, want one", all)
+	}
+	ns, err := lab.Open(all[0])
+	must(t, err)
+	t.Cleanup(func() { ns.Close() })
+	return ns
+}
+
+// startProxy runs `sluice proxy` in a namespace until the test ends, and returns when
+// it listens.
+func startProxy(t *testing.T, in *lab.Namespace, resources string) {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "resources.yaml"), []byte(resources), 0o644))
+	log, err := os.Create(filepath.Join(t.TempDir(), "proxy.log"))
+	must(t, err)
+	defer log.Close()
+	cmd := exec.Command(programs.Sluice(), "proxy", "--config", dir, "--mark", "0x51", "--admin", "off", "--resolv-conf", "/dev/null")
+	cmd.Stdout, cmd.Stderr = log, log
+	must(t, in.Start(cmd))
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("the proxy's log:\n%s", text)
+		}
+	})
+	eventually(t, "the proxy is ready", func() bool {
+		c, err := in.Dial(t.Context(), "tcp", "127.0.0.1:15001")
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
