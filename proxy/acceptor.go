@@ -22,9 +22,6 @@ type acceptor struct {
 	fd     int
 	closed atomic.Bool
 	lanes  []*laneAcceptor
-
-	mu    sync.RWMutex // held for reading by those that accept: none takes what spare has given up
-	spare *os.File     // held for the time when there is no other descriptor
 }
 
 // laneAcceptor is an acceptor's part in one lane.
@@ -53,7 +50,6 @@ func (s *Server) newAcceptor(l *net.TCPListener) (*acceptor, error) {
 	a := &acceptor{server: s, fd: fd}
 	unix.SetNonblock(a.fd, true)
 	unix.SetsockoptInt(a.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // what is accepted inherits it
-	a.spare = openSpare()
 	return a, nil
 }
 
@@ -78,7 +74,6 @@ func (a *acceptor) close() {
 	}
 	ended.Wait()
 	nowait.Close(a.fd)
-	a.spare.Close()
 }
 
 // listen begins to accept, or goes on.
@@ -155,41 +150,24 @@ func (la *laneAcceptor) Ready(loop.Readiness) {
 }
 
 // accept takes a connection, provided that the next could be refused.
-func (a *acceptor) accept() (int, netip.AddrPort, unix.Errno) {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if a.spare == nil {
-		return -1, netip.AddrPort{}, unix.EMFILE
-	}
-	return nowait.Accept(a.fd)
+func (a *acceptor) accept() (fd int, from netip.AddrPort, errno unix.Errno) {
+	errno = a.server.spare.taking(func() unix.Errno {
+		fd, from, errno = nowait.Accept(a.fd)
+		return errno
+	})
+	return fd, from, errno
 }
 
 // turnAway takes the next waiting connection, by the descriptor that is held for that,
 // and refuses it. It reports false where none waits, or somebody else has the descriptor.
 func (a *acceptor) turnAway() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.spare == nil { // the first that is free is kept, before any is used
-		a.spare = openSpare()
-		return a.spare != nil
-	}
-	a.spare.Close()
-	fd, _, errno := nowait.Accept(a.fd)
-	if errno == 0 {
-		refuseRaw(fd)
-	}
-	a.spare = openSpare()
-	return errno == 0
-}
-
-// openSpare holds a descriptor for the time when there is no other: without it a
-// connection could not even be refused, and its client would wait. nil is none.
-func openSpare() *os.File {
-	f, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil
-	}
-	return f
+	return a.server.spare.lend(func() bool {
+		fd, _, errno := nowait.Accept(a.fd)
+		if errno == 0 {
+			refuseRaw(fd)
+		}
+		return errno == 0
+	})
 }
 
 // refuseRaw answers a request that is there already, and resets everything else.
@@ -205,6 +183,9 @@ func refuseRaw(fd int) {
 
 // takeListeners makes the configured listeners the server's own, all or none.
 func (s *Server) takeListeners() (all []*acceptor, err error) {
+	if s.spare == nil {
+		s.spare = newSpare()
+	}
 	for _, l := range s.cfg.Listeners {
 		a, failed := s.newAcceptor(l)
 		if failed != nil {
@@ -214,12 +195,36 @@ func (s *Server) takeListeners() (all []*acceptor, err error) {
 		all = append(all, a)
 	}
 	if err != nil {
-		for _, a := range all {
-			a.close()
-		}
+		s.closeListeners(all)
 		return nil, err
 	}
 	return all, nil
+}
+
+// closeListeners ends accepting.
+func (s *Server) closeListeners(all []*acceptor) {
+	for _, a := range all {
+		a.close()
+	}
+	if s.cfg.Limits.Share == nil {
+		s.spare.close()
+	}
+}
+
+// admit counts a connection among those that are open, or says why it may not be.
+func (s *Server) admit(c *connection) *overload {
+	if !s.descriptors.take(1) {
+		s.pools.crowd.press() // for those who come next
+		return noShare
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.conns) >= s.cfg.Limits.Connections {
+		s.descriptors.giveBack(1)
+		return tooManyConnections
+	}
+	s.conns[c] = struct{}{}
+	return nil
 }
 
 // start serves a connection from its first byte on and says whether the goroutine
@@ -227,15 +232,9 @@ func (s *Server) takeListeners() (all []*acceptor, err error) {
 func (s *Server) start(fd int, from netip.AddrPort, ln *lane) bool {
 	c := &connection{server: s, fd: fd, src: from, at: ln}
 	c.in.memory = &s.memory
-	s.mu.Lock()
-	full := len(s.conns) >= s.cfg.Limits.Connections
-	if !full {
-		s.conns[c] = struct{}{}
-	}
-	s.mu.Unlock()
-	if full {
+	if why := s.admit(c); why != nil {
 		c.at = nil
-		s.shed(c)
+		s.shed(c, why)
 		return true
 	}
 	s.handlers.Add(1)

@@ -57,7 +57,7 @@ func (s *Server) Endpoints(c *mesh.Cluster) []EndpointStatus {
 // liveEndpoints is what is known of a cluster's addresses.
 func (p *pools) liveEndpoints(c *mesh.Cluster, now time.Time) map[netip.AddrPort]LiveEndpoint {
 	p.mu.Lock()
-	u := p.byKey[keyOf(c)]
+	u := p.byKey[keyOf(c, p.server.Workload().Namespace)]
 	p.mu.Unlock()
 	if u == nil {
 		return nil

@@ -36,6 +36,10 @@ type Limits struct {
 	// reset. The other is for what is kept of requests, in either version, to be sent
 	// again if need be: one that finds no room is not sent again.
 	Bodies int64
+	// Share is what the server has of what several have together; nil: it is alone.
+	// Then the defaults are those of one pod among many: 2000 Connections, 256 Connects,
+	// 8 MiB of Memory, 16 MiB of Bodies.
+	Share *Share
 }
 
 const (
@@ -46,27 +50,36 @@ const (
 	defaultBodies     = 128 << 20
 	descriptorsEach   = 2
 	unknownDescriptor = 1024 // POSIX's customary soft limit
+
+	sharedConnections = 2000
+	sharedConnects    = 256
+	sharedMemory      = 8 << 20
+	sharedBodies      = 16 << 20
 )
 
 func (l Limits) withDefaults() Limits {
+	connections, connects, memory, bodies := maxConnections, defaultConnects, int64(defaultMemory), int64(defaultBodies)
+	if l.Share != nil {
+		connections, connects, memory, bodies = sharedConnections, sharedConnects, sharedMemory, sharedBodies
+	}
 	if l.Connections == 0 {
 		n := descriptorLimit()
-		l.Connections = min(maxConnections, max(1, (n-min(reserve, n/4))/descriptorsEach))
+		l.Connections = min(connections, max(1, (n-min(reserve, n/4))/descriptorsEach))
 	}
 	if l.Idle == 0 {
 		l.Idle = max(1, l.Connections/4)
 	}
 	if l.Connects == 0 {
-		l.Connects = defaultConnects
+		l.Connects = connects
 	}
 	if l.Memory == 0 {
-		l.Memory = defaultMemory
+		l.Memory = memory
 	}
 	if l.Streams == 0 {
 		l.Streams = l.Connections
 	}
 	if l.Bodies == 0 {
-		l.Bodies = defaultBodies
+		l.Bodies = bodies
 	}
 	return l
 }
@@ -79,19 +92,25 @@ func descriptorLimit() int {
 	return int(min(r.Cur, 1<<30))
 }
 
-// budget is an amount that many share.
-type budget struct{ left atomic.Int64 }
+// budget is an amount that many connections share.
+type budget struct {
+	left atomic.Int64
+	claim
+}
 
 // take reports false, and takes nothing, where less than n is left.
 func (b *budget) take(n int64) bool {
-	if b.left.Add(-n) >= 0 {
+	if b.left.Add(-n) >= 0 && b.claim.take(n) {
 		return true
 	}
 	b.left.Add(n)
 	return false
 }
 
-func (b *budget) giveBack(n int64) { b.left.Add(n) }
+func (b *budget) giveBack(n int64) {
+	b.claim.giveBack(n)
+	b.left.Add(n)
+}
 
 // overload is a limit that was reached; nobody upstream is to blame.
 type overload struct{ what string }
@@ -100,6 +119,7 @@ func (o *overload) Error() string { return o.what }
 
 var (
 	tooManyConnections = &overload{"as many connections as are allowed are open (--max-connections)"}
+	noShare            = &overload{"this workload has more than its share of the node's connections, and no more are to be had"}
 	tooManyConnects    = &overload{"as many upstream connections as are allowed are being made; is an upstream a black hole?"}
 	noDescriptors      = &overload{"no descriptor is left for an upstream connection; raise the limit of open files"}
 	tooManyStreams     = &overload{"as many HTTP/2 requests as are allowed are under way"}

@@ -17,7 +17,7 @@ type Observer interface {
 type EventKind uint8
 
 const (
-	// ConfigurationInForce: View is what is followed from now on.
+	// ConfigurationInForce: View is what is followed from now on, and Workload for whom.
 	ConfigurationInForce EventKind = iota + 1
 	// ConnectionAccepted and ConnectionEnded are about the application's side.
 	ConnectionAccepted
@@ -44,6 +44,8 @@ const (
 type Event struct {
 	Kind EventKind
 	View *mesh.View
+	// Workload is as Follow had it; nobody may change it.
+	Workload *mesh.Workload
 	// Cluster is where it was going. One without a Host stands for what is not
 	// registered: BlackHoleCluster, PassthroughCluster, ungoverned. nil: none was
 	// chosen.

@@ -8,6 +8,6 @@ func (s *Server) sayOverload(what string) {
 	s.notices.sayLater(noticeKey{string(Overloaded), what, 0}, func() notice {
 		text := refusalTexts[Overloaded]
 		return notice{level: slog.LevelWarn, message: text.message, about: []any{"reason", string(Overloaded),
-			"namespace", s.cfg.Workload.Namespace, "details", what}}
+			"namespace", s.Workload().Namespace, "details", what}}
 	})
 }

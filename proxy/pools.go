@@ -25,9 +25,12 @@ type pools struct {
 type clusterKey struct {
 	name        string
 	fingerprint uint64
+	namespace   string // of the workload, whose credentials its connections are made with
 }
 
-func keyOf(c *mesh.Cluster) clusterKey { return clusterKey{c.Name, c.Fingerprint} }
+func keyOf(c *mesh.Cluster, namespace string) clusterKey {
+	return clusterKey{c.Name, c.Fingerprint, namespace}
+}
 
 // A sweep looks for idle connections past their time, and for clusters that the
 // newest configuration no longer leads to: for so long, since requests that began
@@ -44,13 +47,13 @@ func newPools(s *Server) *pools {
 
 // get returns the upstream of a cluster, the one of earlier snapshots where the
 // settings are the same.
-func (p *pools) get(c *mesh.Cluster, generation uint64) *upstream {
-	key := keyOf(c)
+func (p *pools) get(c *mesh.Cluster, generation uint64, namespace string) *upstream {
+	key := keyOf(c, namespace)
 	p.mu.Lock()
 	u := p.byKey[key]
 	if u == nil {
 		u = &upstream{server: p.server, cluster: c, lanes: make([]lanePool, len(p.server.lanes))}
-		u.tls.settings, u.tls.store, u.tls.namespace = c.TLS, p.server.cfg.Credentials, p.server.cfg.Workload.Namespace
+		u.tls.settings, u.tls.store, u.tls.namespace = c.TLS, p.server.cfg.Credentials, namespace
 		p.byKey[key] = u
 	}
 	limited := u.follow(c, generation)
@@ -74,10 +77,10 @@ func (u *upstream) follow(c *mesh.Cluster, generation uint64) (limited bool) {
 }
 
 // follow makes a view the newest. Pools may go that it does not lead to.
-func (p *pools) follow(view *mesh.View) *state {
+func (p *pools) follow(view *mesh.View, namespace string) *state {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	st := &state{view: view, pools: p, generation: 1}
+	st := &state{view: view, pools: p, generation: 1, namespace: namespace}
 	if p.newest != nil {
 		st.generation += p.newest.generation
 	}
@@ -157,9 +160,9 @@ func (p *pools) led() (generation uint64, led map[clusterKey]*mesh.Cluster) {
 	led = make(map[clusterKey]*mesh.Cluster, len(asked))
 	for _, c := range asked {
 		if c != passthrough {
-			led[keyOf(c)] = newest.view.Now(c)
+			led[keyOf(c, newest.namespace)] = newest.view.Now(c)
 		} else if newest.view.Policy == mesh.AllowAny {
-			led[keyOf(c)] = c
+			led[keyOf(c, newest.namespace)] = c
 		}
 	}
 	return newest.generation, led

@@ -44,8 +44,8 @@ func clusterOf(t *testing.T, st *state, host string) *mesh.Cluster {
 func TestAPoolThatTheNewestSnapshotUsesIsNeverRetired(t *testing.T) {
 	t.Parallel()
 	p := newPools(&Server{})
-	old := p.follow(viewOf(t, mesh.RegistryOnly, "kept.test", "left.test"))
-	latest := p.follow(viewOf(t, mesh.RegistryOnly, "kept.test"))
+	old := p.follow(viewOf(t, mesh.RegistryOnly, "kept.test", "left.test"), "default")
+	latest := p.follow(viewOf(t, mesh.RegistryOnly, "kept.test"), "default")
 	u := latest.upstream(clusterOf(t, latest, "kept.test"))
 	if old.upstream(clusterOf(t, old, "kept.test")) != u { // a request that began earlier does not age it
 		t.Error("two pools for one cluster")
@@ -69,12 +69,12 @@ func TestAQuietPoolStaysWhileOtherHostsChange(t *testing.T) {
 	t.Parallel()
 	for policy, stays := range map[mesh.OutboundPolicy]bool{mesh.AllowAny: true, mesh.RegistryOnly: false} {
 		p := newPools(&Server{})
-		st := p.follow(viewOf(t, mesh.AllowAny, "quiet.test"))
+		st := p.follow(viewOf(t, mesh.AllowAny, "quiet.test"), "default")
 		quiet, unregistered := st.upstream(clusterOf(t, st, "quiet.test")), st.upstream(passthrough)
 		now := time.Now()
 		for i := range 60 { // every two seconds
 			other := fmt.Sprintf("other%d.test", i)
-			st = p.follow(viewOf(t, policy, "quiet.test", other))
+			st = p.follow(viewOf(t, policy, "quiet.test", other), "default")
 			st.upstream(clusterOf(t, st, other))
 			now = now.Add(2 * time.Second)
 			if i%5 == 0 {
@@ -91,7 +91,7 @@ func TestAQuietPoolStaysWhileOtherHostsChange(t *testing.T) {
 			t.Errorf("%d pools are kept", n)
 		}
 		for range 2 {
-			p.follow(viewOf(t, policy, "quiet.test 81"))
+			p.follow(viewOf(t, policy, "quiet.test 81"), "default")
 			p.sweepOnce(now)
 			now = now.Add(leftFor + time.Second)
 		}
@@ -105,14 +105,14 @@ func TestAQuietPoolStaysWhileOtherHostsChange(t *testing.T) {
 func TestAPoolWhoseHostComesBackInTimeStays(t *testing.T) {
 	t.Parallel()
 	p := newPools(&Server{})
-	st := p.follow(viewOf(t, mesh.RegistryOnly, "a.test"))
+	st := p.follow(viewOf(t, mesh.RegistryOnly, "a.test"), "default")
 	u := st.upstream(clusterOf(t, st, "a.test"))
 	now := time.Now()
 	for range 4 {
-		p.follow(viewOf(t, mesh.RegistryOnly))
+		p.follow(viewOf(t, mesh.RegistryOnly), "default")
 		p.sweepOnce(now)
 		now = now.Add(leftFor - time.Second)
-		p.follow(viewOf(t, mesh.RegistryOnly, "a.test"))
+		p.follow(viewOf(t, mesh.RegistryOnly, "a.test"), "default")
 		p.sweepOnce(now)
 		now = now.Add(leftFor - time.Second)
 	}

@@ -194,7 +194,7 @@ func withHint(about []any, hint string) []any {
 
 // about says who wanted what.
 func (s *Server) about(e *entry) []any {
-	w := s.cfg.Workload
+	w := s.Workload()
 	about := []any{"namespace", w.Namespace}
 	if w.Name != "" {
 		about = append(about, "workload", w.Name)

@@ -35,7 +35,8 @@ import (
 type Config struct {
 	// Listeners receive redirected connections; Serve takes their sockets and closes them.
 	Listeners []*net.TCPListener
-	// Workload is who the connections come from; default namespace "default".
+	// Workload is who the connections come from, until Follow says otherwise; default
+	// namespace "default".
 	Workload mesh.Workload
 	// Governed says whether policy applies to a destination; others are relayed
 	// untouched. nil governs every destination.
@@ -124,25 +125,28 @@ const (
 
 // Server serves one workload's outbound connections.
 type Server struct {
-	cfg     Config
-	log     *slog.Logger
-	access  *accessLog
-	state   atomic.Pointer[state]
-	pools   *pools
-	relay   *relay.Engine
-	ownConn ownConns
+	cfg      Config
+	log      *slog.Logger
+	access   *accessLog
+	state    atomic.Pointer[state]
+	workload atomic.Pointer[mesh.Workload]
+	pools    *pools
+	relay    *relay.Engine
+	ownConn  ownConns
 
 	dialer      dialer
 	dialsPolled bool // Config.Dial makes the connections
 	notices     *notices
 	ipv6        remembered
 
-	connects budget // upstream connections that may be begun
-	memory   budget
-	streams  budget        // HTTP/2 requests under way
-	bodies   budget        // bytes of theirs that cannot go on
-	kept     budget        // bytes of theirs that are kept to be sent again
-	shedding chan struct{} // as many as are read before they are refused
+	descriptors claim  // a connection's, on either side
+	connects    budget // upstream connections that may be begun
+	memory      budget
+	streams     budget        // HTTP/2 requests under way
+	bodies      budget        // bytes of theirs that cannot go on
+	kept        budget        // bytes of theirs that are kept to be sent again
+	shedding    chan struct{} // as many as are read before they are refused
+	spare       *spare
 
 	life context.Context // ends when what is left is cut
 	kill context.CancelFunc
@@ -167,9 +171,7 @@ func New(cfg Config) (*Server, error) {
 	if len(cfg.Listeners) == 0 {
 		return nil, errors.New("proxy: no listener given; open one on the proxy's port")
 	}
-	if cfg.Workload.Namespace == "" {
-		cfg.Workload.Namespace = "default"
-	}
+	cfg.Workload = named(cfg.Workload)
 	if cfg.OriginalDst == nil {
 		cfg.OriginalDst = originalDst
 	}
@@ -211,7 +213,14 @@ func New(cfg Config) (*Server, error) {
 	s.streams.left.Store(int64(s.cfg.Limits.Streams))
 	s.bodies.left.Store(s.cfg.Limits.Bodies / 2)
 	s.kept.left.Store(s.cfg.Limits.Bodies / 2)
-	s.failed, s.shedding, s.stopping = make(chan error, 1), make(chan struct{}, shedders), make(chan struct{})
+	shedding := shedders
+	if share := cfg.Limits.Share; share != nil {
+		shedding = shedders / 8
+		s.descriptors, s.spare = claim{&share.of.descriptors, &share.descriptors}, share.of.spare
+		memory := claim{&share.of.memory, &share.memory}
+		s.memory.claim, s.bodies.claim, s.kept.claim = memory, memory, memory
+	}
+	s.failed, s.shedding, s.stopping = make(chan error, 1), make(chan struct{}, shedding), make(chan struct{})
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.dialer = dialer{cfg.Socket, cfg.Mark, &s.ownConn}
 	s.dialsPolled = cfg.Dial != nil
@@ -229,15 +238,6 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Update puts a snapshot in force: requests that start from now on follow it,
-// those under way finish on the one they began with. Connections to services
-// whose settings did not change stay pooled.
-func (s *Server) Update(snapshot *mesh.Snapshot) {
-	view := snapshot.View(s.cfg.Workload)
-	s.state.Store(s.pools.follow(view))
-	s.observe(Event{Kind: ConfigurationInForce, View: view})
-}
-
 // Serve accepts connections until ctx ends, then stops accepting, lets requests
 // under way finish within DrainTimeout, cuts what is left, and returns nil. It
 // returns an error when a listener fails.
@@ -248,8 +248,8 @@ func (s *Server) Serve(ctx context.Context) error {
 		err = s.openLanes()
 	}
 	if err != nil {
-		for _, a := range acceptors {
-			a.close()
+		if acceptors != nil {
+			s.closeListeners(acceptors)
 		}
 		return fmt.Errorf("proxy: %w", err)
 	}
@@ -269,9 +269,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-s.failed:
 	}
-	for _, a := range acceptors {
-		a.close()
-	}
+	s.closeListeners(acceptors)
 	s.drain()
 	s.closeLanes()
 	stop()
@@ -316,6 +314,7 @@ func (s *Server) forget(c *connection) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.mu.Unlock()
+	s.descriptors.giveBack(1)
 	s.observe(Event{Kind: ConnectionEnded})
 	s.handlers.Done()
 }

@@ -12,11 +12,11 @@ const (
 
 // shed turns a connection over the limit away: HTTP with 503, if its head comes
 // soon and few others are waiting for theirs, everything else with a reset.
-func (s *Server) shed(c *connection) {
+func (s *Server) shed(c *connection, why *overload) {
 	select {
 	case s.shedding <- struct{}{}:
 	default:
-		s.sayOverload(tooManyConnections.Error())
+		s.sayOverload(why.Error())
 		c.abort()
 		return
 	}
@@ -25,12 +25,12 @@ func (s *Server) shed(c *connection) {
 		defer c.closeSocket()
 		defer c.in.release()
 		defer c.contain()
-		c.overLimit()
+		c.overLimit(why)
 	})
 }
 
 // overLimit answers the first request of a connection that is not served.
-func (c *connection) overLimit() {
+func (c *connection) overLimit(why *overload) {
 	c.dst, _ = c.server.cfg.OriginalDst(c.fd, c.src) // for the log
 	if c.bePolled() != nil {
 		c.abort()
@@ -48,7 +48,7 @@ func (c *connection) overLimit() {
 		defer func() { h.forget(); httpConnPool.Put(h) }()
 		if h.readHead() {
 			h.begin(time.Now())
-			h.entry.failure, h.entry.refusal = tooManyConnections, Overloaded
+			h.entry.failure, h.entry.refusal = why, Overloaded
 			r := *overflow()
 			r.close = true
 			h.reply(r)
@@ -56,7 +56,7 @@ func (c *connection) overLimit() {
 		}
 	}
 	e := c.entry("tcp")
-	e.fail(tooManyConnections)
+	e.fail(why)
 	c.abort()
 	c.server.record(e)
 }

@@ -17,6 +17,7 @@ type state struct {
 	pools *pools
 	// generation counts the snapshots; a pool knows the last one that leads to it.
 	generation uint64
+	namespace  string   // the workload's
 	clusters   sync.Map // *mesh.Cluster ▸ *upstream
 }
 
@@ -25,7 +26,7 @@ func (st *state) upstream(c *mesh.Cluster) *upstream {
 	if u, ok := st.clusters.Load(c); ok {
 		return u.(*upstream)
 	}
-	u := st.pools.get(c, st.generation)
+	u := st.pools.get(c, st.generation, st.namespace)
 	st.clusters.Store(c, u)
 	return u
 }

@@ -187,6 +187,7 @@ func (c *upstreamConn) ended() {
 	c.rest()
 	if !c.closed.Swap(true) {
 		c.up.open.Add(-1)
+		c.up.server.descriptors.giveBack(1)
 		c.up.gone(c.target)
 		c.up.server.ownConn.remove(c.ends())
 	}
@@ -212,9 +213,9 @@ func (u *upstream) dial(ctx context.Context, key poolKey, alpn []string) (*upstr
 		u.gone(u.target(key.addr))
 		return nil, u.notReady(err)
 	}
-	if !s.connects.take(1) {
+	if err := s.mayConnect(ctx, patient{}); err != nil {
 		u.gone(u.target(key.addr))
-		return nil, tooManyConnects
+		return nil, err
 	}
 	defer s.connects.giveBack(1)
 	tcp, err := s.cfg.Dial(ctx, key.addr)
@@ -223,6 +224,7 @@ func (u *upstream) dial(ctx context.Context, key poolKey, alpn []string) (*upstr
 		tcp, err = s.cfg.Dial(ctx, key.addr)
 	}
 	if err != nil {
+		s.descriptors.giveBack(1)
 		u.gone(u.target(key.addr))
 		return nil, u.notMade(err)
 	}

@@ -42,9 +42,9 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w wai
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()
-	if !s.connects.take(1) {
+	if err := s.mayConnect(ctx, w); err != nil {
 		u.gone(t)
-		return nil, tooManyConnects
+		return nil, err
 	}
 	defer s.connects.giveBack(1)
 	fd, local, err := s.dialer.raw(ctx, unmapped(key.addr), w)
@@ -54,6 +54,7 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w wai
 		fd, local, err = s.dialer.raw(ctx, unmapped(key.addr), w)
 	}
 	if err != nil {
+		s.descriptors.giveBack(1)
 		u.gone(t)
 		return nil, u.notMade(err)
 	}
@@ -61,6 +62,7 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w wai
 		w.mayWait()
 		tcp, err := loop.Attach(fd)
 		if err != nil {
+			s.descriptors.giveBack(1)
 			s.ownConn.remove(ends{local, unmapped(key.addr)})
 			u.gone(t)
 			return nil, u.notMade(err)

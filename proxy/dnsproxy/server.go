@@ -76,6 +76,7 @@ type Server struct {
 	cfg       Config
 	log       *slog.Logger
 	view      atomic.Pointer[mesh.View]
+	workload  atomic.Pointer[mesh.Workload] // as the newest Follow had it
 	cache     *cache
 	given     given
 	preferred atomic.Uint32 // the resolver that answered last
@@ -118,13 +119,20 @@ func New(cfg Config) (*Server, error) {
 		waiting: shares{most: maxWaiting, each: maxWaitingEach},
 		streams: shares{most: maxStreams, each: maxStreamsEach},
 	}
+	s.workload.Store(&cfg.Workload)
 	s.life, s.end = context.WithCancel(context.Background())
 	return s, nil
 }
 
 // Update puts a snapshot in force for queries that arrive from now on. The proxy
 // must have it first: an answer may be used at once.
-func (s *Server) Update(snapshot *mesh.Snapshot) { s.view.Store(snapshot.View(s.cfg.Workload)) }
+func (s *Server) Update(snapshot *mesh.Snapshot) { s.Follow(snapshot, *s.workload.Load()) }
+
+// Follow is Update for a workload that is not as it was: proxy.Server.Follow.
+func (s *Server) Follow(snapshot *mesh.Snapshot, workload mesh.Workload) {
+	s.workload.Store(&workload)
+	s.view.Store(snapshot.View(workload))
+}
 
 // Gave reports whether a name was answered with an address, lately enough that the
 // workload may still be using it. It implements proxy.Answers.
