@@ -23,10 +23,11 @@ const prefix = "sluice-agent-"
 var ErrNone = errors.New("there is no cgroup version 2 here")
 
 // Join moves this process into the cgroup of that path below the hierarchy's root,
-// which is made where it is missing. "" stays in the cgroup that the process was
-// started in, unless that is the root of the whole hierarchy, in which every process
-// of the machine might be: then it is one of this process's own, /sluice-agent-PID.
-// It returns the path, as this process sees it.
+// which is made where it is missing. "" is one of this process's own, sluice-agent-PID,
+// beneath the one that it was started in: that may be others' too, as a runtime's whose
+// pods are in cgroups of version 1 (a hybrid hierarchy). Where none can be made, as in a
+// container that may not write to the cgroup file system, the process stays where it
+// is, unless that is the root of all. It returns the path, as this process sees it.
 //
 // What ended agents have left is removed; they cannot remove it themselves.
 func Join(path string) (string, error) {
@@ -34,29 +35,41 @@ func Join(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sweep(root)
 	if path == "" {
-		own, err := current("/proc/self/cgroup")
-		if err != nil {
-			return "", err
-		}
-		if id, err := number(filepath.Join(root, own)); err != nil || id != rootID {
-			return own, err
-		}
-		path = "/" + prefix + strconv.Itoa(os.Getpid())
+		return joinOwn(root)
 	}
 	path = filepath.Clean("/" + path)
+	return path, join(root, path)
+}
+
+func joinOwn(root string) (string, error) {
+	start, err := current("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	sweep(filepath.Join(root, start))
+	path := filepath.Join(start, prefix+strconv.Itoa(os.Getpid()))
+	if err = join(root, path); err == nil {
+		return path, nil
+	}
+	if id, failed := number(filepath.Join(root, start)); failed == nil && id == rootID {
+		return "", err
+	}
+	return start, nil
+}
+
+func join(root, path string) error {
 	if path == "/" {
-		return "", fmt.Errorf("cgroup %q: is the root, which is not one process's own; name one below it", path)
+		return fmt.Errorf("cgroup %q: is the root, which is not one process's own; name one below it", path)
 	}
 	// Another agent that starts may sweep what nobody is in yet.
 	for try := 0; ; try++ {
 		err := enter(filepath.Join(root, path))
 		if err == nil {
-			return path, nil
+			return nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV) || try == 3 {
-			return "", fmt.Errorf("cgroup %q: %w; give the agent a writable cgroup file system, or name another with --cgroup", path, err)
+			return fmt.Errorf("cgroup %q: %w; give the agent a writable cgroup file system, or name another with --cgroup", path, err)
 		}
 	}
 }
@@ -82,8 +95,8 @@ func enter(dir string) error {
 }
 
 // sweep removes cgroups of agents that have ended: one that anybody is in stays.
-func sweep(root string) {
-	left, _ := filepath.Glob(filepath.Join(root, prefix+"*"))
+func sweep(parent string) {
+	left, _ := filepath.Glob(filepath.Join(parent, prefix+"*"))
 	for _, dir := range left {
 		syscall.Rmdir(dir)
 	}
