@@ -71,6 +71,11 @@ func Running() Option { return func(p *Plan) { p.Running = true } }
 // proxy, at least once in the given time. It needs failurePolicy bypass.
 func Gated(timeout time.Duration) Option { return func(p *Plan) { p.Gate = timeout } }
 
+// Silent makes a plan whose applying is no heartbeat, for whoever is not the proxy and
+// does not know of one: a fresh namespace goes direct until somebody beats, and where
+// heartbeats come already they go on.
+func Silent() Option { return func(p *Plan) { p.Silent = true } }
+
 // NodeMode makes a plan for a pod whose proxy is the node's agent, outside of it.
 // Whoever applies it first cannot know by what the agent's sockets are told from the
 // pod's: so the chain ChainAgent and the set SetAgentCgroups are made empty, and only
@@ -120,7 +125,7 @@ func NewPlan(c Config, options ...Option) (Plan, error) {
 		return Plan{}, fmt.Errorf("the configuration cannot be applied: %w", err)
 	}
 	canonical := c.canonical()
-	b := builder{canonical, p.Running, p.Gate > 0, p.Node, destinationSets(canonical)}
+	b := builder{canonical, p.Running, p.Gate > 0, p.Silent, p.Node, destinationSets(canonical)}
 	p.Hash, p.Sets, p.Chains, p.Frames = b.c.Hash(), b.sets(), b.chains(), b.frames()
 	if p.Node {
 		p.Sets, p.Chains = append(p.Sets, p.AgentSet()), slices.Insert(p.Chains, 0, p.AgentChain())
@@ -133,6 +138,7 @@ type builder struct {
 	c       Config
 	running bool
 	gated   bool
+	silent  bool
 	node    bool
 	// destinations are in two tables, and costly to make where there are many.
 	destinations []Set
@@ -184,7 +190,7 @@ func (b builder) sets() []Set {
 			Set{Name: setIncludeInPort, Type: SetPort, Ports: c.IncludeInboundPorts})
 	}
 	if b.gated {
-		out = append(out, Set{Name: SetHeartbeat, Type: SetFamily, Dynamic: true})
+		out = append(out, Set{Name: SetHeartbeat, Type: SetFamily, Dynamic: true, Open: b.silent})
 	}
 	return out
 }

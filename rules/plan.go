@@ -13,6 +13,7 @@ type Plan struct {
 	Config  Config // what it was made from
 	Running bool   // made for a namespace that has connections already
 	Gate    time.Duration
+	Silent  bool    // applying it says nothing about a proxy: see Silent
 	Node    bool    // a node's agent is the proxy: see NodeMode
 	Auto    bool    // the ranges are the cluster's: see FromAuto
 	Agents  *Agents // who is exempt in node mode; nil leaves that as it is
@@ -57,7 +58,8 @@ type Set struct {
 	// Dynamic sets are filled while the rules are in force: by rules (ActionAlarm)
 	// or by heartbeats. Their elements expire and are no part of the plan.
 	Dynamic bool
-	// Open sets are filled by agents, and what they hold is no part of the plan.
+	// What Open sets hold is written by others, agents or heartbeats, and no part of
+	// the plan.
 	Open bool
 }
 

@@ -17,7 +17,8 @@ import (
 // only the contents of sets differ, only they are replaced. A table that differs
 // otherwise is replaced within the transaction, which keeps established redirected
 // connections; removing it first would reset them. Applying a plan with a Gate is
-// a heartbeat.
+// a heartbeat, unless it is Silent. In node mode who is exempt stays so unless the
+// plan says otherwise.
 func Apply(netnsFD int, plan rules.Plan) error {
 	c, err := open(netnsFD)
 	if err != nil {
@@ -60,7 +61,7 @@ func persist(c *nftables.Conn, plan rules.Plan, r record, known cgroups) error {
 	var err error
 	for range 3 {
 		w := &writer{c: c, cgroups: known, whole: errors.Is(err, unix.EBUSY)}
-		if plan.Gate > 0 {
+		if plan.Gate > 0 && !plan.Silent {
 			w.gate = heartbeats(plan.Gate)
 		}
 		if err = w.apply(plan, r); !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.EBUSY) {
@@ -75,7 +76,7 @@ func (w *writer) apply(plan rules.Plan, r record) error {
 	if err != nil {
 		return err
 	}
-	changed := plan.Gate > 0
+	changed := w.gate != nil
 	for i, want := range layout(plan, r) {
 		queued, err := w.converge(tables[i], want)
 		if err != nil {
@@ -114,9 +115,9 @@ func (w *writer) converge(have *nftables.Table, want tableLayout) (changed bool,
 	found, err := differences(w.c, have, want, w.cgroups.ids)
 	if err != nil || found.structure {
 		// Tables of another making, which cannot be read, are replaced too.
-		if kept, ok := keepable(w.c, have, want, found); ok && err == nil && !w.whole {
-			w.clear(kept)
-			return true, w.table(want.withoutOpen())
+		if others, ok := besidesOpen(w.c, have, want, found); ok && err == nil && !w.whole {
+			w.clear(others)
+			return true, w.table(want.besides(others.stay))
 		}
 		w.replaceable(t)
 		return true, w.table(want)
@@ -134,7 +135,7 @@ func (w *writer) replaceable(t *nftables.Table) {
 // refresh queues new contents for sets that differ, and a new record.
 func (w *writer) refresh(t *nftables.Table, want tableLayout, found drift) (changed bool, err error) {
 	for _, s := range want.sets {
-		if slices.Contains(found.sets, s.Name) || s.Name == rules.SetHeartbeat {
+		if slices.Contains(found.sets, s.Name) || s.Name == rules.SetHeartbeat && !s.Open {
 			if err := w.replaceElements(t, s); err != nil {
 				return false, err
 			}

@@ -26,7 +26,7 @@ func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set, cgrou
 		case h == nil:
 			found.inStructure("set " + w.Name + ": missing")
 			continue
-		case h.KeyType.Name != keyTypes[w.Type].Name || h.Interval != w.Interval() || h.Dynamic != w.Dynamic:
+		case !sameType(h, w):
 			found.inStructure("set " + w.Name + ": has another type")
 			continue
 		case w.Dynamic, w.Open:
@@ -47,6 +47,10 @@ func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set, cgrou
 		}
 	}
 	return nil
+}
+
+func sameType(have *nftables.Set, want rules.Set) bool {
+	return have.KeyType.Name == keyTypes[want.Type].Name && have.Interval == want.Interval() && have.Dynamic == want.Dynamic
 }
 
 // elementDifference compares elements in any order: the kernel gives them back in

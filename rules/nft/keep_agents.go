@@ -22,62 +22,60 @@ func agentsIn(have []*nftables.Rule) rules.Chain {
 	return rules.Plan{Agents: &found}.AgentChain()
 }
 
-// keeping are the chains and sets of a table that goes, and whether it may go without
-// what agents wrote in it. Nobody else could write that again: levels count from the
-// cgroup namespace of who loads the rules, and the library does not read them back.
-type keeping struct {
+// leftovers are the chains and sets of a table that go, while the table stays with what
+// others have written in it. Nobody but agents could write their part again: levels
+// count from the cgroup namespace of who loads the rules, and the library does not read
+// them back.
+type leftovers struct {
 	chains []*nftables.Chain
 	sets   []*nftables.Set
+	stay   []string // names of chains and sets
 }
 
-// keepable looks whether the wanted table leaves the agents' part open and the table
+// besidesOpen looks whether the wanted table leaves the agents' part open and the table
 // that is there has it, in order.
-func keepable(c *nftables.Conn, t *nftables.Table, want tableLayout, found drift) (keeping, bool) {
-	open := slices.ContainsFunc(want.chains, func(c chainLayout) bool { return c.Open })
-	if !open || found.agents || t.Flags != 0 {
-		return keeping{}, false
+func besidesOpen(c *nftables.Conn, t *nftables.Table, want tableLayout, found drift) (out leftovers, ok bool) {
+	if !slices.ContainsFunc(want.chains, func(c chainLayout) bool { return c.Open }) || found.agents || t.Flags != 0 {
+		return out, false
 	}
-	var out keeping
-	all, err := c.ListChainsOfTableFamily(t.Family)
+	chains, err := c.ListChainsOfTableFamily(t.Family)
 	if err != nil {
-		return keeping{}, false
+		return out, false
 	}
-	haveChain, haveSet := false, false
-	for _, chain := range all {
+	for _, chain := range chains {
 		switch {
 		case chain.Table == nil || chain.Table.Name != tableName:
-		case chain.Name == rules.ChainAgent:
-			haveChain = chain.Hooknum == nil
+		case chain.Name == rules.ChainAgent && chain.Hooknum == nil:
+			out.stay = append(out.stay, chain.Name)
 		default:
 			out.chains = append(out.chains, &nftables.Chain{Name: chain.Name, Table: t})
 		}
 	}
 	sets, err := c.GetSets(t)
 	if err != nil {
-		return keeping{}, false
+		return out, false
 	}
 	for _, s := range sets {
 		switch {
-		case s.Anonymous: // ends with its rule
-		case s.Name == rules.SetAgentCgroups:
-			haveSet = s.KeyType.Name == keyTypes[rules.SetCgroup].Name && !s.Interval && !s.Dynamic
-		default:
+		case slices.ContainsFunc(want.sets, func(w rules.Set) bool { return w.Open && w.Name == s.Name && sameType(s, w) }):
+			out.stay = append(out.stay, s.Name)
+		case !s.Anonymous: // which ends with its rule
 			s.Table = t
 			out.sets = append(out.sets, s)
 		}
 	}
-	return out, haveChain && haveSet
+	return out, slices.Contains(out.stay, rules.ChainAgent) && slices.Contains(out.stay, rules.SetAgentCgroups)
 }
 
-// clear queues the end of everything in the table but the agents' part.
-func (w *writer) clear(k keeping) {
-	for _, chain := range k.chains {
+// clear queues the end of the leftovers.
+func (w *writer) clear(l leftovers) {
+	for _, chain := range l.chains {
 		w.c.FlushChain(chain)
 	}
-	for _, chain := range k.chains {
+	for _, chain := range l.chains {
 		w.c.DelChain(chain)
 	}
-	for _, s := range k.sets {
+	for _, s := range l.sets {
 		w.c.DelSet(s)
 	}
 }

@@ -115,10 +115,10 @@ func layout(p rules.Plan, r record) [2]tableLayout {
 	return [2]tableLayout{inet, netdev}
 }
 
-// withoutOpen is the layout but for what agents write.
-func (t tableLayout) withoutOpen() tableLayout {
-	t.sets = slices.DeleteFunc(slices.Clone(t.sets), func(s rules.Set) bool { return s.Open })
-	t.chains = slices.DeleteFunc(slices.Clone(t.chains), func(c chainLayout) bool { return c.Open })
+// besides is the layout but for the chains and sets of some names.
+func (t tableLayout) besides(names []string) tableLayout {
+	t.sets = slices.DeleteFunc(slices.Clone(t.sets), func(s rules.Set) bool { return slices.Contains(names, s.Name) })
+	t.chains = slices.DeleteFunc(slices.Clone(t.chains), func(c chainLayout) bool { return slices.Contains(names, c.Name) })
 	return t
 }
 

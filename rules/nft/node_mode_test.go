@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 // nodePlan is a plan in node mode.
@@ -154,5 +155,35 @@ func TestApplyKeepsTheAgentsWhereItReplacesRules(t *testing.T) {
 	apply(t, ns, none)
 	if err := nft.Check(ns.FD(), none); err != nil {
 		t.Errorf("who is exempt is not what the plan says: %v", err)
+	}
+}
+
+// Whoever is not the proxy applies rules without saying that there is one.
+func TestSilentIsNoHeartbeatAndEndsNone(t *testing.T) {
+	t.Parallel()
+	p := rulestest.NewPair(t)
+	port := rulestest.Echo(t, p.Server, ":0", "there")
+	rulestest.Echo(t, p.Pod, ":15001", "proxy")
+	who := func() string { return rulestest.Ask(dial(t, p.Pod, "10.50.0.1", port)) }
+	silent := []rules.Option{rules.Gated(time.Minute), rules.Silent()}
+	for _, fields := range [][]string{{"failurePolicy=bypass"}, {"failurePolicy=bypass", "nonTCP=allow"}} {
+		apply(t, p.Pod, nodePlan(t, nil, fields...))
+		apply(t, p.Pod, nodePlan(t, silent, fields...))
+		if got := who(); got != "there" {
+			t.Errorf("before a heartbeat: %s", got)
+		}
+		if err := nft.Beat(p.Pod.FD(), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		for name, again := range map[string]func(){
+			"applied":          func() { apply(t, p.Pod, nodePlan(t, silent, fields...)) },
+			"refreshed":        func() { must(t, nft.Refresh(p.Pod.FD())) },
+			"with other rules": func() { apply(t, p.Pod, nodePlan(t, silent, append(fields, "dnsCapture=true")...)) },
+		} {
+			again()
+			if got := who(); got != "proxy" {
+				t.Errorf("%s after a heartbeat: %s", name, got)
+			}
+		}
 	}
 }

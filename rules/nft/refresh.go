@@ -4,7 +4,8 @@ import "github.com/sluice-cni/sluice/rules"
 
 // Refresh makes the namespace's rules fit the namespace again, with the
 // configuration they were made from: an interface that came later gets its egress
-// chain. No rules is success, and stays so.
+// chain. No rules is success, and stays so. It is no heartbeat, and in node mode whoever
+// is exempt stays so.
 func Refresh(netnsFD int) error {
 	r, found, err := recordOf(netnsFD)
 	if err != nil || !found || r.disabled {
@@ -14,7 +15,7 @@ func Refresh(netnsFD int) error {
 	if err != nil {
 		return err
 	}
-	plan, err := rules.NewPlan(config, r.options()...)
+	plan, err := rules.NewPlan(config, append(r.options(), rules.Silent())...)
 	if err != nil {
 		return err
 	}
