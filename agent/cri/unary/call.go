@@ -65,11 +65,11 @@ func NotFound(err error) bool {
 
 // Call makes one unary call, as in "runtime.v1.RuntimeService/Version", with an
 // encoded request, and returns the encoded response. What the server answers in its
-// place is an *Error.
+// place is an *Error. Where the connection breaks off, as that to a server which was
+// restarted since, the call is made once more: methods should be questions.
 func (c *Client) Call(ctx context.Context, method string, request []byte) ([]byte, error) {
 	resp, err := c.post(ctx, method, request)
-	if errors.Is(err, syscall.EPIPE) {
-		// The connection was left from a server that has gone: nobody read the request.
+	if brokeOff(err) {
 		resp, err = c.post(ctx, method, request)
 	}
 	if err != nil {
@@ -90,6 +90,10 @@ func (c *Client) Call(ctx context.Context, method string, request []byte) ([]byt
 		return nil, err
 	}
 	return unframe(method, body)
+}
+
+func brokeOff(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func (c *Client) post(ctx context.Context, method string, request []byte) (*http.Response, error) {

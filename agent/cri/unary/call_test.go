@@ -2,10 +2,8 @@ package unary_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -14,38 +12,8 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/agent/cri/unary"
+	"github.com/sluice-cni/sluice/agent/cri/unary/unarytest"
 )
-
-// serve is a server of gRPC's protocol at a unix socket. That the client speaks it as
-// real runtimes do is what e2e/node sees; here are the answers that those do not give.
-func serve(t *testing.T, h http.HandlerFunc) string {
-	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &http.Server{Handler: h, Protocols: new(http.Protocols)}
-	s.Protocols.SetUnencryptedHTTP2(true)
-	done := make(chan struct{})
-	go func() { defer close(done); s.Serve(l) }()
-	t.Cleanup(func() { s.Close(); <-done })
-	return socket
-}
-
-// reply answers with a body and, in the trailers, a status.
-func reply(body, status, message string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Trailer", "Grpc-Status, Grpc-Message")
-		io.WriteString(w, body)
-		w.Header().Set("Grpc-Status", status)
-		w.Header().Set("Grpc-Message", message)
-	}
-}
-
-func framed(flag byte, length int, message string) string {
-	return string(binary.BigEndian.AppendUint32([]byte{flag}, uint32(length))) + message
-}
 
 func call(t *testing.T, socket string) ([]byte, error) {
 	t.Helper()
@@ -56,15 +24,17 @@ func call(t *testing.T, socket string) ([]byte, error) {
 	return c.Call(ctx, "a.B/C", []byte("request"))
 }
 
+// That the client speaks the protocol as real runtimes do is what e2e/node sees; here
+// are the answers that those do not give.
 func TestACall(t *testing.T) {
 	t.Parallel()
-	socket := serve(t, func(w http.ResponseWriter, r *http.Request) {
+	socket := unarytest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if r.Method != "POST" || r.URL.Path != "/a.B/C" || r.Header.Get("Content-Type") != "application/grpc" || r.Header.Get("Te") != "trailers" || r.ProtoMajor != 2 {
 			t.Errorf("asked %s %s %v in %s", r.Method, r.URL, r.Header, r.Proto)
 		}
-		reply(string(body), "0", "")(w, r)
-	})
+		unarytest.Reply(string(body), "0", "")(w, r)
+	}))
 	got, err := call(t, socket)
 	if err != nil || string(got) != "request" {
 		t.Errorf("answer %q, %v", got, err)
@@ -78,24 +48,24 @@ func TestAnswersThatAreNone(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		{"an error in the trailers", reply("", "13", "it broke: 100%25"), "error 13: it broke: 100%"},
+		{"an error in the trailers", unarytest.Reply("", "13", "it broke: 100%25"), "error 13: it broke: 100%"},
 		{"an error in the head alone", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Grpc-Status", "5")
 			w.Header().Set("Grpc-Message", "no such pod")
 		}, "error 5: no such pod"},
-		{"no status", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, framed(0, 0, "")) }, "broke off before its status"},
+		{"no status", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, unarytest.Frame(0, 0, "")) }, "broke off before its status"},
 		{"not gRPC", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404) }, "is this a socket of gRPC?"},
-		{"no message", reply("abc", "0", ""), "3 bytes and no message"},
-		{"compressed", reply(framed(1, 3, "abc"), "0", ""), "compressed"},
-		{"cut short", reply(framed(0, 9, "abc"), "0", ""), "3 bytes after a prefix that says 9"},
-		{"two messages", reply(framed(0, 1, "a")+framed(0, 1, "b"), "0", ""), "says 1"},
+		{"no message", unarytest.Reply("abc", "0", ""), "3 bytes and no message"},
+		{"compressed", unarytest.Reply(unarytest.Frame(1, 3, "abc"), "0", ""), "compressed"},
+		{"cut short", unarytest.Reply(unarytest.Frame(0, 9, "abc"), "0", ""), "3 bytes after a prefix that says 9"},
+		{"two messages", unarytest.Reply(unarytest.Frame(0, 1, "a")+unarytest.Frame(0, 1, "b"), "0", ""), "says 1"},
 		{"too large", func(w http.ResponseWriter, r *http.Request) {
-			reply(framed(0, 17<<20, strings.Repeat("a", 17<<20)), "0", "")(w, r)
+			unarytest.Reply(unarytest.Frame(0, 17<<20, strings.Repeat("a", 17<<20)), "0", "")(w, r)
 		}, "more than 16777216 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := call(t, serve(t, test.answer))
+			_, err := call(t, unarytest.Serve(t, test.answer))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want %q", err, test.want)
 			}
@@ -121,26 +91,18 @@ func TestARestartedServerIsFoundAgain(t *testing.T) {
 	c := unary.New(socket)
 	defer c.Close()
 	for range 3 {
-		l, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := &http.Server{Handler: reply(framed(0, 2, "ok"), "0", ""), Protocols: new(http.Protocols)}
-		s.Protocols.SetUnencryptedHTTP2(true)
-		done := make(chan struct{})
-		go func() { defer close(done); s.Serve(l) }()
+		stop := unarytest.ServeAt(t, socket, unarytest.Reply(unarytest.Frame(0, 2, "ok"), "0", ""))
 		if got, err := c.Call(t.Context(), "a.B/C", nil); err != nil || string(got) != "ok" {
 			t.Errorf("answer %q, %v", got, err)
 		}
-		s.Close()
-		<-done
+		stop()
 	}
 }
 
 func TestACallEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	socket := serve(t, func(http.ResponseWriter, *http.Request) { <-release })
+	socket := unarytest.Serve(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
 	defer close(release)
 	ctx, cancel := context.WithCancel(t.Context())
 	go cancel()

@@ -14,6 +14,7 @@ type PodSpec struct {
 	Namespace, Name     string // "default" where Namespace is empty
 	Annotations, Labels map[string]string
 	Servers, Searches   []string // of its resolv.conf
+	HostNetwork         bool
 }
 
 // Pod is a running sandbox.
@@ -33,14 +34,18 @@ func (c *Containerd) call(method string, request ...[]byte) ([]byte, error) {
 
 // sandboxConfig is the message PodSandboxConfig.
 func (c *Containerd) sandboxConfig(s PodSpec) []byte {
+	network, hostname := uint64(0), s.Name // of the pod
+	if s.HostNetwork {
+		network, hostname = 2, "" // of the node
+	}
 	return unary.Join(
 		unary.Message(1, unary.Text(1, s.Name), unary.Text(2, "uid-"+s.Name), unary.Text(3, s.Namespace), unary.Number(4, 1)),
-		unary.Text(2, s.Name),
+		unary.Text(2, hostname),
 		unary.Text(3, c.root+"/podlogs"),
 		unary.Message(4, unary.Text(1, s.Servers...), unary.Text(2, s.Searches...)),
 		unary.Map(6, s.Labels),
 		unary.Map(7, s.Annotations),
-		unary.Message(8, unary.Text(1, c.CgroupParent)),
+		unary.Message(8, unary.Text(1, c.CgroupParent), unary.Message(2, unary.Message(1, unary.Number(1, network)))),
 	)
 }
 
