@@ -1,0 +1,158 @@
+// Package found looks through the node for network namespaces: those that are bound to
+// files under /run/netns, as container runtimes do, and those that processes are in. It
+// asks nobody and changes nothing. The host's own is never among them.
+package found
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/agent/netns"
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+// Namespace is one that was seen. It may be gone, and its number another's, by the time
+// it is opened: netns.OpenPath and its ID tell.
+type Namespace struct {
+	ID   wire.Netns
+	Path string // of its file; "" where only processes lead to it
+	PID  int    // the lowest of the processes inside, 0 for none
+}
+
+// Where is a path that leads to it.
+func (n Namespace) Where() string {
+	if n.Path != "" {
+		return n.Path
+	}
+	return process(n.PID)
+}
+
+// Directories are where runtimes bind namespaces to files.
+var Directories = []string{"/run/netns", "/var/run/netns"}
+
+// List is every namespace there is, by identity. An error tells what could not be
+// looked through, and the rest is there all the same. A directory that does not exist
+// holds none.
+func List(ctx context.Context) ([]Namespace, error) {
+	host, err := netns.At("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	seen := map[wire.Netns]Namespace{}
+	skip := map[wire.Netns]bool{host: true}
+	if machine, err := netns.At("/proc/1/ns/net"); err == nil {
+		skip[machine] = true
+	}
+	var errs []error
+	for _, dir := range Directories {
+		errs = append(errs, bound(dir, seen))
+	}
+	errs = append(errs, inhabited(ctx, seen))
+	var all []Namespace
+	for id, n := range seen {
+		if !skip[id] {
+			all = append(all, n)
+		}
+	}
+	slices.SortFunc(all, func(a, b Namespace) int {
+		return cmp.Or(cmp.Compare(a.ID.Device, b.ID.Device), cmp.Compare(a.ID.Inode, b.ID.Inode))
+	})
+	return all, errors.Join(errs...)
+}
+
+// All calls visit with each namespace, open, which it closes. An error of visit ends it.
+func All(ctx context.Context, visit func(path string, f *os.File) error) error {
+	all, err := List(ctx)
+	for _, n := range all {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if failed := n.visit(visit); failed != nil {
+			return failed
+		}
+	}
+	return err
+}
+
+func (n Namespace) visit(visit func(path string, f *os.File) error) error {
+	ns, err := netns.OpenPath(n.Where())
+	if err != nil {
+		return nil // gone meanwhile
+	}
+	defer ns.Close()
+	if ns.ID() != n.ID {
+		return nil
+	}
+	f, err := ns.Dup()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return visit(n.Where(), f)
+}
+
+// bound finds the files of a directory that namespaces are bound to. Where mounts do
+// not reach this process, in a container, they are plain files.
+func bound(dir string, seen map[wire.Netns]Namespace) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		var st unix.Statfs_t
+		if unix.Statfs(path, &st) != nil || st.Type != unix.NSFS_MAGIC {
+			continue
+		}
+		id, err := netns.At(path)
+		if _, known := seen[id]; err == nil && !known {
+			seen[id] = Namespace{ID: id, Path: path}
+		}
+	}
+	return nil
+}
+
+// inhabited finds those that processes are in.
+func inhabited(ctx context.Context, seen map[wire.Netns]Namespace) error {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return err
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil || pid == os.Getpid() { // whose first thread may be in a pod for a moment
+			continue
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		id, err := netns.At(process(pid))
+		if err != nil {
+			continue // it has ended, or is a zombie
+		}
+		n := seen[id]
+		if n.ID = id; n.PID == 0 || pid < n.PID {
+			n.PID = pid
+		}
+		seen[id] = n
+	}
+	return nil
+}
+
+func process(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/ns/net" }

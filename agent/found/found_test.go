@@ -1,0 +1,84 @@
+package found_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/sluice-cni/sluice/agent/found"
+	"github.com/sluice-cni/sluice/agent/netns"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }
+
+func identity(t *testing.T, n *lab.Namespace) wire.Netns {
+	t.Helper()
+	id, err := netns.At(n.FDPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestNamespacesAreFoundByFileAndByProcess(t *testing.T) {
+	named, err := lab.NewAt(filepath.Join("/run/netns", "found-"+t.Name()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer named.Close()
+	if err := os.WriteFile("/run/netns/plain", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nameless := labtest.New(t)
+	sleeper := exec.Command("sleep", "1000")
+	if err := nameless.Start(sleeper); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { sleeper.Process.Kill(); sleeper.Wait() }()
+	unseen := identity(t, labtest.New(t)) // held open by nobody but a descriptor
+
+	all, err := found.List(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := map[wire.Netns]found.Namespace{}
+	for _, n := range all {
+		by[n.ID] = n
+	}
+	if n := by[identity(t, named)]; n.Path != named.Path() || n.PID != 0 {
+		t.Errorf("the named one is %+v", n)
+	}
+	if n := by[identity(t, nameless)]; n.Path != "" || n.PID != sleeper.Process.Pid {
+		t.Errorf("the one with a process is %+v", n)
+	}
+	host, err := netns.At("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, id := range map[string]wire.Netns{"the host's": host, "one that nothing leads to": unseen} {
+		if n, there := by[id]; there {
+			t.Errorf("%s is found: %+v", name, n)
+		}
+	}
+
+	var visited []wire.Netns
+	err = found.All(context.Background(), func(path string, f *os.File) error {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		st := info.Sys().(*syscall.Stat_t)
+		visited = append(visited, wire.Netns{Device: st.Dev, Inode: st.Ino})
+		return nil
+	})
+	if err != nil || !slices.Contains(visited, identity(t, named)) || !slices.Contains(visited, identity(t, nameless)) {
+		t.Errorf("visited %v, %v", visited, err)
+	}
+}
