@@ -23,7 +23,6 @@ type connection struct {
 	dst    netip.AddrPort // where it was going
 	at     *lane          // on whose loop it is served, nil on a goroutine of its own
 	in     buffer
-	idle   atomic.Bool   // nothing under way: may be closed when draining
 	seen   atomic.Uint32 // a seen: what others may know of it
 
 	upstream atomic.Pointer[net.TCPConn]  // the other side of what is under way
@@ -121,6 +120,12 @@ func (c *connection) patience(st *state, l *mesh.Listener) time.Duration {
 		return patientSniffTimeout
 	}
 	return idleTimeout
+}
+
+// speaksFirst says that nothing is possible where this connection goes but protocols whose
+// client speaks first.
+func (c *connection) speaksFirst(st *state) bool {
+	return c.patience(st, st.view.Listener(c.dst.Port())) == idleTimeout
 }
 
 // refusedAsLoop refuses a connection that the proxy itself has made and that rules

@@ -15,6 +15,8 @@ type deadline struct {
 	current time.Time
 	limit   time.Time // no deadline is later than this, unless zero
 	woken   bool      // the deadline stays in the past
+	resting bool      // nothing is under way: hurry counts
+	hurried bool
 }
 
 // at sets the deadline; the zero time removes it.
@@ -28,11 +30,45 @@ func (d *deadline) at(t time.Time) {
 func (d *deadline) within(now time.Time, limit time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.keep(now, limit)
+}
+
+func (d *deadline) keep(now time.Time, limit time.Duration) {
 	left := d.current.Sub(now)
 	capped := !d.limit.IsZero()
 	if capped || d.current.IsZero() || left < limit || left > limit+limit/8 {
 		d.move(now.Add(limit + limit/8))
 	}
+}
+
+// rest is within while nothing is under way, until rouse.
+func (d *deadline) rest(now time.Time, limit time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.resting = true
+	d.keep(now, limit)
+}
+
+// hurry has a rest end by a time, and does nothing else: what is under way has the time
+// that it needs.
+func (d *deadline) hurry(by time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.resting && by.Before(d.current) {
+		d.hurried = true
+		d.move(by)
+	}
+}
+
+// rouse ends a rest, and says whether the rest was hurried.
+func (d *deadline) rouse() (hurried bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	hurried = d.hurried
+	if d.resting, d.hurried = false, false; hurried {
+		d.move(time.Time{})
+	}
+	return hurried
 }
 
 // cap bounds the deadline in force and all later ones; the zero time lifts the bound.
@@ -75,6 +111,7 @@ func (d *deadline) rebind(set func(time.Time) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.set, d.current, d.limit, d.woken = set, time.Time{}, time.Time{}, false
+	d.resting, d.hurried = false, false
 }
 
 // isWoken says that wake is in force: a time-out is none.

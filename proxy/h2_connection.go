@@ -14,7 +14,6 @@ func (c *connection) serveHTTP2() {
 	if err != nil {
 		return
 	}
-	c.idle.Store(false)
 	h := http2.Server(c.tcp, c.in.bytes(), http2.Config{
 		Handle:     c.serveStream,
 		Malformed:  c.malformedStream,

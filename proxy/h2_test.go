@@ -273,7 +273,11 @@ type frameClient struct {
 }
 
 func (r *rig) frames(t testing.TB) *frameClient {
-	nc := r.dial()
+	return newFrames(t, r.dial())
+}
+
+// newFrames begins a connection of HTTP/2.
+func newFrames(t testing.TB, nc net.Conn) *frameClient {
 	io.WriteString(nc, http2.ClientPreface)
 	c := &frameClient{t: t, fr: http2.NewFramer(nc, nc), buf: &strings.Builder{}}
 	c.enc = hpack.NewEncoder(c.buf)

@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"net"
 	"sync"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/http1"
+	"github.com/sluice-cni/sluice/proxy/loop"
 )
 
 // httpConn serves the HTTP/1.x requests of one connection, one after another.
@@ -168,13 +170,30 @@ func (h *httpConn) readHead() bool {
 // awaitRequest waits for the first byte of the next request.
 func (h *httpConn) awaitRequest() bool {
 	c := h.c
-	c.idle.Store(true)
-	defer c.idle.Store(false)
+	now := time.Now()
+	c.deadline.rest(now, idleTimeout)
 	if c.server.draining.Load() {
-		return false
+		c.deadline.hurry(c.server.idleEnds(now))
 	}
-	c.deadline.within(time.Now(), idleTimeout)
-	return c.in.fill(c.tcp) == nil
+	err := c.in.fill(c.tcp)
+	if c.deadline.rouse() && isTimeout(err) {
+		err = c.in.fill(asIs{c.tcp}) // Go does not look any more at what is here by now
+	}
+	return err == nil
+}
+
+// asIs reads what is here of a connection, without waiting and whatever its deadline.
+type asIs struct{ tcp *net.TCPConn }
+
+func (a asIs) Read(b []byte) (n int, err error) {
+	raw, err := a.tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if ctl := raw.Control(func(fd uintptr) { n, err = loop.Read(int(fd), b) }); ctl != nil {
+		return 0, ctl
+	}
+	return n, err
 }
 
 var tooLarge = &http1.Error{Status: 431, Detail: "http1.headers_too_large"}

@@ -545,7 +545,7 @@ func TestStoppingFinishesWhatIsUnderWayAndRefusesTheRest(t *testing.T) {
 	io.WriteString(busy, "GET /slow HTTP/1.1\r\nHost: api.test\r\n\r\n")
 	<-arrived
 	r.stop()
-	for _, c := range []net.Conn{idle, silent} { // nothing under way: closed at once
+	for _, c := range []net.Conn{idle, silent} { // nothing under way: closed before the busy one has its answer
 		if _, err := c.Read(make([]byte, 1)); err == nil {
 			t.Error("an idle connection got bytes")
 		}

@@ -9,17 +9,18 @@ import (
 // awaitFirst begins the wait for a connection's first bytes, or for more of them.
 func (lc *laneConn) awaitFirst() {
 	c := lc.c
-	patience := headTimeout
-	if c.in.len() == 0 {
+	until := time.Now() // the turn may have begun a while ago
+	if c.in.len() > 0 {
+		until = until.Add(headTimeout)
+	} else {
 		c.in.release()
-		if c.server.draining.Load() {
-			lc.end()
-			return
-		}
 		st := c.server.state.Load()
-		patience = c.patience(st, st.view.Listener(c.dst.Port()))
+		until = until.Add(c.patience(st, st.view.Listener(c.dst.Port())))
+		if c.speaksFirst(st) && c.server.draining.Load() {
+			until = c.server.drained.silent
+		}
 	}
-	lc.lane.loop.Set(&lc.timer, lc, time.Now().Add(patience)) // the turn may have begun a while ago
+	lc.lane.loop.Set(&lc.timer, lc, until)
 }
 
 // arrive looks at what has come, until it is known what the connection speaks.

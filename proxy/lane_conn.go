@@ -103,16 +103,16 @@ func (lc *laneConn) Fault(fault any) {
 func (lc *laneConn) next() {
 	lc.phase = awaiting
 	c := lc.c
-	if c.server.draining.Load() && c.in.len() == 0 {
-		lc.end()
-		return
-	}
 	if c.in.len() > 0 { // the limit of the exchange before is none for this head
 		lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(headTimeout))
 		lc.parse()
 		return
 	}
-	lc.lane.loop.Set(&lc.timer, lc, lc.lane.loop.Now().Add(idleTimeout))
+	until := lc.lane.loop.Now().Add(idleTimeout)
+	if c.server.draining.Load() {
+		until = c.server.idleEnds(lc.lane.loop.Now())
+	}
+	lc.lane.loop.Set(&lc.timer, lc, until)
 	if lc.readable {
 		lc.read()
 		return
@@ -183,8 +183,16 @@ func (lc *laneConn) drop() {
 func (lc *laneConn) Expired() {
 	switch lc.phase {
 	case arriving: // silent: it may be waiting for a server that speaks first
+		if c := lc.c; c.in.len() == 0 && c.server.draining.Load() && c.speaksFirst(c.server.state.Load()) {
+			lc.lastLook()
+			return
+		}
 		lc.proceed(isOpaque)
 	case awaiting:
+		if lc.c.in.len() == 0 {
+			lc.lastLook()
+			return
+		}
 		lc.end()
 	case sending, waiting:
 		if at := lc.h.deadline(); lc.ended && (at.IsZero() || lc.lane.loop.Now().Before(at)) {
@@ -197,9 +205,26 @@ func (lc *laneConn) Expired() {
 	}
 }
 
-// drain ends a connection that nothing is under way on; others end with their answer.
+// drain bounds a wait for bytes when the server stops; what is under way ends by itself.
 func (lc *laneConn) drain() {
-	if lc.entered && lc.phase <= awaiting && lc.c.in.len() == 0 {
+	switch {
+	case !lc.entered || lc.c.in.len() > 0:
+	case lc.phase == arriving:
+		lc.awaitFirst()
+	case lc.phase == awaiting:
+		lc.next()
+	}
+}
+
+// lastLook ends a connection that nothing has come on by now.
+func (lc *laneConn) lastLook() {
+	lc.readable = true
+	if lc.phase == arriving {
+		lc.arrive()
+	} else {
+		lc.read()
+	}
+	if lc.sock.fd >= 0 && lc.phase <= awaiting && lc.c.in.len() == 0 {
 		lc.end()
 	}
 }

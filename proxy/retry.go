@@ -189,7 +189,9 @@ func (t *tries) conclude(r *localReply) *localReply {
 // fails at once is not asked as fast as it can.
 func (t *tries) wait(ctx context.Context) error {
 	s, limit := t.server, t.policy.Backoff(t.retries)
-	if !s.draining.Load() {
+	select {
+	case <-s.stopping:
+	default:
 		return s.pause(ctx, limit)
 	}
 	return sleep(ctx, s.part(min(limit, mesh.DefaultRetry.Backoff(1))), nil)

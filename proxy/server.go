@@ -100,6 +100,11 @@ type Config struct {
 	// DrainTimeout bounds how long Serve waits for requests under way after its
 	// context ends; default 45 s, Envoy's.
 	DrainTimeout time.Duration
+	// HandsOver says that another server has the same listeners and goes on accepting once
+	// this one's context has ended. Then nothing is hurried: connections that wait for
+	// their next request are closed one by one over the first half of DrainTimeout, so that
+	// their applications do not all come back at once, and delays and back-offs go on.
+	HandsOver bool
 }
 
 // AddressMismatch says what becomes of a request for a registered name that was
@@ -154,7 +159,10 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*connection]struct{}
 	draining atomic.Bool
-	stopping chan struct{} // closed when draining begins
+	drained  drainTimes    // once draining
+	stopping chan struct{} // closed when nothing is to be waited for any more
+	cutting  chan struct{} // closed by Cut
+	cut      func()
 	serving  atomic.Bool
 	handlers sync.WaitGroup
 	failed   chan error // the first of a listener's
@@ -221,6 +229,8 @@ func New(cfg Config) (*Server, error) {
 		s.memory.claim, s.bodies.claim, s.kept.claim = memory, memory, memory
 	}
 	s.failed, s.shedding, s.stopping = make(chan error, 1), make(chan struct{}, shedding), make(chan struct{})
+	s.cutting = make(chan struct{})
+	s.cut = sync.OnceFunc(func() { close(s.cutting) })
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.dialer = dialer{cfg.Socket, cfg.Mark, &s.ownConn}
 	s.dialsPolled = cfg.Dial != nil
@@ -238,9 +248,9 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve accepts connections until ctx ends, then stops accepting, lets requests
-// under way finish within DrainTimeout, cuts what is left, and returns nil. It
-// returns an error when a listener fails.
+// Serve accepts connections until ctx ends, then stops accepting, serves whom it has
+// accepted within DrainTimeout, cuts what is left, and returns nil. It returns an error
+// when a listener fails. A listener that another process has too is left as it is.
 func (s *Server) Serve(ctx context.Context) error {
 	var background sync.WaitGroup
 	acceptors, err := s.takeListeners()
@@ -267,6 +277,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.serving.Store(true)
 	select {
 	case <-ctx.Done():
+	case <-s.cutting:
 	case err = <-s.failed:
 	}
 	s.closeListeners(acceptors)
@@ -317,50 +328,6 @@ func (s *Server) forget(c *connection) {
 	s.descriptors.giveBack(1)
 	s.observe(Event{Kind: ConnectionEnded})
 	s.handlers.Done()
-}
-
-// drain wakes the connections that are between two requests, waits for the
-// others, and cuts those that are left at the end of DrainTimeout.
-func (s *Server) drain() {
-	s.draining.Store(true)
-	close(s.stopping)
-	s.each(func(c *connection) {
-		if lc := c.lane.Load(); lc != nil {
-			lc.lane.loop.Post(lc.drain)
-		} else if c.idle.Load() {
-			c.deadline.wake()
-		}
-		if h := c.h2.Load(); h != nil {
-			h.Shutdown()
-		}
-	})
-	late := time.AfterFunc(s.cfg.DrainTimeout, func() {
-		s.kill()
-		s.each(func(c *connection) {
-			if lc := c.lane.Load(); lc != nil {
-				lc.lane.loop.Post(lc.cutIfHere)
-				return
-			}
-			if up := c.upstream.Load(); up != nil {
-				cut(up)
-			}
-			if giveUp := c.giveUp.Load(); giveUp != nil {
-				(*giveUp)()
-			}
-			s.mu.Lock() // under which it changes
-			tcp := c.tcp
-			s.mu.Unlock()
-			if tcp != nil { // else nothing is waited for but a connect, which has ended
-				cut(tcp)
-			}
-			if carried := c.carriage.Load(); carried != nil {
-				carried.cut()
-			}
-		})
-	})
-	defer late.Stop()
-	s.handlers.Wait()
-	s.kill()
 }
 
 func (s *Server) each(f func(*connection)) {

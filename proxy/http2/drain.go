@@ -6,8 +6,8 @@ import "time"
 // that refuses nothing, then, when the peer has had time to see it, one that
 // names the last stream that will be served.
 type draining struct {
-	announced, final bool
-	late             *time.Timer
+	wanted, announced, final bool
+	late                     *time.Timer
 }
 
 // drainPing is the PING whose answer shows that the peer has seen the first GOAWAY.
@@ -16,19 +16,42 @@ var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n'}
 // drainGrace is how long that answer may take.
 const drainGrace = time.Second
 
+// firstGrace is how long a client that has just connected has for its first request.
+const firstGrace = 5 * time.Second
+
 // Shutdown lets the streams under way finish and takes no more of them. The
-// connection ends with the last.
+// connection ends with the last. A client that has not asked for anything yet is told
+// with its first request: some take a GOAWAY before that for a server that is not there.
 func (c *Conn) Shutdown() {
 	c.mu.Lock()
 	defer c.unlock()
+	if c.err != nil || c.wanted {
+		return
+	}
+	c.wanted = true
+	switch {
+	case c.client:
+		c.ending, c.final = true, true
+		c.drained()
+	case c.lastID == 0:
+		c.late = time.AfterFunc(firstGrace, func() {
+			c.mu.Lock()
+			defer c.unlock()
+			c.announce()
+		})
+	default:
+		c.announce()
+	}
+}
+
+// announce refuses nothing yet. Called with mu held.
+func (c *Conn) announce() {
 	if c.err != nil || c.announced {
 		return
 	}
 	c.announced = true
-	if c.client {
-		c.ending, c.final = true, true
-		c.drained()
-		return
+	if c.late != nil {
+		c.late.Stop()
 	}
 	c.out = appendGoAway(c.out, maxStreamID, NoError, "")
 	c.out = appendPing(c.out, 0, drainPing)

@@ -75,6 +75,9 @@ func (c *Conn) onRequest(id uint32) *ConnError {
 		return c.count(&c.guard.noise, "frames of streams that ended") // they may cross our RST_STREAM
 	}
 	c.lastID = id
+	if c.wanted {
+		c.announce()
+	}
 	if c.final || uint32(len(c.streams)) >= c.cfg.MaxStreams || c.running >= 2*c.cfg.MaxStreams {
 		c.out = appendWord(c.out, frameRSTStream, id, uint32(RefusedStream))
 		if err := c.control(); err != nil {
