@@ -1,10 +1,13 @@
 package proxy
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -89,14 +92,15 @@ func TestAReaderThatDoesNotReadCostsLinesNotTime(t *testing.T) {
 	t.Parallel()
 	out := &stuck{free: make(chan struct{})}
 	var lost atomic.Int64
-	l := newAccessLog(out, AccessLogJSON, slog.New(slog.DiscardHandler), func(n int64) { lost.Add(n) })
+	l := NewAccessLog(out, AccessLogJSON, slog.New(slog.DiscardHandler))
+	p := l.join(false, func(n int64) { lost.Add(n) })
 	ctx, stop := context.WithCancel(context.Background())
 	var writer sync.WaitGroup
-	writer.Go(func() { l.flush(ctx) })
+	writer.Go(func() { l.Run(ctx) })
 	const lines = 50_000 // of 600 bytes: far more than is kept
 	e := fullEntry()
 	for range lines {
-		l.write(e, e.start)
+		p.write(e, e.start, nil)
 	}
 	l.mu.Lock()
 	if len(l.buf) > accessKeep+4096 {
@@ -115,12 +119,12 @@ func TestServingEndsAlthoughTheAccessLogIsStuck(t *testing.T) {
 	t.Parallel()
 	out := &stuck{free: make(chan struct{})}
 	defer close(out.free)
-	l := newAccessLog(out, AccessLogJSON, slog.New(slog.DiscardHandler), func(int64) {})
-	l.write(fullEntry(), time.Now())
+	l := NewAccessLog(out, AccessLogJSON, slog.New(slog.DiscardHandler))
+	l.join(false, func(int64) {}).write(fullEntry(), time.Now(), nil)
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	begun := time.Now()
-	l.flush(ctx)
+	l.Run(ctx)
 	if took := time.Since(begun); took > 10*accessGrace {
 		t.Errorf("it took %v", took)
 	}
@@ -149,16 +153,17 @@ func TestAFullDiskSpoilsOneLineAndTheRestIsCounted(t *testing.T) {
 	out := &disk{room: size + size/2}
 	var lost int64
 	var log bytes.Buffer
-	l := newAccessLog(out, AccessLogJSON, slog.New(slog.NewTextHandler(&log, nil)), func(n int64) { lost += n })
+	l := NewAccessLog(out, AccessLogJSON, slog.New(slog.NewTextHandler(&log, nil)))
+	p := l.join(false, func(n int64) { lost += n })
 	for range 3 {
 		for range 2 {
-			l.write(e, e.start)
+			p.write(e, e.start, nil)
 		}
-		l.batch()
+		l.flush()
 	}
 	out.room = 1 << 20
-	l.write(e, e.start)
-	l.batch()
+	p.write(e, e.start, nil)
+	l.flush()
 	whole, spoiled := 0, 0
 	for line := range strings.Lines(out.String()) {
 		if json.Valid([]byte(line)) {
@@ -173,4 +178,87 @@ func TestAFullDiskSpoilsOneLineAndTheRestIsCounted(t *testing.T) {
 	if n := strings.Count(log.String(), "\n"); n != 2 {
 		t.Errorf("the log has %d lines:\n%s", n, &log)
 	}
+}
+
+// One pod writes without end while nobody reads; another's lines are all there, and what
+// is lost is told to whom it was.
+func TestAFloodOfLinesCostsItsOwnPodsLines(t *testing.T) {
+	t.Parallel()
+	e := fullEntry()
+	for format, isLine := range map[AccessLogFormat]string{
+		AccessLogJSON: `"route_name":"default","pod_namespace":"%s","pod_name":"%s"}`, AccessLogText: " - default %s %s",
+	} {
+		out := &disk{room: 64 << 20}
+		l := NewAccessLog(out, format, slog.New(slog.DiscardHandler))
+		var lost [100]int64
+		floods := make([]*accessPart, len(lost))
+		for i := range floods {
+			floods[i] = l.join(true, func(n int64) { lost[i] += n })
+		}
+		var quietLost int64
+		quiet := l.join(true, func(n int64) { quietLost += n })
+		loud, still := &mesh.Workload{Namespace: "noise", Pod: "loud-1"}, &mesh.Workload{Namespace: "shop", Pod: "web-1"}
+		const lines, few = 400, 20
+		for range lines {
+			for _, p := range floods {
+				p.write(e, e.start, loud)
+			}
+		}
+		for range few {
+			quiet.write(e, e.start, still)
+		}
+		if most := accessKeep + len(lost)*(accessSure+1024) + accessSure; len(l.buf) > most {
+			t.Errorf("%d bytes are kept, more than %d", len(l.buf), most)
+		}
+		l.flush()
+		if got := strings.Count(out.String(), fmt.Sprintf(isLine+"\n", "shop", "web-1")); got != few || quietLost != 0 {
+			t.Errorf("%d lines of %d, %d lost", got, few, quietLost)
+		}
+		var all int64
+		for i, n := range lost {
+			if all += n; n == 0 {
+				t.Errorf("flood %d lost nothing", i)
+			}
+		}
+		if got := strings.Count(out.String(), fmt.Sprintf(isLine+"\n", "noise", "loud-1")); int64(got)+all != int64(lines*len(lost)) {
+			t.Errorf("%d written and %d lost of %d", got, all, lines*len(lost))
+		}
+		if format == AccessLogJSON {
+			for line := range strings.Lines(out.String()) {
+				if !json.Valid([]byte(line)) {
+					t.Fatal(line)
+				}
+			}
+		}
+		// A disk that is full: who wrote what is lost is told.
+		out.room = 0
+		before := lost[0]
+		floods[0].write(e, e.start, loud)
+		quiet.write(e, e.start, still)
+		quiet.write(e, e.start, still)
+		l.flush()
+		if lost[0] != before+1 || quietLost != 2 {
+			t.Errorf("%d and %d were told lost, of 1 and 2", lost[0]-before, quietLost)
+		}
+	}
+}
+
+// While nobody writes nothing runs; the first line is out soon.
+func TestALineOfASharedLogIsWrittenSoon(t *testing.T) {
+	t.Parallel()
+	read, write := io.Pipe()
+	l := NewAccessLog(write, AccessLogText, nil)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { l.Run(ctx) })
+	p := l.join(true, func(int64) {})
+	lines := bufio.NewScanner(read)
+	for i := range 3 {
+		p.write(fullEntry(), time.Now(), &mesh.Workload{Namespace: "a", Pod: fmt.Sprint("p", i)})
+		if !lines.Scan() || !strings.HasSuffix(lines.Text(), fmt.Sprintf(" a p%d", i)) {
+			t.Errorf("%q, %v", lines.Text(), lines.Err())
+		}
+	}
+	stop()
+	running.Wait()
 }

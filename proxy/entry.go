@@ -115,7 +115,7 @@ func (s *Server) record(e *entry) {
 	}
 	now := time.Now()
 	if s.access != nil {
-		s.access.write(e, now)
+		s.access.write(e, now, s.workload.Load())
 	}
 	if s.cfg.Observer != nil {
 		s.count(e, now.Sub(e.start))

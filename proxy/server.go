@@ -83,6 +83,9 @@ type Config struct {
 	// none. A Write may block or fail: lines are lost then, and traffic goes on.
 	AccessLog       io.Writer
 	AccessLogFormat AccessLogFormat
+	// AccessLogs is AccessLog for servers that share one; who made it runs it. Its lines
+	// name the pod too.
+	AccessLogs *AccessLog
 	// Observer is told what happens; nil: nobody is.
 	Observer Observer
 	// Register is the command, for the hints in Log, that registers the ServiceEntry on
@@ -132,7 +135,7 @@ const (
 type Server struct {
 	cfg      Config
 	log      *slog.Logger
-	access   *accessLog
+	access   *accessPart // nil: none
 	state    atomic.Pointer[state]
 	workload atomic.Pointer[mesh.Workload]
 	pools    *pools
@@ -179,6 +182,9 @@ func New(cfg Config) (*Server, error) {
 	if len(cfg.Listeners) == 0 {
 		return nil, errors.New("proxy: no listener given; open one on the proxy's port")
 	}
+	if cfg.AccessLog != nil && cfg.AccessLogs != nil {
+		return nil, errors.New("proxy: AccessLog and AccessLogs are both given; leave one out")
+	}
 	cfg.Workload = named(cfg.Workload)
 	if cfg.OriginalDst == nil {
 		cfg.OriginalDst = originalDst
@@ -215,6 +221,7 @@ func New(cfg Config) (*Server, error) {
 	if s.relay == nil {
 		s.relay = relay.New(relay.Config{}) // its loops begin with its first connection
 	}
+	s.workload.Store(&s.cfg.Workload)
 	s.cfg.Limits = cfg.Limits.withDefaults()
 	s.connects.left.Store(int64(s.cfg.Limits.Connects))
 	s.memory.left.Store(s.cfg.Limits.Memory)
@@ -240,8 +247,12 @@ func New(cfg Config) (*Server, error) {
 	s.ipv6.ask = cfg.HasIPv6
 	s.pools = newPools(s)
 	s.notices = newNotices(s.log)
+	logs := cfg.AccessLogs
 	if cfg.AccessLog != nil {
-		s.access = newAccessLog(cfg.AccessLog, cfg.AccessLogFormat, s.log, func(lines int64) {
+		logs = NewAccessLog(cfg.AccessLog, cfg.AccessLogFormat, s.log)
+	}
+	if logs != nil {
+		s.access = logs.join(cfg.AccessLogs != nil, func(lines int64) {
 			s.observe(Event{Kind: LogLinesLost, Count: lines})
 		})
 	}
@@ -271,8 +282,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	background.Go(func() { s.pools.thin(housekeeping) })
 	background.Go(func() { s.cfg.Resolver.Run(housekeeping) })
 	background.Go(func() { s.notices.sumUp(housekeeping) })
-	if s.access != nil {
-		background.Go(func() { s.access.flush(housekeeping) })
+	if s.cfg.AccessLog != nil {
+		background.Go(func() { s.access.in.Run(housekeeping) })
 	}
 	s.serving.Store(true)
 	select {
