@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -39,4 +40,10 @@ func (c *clock) limit() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.timeout
+}
+
+// part is a context that ends when a part of the run's time is over, in percent: what
+// comes after it has the rest.
+func (c *clock) part(percent int) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(context.Background(), c.started.Add(c.limit()*time.Duration(percent)/100))
 }

@@ -21,6 +21,12 @@ type conf struct {
 	prevResult json.RawMessage // nil when there is none
 	pod        selection.Pod
 	selection.Conf
+	network string         // the list's name
+	dns     *selection.DNS // of the pod; nil where the runtime does not say
+	own     map[string]json.RawMessage
+
+	policy       *selection.Policy // nil for none
+	policyBroken error             // why it is not known; ErrNone where there never was one
 
 	stdin    []byte
 	problems error // what is wrong with the settings and the pod's data
@@ -42,6 +48,8 @@ func readConf(args *skel.CmdArgs) conf {
 			c.problems = errors.Join(c.problems, fmt.Errorf("cniVersion %s: not a string; write it as \"1.0.0\"", raw))
 		}
 	}
+	json.Unmarshal(object["name"], &c.network) // libcni has judged it
+	c.own, c.dns = selection.Own(object), readDNS(object)
 	var inSettings, inPod error
 	c.Conf, inSettings = selection.ReadConf(object)
 	c.pod, inPod = readPod(args.Args, object)
@@ -49,8 +57,30 @@ func readConf(args *skel.CmdArgs) conf {
 	return c
 }
 
-// selected says whether the pod is the plugin's business at all, and why.
-func (c conf) selected() (bool, string) { return selection.Select(c.Conf, nil, c.pod) }
+// withPolicy reads the node's policy, where the entry names one.
+func (c conf) withPolicy() conf {
+	if c.AgentSocket != "" && c.PolicyFile != "" {
+		c.policy, c.policyBroken = selection.ReadFile(c.PolicyFile)
+	}
+	return c
+}
+
+// selected says whether the pod is the plugin's business at all, and why. On a node
+// that never had a policy nobody is: its agent writes one, and enrols the pods then. A
+// policy that was there and cannot be read selects all but those that the entry
+// excludes: what it said of the others only it could tell.
+func (c conf) selected() (bool, string) {
+	if c.policyBroken == nil {
+		return selection.Select(c.Conf, c.policy, c.pod)
+	}
+	if exempt, why := selection.Exempt(c.Conf, nil, c.pod.Namespace); exempt {
+		return false, why
+	}
+	if errors.Is(c.policyBroken, selection.ErrNone) {
+		return false, c.policyBroken.Error() + " on this node; its agent will, and enrols the pod then"
+	}
+	return true, c.policyBroken.Error()
+}
 
 // decide is what becomes of a pod that is selected, with everything worth a warning. All
 // errors come at once, those of the settings too. auto is asked for the ranges that
@@ -59,9 +89,12 @@ func (c conf) decide(auto func() (cidr.List, error)) (selection.Decision, error)
 	if _, err := rules.Members(c.stdin); err != nil {
 		return selection.Decision{}, badConf(errors.Join(err, c.problems))
 	}
-	d, err := selection.Configure(c.Conf, nil, c.pod, auto)
+	d, err := selection.Configure(c.Conf, c.policy, c.pod, auto)
 	if err := errors.Join(c.problems, err); err != nil {
 		return d, badConf(err)
+	}
+	if c.policyBroken != nil && !errors.Is(c.policyBroken, selection.ErrNone) {
+		return d, types.NewError(types.ErrTryAgainLater, "the node's policy cannot be read, so nobody knows whether the pod is to be captured", c.policyBroken.Error())
 	}
 	return d, nil
 }

@@ -3,7 +3,6 @@ package plugin
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,35 +37,21 @@ func checkLoopback(netnsFD int) error {
 	})
 }
 
-// loopbackFlags calls f with lo's flags and a socket of the namespace, on a thread
-// that ends with it.
+// loopbackFlags calls f with lo's flags and a socket of the namespace.
 func loopbackFlags(netnsFD int, f func(socket int, lo *unix.Ifreq) error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread stays in the namespace and ends
-		done <- func() (err error) {
-			defer func() {
-				if r := recover(); r != nil {
-					err = bug(r)
-				}
-			}()
-			if err := unix.Setns(netnsFD, unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter the network namespace: %w", err)
-			}
-			socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return fmt.Errorf("open a socket: %w", err)
-			}
-			defer unix.Close(socket)
-			lo, err := unix.NewIfreq("lo")
-			if err != nil {
-				return err
-			}
-			if err := unix.IoctlIfreq(socket, unix.SIOCGIFFLAGS, lo); err != nil {
-				return fmt.Errorf("look at interface lo: %w", err)
-			}
-			return f(socket, lo)
-		}()
-	}()
-	return <-done
+	return inside(netnsFD, func() error {
+		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open a socket: %w", err)
+		}
+		defer unix.Close(socket)
+		lo, err := unix.NewIfreq("lo")
+		if err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(socket, unix.SIOCGIFFLAGS, lo); err != nil {
+			return fmt.Errorf("look at interface lo: %w", err)
+		}
+		return f(socket, lo)
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -64,4 +65,24 @@ func sameFile(f *os.File, path string) bool {
 
 func badNetns(format string, args ...any) error {
 	return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf(format, args...), "")
+}
+
+// inside runs f on a thread in the namespace, which ends with it.
+func inside(netnsFD int, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread stays in the namespace and ends
+		done <- func() (err error) {
+			defer func() {
+				if r := recover(); r != nil {
+					err = bug(r)
+				}
+			}()
+			if err := unix.Setns(netnsFD, unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter the network namespace: %w", err)
+			}
+			return f()
+		}()
+	}()
+	return <-done
 }

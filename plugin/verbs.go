@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/backend"
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // verbs are the plugin's answers to the runtime: one of them runs, once.
@@ -48,7 +49,7 @@ func (v *verbs) read(args *skel.CmdArgs) conf {
 // it. Whatever can fail without touching the kernel comes first; the rules go in
 // as one transaction.
 func (v *verbs) add(args *skel.CmdArgs) error {
-	c := v.read(args)
+	c := v.read(args).withPolicy()
 	if err := c.needPrevResult(); err != nil {
 		return err // where a pod is not selected, too: there is nothing to pass on
 	}
@@ -64,16 +65,27 @@ func (v *verbs) add(args *skel.CmdArgs) error {
 	if c.role(args.IfName) == extra {
 		return v.cover(args)
 	}
-	plan, warnings, err := c.plan(c.discovered)
+	d, err := c.decide(c.discovered)
 	if err != nil {
 		return err
+	}
+	if !d.Selected {
+		v.logf("%s passes through untouched: %s", c.pod, d.Why)
+		return nil
 	}
 	netns, err := openNetns(args)
 	if err != nil {
 		return err
 	}
-	for _, w := range warnings {
+	for _, w := range d.Warnings {
 		v.logf("warning: %s", w)
+	}
+	if c.AgentSocket != "" {
+		return v.enrol(args, c, d, netns)
+	}
+	plan, err := rules.NewPlan(d.Config)
+	if err != nil {
+		return badConf(err)
 	}
 	return v.program(netns, plan)
 }
@@ -111,15 +123,15 @@ func (v *verbs) cover(args *skel.CmdArgs) error {
 
 // check compares the namespace with the configuration and changes nothing.
 func (v *verbs) check(args *skel.CmdArgs) error {
-	c := v.read(args)
+	c := v.read(args).withPolicy()
 	if err := c.needPrevResult(); err != nil {
 		return err
 	}
 	if selected, _ := c.selected(); !selected || c.role(args.IfName) == extra {
 		return nil
 	}
-	plan, _, err := c.plan(c.applied(args))
-	if err != nil {
+	d, err := c.decide(c.applied(args))
+	if err != nil || !d.Selected {
 		return err
 	}
 	netns, err := openNetns(args)
@@ -127,13 +139,29 @@ func (v *verbs) check(args *skel.CmdArgs) error {
 		return err
 	}
 	defer netns.Close()
-	err = compare(int(netns.Fd()), plan)
-	if err == nil {
-		err = checkLoopback(int(netns.Fd()))
+	return judged(c.compare(int(netns.Fd()), d))
+}
+
+// compare looks at the rules, and whether what they redirect can arrive.
+func (c conf) compare(netnsFD int, d selection.Decision) error {
+	if c.AgentSocket != "" {
+		return compareEnrolled(netnsFD, d)
 	}
+	plan, err := rules.NewPlan(d.Config)
+	if err == nil {
+		err = compare(netnsFD, plan)
+	}
+	if err == nil {
+		err = checkLoopback(netnsFD)
+	}
+	return err
+}
+
+// judged is CHECK's answer.
+func judged(err error) error {
 	var drift rules.Drift
 	switch {
-	case errors.Is(err, errLoopbackDown):
+	case errors.Is(err, errLoopbackDown), errors.Is(err, errNobodyListens):
 		return types.NewError(codeDrift, "redirected connections cannot arrive", err.Error())
 	case errors.As(err, &drift):
 		return types.NewError(codeDrift, "the namespace's rules are not those of the configuration", drift.Error())
@@ -150,7 +178,13 @@ func (v *verbs) check(args *skel.CmdArgs) error {
 // the pod's, so they go with the interface that brought them and no other.
 func (v *verbs) del(args *skel.CmdArgs) error {
 	c := v.read(args)
-	if args.Netns == "" || c.role(args.IfName) != owner {
+	if c.role(args.IfName) != owner {
+		return nil
+	}
+	if c.AgentSocket != "" {
+		v.release(c, args)
+	}
+	if args.Netns == "" {
 		return nil
 	}
 	netns, err := openNetns(args)
@@ -170,7 +204,8 @@ func (v *verbs) del(args *skel.CmdArgs) error {
 // is an error takes no pods: so it costs one look at the kernel, and says
 // "unavailable" only where every ADD would fail.
 func (v *verbs) status(args *skel.CmdArgs) error {
-	plan, _, err := v.read(args).plan(unknownRanges)
+	c := v.read(args)
+	plan, _, err := c.plan(unknownRanges)
 	var bad *types.Error
 	if errors.As(err, &bad) {
 		return types.NewError(types.ErrPluginNotAvailable, bad.Msg, bad.Details)
@@ -179,6 +214,11 @@ func (v *verbs) status(args *skel.CmdArgs) error {
 		return types.NewError(types.ErrPluginNotAvailable, "the rules could not be programmed on this host", oneLine(err))
 	} else if err != nil {
 		v.logf("cannot say whether the rules could be programmed: %v", err)
+	}
+	if c.AgentSocket != "" {
+		if err := aSocket(c.AgentSocket); err != nil {
+			v.logf("agentSocket: %v; pods that are selected wait for it", err)
+		}
 	}
 	return nil
 }
