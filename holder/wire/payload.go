@@ -80,6 +80,9 @@ type Holding struct {
 	// Cookie tells these sockets from others of the same pod: SO_COOKIE of the first
 	// (see Cookie). The holder sets it.
 	Cookie uint64 `json:"cookie,omitempty"`
+	// Watched says that the holder saw the namespace at Path once: when it is not there
+	// any more, the pod is gone. The holder sets it.
+	Watched bool `json:"watched,omitempty"`
 }
 
 // HeldReply says that a pod is held.
@@ -166,8 +169,10 @@ type HelloRequest struct {
 	Have []Have `json:"have,omitempty"`
 	// Retired: this agent drains, and is not to be given pods.
 	Retired bool `json:"retired,omitempty"`
-	// Serving: this agent had said Take before the connection broke, and serves.
-	Serving bool `json:"serving,omitempty"`
+	// Serving: this agent had said Take before the connection broke, and serves, since
+	// ServingFor (nanoseconds on the wire). Where two say so the later one goes on.
+	Serving    bool          `json:"serving,omitempty"`
+	ServingFor time.Duration `json:"servingFor,omitempty"`
 }
 
 // WelcomeReply admits an agent.
@@ -233,6 +238,8 @@ type SuccessionReply struct {
 	Pods    int    `json:"pods"`
 	// Exemption is what agents last said.
 	Exemption string `json:"exemption,omitempty"`
+	// Fresh: a holder died before this one, and agents may have what was lost then.
+	Fresh bool `json:"fresh,omitempty"`
 }
 
 // HolderStatus is how a holder is.

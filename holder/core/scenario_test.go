@@ -1,0 +1,289 @@
+package core
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+// A scenario is a text of
+//
+//	# what it shows
+//	+ TIME EVENT [CONN] key=value…     an event, at that time since the start
+//	> action                           what came of it
+//	? status                           asks for the state
+//	= line                             and that is what it is
+//
+// Namespaces are numbered by their inodes; Next is followed: ticks that are due before
+// an event's time come first, and are printed as "+ TIME tick" of their own.
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scenarios", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := play(string(want))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("%s (-wanted +got; -update rewrites):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+func play(script string) (string, error) {
+	s := New(Settings{WaitLimit: 30 * time.Second, Build: "v1", PID: 1})
+	var out strings.Builder
+	due := "" // the tick that was just printed by itself
+	for number, line := range strings.Split(strings.TrimSuffix(script, "\n"), "\n") {
+		switch {
+		case strings.HasPrefix(line, ">"), strings.HasPrefix(line, "="):
+			continue
+		case strings.HasPrefix(line, "+ "):
+			at, e, err := parseEvent(strings.Fields(line[2:]))
+			if err != nil {
+				return "", fmt.Errorf("line %d: %w", number+1, err)
+			}
+			if _, tick := e.(Tick); tick && due == line {
+				continue
+			}
+			for next, wanted := s.Next(); wanted && next < at; next, wanted = s.Next() {
+				due = "+ " + time.Duration(next).String() + " tick"
+				fmt.Fprintln(&out, due)
+				show(&out, s.Step(next, Tick{}))
+			}
+			if fmt.Sprintf("+ %s tick", time.Duration(at)) == line {
+				due = line
+			}
+			fmt.Fprintln(&out, line)
+			show(&out, s.Step(at, e))
+		case line == "? status":
+			fmt.Fprintln(&out, line)
+			for _, p := range s.Status().Pods {
+				fmt.Fprintf(&out, "= pod %d %s %s sockets=%v reason=%q\n", p.Inode, p.Policy, p.State, p.Sockets, p.Reason)
+			}
+			for _, a := range s.Status().Agents {
+				fmt.Fprintf(&out, "= agent %d serving=%t retired=%t\n", a.PID, a.Serving, a.Retired)
+			}
+		default:
+			fmt.Fprintln(&out, line)
+		}
+	}
+	return out.String(), nil
+}
+
+func show(out *strings.Builder, actions []Action) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case Send:
+			fmt.Fprintf(out, "> send %d %s%s%s\n", a.Conn, a.Kind, showPayload(a.Payload), showBundle(a.Bundle))
+		case Close:
+			fmt.Fprintf(out, "> close %d %q\n", a.Conn, a.Why)
+		case Save:
+			fmt.Fprintf(out, "> save %d%s\n", a.Holding.Inode, showBundle(a.Bundle))
+		case Forget:
+			fmt.Fprintf(out, "> forget %d\n", a.Netns.Inode)
+		case Reopen:
+			fmt.Fprintf(out, "> reopen %d any port=%t%s\n", a.Holding.Inode, a.AnyPort, showBundle(a.Bundle))
+		case Log:
+			fmt.Fprintf(out, "> log %s %s %v\n", a.Level, a.Text, a.Attributes)
+		default:
+			name := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", a), "core."))
+			fmt.Fprintln(out, strings.TrimSpace(fmt.Sprintf("> %s %v", name, strings.Trim(fmt.Sprint(a), "{}"))))
+		}
+	}
+}
+
+func showPayload(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case wire.Holding:
+		return fmt.Sprintf(" netns=%d cookie=%d policy=%s", v.Inode, v.Cookie, v.Policy)
+	case wire.HolderStatus:
+		return " …"
+	}
+	text, _ := json.Marshal(v)
+	return " " + strings.ReplaceAll(string(text), `"`, "")
+}
+
+func showBundle(b Bundle) string {
+	if b == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" bundle=%d", b)
+}
+
+// parseEvent reads "30s hold 1 netns=7 …".
+func parseEvent(words []string) (at int64, e Event, err error) {
+	if len(words) < 2 {
+		return 0, nil, fmt.Errorf("%q: wants a time and an event", words)
+	}
+	d, err := time.ParseDuration(words[0])
+	if err != nil {
+		return 0, nil, err
+	}
+	name, rest := words[1], words[2:]
+	var conn Conn
+	if len(rest) > 0 {
+		if n, err := strconv.Atoi(rest[0]); err == nil {
+			conn, rest = Conn(n), rest[1:]
+		}
+	}
+	o := options{words: rest}
+	e = o.event(name, conn)
+	if e == nil {
+		return 0, nil, fmt.Errorf("%q: no such event", name)
+	}
+	return int64(d), e, o.err
+}
+
+type options struct {
+	words []string
+	err   error
+}
+
+func (o options) text(key string) string {
+	for _, w := range o.words {
+		if k, v, _ := strings.Cut(w, "="); k == key {
+			return strings.ReplaceAll(v, "_", " ")
+		}
+	}
+	return ""
+}
+
+func (o *options) number(key string) uint64 {
+	if o.text(key) == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(o.text(key), 10, 64)
+	if err != nil {
+		o.err = err
+	}
+	return n
+}
+
+func (o options) has(word string) bool { return slices.Contains(o.words, word) }
+
+func (o *options) duration(key string) time.Duration {
+	if o.text(key) == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(o.text(key))
+	if err != nil {
+		o.err = err
+	}
+	return d
+}
+
+func (o *options) netns() wire.Netns { return wire.Netns{Device: 4, Inode: o.number("netns")} }
+
+func (o *options) holding() wire.Holding {
+	h := wire.Holding{Netns: o.netns(), Policy: wire.PolicyBlock, Gate: o.duration("gate"), Cookie: o.number("cookie"),
+		Found: o.has("found"), Watched: o.has("watched"), Sockets: []wire.Socket{{Role: wire.RoleTCP, Network: "tcp4", Port: 15001}}}
+	if h.Gate > 0 {
+		h.Policy = wire.PolicyBypass
+	}
+	if c := o.text("container"); c != "" {
+		h.ContainerID, h.Interface, h.Path = c, "eth0", "/run/netns/"+c
+		h.Pod = wire.PodName{Namespace: "shop", Name: c}
+	}
+	return h
+}
+
+func (o *options) event(name string, conn Conn) Event {
+	frame := func(k wire.Kind, payload any) Event {
+		text, err := json.Marshal(payload)
+		if err != nil {
+			o.err = err
+		}
+		return Frame{Conn: conn, Kind: k, Payload: text}
+	}
+	bundle := Bundle(o.number("bundle"))
+	switch name {
+	case "began":
+		return Began{Fresh: o.has("fresh"), Exemption: o.text("exemption")}
+	case "inherited":
+		return Inherited{Holding: o.holding(), Bundle: bundle, Broken: o.has("broken")}
+	case "hold", "keep":
+		kind := wire.Hold
+		if name == "keep" {
+			kind = wire.Keep
+		}
+		return Offered{Conn: conn, Kind: kind, Holding: o.holding(), Bundle: bundle, Problem: o.text("problem"), PathGone: o.has("pathgone")}
+	case "closed":
+		return Closed{conn}
+	case "left":
+		return Left{Netns: o.netns(), Why: "its path is gone"}
+	case "reopened":
+		return Reopened{Netns: o.netns(), Bundle: bundle, Cookie: o.number("cookie"), Problem: o.text("problem"),
+			Sockets: []wire.Socket{{Role: wire.RoleTCP, Network: "tcp4", Port: uint16(o.number("port"))}}}
+	case "tick":
+		return Tick{}
+	case "hello":
+		h := wire.HelloRequest{Versions: wire.Versions{Min: 1, Max: 1}, PID: int(o.number("pid")), Build: "v1", Exemption: wire.ExemptByCgroup,
+			Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{o.number("pid")}}, Retired: o.has("retired"), Serving: o.has("serving"), ServingFor: o.duration("for")}
+		for _, pair := range strings.Fields(strings.ReplaceAll(o.text("have"), ",", " ")) {
+			var have wire.Have
+			have.Device = 4
+			if _, err := fmt.Sscanf(pair, "%d:%d", &have.Inode, &have.Cookie); err != nil {
+				o.err = err
+			}
+			h.Have = append(h.Have, have)
+		}
+		if o.has("old") {
+			h.Versions = wire.Versions{Min: 0, Max: 0}
+		}
+		return frame(wire.Hello, h)
+	case "ack":
+		return frame(wire.Ack, wire.Acknowledgement{Netns: o.netns(), Error: o.text("error")})
+	case "seen":
+		return frame(wire.Seen, wire.Sight{Seq: o.number("seq")})
+	case "release":
+		r := wire.Releasing{ContainerID: o.text("container"), Interface: "eth0"}
+		if n := o.netns(); n.Inode != 0 {
+			r.Netns = &n
+		}
+		return frame(wire.Release, r)
+	case "succeed":
+		return frame(wire.Succeed, wire.SuccessionRequest{Versions: wire.Spoken, PID: int(o.number("pid")), Build: "v2"})
+	case "unknown":
+		return Frame{Conn: conn, Kind: 200}
+	case "nonsense":
+		return Frame{Conn: conn, Kind: wire.Hello, Payload: json.RawMessage(`{"pid":"x"`)}
+	}
+	for kind := wire.Kind(1); kind.Known(); kind++ {
+		if kind.String() == name {
+			return Frame{Conn: conn, Kind: kind}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+// yield gives a new holder everything. Until it says Took this one goes on as before,
+// and tells it of every change.
+func (s *State) yield(to Conn, r wire.SuccessionRequest) {
+	version := wire.Spoken.Common(r.Versions)
+	switch {
+	case s.successor != 0:
+		s.answer(to, wire.Refused, &wire.Refusal{Code: wire.CodeBusy, Text: "succeed: another holder is taking over already"})
+		return
+	case version == 0:
+		s.counters[countRefused]++
+		text := fmt.Sprintf("succeed: this holder (%s) speaks versions %d to %d of the protocol, the new one %d to %d", s.settings.Build, wire.MinVersion, wire.Version, r.Versions.Min, r.Versions.Max)
+		s.answer(to, wire.Refused, &wire.Refusal{Code: wire.CodeUnsupported, Text: text})
+		return
+	}
+	s.successor = to
+	s.log("info", "a new holder takes over", "pid", r.PID, "build", r.Build, "pods", len(s.pods))
+	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Fresh: s.fresh})
+	for _, p := range s.sortedPods() {
+		s.tellSuccessor(p)
+	}
+	s.send(to, wire.End, nil)
+}
+
+func (s *State) tellSuccessor(p *pod) {
+	if s.successor != 0 {
+		s.do(Send{Conn: s.successor, Kind: wire.Pod, Payload: p.Holding, Bundle: p.bundle})
+	}
+}
+
+func (s *State) took(by Conn) {
+	if by != s.successor || by == 0 {
+		s.misplaced(Frame{Conn: by, Kind: wire.Took}, "say succeed first")
+		return
+	}
+	s.left = true
+	s.log("info", "the new holder has taken over; this one ends")
+	s.do(Leave{})
+}
