@@ -22,6 +22,7 @@ var commands = []func() *cobra.Command{
 	newDeleteCommand,
 	newValidateCommand,
 	newProxyCommand,
+	newHolderCommand,
 	newExecCommand,
 	newDemoCommand,
 	newCIDRCommand,

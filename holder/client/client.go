@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -30,20 +32,32 @@ func Hold(ctx context.Context, path string, h wire.Holding, files []*os.File) (w
 	var reply wire.HeldReply
 	err := again(ctx, path, func(ctx context.Context) error {
 		return call(ctx, path, wire.Hold, h, files, wire.Held, &reply)
-	})
+	}, passing)
 	return reply, err
 }
 
-// Release says that the attachment's pod is gone. It does not try again: the holder
-// notices by itself when the namespace's path is gone.
+// Release says that the attachment's pod is gone. Where nobody is there it gives up at
+// once: a holder notices by itself when the namespace's path is gone. Where the
+// connection breaks, as when the holder is being replaced, it tries again until ctx
+// ends.
 func Release(ctx context.Context, path, containerID, ifname string) error {
-	r := wire.Releasing{ContainerID: containerID, Interface: ifname}
-	return call(ctx, path, wire.Release, r, nil, wire.Released, nil)
+	return release(ctx, path, wire.Releasing{ContainerID: containerID, Interface: ifname})
 }
 
 // ReleaseNetns is Release for who knows the namespace: an agent, after un-enrolment.
 func ReleaseNetns(ctx context.Context, path string, n wire.Netns) error {
-	return call(ctx, path, wire.Release, wire.Releasing{Netns: &n}, nil, wire.Released, nil)
+	return release(ctx, path, wire.Releasing{Netns: &n})
+}
+
+func release(ctx context.Context, path string, r wire.Releasing) error {
+	return again(ctx, path, func(ctx context.Context) error {
+		return call(ctx, path, wire.Release, r, nil, wire.Released, nil)
+	}, func(err error) bool { return present(err) && passing(err) })
+}
+
+// present: a try that failed did not fail for want of a holder.
+func present(err error) bool {
+	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // Status asks the holder how it is.
@@ -53,10 +67,10 @@ func Status(ctx context.Context, path string) (s wire.HolderStatus, err error) {
 }
 
 // again tries until it succeeds, is refused for good, or ctx ends.
-func again(ctx context.Context, path string, try func(context.Context) error) error {
+func again(ctx context.Context, path string, try func(context.Context) error, worth func(error) bool) error {
 	for delay := firstDelay; ; delay = min(2*delay, longestWait) {
 		err := try(ctx)
-		if err == nil || !worthAnotherTry(err) {
+		if err == nil || !worth(err) {
 			return err
 		}
 		select {
@@ -67,7 +81,8 @@ func again(ctx context.Context, path string, try func(context.Context) error) er
 	}
 }
 
-func worthAnotherTry(err error) bool {
+// passing: it may be otherwise in a moment.
+func passing(err error) bool {
 	var refusal *wire.Refusal
 	return !errors.As(err, &refusal) || refusal.Code == wire.CodeBusy
 }

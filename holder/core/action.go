@@ -22,10 +22,7 @@ type (
 	}
 	// Save writes the pod's state file and watches its path. It comes before the Held
 	// that promises it.
-	Save struct {
-		Holding wire.Holding
-		Bundle  Bundle
-	}
+	Save struct{ Holding wire.Holding }
 	// Forget removes the state file, and watches no more.
 	Forget struct{ Netns wire.Netns }
 	// Drop closes a bundle, once no queued Send needs it.

@@ -37,7 +37,7 @@ func (s *State) patience(p *pod) int64 {
 func (s *State) inherit(e Inherited) {
 	p := &pod{Holding: e.Holding, bundle: e.Bundle, since: s.now, broken: e.Broken, brokenSince: s.now, retry: s.now}
 	s.pods[p.Netns] = p
-	s.do(Save{p.Holding, p.bundle})
+	s.do(Save{p.Holding})
 }
 
 func (s *State) offered(e Offered) {
@@ -89,7 +89,7 @@ func (s *State) displace(h wire.Holding) {
 func (s *State) adopt(h wire.Holding, b Bundle, from Conn) {
 	p := &pod{Holding: h, bundle: b, since: s.now}
 	s.pods[h.Netns] = p
-	s.do(Save{h, b})
+	s.do(Save{h})
 	s.tellSuccessor(p)
 	if a := s.agents[from]; a != nil {
 		a.has[h.Netns] = h.Cookie
@@ -158,7 +158,7 @@ func (s *State) reword(p *pod, h wire.Holding, a *agent) {
 	}
 	h.Watched = p.Watched
 	p.Holding = h
-	s.do(Save{h, p.bundle})
+	s.do(Save{h})
 	s.tellSuccessor(p)
 }
 

@@ -108,7 +108,7 @@ func show(out *strings.Builder, actions []Action) {
 		case Close:
 			fmt.Fprintf(out, "> close %d %q\n", a.Conn, a.Why)
 		case Save:
-			fmt.Fprintf(out, "> save %d%s\n", a.Holding.Inode, showBundle(a.Bundle))
+			fmt.Fprintf(out, "> save %d\n", a.Holding.Inode)
 		case Forget:
 			fmt.Fprintf(out, "> forget %d\n", a.Netns.Inode)
 		case Reopen:

@@ -16,9 +16,11 @@ const (
 	countHellos   = "agent_sessions"
 	countTakes    = "takes"
 	countRefusing = "refusing_pods"
+	// CountUnwritten is the edge's: state files that could not be written.
+	CountUnwritten = "unwritten_state_files"
 )
 
-var counterNames = []string{countHolds, countReleases, countRefused, countKept, countReopened, countHellos, countTakes, countRefusing}
+var counterNames = []string{countHolds, countReleases, countRefused, countKept, countReopened, countHellos, countTakes, countRefusing, CountUnwritten}
 
 // Status is how the holder is.
 func (s *State) Status() wire.HolderStatus {

@@ -83,6 +83,9 @@ type Holding struct {
 	// Watched says that the holder saw the namespace at Path once: when it is not there
 	// any more, the pod is gone. The holder sets it.
 	Watched bool `json:"watched,omitempty"`
+	// Everywhere says that the listeners are on every address, not on loopback; where
+	// they have to be opened anew, it is there. The holder sets it.
+	Everywhere bool `json:"everywhere,omitempty"`
 }
 
 // HeldReply says that a pod is held.

@@ -1,0 +1,224 @@
+package holder
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/holder/client"
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+// testAgent is an agent as small as one can be: it answers on every listener with what
+// it is sent, and keeps what it has over sessions.
+type testAgent struct {
+	Session *client.Session
+	Welcome wire.WelcomeReply
+
+	mu     sync.Mutex
+	pods   map[wire.Netns]*served
+	events []wire.Kind
+	work   sync.WaitGroup
+	ended  chan struct{} // the session's
+	lost   bool
+}
+
+type served struct {
+	client.Event
+	listeners []net.Listener
+}
+
+func openAgent(t testing.TB, path string, hello wire.HelloRequest) *testAgent {
+	t.Helper()
+	a := &testAgent{pods: map[wire.Netns]*served{}}
+	a.open(t, path, hello)
+	t.Cleanup(func() { a.end() })
+	return a
+}
+
+func (a *testAgent) open(t testing.TB, path string, hello wire.HelloRequest) {
+	t.Helper()
+	if hello.Exemption == "" {
+		hello.Exemption = wire.ExemptByCgroup
+	}
+	a.mu.Lock()
+	for n, p := range a.pods {
+		hello.Have = append(hello.Have, wire.Have{Netns: n, Cookie: p.Pod.Cookie})
+	}
+	a.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		s, welcome, err := client.Open(ctx, path, hello)
+		if err == nil {
+			a.Session, a.Welcome, a.ended = s, welcome, make(chan struct{})
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("hello: %v", err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if len(a.Welcome.Want) > 0 {
+		a.keep(t)
+	}
+	a.work.Go(a.listen)
+}
+
+// keep gives back what the holder wants.
+func (a *testAgent) keep(t testing.TB) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, n := range a.Welcome.Want {
+		p := a.pods[n]
+		if err := a.Session.Keep(p.Pod, p.Files); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Session.Kept(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// listen takes what the holder says until the session ends.
+func (a *testAgent) listen() {
+	defer close(a.ended)
+	for {
+		e, err := a.Session.Next()
+		if err != nil {
+			a.mu.Lock()
+			a.lost = true
+			a.mu.Unlock()
+			return
+		}
+		a.mu.Lock()
+		a.events = append(a.events, e.Kind)
+		switch e.Kind {
+		case wire.Pod:
+			a.drop(e.Pod.Netns)
+			a.pods[e.Pod.Netns] = a.serve(e)
+			a.Session.Ack(e.Pod.Netns, nil)
+		case wire.Gone:
+			a.drop(e.Gone.Netns)
+		case wire.Present:
+			a.Session.Seen(e.Present.Seq)
+		}
+		a.mu.Unlock()
+	}
+}
+
+func (a *testAgent) serve(e client.Event) *served {
+	s := &served{Event: e}
+	for i, socket := range e.Pod.Sockets {
+		if socket.Role != wire.RoleTCP {
+			continue
+		}
+		l, err := net.FileListener(e.Files[i])
+		if err != nil {
+			panic(err)
+		}
+		s.listeners = append(s.listeners, l)
+		a.work.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.Close()
+					io.Copy(c, c)
+				}()
+			}
+		})
+	}
+	return s
+}
+
+func (a *testAgent) drop(n wire.Netns) {
+	p := a.pods[n]
+	if p == nil {
+		return
+	}
+	delete(a.pods, n)
+	for _, l := range p.listeners {
+		l.Close()
+	}
+	for _, f := range p.Files {
+		f.Close()
+	}
+}
+
+// retire stops accepting.
+func (a *testAgent) retire() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.pods {
+		for _, l := range p.listeners {
+			l.Close()
+		}
+		p.listeners = nil
+	}
+}
+
+func (a *testAgent) has(n wire.Netns) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pods[n] != nil
+}
+
+func (a *testAgent) heard(k wire.Kind) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, e := range a.events {
+		if e == k {
+			return true
+		}
+	}
+	return false
+}
+
+// serveAll waits for every pod, and takes.
+func (a *testAgent) serveAll(t testing.TB) {
+	t.Helper()
+	until(t, "the agent has been brought every pod", func() bool { return a.heard(wire.End) })
+	if err := a.Session.Take(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// end is the agent's death: everything closes.
+func (a *testAgent) end() {
+	a.Session.Close()
+	<-a.ended
+	a.mu.Lock()
+	for n := range a.pods {
+		a.drop(n)
+	}
+	a.mu.Unlock()
+	a.work.Wait()
+}
+
+// echo sends something and wants it back.
+func echo(c net.Conn) error {
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	said, heard := []byte("are you there?"), make([]byte, 14)
+	if _, err := c.Write(said); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(c, heard); err != nil {
+		return err
+	}
+	if !bytes.Equal(said, heard) {
+		return errors.New("another answer")
+	}
+	return nil
+}
+
+func port(n uint16) string { return strconv.Itoa(int(n)) }
