@@ -10,7 +10,8 @@ import (
 // numbers of their cgroups, which no later cgroup gets again, and the levels of the
 // hierarchy at which a socket is looked up, counted the way the kernel counts for
 // whoever loads the rules. A socket is exempt when its cgroup, or the one above it
-// at one of the levels, is one of IDs. None of either is nobody.
+// at one of the levels, is one of IDs: they say who is exempt, and a level too many
+// exempts nobody. None of either is nobody.
 type Agents struct {
 	Levels []int    `json:"levels"`
 	IDs    []uint64 `json:"ids"`
@@ -57,7 +58,7 @@ const AgentRule = "agent at level "
 
 // AgentChain is entered before all else that lets a flow pass.
 func (p Plan) AgentChain() Chain {
-	out := Chain{Name: ChainAgent, Open: p.Agents == nil}
+	out := Chain{Name: ChainAgent, Open: true}
 	if p.Agents == nil {
 		return out
 	}
@@ -69,7 +70,7 @@ func (p Plan) AgentChain() Chain {
 
 // AgentSet holds the cgroups that AgentChain looks for.
 func (p Plan) AgentSet() Set {
-	out := Set{Name: SetAgentCgroups, Type: SetCgroup, Open: p.Agents == nil}
+	out := Set{Name: SetAgentCgroups, Type: SetCgroup, Open: true}
 	if p.Agents != nil {
 		out.IDs = p.Agents.IDs
 	}

@@ -73,7 +73,7 @@ type Chain struct {
 	Name  string
 	Hook  *Hook
 	Rules []Rule
-	// An Open chain is written by agents, and its rules are no part of the plan.
+	// An Open chain is written by agents; what others do not know is no part of the plan.
 	Open bool
 }
 

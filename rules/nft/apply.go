@@ -117,7 +117,7 @@ func (w *writer) converge(have *nftables.Table, want tableLayout) (changed bool,
 		// Tables of another making, which cannot be read, are replaced too.
 		if others, ok := besidesOpen(w.c, have, want, found); ok && err == nil && !w.whole {
 			w.clear(others)
-			return true, w.table(want.besides(others.stay))
+			return true, errors.Join(w.table(want.besides(others.stay)), w.exempt(t, want.agents))
 		}
 		w.replaceable(t)
 		return true, w.table(want)
@@ -141,13 +141,17 @@ func (w *writer) refresh(t *nftables.Table, want tableLayout, found drift) (chan
 			}
 		}
 	}
-	for _, c := range want.chains {
-		if found.record && c.Name == chainApplied || found.agents && c.Name == rules.ChainAgent {
-			w.c.FlushChain(&nftables.Chain{Name: c.Name, Table: t})
-			w.rules(t, c.Chain, translator{})
-		}
+	if found.record {
+		w.c.FlushChain(&nftables.Chain{Name: chainApplied, Table: t})
+		w.rules(t, want.chains[0].Chain, translator{})
 	}
-	return len(found.sentences) > 0, nil
+	if found.agents {
+		w.c.FlushChain(&nftables.Chain{Name: rules.ChainAgent, Table: t})
+	}
+	if found.agents || found.levels {
+		err = w.exempt(t, want.agents)
+	}
+	return len(found.sentences) > 0, err
 }
 
 // Beat is the heartbeat of a plan with a Gate: for the given time there is a proxy.

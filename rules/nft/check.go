@@ -102,7 +102,8 @@ type drift struct {
 	structure bool     // chains, rules or sets themselves
 	sets      []string // sets whose elements differ
 	record    bool     // what chain applied says
-	agents    bool     // the rules that exempt agents
+	agents    bool     // rules in the agents' chain that are not theirs
+	levels    bool     // rules of the agents that are missing
 }
 
 func differences(c *nftables.Conn, t *nftables.Table, want tableLayout, cgroups cgroupIDs) (drift, error) {
@@ -111,7 +112,7 @@ func differences(c *nftables.Conn, t *nftables.Table, want tableLayout, cgroups 
 		found.structure = true
 		found.sentences = append(found.sentences, want.String()+": has flags (dormant?) and so may do nothing")
 	}
-	if err := setDifferences(c, t, want.sets, cgroups, &found); err != nil {
+	if err := setDifferences(c, t, want, cgroups, &found); err != nil {
 		return found, err
 	}
 	err := chainDifferences(c, t, want, &found)

@@ -32,6 +32,12 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, fou
 		if !sameHook(h, kernelChain(t, w)) {
 			found.inStructure("chain " + w.Name + ": its hook, priority or policy was changed")
 		}
+		if w.Open {
+			if err := agentDifferences(c, t, want.agents, found); err != nil {
+				return err
+			}
+			continue
+		}
 		inRules, err := ruleDifferences(c, t, w.Chain)
 		switch {
 		case err != nil:
@@ -39,9 +45,6 @@ func chainDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, fou
 		case len(inRules) > 0 && w.Name == chainApplied:
 			found.record = true
 			found.sentences = append(found.sentences, recordDifferences(inRules)...)
-		case len(inRules) > 0 && w.Name == rules.ChainAgent:
-			found.agents = true
-			found.sentences = append(found.sentences, inRules...)
 		case len(inRules) > 0:
 			found.inStructure(inRules...)
 		}
@@ -85,20 +88,21 @@ func ruleDifferences(c *nftables.Conn, t *nftables.Table, want rules.Chain) ([]s
 	if err != nil {
 		return nil, err
 	}
+	return compareWith(want, have), nil
+}
+
+func compareWith(want rules.Chain, have []*nftables.Rule) []string {
 	var haveText, wantText []string
 	for _, r := range have {
 		haveText = append(haveText, describe(commentOf(r.UserData), r.Exprs))
-	}
-	if want.Open {
-		want = agentsIn(have)
 	}
 	for _, r := range want.Rules {
 		wantText = append(wantText, describe(r.Name, translator{}.expressions(r)))
 	}
 	if slices.Equal(haveText, wantText) {
-		return nil, nil
+		return nil
 	}
-	return compareRules(want, have, haveText, wantText), nil
+	return compareRules(want, have, haveText, wantText)
 }
 
 // compareRules finds for each rule of the plan whether it is there, there with

@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-cni/sluice/rules"
 )
 
-func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set, cgroups cgroupIDs, found *drift) error {
+func setDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, cgroups cgroupIDs, found *drift) error {
 	all, err := c.GetSets(t)
 	if err != nil {
 		return err
@@ -19,7 +19,7 @@ func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set, cgrou
 	for _, s := range all {
 		have[s.Name] = s
 	}
-	for _, w := range want {
+	for _, w := range want.sets {
 		h := have[w.Name]
 		delete(have, w.Name)
 		switch {
@@ -29,7 +29,7 @@ func setDifferences(c *nftables.Conn, t *nftables.Table, want []rules.Set, cgrou
 		case !sameType(h, w):
 			found.inStructure("set " + w.Name + ": has another type")
 			continue
-		case w.Dynamic, w.Open:
+		case w.Dynamic, w.Open && want.agents == nil:
 			continue // its elements come and go
 		}
 		members, err := c.GetSetElements(h)

@@ -8,9 +8,9 @@ import (
 )
 
 // Exempt makes the agents, and nobody else, those whose sockets in the namespace are
-// exempt: one small transaction, after which nothing is read back. Connections stay as
-// they are, and what a plan says stays in force. os.ErrNotExist: the namespace has no
-// rules that were made in node mode.
+// exempt: one small transaction, and nothing is read back. Connections stay as they are,
+// and what a plan says stays in force. os.ErrNotExist: the namespace has no rules that
+// were made in node mode.
 func Exempt(netnsFD int, agents rules.Agents) error {
 	if err := agents.Validate(); err != nil {
 		return err
@@ -30,11 +30,23 @@ func Exempt(netnsFD int, agents rules.Agents) error {
 	return nil
 }
 
-// agents queues new contents of the chain and the set that know the agents.
+// exempt is agents, where it is known who they are.
+func (w *writer) exempt(t *nftables.Table, agents *rules.Agents) error {
+	if agents == nil {
+		return nil
+	}
+	return w.agents(t, *agents)
+}
+
+// agents queues that these are exempt. Of several, one may have counted its level in a
+// cgroup namespace that is not ours, so the rules it has loaded stay: the set says who is
+// exempt, rules only where to look.
 func (w *writer) agents(t *nftables.Table, agents rules.Agents) error {
 	plan := rules.Plan{Agents: &agents}
 	chain := plan.AgentChain()
-	w.c.FlushChain(&nftables.Chain{Name: chain.Name, Table: t})
+	if len(agents.IDs) < 2 {
+		w.c.FlushChain(&nftables.Chain{Name: chain.Name, Table: t})
+	}
 	if err := w.replaceElements(t, plan.AgentSet()); err != nil {
 		return err
 	}

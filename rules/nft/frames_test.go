@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/escape"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/rules/rulestest"
 	"github.com/vishvananda/netlink"
@@ -41,23 +42,27 @@ func TestAPacketSocketSendsNoIPWhereverItGoes(t *testing.T) {
 	apply(t, w.Pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1", "excludeIPRanges=10.96.0.0/12", "excludeOutboundPorts=9999"))
 	dhcp := func(to string) func() {
 		return func() {
-			w.frame(netip.MustParseAddr(to), frameOptions{}, unix.IPPROTO_UDP, udpFrom(68, 67))
+			w.Frame(netip.MustParseAddr(to), escape.FrameOptions{}, unix.IPPROTO_UDP, escape.UDPFrom(68, 67))
 		}
 	}
 	for name, send := range map[string]func(){
-		"TCP elsewhere":      func() { w.frame(netip.MustParseAddr("192.0.2.1"), frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) },
-		"IPv6 elsewhere":     func() { w.frame(netip.MustParseAddr("2001:db8::1"), frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) },
+		"TCP elsewhere": func() {
+			w.Frame(netip.MustParseAddr("192.0.2.1"), escape.FrameOptions{}, unix.IPPROTO_TCP, escape.TCP(escape.SYN))
+		},
+		"IPv6 elsewhere": func() {
+			w.Frame(netip.MustParseAddr("2001:db8::1"), escape.FrameOptions{}, unix.IPPROTO_TCP, escape.TCP(escape.SYN))
+		},
 		"DHCP to one server": dhcp("10.50.0.1"),
 		"a tag that is not there, so that the ports are read as an excluded address": func() {
-			w.frame(w.to4, frameOptions{claims: unix.ETH_P_8021Q}, unix.IPPROTO_UDP, udpFrom(10<<8|96, 443))
+			w.Frame(w.To4, escape.FrameOptions{Claims: unix.ETH_P_8021Q}, unix.IPPROTO_UDP, escape.UDPFrom(10<<8|96, 443))
 		},
 		"a checksum over the destination": w.checksumOverDestination,
 	} {
-		if seen := w.watch(t, attempt{"", send}); len(seen) > 0 {
+		if seen := w.watchRoot(t, send); len(seen) > 0 {
 			t.Errorf("%s: arrives, %x", name, seen[0])
 		}
 	}
-	if seen := w.watch(t, attempt{"", dhcp("255.255.255.255")}); len(seen) == 0 {
+	if seen := w.watchRoot(t, dhcp("255.255.255.255")); len(seen) == 0 {
 		t.Error("a DHCP client's broadcast does not arrive")
 	}
 }
@@ -73,9 +78,9 @@ func (w *wire) checksumOverDestination() {
 	unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1)
 	const needsChecksum, start, offset = 1, 20, 10
 	header := []byte{needsChecksum, 0, 0, 0, 0, 0, start, 0, offset, 0}
-	packet := ip4(unix.IPPROTO_UDP, w.from4, netip.MustParseAddr("192.0.0.1"), udp(443))
-	frame := ether(w.mac, w.podMAC, unix.ETH_P_IP, packet)
-	unix.Sendto(fd, append(header, frame...), 0, &unix.SockaddrLinklayer{Ifindex: w.eth0, Protocol: swap(unix.ETH_P_IP), Halen: 6})
+	packet := escape.IP4(unix.IPPROTO_UDP, w.From4, netip.MustParseAddr("192.0.0.1"), escape.UDP(443))
+	frame := escape.Ether(w.NextHop, w.MAC, unix.ETH_P_IP, packet)
+	unix.Sendto(fd, append(header, frame...), 0, &unix.SockaddrLinklayer{Ifindex: w.Link, Protocol: swap(unix.ETH_P_IP), Halen: 6})
 }
 
 // A virtual machine in the pod, bridged to its interface, is no packet socket.
@@ -105,30 +110,29 @@ func TestWhatABridgePassesOnIsJudgedByDestination(t *testing.T) {
 		}
 		return nil
 	}))
-	_, eth0 := link(t, machine, "eth0")
+	eth0 := linkIndex(t, machine, "eth0")
 	apply(t, p.Pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1"))
 	var frames [][]byte
-	buf := make([]byte, 4096)
 	for i, to := range []string{"10.50.0.1", "fd50::1", "192.0.2.1", "2001:db8::1"} {
 		a := netip.MustParseAddr(to)
-		kind, packet := uint16(unix.ETH_P_IPV6), ip6(unix.IPPROTO_TCP, w.from6, a, tcpTo(uint16(7000+i), synFlag))
+		kind, packet := uint16(unix.ETH_P_IPV6), escape.IP6(unix.IPPROTO_TCP, w.From6, a, escape.TCPTo(uint16(7000+i), escape.SYN))
 		if a.Is4() {
-			kind, packet = unix.ETH_P_IP, ip4(unix.IPPROTO_TCP, w.from4, a, tcpTo(uint16(7000+i), synFlag))
+			kind, packet = unix.ETH_P_IP, escape.IP4(unix.IPPROTO_TCP, w.From4, a, escape.TCPTo(uint16(7000+i), escape.SYN))
 		}
-		frames = append(frames, ether(w.mac, []byte{2, 0, 0, 0, 0, 9}, kind, packet))
+		frames = append(frames, escape.Ether(w.NextHop, []byte{2, 0, 0, 0, 0, 9}, kind, packet))
 	}
 	must(t, machine.Do(func() error {
 		for _, f := range frames {
-			sendFrame(eth0, frameOptions{claims: binary.BigEndian.Uint16(f[12:])}, f)
+			escape.SendFrame(eth0, escape.FrameOptions{Claims: binary.BigEndian.Uint16(f[12:])}, f)
 		}
 		return nil
 	}))
 	for {
-		n, _, err := unix.Recvfrom(w.fd, buf, 0)
+		frame, err := w.cable.Next()
 		if err != nil {
 			t.Fatalf("what goes elsewhere does not arrive: %v", err)
 		}
-		switch i := slices.IndexFunc(frames, func(f []byte) bool { return bytes.Equal(f, buf[:n]) }); i {
+		switch i := slices.IndexFunc(frames, func(f []byte) bool { return bytes.Equal(f, frame) }); i {
 		case 0, 1:
 			t.Errorf("frame %d, to a captured address, arrived", i)
 		case 3: // the last
@@ -138,7 +142,7 @@ func TestWhatABridgePassesOnIsJudgedByDestination(t *testing.T) {
 }
 
 func packetTo(name string, arrives bool, to string, protocol byte, payload []byte) frameCase {
-	return frameCase{name, arrives, func(w *wire) { w.frame(netip.MustParseAddr(to), frameOptions{}, protocol, payload) }}
+	return frameCase{name, arrives, func(w *wire) { w.Frame(netip.MustParseAddr(to), escape.FrameOptions{}, protocol, payload) }}
 }
 
 // Frames that are passed on follow the same list as everything else, and each rule is
@@ -172,24 +176,24 @@ func TestFramesAreJudgedByDestinationAndNoRuleIsThereForNothing(t *testing.T) {
 }
 
 func frameCases(agent string) []frameCase {
-	syn, syn8080, syn22 := tcp(synFlag), tcpTo(8080, synFlag), tcpTo(22, synFlag)
+	syn, syn8080, syn22 := escape.TCP(escape.SYN), escape.TCPTo(8080, escape.SYN), escape.TCPTo(22, escape.SYN)
 	out := []frameCase{
 		{"the proxy's own connection", true, func(w *wire) {
 			if rulestest.JoinCgroup(agent) == nil {
-				connect(w.to4, 80)
+				escape.Connect(w.To4, 80)
 			}
 		}},
 		{"an inverse ARP request", true, func(w *wire) {
-			sendFrame(w.eth0, frameOptions{claims: unix.ETH_P_ARP}, ether(w.mac, w.podMAC, unix.ETH_P_ARP, append([]byte{0, 1, 8, 0, 6, 4, 0, 8}, make([]byte, 20)...)))
+			escape.SendFrame(w.Link, escape.FrameOptions{Claims: unix.ETH_P_ARP}, escape.Ether(w.NextHop, w.MAC, unix.ETH_P_ARP, append([]byte{0, 1, 8, 0, 6, 4, 0, 8}, make([]byte, 20)...)))
 		}},
 		{"a frame of another protocol with a packet inside", false, func(w *wire) {
-			sendFrame(w.eth0, frameOptions{claims: unix.ETH_P_IP}, ether(w.mac, w.podMAC, 0x88b5, ip4(unix.IPPROTO_UDP, w.from4, w.to4, udp(22))))
+			escape.SendFrame(w.Link, escape.FrameOptions{Claims: unix.ETH_P_IP}, escape.Ether(w.NextHop, w.MAC, 0x88b5, escape.IP4(unix.IPPROTO_UDP, w.From4, w.To4, escape.UDP(22))))
 		}},
 		{"a frame that lies, elsewhere", false, func(w *wire) {
-			w.frame(netip.MustParseAddr("192.0.2.1"), frameOptions{claims: unix.ETH_P_ARP}, unix.IPPROTO_TCP, syn)
+			w.Frame(netip.MustParseAddr("192.0.2.1"), escape.FrameOptions{Claims: unix.ETH_P_ARP}, unix.IPPROTO_TCP, syn)
 		}},
-		packetTo("DHCP", true, "10.50.0.255", unix.IPPROTO_UDP, udpFrom(68, 67)),
-		packetTo("DHCPv6", true, "fd50::1", unix.IPPROTO_UDP, udpFrom(546, 547)),
+		packetTo("DHCP", true, "10.50.0.255", unix.IPPROTO_UDP, escape.UDPFrom(68, 67)),
+		packetTo("DHCPv6", true, "fd50::1", unix.IPPROTO_UDP, escape.UDPFrom(546, 547)),
 		packetTo("IGMP", true, "10.50.0.1", unix.IPPROTO_IGMP, make([]byte, 8)),
 		packetTo("an ICMP error", true, "10.50.0.1", unix.IPPROTO_ICMP, append([]byte{3, 1}, make([]byte, 14)...)),
 		packetTo("an ICMPv6 error", true, "fd50::1", unix.IPPROTO_ICMPV6, append([]byte{1, 4}, make([]byte, 14)...)),
@@ -203,11 +207,11 @@ func frameCases(agent string) []frameCase {
 			packetTo("TCP elsewhere, to "+a.elsewhere, true, a.elsewhere, unix.IPPROTO_TCP, syn),
 			packetTo("TCP to an included port of "+a.elsewhere, false, a.elsewhere, unix.IPPROTO_TCP, syn8080),
 			packetTo("TCP to an excluded port of "+a.captured, true, a.captured, unix.IPPROTO_TCP, syn22),
-			packetTo("UDP to an excluded port of "+a.captured, true, a.captured, unix.IPPROTO_UDP, udp(22)),
-			packetTo("UDP elsewhere, to "+a.elsewhere, true, a.elsewhere, unix.IPPROTO_UDP, udp(443)),
-			packetTo("DNS to "+a.server, false, a.server, unix.IPPROTO_UDP, udp(53)),
-			packetTo("DNS over TCP to "+a.server, false, a.server, unix.IPPROTO_TCP, tcpTo(53, synFlag)),
-			packetTo("DNS to another server, "+a.captured, true, a.captured, unix.IPPROTO_UDP, udp(53)))
+			packetTo("UDP to an excluded port of "+a.captured, true, a.captured, unix.IPPROTO_UDP, escape.UDP(22)),
+			packetTo("UDP elsewhere, to "+a.elsewhere, true, a.elsewhere, unix.IPPROTO_UDP, escape.UDP(443)),
+			packetTo("DNS to "+a.server, false, a.server, unix.IPPROTO_UDP, escape.UDP(53)),
+			packetTo("DNS over TCP to "+a.server, false, a.server, unix.IPPROTO_TCP, escape.TCPTo(53, escape.SYN)),
+			packetTo("DNS to another server, "+a.captured, true, a.captured, unix.IPPROTO_UDP, escape.UDP(53)))
 	}
 	return out
 }
@@ -217,7 +221,7 @@ func frameCases(agent string) []frameCase {
 func (w *wire) judgeFrames(t *testing.T, missed map[string]bool, p rules.Plan, cases []frameCase) {
 	t.Helper()
 	ends := func(c frameCase) bool {
-		return len(w.watch(t, attempt{"", func() { c.send(w) }})) > 0
+		return len(w.watchRoot(t, func() { c.send(w) })) > 0
 	}
 	p = withoutFrameRule(withoutFrameRule(p, socketRule), "DHCP broadcast")
 	apply(t, w.Pod, p)
@@ -243,11 +247,11 @@ func TestAnExcludedInterfaceIsLeftToPacketSockets(t *testing.T) {
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, rulestest.NewPair(t))
 	apply(t, w.Pod, plan(t, "excludeInterfaces=eth0"))
-	if seen := w.watch(t, attempt{"packet", func() { w.frame(w.to4, frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) }}); len(seen) == 0 {
+	if seen := w.watch(t, escape.Attempt{Name: "packet", Send: func() { w.Frame(w.To4, escape.FrameOptions{}, unix.IPPROTO_TCP, escape.TCP(escape.SYN)) }}); len(seen) == 0 {
 		t.Error("nothing arrived")
 	}
 	apply(t, w.Pod, plan(t, "excludeOutboundPorts=9999"))
-	if seen := w.watch(t, attempt{"packet", func() { w.frame(w.to4, frameOptions{}, unix.IPPROTO_TCP, tcp(synFlag)) }}); len(seen) > 0 {
+	if seen := w.watch(t, escape.Attempt{Name: "packet", Send: func() { w.Frame(w.To4, escape.FrameOptions{}, unix.IPPROTO_TCP, escape.TCP(escape.SYN)) }}); len(seen) > 0 {
 		t.Error("it arrives though the interface is not excluded any more")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules/escape"
 	"github.com/sluice-cni/sluice/rules/rulestest"
 	"golang.org/x/sys/unix"
 )
@@ -94,11 +95,11 @@ func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, rulestest.NewPair(t))
-	send := func(to netip.Addr) attempt {
-		return attempt{"odd", func() {
-			for _, flags := range []byte{ackFlag, finFlag, rstFlag, 0, synFlag | finFlag} {
-				w.rawPacket(to, unix.IPPROTO_TCP, tcp(flags))
-				w.rawPacket(to, unix.IPPROTO_TCP, tcpTo(53, flags))
+	send := func(to netip.Addr) escape.Attempt {
+		return escape.Attempt{Name: "odd", Send: func() {
+			for _, flags := range []byte{escape.ACK, escape.FIN, escape.RST, 0, escape.SYN | escape.FIN} {
+				w.RawPacket(to, unix.IPPROTO_TCP, escape.TCP(flags))
+				w.RawPacket(to, unix.IPPROTO_TCP, escape.TCPTo(53, flags))
 			}
 		}}
 	}
@@ -108,7 +109,7 @@ func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
 		{"includeIPRanges=", "dnsCapture=true", "includeOutboundPorts=80"},
 	} {
 		apply(t, w.Pod, plan(t, append(settings, "excludeOutboundPorts=9999")...))
-		for _, to := range []netip.Addr{w.to4, w.to6} {
+		for _, to := range []netip.Addr{w.To4, w.To6} {
 			if seen := w.watch(t, send(to)); len(seen) > 0 {
 				t.Errorf("%v: %d packets to %s arrived", settings, len(seen), to)
 			}
@@ -155,23 +156,23 @@ func TestWhatANetworkNeedsIsForwardedForAMachine(t *testing.T) {
 	apply(t, p.Pod, plan(t, "rerouteInterfaces=vm0", "excludeOutboundPorts=9999"))
 	from4, from6 := netip.MustParseAddr("10.60.0.2"), netip.MustParseAddr("fd60::2")
 	raw := func(to netip.Addr, protocol byte, payload []byte) func() {
-		packet, options := ip6(protocol, from6, to, payload), []option{{unix.SOL_IPV6, unix.IPV6_HDRINCL, 1}}
+		packet, options := escape.IP6(protocol, from6, to, payload), []escape.Option{{Level: unix.SOL_IPV6, Name: unix.IPV6_HDRINCL, Value: 1}}
 		if to.Is4() {
-			packet, options = ip4(protocol, from4, to, payload), []option{{unix.SOL_IP, unix.IP_HDRINCL, 1}}
+			packet, options = escape.IP4(protocol, from4, to, payload), []escape.Option{{Level: unix.SOL_IP, Name: unix.IP_HDRINCL, Value: 1}}
 		}
 		return func() {
-			withSocket(to, unix.SOCK_RAW, unix.IPPROTO_RAW, options, func(fd int) { unix.Sendto(fd, packet, 0, sockaddr(to, 0)) })
+			escape.WithSocket(to, unix.SOCK_RAW, unix.IPPROTO_RAW, options, func(fd int) { unix.Sendto(fd, packet, 0, escape.Sockaddr(to, 0)) })
 		}
 	}
 	timestamp := []byte{13, 0, 0xf2, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	nodeInformation := make([]byte, 16)
 	nodeInformation[0] = 139 // a query of RFC 4620
 	for rule, send := range map[string]func(){
-		"DHCP":                   raw(w.to4, unix.IPPROTO_UDP, udpFrom(68, 67)),
-		"DHCPv6":                 raw(w.to6, unix.IPPROTO_UDP, udpFrom(546, 547)),
-		"IGMP":                   raw(w.to4, unix.IPPROTO_IGMP, []byte{0x16, 0, 0xe9, 0xff, 0, 0, 0, 0}),
-		"ICMP other than echo":   raw(w.to4, unix.IPPROTO_ICMP, timestamp),
-		"ICMPv6 other than echo": raw(w.to6, unix.IPPROTO_ICMPV6, nodeInformation),
+		"DHCP":                   raw(w.To4, unix.IPPROTO_UDP, escape.UDPFrom(68, 67)),
+		"DHCPv6":                 raw(w.To6, unix.IPPROTO_UDP, escape.UDPFrom(546, 547)),
+		"IGMP":                   raw(w.To4, unix.IPPROTO_IGMP, []byte{0x16, 0, 0xe9, 0xff, 0, 0, 0, 0}),
+		"ICMP other than echo":   raw(w.To4, unix.IPPROTO_ICMP, timestamp),
+		"ICMPv6 other than echo": raw(w.To6, unix.IPPROTO_ICMPV6, nodeInformation),
 	} {
 		if seen := w.watchFrom(t, vm, send); len(seen) == 0 {
 			t.Errorf("%s did not arrive", rule)

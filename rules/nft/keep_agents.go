@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,17 +10,39 @@ import (
 	"github.com/sluice-cni/sluice/rules"
 )
 
-// agentsIn is the chain of the agents as agents would write what is there: rules for
-// some levels and nothing else.
-func agentsIn(have []*nftables.Rule) rules.Chain {
-	var found rules.Agents
+// agentDifferences judges the agents' chain: every rule must be one that agents write,
+// and where it is known who is exempt, each level must be looked at.
+func agentDifferences(c *nftables.Conn, t *nftables.Table, agents *rules.Agents, found *drift) error {
+	have, err := c.GetRules(t, &nftables.Chain{Name: rules.ChainAgent})
+	if err != nil {
+		return err
+	}
+	var there rules.Agents
 	for _, r := range have {
 		text, ok := strings.CutPrefix(commentOf(r.UserData), rules.AgentRule)
 		if level, err := strconv.Atoi(text); ok && err == nil && level >= 0 {
-			found.Levels = append(found.Levels, level)
+			there.Levels = append(there.Levels, level)
 		}
 	}
-	return rules.Plan{Agents: &found}.AgentChain()
+	if strange := compareWith(rules.Plan{Agents: &there}.AgentChain(), have); len(strange) > 0 {
+		found.agents = true
+		found.sentences = append(found.sentences, strange...)
+		return nil
+	}
+	for _, level := range wantedLevels(agents) {
+		if !slices.Contains(there.Levels, level) {
+			found.levels = true
+			found.sentences = append(found.sentences, fmt.Sprintf("chain %s: rule %q is missing", rules.ChainAgent, rules.AgentRule+strconv.Itoa(level)))
+		}
+	}
+	return nil
+}
+
+func wantedLevels(agents *rules.Agents) []int {
+	if agents == nil {
+		return nil
+	}
+	return agents.Levels
 }
 
 // leftovers are the chains and sets of a table that go, while the table stays with what
@@ -32,8 +55,8 @@ type leftovers struct {
 	stay   []string // names of chains and sets
 }
 
-// besidesOpen looks whether the wanted table leaves the agents' part open and the table
-// that is there has it, in order.
+// besidesOpen looks whether both the wanted table and the one that is there have the
+// agents' part, in order.
 func besidesOpen(c *nftables.Conn, t *nftables.Table, want tableLayout, found drift) (out leftovers, ok bool) {
 	if !slices.ContainsFunc(want.chains, func(c chainLayout) bool { return c.Open }) || found.agents || t.Flags != 0 {
 		return out, false

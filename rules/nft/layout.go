@@ -73,6 +73,7 @@ type tableLayout struct {
 	family nftables.TableFamily
 	sets   []rules.Set
 	chains []chainLayout
+	agents *rules.Agents // nil: not known here
 	// gone are chains of interfaces that are gone: some kernels take them along,
 	// others leave them without a hook.
 	gone []string
@@ -98,7 +99,7 @@ func (t tableLayout) String() string {
 // layout is the plan as tables: the second has no chains where the plan has no
 // rules for frames or nobody could be held to them.
 func layout(p rules.Plan, r record) [2]tableLayout {
-	inet := tableLayout{family: nftables.TableFamilyINet, sets: p.Sets, chains: []chainLayout{{Chain: r.chain()}}}
+	inet := tableLayout{family: nftables.TableFamilyINet, sets: p.Sets, agents: p.Agents, chains: []chainLayout{{Chain: r.chain()}}}
 	for _, c := range p.Chains {
 		inet.chains = append(inet.chains, chainLayout{Chain: c})
 	}

@@ -26,8 +26,11 @@ import (
 const applierEnv = "SLUICE_NFT_APPLIER"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(applierEnv) != "" {
+	switch {
+	case os.Getenv(applierEnv) != "":
 		applyUntilKilled()
+	case os.Getenv(agentEnv) != "":
+		beAgent()
 	}
 	labtest.Main(m)
 }
@@ -288,7 +291,7 @@ func TestKilledAnywhereApplyAgainIsOneApply(t *testing.T) {
 	}
 }
 
-func dup(t *testing.T, fd int) int {
+func dup(t testing.TB, fd int) int {
 	t.Helper()
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {

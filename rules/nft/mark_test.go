@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules/escape"
 	"github.com/sluice-cni/sluice/rules/rulestest"
-	"golang.org/x/sys/unix"
 )
 
 // Whoever may set marks can try them all; what counts is that the right one does
@@ -17,21 +17,21 @@ func TestMarksCannotBeGuessed(t *testing.T) {
 	w := newWire(t, rulestest.NewPair(t))
 	const right = 0x40001
 	apply(t, w.Pod, plan(t, "exemption=mark", "exemptMark=0x40001", "excludeOutboundPorts=9999", "includeOutboundPorts=80"))
-	markedTo := func(mark int) attempt {
-		return attempt{"marked", func() { connect(w.to4, 80, option{unix.SOL_SOCKET, unix.SO_MARK, mark}) }}
+	markedTo := func(mark int) escape.Attempt {
+		return escape.Attempt{Name: "marked", Send: func() { escape.Connect(w.To4, 80, escape.Mark(mark)) }}
 	}
 	if seen := w.watch(t, markedTo(right)); len(seen) == 0 {
 		t.Fatal("the exempt mark is not exempt")
 	}
-	for name, to := range map[string]attempt{
-		"to a range": {"sweep", func() {
+	for name, to := range map[string]escape.Attempt{
+		"to a range": {Name: "sweep", Send: func() {
 			for mark := right - 400; mark < right+100; mark++ {
-				datagram(w.to4, 443, option{unix.SOL_SOCKET, unix.SO_MARK, mark})
+				escape.Datagram(w.To4, 443, escape.Mark(mark))
 			}
 		}},
-		"to an IPv6 range": {"sweep", func() {
+		"to an IPv6 range": {Name: "sweep", Send: func() {
 			for mark := right - 400; mark < right+100; mark++ {
-				connect(w.to6, 443, option{unix.SOL_SOCKET, unix.SO_MARK, mark})
+				escape.Connect(w.To6, 443, escape.Mark(mark))
 			}
 		}},
 	} {
@@ -50,12 +50,12 @@ func TestAFewWrongMarksDoNotHurtTheProxy(t *testing.T) {
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, rulestest.NewPair(t))
 	apply(t, w.Pod, plan(t, "exemption=mark", "exemptMark=7", "excludeOutboundPorts=9999"))
-	w.watch(t, attempt{"some", func() {
+	w.watch(t, escape.Attempt{Name: "some", Send: func() {
 		for mark := range 20 {
-			datagram(w.to4, 443, option{unix.SOL_SOCKET, unix.SO_MARK, 100 + mark})
+			escape.Datagram(w.To4, 443, escape.Mark(100+mark))
 		}
 	}})
-	if seen := w.watch(t, attempt{"proxy", func() { connect(w.to4, 80, option{unix.SOL_SOCKET, unix.SO_MARK, 7}) }}); len(seen) == 0 {
+	if seen := w.watch(t, escape.Attempt{Name: "proxy", Send: func() { escape.Connect(w.To4, 80, escape.Mark(7)) }}); len(seen) == 0 {
 		t.Error("the exempt mark is not honoured after a few packets with other marks")
 	}
 }

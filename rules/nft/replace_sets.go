@@ -100,8 +100,5 @@ func (w *writer) replaceSets(old, to rules.Plan, record record) error {
 	inet := layouts[0].table()
 	w.c.FlushChain(&nftables.Chain{Name: chainApplied, Table: inet})
 	w.rules(inet, record.chain(), translator{})
-	if to.Agents != nil {
-		return w.agents(inet, *to.Agents)
-	}
-	return nil
+	return w.exempt(inet, to.Agents)
 }

@@ -97,6 +97,42 @@ func makeThreaded(dir string) bool {
 	return os.WriteFile(filepath.Join(dir, "cgroup.type"), []byte("threaded"), 0o644) == nil
 }
 
+// RootCgroup is the cgroup above all others.
+func RootCgroup(t testing.TB) *os.File {
+	t.Helper()
+	folder, err := os.Open(cgroupRoot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	return folder
+}
+
+// NewCgroup makes a cgroup beside those of the flows, for a process that a test starts,
+// until the test ends; it lies so many cgroups deeper than they do. The caller has called
+// MakeCgroups, and does not close the folder.
+func NewCgroup(t testing.TB, deeper int) *os.File {
+	t.Helper()
+	dir := filepath.Join(cgroupRoot(), cgroupBase())
+	for range deeper + 1 {
+		inside, err := os.MkdirTemp(dir, "process-")
+		if err == nil {
+			dir = inside
+			t.Cleanup(func() { removeCgroup(t, inside) })
+			err = os.WriteFile(filepath.Join(dir, "cgroup.type"), []byte("threaded"), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	folder, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	return folder
+}
+
 // removeCgroup waits for the threads that were in it: they end a moment after
 // their goroutines.
 func removeCgroup(t testing.TB, dir string) {

@@ -105,7 +105,7 @@ func TestExplainAnswersByTheConfigurationAndByTheKernel(t *testing.T) {
 		p := fine(t, "", "explain", "--netns", filepath.Base(ns.Path()), "--dst", "1.2.3.4:443")
 		for _, line := range []string{
 			"1.2.3.4:443 over TCP, from uid 0, gid 0, by eth0\n", "captured: to the proxy, port 15001\n",
-			`  configuration (kept with the rules): line 12 "included range": TCP sent to an address in includeIPRanges, or in the virtual ranges when dnsCapture is on (includeIPRanges 1.0.0.0/8)`,
+			`  configuration (kept with the rules): line 13 "included range": TCP sent to an address in includeIPRanges, or in the virtual ranges when dnsCapture is on (includeIPRanges 1.0.0.0/8)`,
 			"  kernel (" + string(backend) + "): redirected to port 15001 by chain ", `rule "included IPv4 range": redirect to :15001`, "  they agree\n",
 		} {
 			if !strings.Contains(p.out, line) {
