@@ -179,6 +179,9 @@ func (v *verbs) put(netnsFD int, config rules.Config, auto, agent bool) error {
 	}
 	if config.FailurePolicy == rules.FailureBypass {
 		options = append(options, rules.Gated(selection.DefaultGate))
+		if !agent { // then the pod is direct from its first packet, until an agent beats
+			options = append(options, rules.Silent())
+		}
 	}
 	plan, err := rules.NewPlan(config, options...)
 	if err != nil {

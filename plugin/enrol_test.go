@@ -168,12 +168,28 @@ func TestABypassPodStartsUncapturedWithoutTheNode(t *testing.T) {
 	call{verb: "DEL", netns: ns.Path(), stdin: stdin}.run(t).succeeded(t)
 }
 
+// An agent's absence costs a bypass pod nothing: it is direct until one beats.
 func TestABypassPodIsGatedByItsAgent(t *testing.T) {
 	t.Parallel()
+	for _, agent := range []bool{true, false} {
+		testGate(t, agent)
+	}
+}
+
+func testGate(t *testing.T, agent bool) {
 	ns := pod(t)
-	h := newHolder(t, nil)
+	h := newHolder(t, func(h *holder) { h.reply.Agent = agent })
 	stdin := conf(h.fields(`"failurePolicy":"bypass"`))
 	call{verb: "ADD", netns: ns.Path(), stdin: stdin}.run(t).succeeded(t)
+	c := connect(t, ns)
+	gate, err := c.GetSetByName(&nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}, rules.SetHeartbeat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	beats, err := c.GetSetElements(gate)
+	if err != nil || (len(beats) > 0) != agent {
+		t.Errorf("agent there: %v, heartbeats %v, %v", agent, beats, err)
+	}
 	if applied := enrolled(t, ns); applied.Gate != 10*time.Second {
 		t.Errorf("gate %v", applied.Gate)
 	}

@@ -6,71 +6,100 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/sluice-cni/sluice/rules"
 )
 
-// Validate reports all that is wrong with a policy, each error with the path of its
-// field. nil is valid.
+// Problem is one thing that is wrong with a policy.
+type Problem struct {
+	// Path is the field's, such as namespaces.shop.defaults.nonTCP; it is a prefix of
+	// Text, which is the whole sentence.
+	Path, Text string
+}
+
+// Validate reports all that is wrong with a policy. nil is valid.
 func (p *Policy) Validate() error {
-	if p == nil {
-		return nil
-	}
 	var errs []error
-	if p.Selection != "" && p.Selection != All && p.Selection != Annotated {
-		errs = append(errs, fmt.Errorf("selection %q: not a known value; use all or annotated", p.Selection))
-	}
-	if p.Selection == Annotated && slices.Contains(p.Enforce, Inject) {
-		errs = append(errs, errors.New(`enforce "inject": selection is annotated, so no pod could choose; remove it or set selection to all`))
-	}
-	for i, name := range p.ExemptNamespaces {
-		if _, both := p.Namespaces[name]; both {
-			errs = append(errs, fmt.Errorf("namespaces.%s: is also in exemptNamespaces, which wins; remove it from one of the two", name))
-		}
-		errs = append(errs, namespaceName(fmt.Sprintf("exemptNamespaces[%d]", i), name))
-	}
-	errs = append(errs, judgeLayer("", p.Defaults, p.Enforce, p.OnInvalid))
-	for _, name := range slices.Sorted(maps.Keys(p.Namespaces)) {
-		of := p.Namespaces[name]
-		path := "namespaces." + name
-		errs = append(errs, namespaceName(path, name), judgeLayer(path+".", of.Defaults, of.Enforce, of.OnInvalid))
-		if of.Select != nil && !*of.Select && slices.Contains(of.Enforce, Inject) {
-			errs = append(errs, fmt.Errorf(`%s.enforce "inject": select is false, and inject would select every pod; remove one of the two`, path))
-		}
+	for _, problem := range p.Problems() {
+		errs = append(errs, errors.New(problem.Text))
 	}
 	return errors.Join(errs...)
 }
 
+// Problems is Validate for who knows where each field was written.
+func (p *Policy) Problems() (out []Problem) {
+	if p == nil {
+		return nil
+	}
+	complain := func(path, format string, args ...any) {
+		out = append(out, Problem{path, path + fmt.Sprintf(format, args...)})
+	}
+	if p.Selection != "" && p.Selection != All && p.Selection != Annotated {
+		complain("selection", " %q: not a known value; use all or annotated", p.Selection)
+	}
+	if p.Selection == Annotated && slices.Contains(p.Enforce, Inject) {
+		complain("enforce", ` "inject": selection is annotated, so no pod could choose; remove it or set selection to all`)
+	}
+	for i, name := range p.ExemptNamespaces {
+		path := fmt.Sprintf("exemptNamespaces[%d]", i)
+		if !isNamespace(name) {
+			complain(path, " %q: %s", name, noNamespace)
+		}
+		if _, both := p.Namespaces[name]; both {
+			complain(path, " %q: also in namespaces, where it would have no effect; remove it from one of the two", name)
+		}
+	}
+	out = append(out, judgeLayer("", p.Defaults, p.Enforce, p.OnInvalid)...)
+	for _, name := range slices.Sorted(maps.Keys(p.Namespaces)) {
+		of, path := p.Namespaces[name], "namespaces."+name
+		if !isNamespace(name) {
+			complain(path, ": %s", noNamespace)
+		}
+		out = append(out, judgeLayer(path+".", of.Defaults, of.Enforce, of.OnInvalid)...)
+		if of.Select != nil && !*of.Select && slices.Contains(of.Enforce, Inject) {
+			complain(path+".enforce", ` "inject": select is false, and inject would select every pod; remove one of the two`)
+		}
+	}
+	return out
+}
+
 // judgeLayer judges what the node's policy and that of a namespace have in common.
-func judgeLayer(path string, defaults map[string]json.RawMessage, enforce []string, onInvalid string) error {
-	var errs []error
-	config, _, err := rules.DecodeValues(defaults)
-	if err != nil {
-		errs = append(errs, eachWith(path+"defaults.", err))
-	} else if err := notInNodeMode(config, nil); err != nil {
-		errs = append(errs, eachWith(path+"defaults.", err))
+func judgeLayer(prefix string, defaults map[string]json.RawMessage, enforce []string, onInvalid string) (out []Problem) {
+	for _, name := range slices.Sorted(maps.Keys(defaults)) {
+		config, _, err := rules.DecodeValues(map[string]json.RawMessage{name: defaults[name]})
+		if err == nil {
+			err = notInNodeMode(config, nil)
+		}
+		if err != nil {
+			for _, line := range strings.Split(err.Error(), "\n") {
+				out = append(out, Problem{prefix + "defaults." + name, prefix + "defaults." + line})
+			}
+		}
 	}
 	known := append(fieldNames(), Inject, Everything)
 	for i, name := range enforce {
 		if !slices.Contains(known, name) {
-			errs = append(errs, fmt.Errorf("%senforce[%d] %q: not a field that annotations can set; use the field names of docs/configuration.md, inject, or *", path, i, name))
+			path := fmt.Sprintf("%senforce[%d]", prefix, i)
+			out = append(out, Problem{path, fmt.Sprintf("%s %q: not a field that annotations can set; use the field names of docs/configuration.md, inject, or *", path, name)})
 		}
 	}
 	if onInvalid != "" && onInvalid != Fail && onInvalid != Pass {
-		errs = append(errs, fmt.Errorf("%sonInvalid %q: not a known value; use fail or pass", path, onInvalid))
+		path := prefix + "onInvalid"
+		out = append(out, Problem{path, fmt.Sprintf("%s %q: not a known value; use fail or pass", path, onInvalid)})
 	}
-	return errors.Join(errs...)
+	return out
 }
 
-// namespaceName refuses what can be no Kubernetes namespace (a label of RFC 1123): a
-// misspelt one would leave its pods to the rest of the policy, and nobody would know.
-func namespaceName(path, name string) error {
+const noNamespace = "not the name of a namespace; use up to 63 of a-z, 0-9 and -"
+
+// isNamespace reports whether a name can be a Kubernetes namespace's (a label of RFC
+// 1123): the pods of a misspelt one would be left to the rest of the policy, and nobody
+// would know.
+func isNamespace(name string) bool {
 	ok := len(name) > 0 && len(name) <= 63 && name[0] != '-' && name[len(name)-1] != '-'
 	for _, r := range name {
 		ok = ok && (r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-')
 	}
-	if !ok {
-		return fmt.Errorf("%s %q: not a namespace; use up to 63 of a-z, 0-9 and -", path, name)
-	}
-	return nil
+	return ok
 }

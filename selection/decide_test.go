@@ -1,0 +1,241 @@
+package selection_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+func confOf(t testing.TB, text string) selection.Conf {
+	t.Helper()
+	object, err := selection.Entry([]byte("{" + text + "}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := selection.ReadConf(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func policyOf(t testing.TB, text string) *selection.Policy {
+	t.Helper()
+	if text == "" {
+		return nil
+	}
+	p := &selection.Policy{}
+	if err := errors.Join(json.Unmarshal([]byte(text), p), p.Validate()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func noRanges() (cidr.List, error) { return cidr.List{}, errors.New("no ranges") }
+
+const node = `"agentSocket":"/h.sock"`
+
+func TestWhoIsSelected(t *testing.T) {
+	t.Parallel()
+	in, out := map[string]string{"sluice.dev/inject": "true"}, map[string]string{"sluice.dev/inject": "false"}
+	for _, tc := range []struct {
+		name, conf, policy, namespace string
+		annotations                   map[string]string
+		want                          bool
+		why                           string
+	}{
+		{"no policy", "", "", "shop", nil, true, "selection is all"},
+		{"an empty policy", "", `{}`, "shop", nil, true, "selection is all"},
+		{"excluded by the entry, enforced by the policy", `"excludeNamespaces":["shop"]`, `{"enforce":["inject"]}`, "shop", nil, false, "excludeNamespaces"},
+		{"exempt, and enforced by the entry", `"enforce":["inject"]`, `{"exemptNamespaces":["shop"]}`, "shop", in, false, "exemptNamespaces"},
+		{"enforced by the node", "", `{"enforce":["inject"]}`, "shop", out, true, "the policy enforces it"},
+		{"enforced by the node for who has no namespace", "", `{"enforce":["inject"]}`, "", out, true, "the policy enforces it"},
+		{"everything enforced by the node", "", `{"enforce":["*"]}`, "shop", out, true, "the policy enforces it"},
+		{"everything enforced where pods choose", "", `{"selection":"annotated","enforce":["*"]}`, "shop", in, true, "annotation"},
+		{"everything enforced where pods choose, and one does not", "", `{"selection":"annotated","enforce":["*"]}`, "shop", out, false, "annotation"},
+		{"enforced by the namespace", `"selection":"annotated"`, `{"namespaces":{"shop":{"enforce":["inject"]}}}`, "shop", out, true, "policy of namespace shop enforces"},
+		{"enforced by another namespace", "", `{"namespaces":{"other":{"enforce":["inject"]}}}`, "shop", out, false, "is false"},
+		{"everything enforced by a namespace that is selected", "", `{"selection":"annotated","namespaces":{"shop":{"select":true,"enforce":["*"]}}}`, "shop", out, true, "enforces"},
+		{"everything enforced by a namespace that is not", "", `{"namespaces":{"shop":{"select":false,"enforce":["*"]}}}`, "shop", in, false, "select false"},
+		{"opt-out in a selected namespace", "", `{"namespaces":{"shop":{"select":true}}}`, "shop", out, false, "is false"},
+		{"a namespace that is not selected", "", `{"namespaces":{"shop":{"select":false}}}`, "shop", in, false, "select false"},
+		{"a selected namespace where only annotated pods are", `"selection":"annotated"`, `{"namespaces":{"shop":{"select":true}}}`, "shop", nil, true, "select true"},
+		{"the policy's selection wins", `"selection":"annotated"`, `{"selection":"all"}`, "shop", nil, true, "all"},
+		{"and the other way", "", `{"selection":"annotated"}`, "shop", nil, false, "selection is annotated"},
+		{"opt-in", "", `{"selection":"annotated"}`, "shop", in, true, "annotation"},
+		{"a namespace named as nobody is", "", `{"namespaces":{"shop":{"select":false}}}`, "", nil, true, "all"},
+	} {
+		got, why := selection.Select(confOf(t, tc.conf), policyOf(t, tc.policy), selection.Pod{Namespace: tc.namespace, Annotations: tc.annotations})
+		if got != tc.want || !strings.Contains(why, tc.why) {
+			t.Errorf("%s: %v, %q", tc.name, got, why)
+		}
+	}
+}
+
+func field(c rules.Config, name string) string {
+	for _, f := range rules.Fields() {
+		if f.Name == name {
+			return f.Value(c)
+		}
+	}
+	return "no field " + name
+}
+
+// default < configuration < policy < the namespace's < annotation < who enforces, the
+// first of them.
+func TestWhoseWordHolds(t *testing.T) {
+	t.Parallel()
+	annotation := map[string]string{"sluice.dev/nonTCP": "reject", "traffic.sidecar.istio.io/excludeOutboundPorts": "1"}
+	for _, tc := range []struct {
+		name, conf, policy string
+		annotations        map[string]string
+		field, want, warns string
+	}{
+		{"the default", "", "", nil, "excludeOutboundPorts", "", ""},
+		{"the entry", `"excludeOutboundPorts":5`, "", nil, "excludeOutboundPorts", "5", ""},
+		{"the policy", `"excludeOutboundPorts":5`, `{"defaults":{"excludeOutboundPorts":"4"}}`, nil, "excludeOutboundPorts", "4", ""},
+		{"the namespace's", `"excludeOutboundPorts":5`, `{"defaults":{"excludeOutboundPorts":"4"},"namespaces":{"shop":{"defaults":{"excludeOutboundPorts":"3"}}}}`, nil, "excludeOutboundPorts", "3", ""},
+		{"the annotation", `"excludeOutboundPorts":5`, `{"defaults":{"excludeOutboundPorts":"4"},"namespaces":{"shop":{"defaults":{"excludeOutboundPorts":"3"}}}}`, annotation, "excludeOutboundPorts", "1", ""},
+		{"enforced by the namespace", "", `{"defaults":{"excludeOutboundPorts":"4"},"namespaces":{"shop":{"defaults":{"excludeOutboundPorts":"3"},"enforce":["excludeOutboundPorts"]}}}`, annotation, "excludeOutboundPorts", "3", "by the policy of namespace shop"},
+		{"enforced by the policy", "", `{"defaults":{"excludeOutboundPorts":"4"},"enforce":["*"],"namespaces":{"shop":{"defaults":{"excludeOutboundPorts":"3"}}}}`, annotation, "excludeOutboundPorts", "4", "by the policy:"},
+		{"enforced by the entry", `"enforce":"excludeOutboundPorts"`, `{"defaults":{"excludeOutboundPorts":"4"}}`, annotation, "excludeOutboundPorts", "", "by the configuration"},
+		{"another is enforced", "", `{"enforce":["nonTCP"]}`, annotation, "excludeOutboundPorts", "1", "nonTCP"},
+	} {
+		d, err := selection.Decide(confOf(t, tc.conf), policyOf(t, tc.policy), selection.Pod{Namespace: "shop", Annotations: tc.annotations}, noRanges)
+		if err != nil || !d.Selected {
+			t.Errorf("%s: %+v %v", tc.name, d, err)
+			continue
+		}
+		if got := field(d.Config, tc.field); got != tc.want {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+		var said []string
+		for _, w := range d.Warnings {
+			said = append(said, w.String())
+		}
+		if text := strings.Join(said, "; "); tc.warns == "" && strings.Contains(text, "enforced") || !strings.Contains(text, tc.warns) {
+			t.Errorf("%s: warned %q", tc.name, text)
+		}
+	}
+}
+
+func TestMalformedAnnotationsFailOrPassByPolicyAndAreNoWayOut(t *testing.T) {
+	t.Parallel()
+	bad := map[string]string{"sluice.dev/nonTCP": "maybe"}
+	together := map[string]string{"sluice.dev/dnsCapture": "true", "sluice.dev/dnsPort": "15001"}
+	for _, tc := range []struct {
+		name, conf, policy string
+		annotations        map[string]string
+		selected           bool
+		err                string
+	}{
+		{"by default", "", "", bad, true, `annotation sluice.dev/nonTCP: nonTCP "maybe"`},
+		{"fail", "", `{"onInvalid":"fail"}`, bad, true, "maybe"},
+		{"pass", "", `{"onInvalid":"pass"}`, bad, false, ""},
+		{"pass, a combination", "", `{"onInvalid":"pass"}`, together, false, ""},
+		{"pass, an unknown one", "", `{"onInvalid":"pass"}`, map[string]string{"sluice.dev/nonsense": ""}, false, ""},
+		{"pass, what an agent cannot serve", node, `{"onInvalid":"pass"}`, map[string]string{"sluice.dev/exemptUIDs": "0"}, false, ""},
+		{"pass, but not in the namespace", "", `{"onInvalid":"pass","namespaces":{"shop":{"onInvalid":"fail"}}}`, bad, true, "maybe"},
+		{"pass in the namespace", "", `{"namespaces":{"shop":{"onInvalid":"pass"}}}`, bad, false, ""},
+		{"pass, enforced", "", `{"onInvalid":"pass","enforce":["inject"]}`, bad, true, "maybe"},
+		{"pass, enforced by the entry", `"enforce":"inject"`, `{"onInvalid":"pass"}`, bad, true, "maybe"},
+		{"pass, enforced by the namespace", "", `{"onInvalid":"pass","namespaces":{"shop":{"enforce":["inject"]}}}`, bad, true, "maybe"},
+		{"pass, the field is enforced", "", `{"onInvalid":"pass","enforce":["nonTCP"]}`, bad, true, ""},
+		{"pass, and the entry is broken", `"nonTCP":"nope"`, `{"onInvalid":"pass"}`, map[string]string{"sluice.dev/dnsCapture": "true"}, true, `nonTCP "nope"`},
+		{"pass, and ranges are missing", `"includeIPRanges":"auto"`, `{"onInvalid":"pass"}`, map[string]string{"sluice.dev/dnsCapture": "true"}, true, "no ranges"},
+	} {
+		d, err := selection.Decide(confOf(t, tc.conf), policyOf(t, tc.policy), selection.Pod{Namespace: "shop", Annotations: tc.annotations}, noRanges)
+		if d.Selected != tc.selected || (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %+v, %v", tc.name, d, err)
+		}
+		if !d.Selected && !strings.Contains(d.Why, "malformed") {
+			t.Errorf("%s: why %q", tc.name, d.Why)
+		}
+	}
+}
+
+func TestAPolicyFileIsWholeOrNone(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "new", "policy.json")
+	if _, err := selection.ReadFile(path); !errors.Is(err, selection.ErrNone) || errors.Is(err, selection.ErrTorn) {
+		t.Errorf("%v", err)
+	}
+	p := policyOf(t, `{"selection":"annotated","namespaces":{"shop":{"select":true,"defaults":{"nonTCP":"allow"}}}}`)
+	for i, want := range []struct {
+		changed    bool
+		generation uint64
+	}{{true, 1}, {false, 1}, {true, 2}} {
+		if i == 2 {
+			p.Selection = "all"
+		}
+		changed, err := selection.Keep(path, p)
+		if err != nil || changed != want.changed || p.Generation != want.generation {
+			t.Errorf("%d: %v %d %v", i, changed, p.Generation, err)
+		}
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := selection.ReadFile(path); err != nil || got.Generation != 2 || !selection.Same(got, p) {
+		t.Errorf("%+v %v", got, err)
+	}
+	// Cut off anywhere, and with any byte another: but for the newline at its end.
+	for n := range len(whole) - 1 {
+		for _, data := range [][]byte{whole[:n], append(append(append([]byte{}, whole[:n]...), whole[n]^1), whole[n+1:]...)} {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := selection.ReadFile(path); !errors.Is(err, selection.ErrTorn) {
+				t.Fatalf("%q: %v", data, err)
+			}
+		}
+	}
+	if changed, err := selection.Keep(path, p); err != nil || !changed || p.Generation != 1 {
+		t.Errorf("over a torn one: %v %v %d", changed, err, p.Generation)
+	}
+	p.Selection = "nobody"
+	if err := p.WriteFile(path); err == nil || !strings.Contains(err.Error(), `selection "nobody"`) {
+		t.Errorf("%v", err)
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) != 1 {
+		t.Errorf("%v, %v", left, err)
+	}
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := selection.ReadFile(path); !errors.Is(err, selection.ErrTorn) {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+func TestSourcesTogether(t *testing.T) {
+	t.Parallel()
+	a := policyOf(t, `{"generation":1,"exemptNamespaces":["a"],"defaults":{"nonTCP":"allow"},"namespaces":{"shop":{"select":true},"off":{"select":false},"b":{"select":true}}}`)
+	b := policyOf(t, `{"generation":3,"exemptNamespaces":["a","b"],"selection":"annotated","enforce":["nonTCP"],"onInvalid":"pass","defaults":{"nonTCP":"reject","dnsCapture":"true"},`+
+		`"namespaces":{"shop":{"select":false},"web":{"select":false},"off":{"enforce":["inject"]}}}`)
+	merged := selection.Merge(nil, a, nil, b)
+	got, err := json.Marshal(merged)
+	if err := errors.Join(err, merged.Validate()); err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"generation":3,"exemptNamespaces":["a","b"],"selection":"annotated","defaults":{"dnsCapture":"true","nonTCP":"allow"},"enforce":["nonTCP"],"onInvalid":"pass",` +
+		`"namespaces":{"off":{"enforce":["inject"]},"shop":{"select":true},"web":{"select":false}}}`
+	if string(got) != want {
+		t.Errorf("%s", got)
+	}
+	if len(a.ExemptNamespaces) != 1 || len(a.Namespaces) != 3 || a.Selection != "" {
+		t.Errorf("a source's own was changed: %+v", a)
+	}
+	if selection.Merge(nil, nil) != nil {
+		t.Error("something of nothing")
+	}
+}

@@ -1,0 +1,133 @@
+package selection
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+)
+
+// Keep makes the file hold the policy: it writes where the file holds another one, none
+// or nothing that can be used, and counts the generation up. p.Generation is that of the
+// file afterwards. With an error the file is as it was.
+func Keep(path string, p *Policy) (changed bool, err error) {
+	before, err := ReadFile(path)
+	switch {
+	case err == nil && Same(before, p):
+		p.Generation = before.Generation
+		return false, nil
+	case err == nil:
+		p.Generation = before.Generation + 1
+	case errors.Is(err, ErrNone), errors.Is(err, ErrTorn):
+		p.Generation = 1
+	}
+	return true, p.WriteFile(path)
+}
+
+// Same reports whether two policies say the same, whatever their generations.
+func Same(a, b *Policy) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	without := func(p Policy) []byte {
+		p.Generation = 0
+		data, err := json.Marshal(p)
+		if err != nil {
+			return nil
+		}
+		return data
+	}
+	x, y := without(*a), without(*b)
+	return x != nil && bytes.Equal(x, y)
+}
+
+// Merge is what several sources say together, the most trusted first: what the first
+// says of a field stands. Namespaces that any of them exempts are exempt, and what any
+// of them enforces is enforced. A nil one says nothing; nothing at all is nil.
+func Merge(policies ...*Policy) *Policy {
+	var out *Policy
+	for _, p := range policies {
+		switch {
+		case p == nil:
+		case out == nil:
+			out = clone(p)
+		default:
+			out.add(p)
+		}
+	}
+	out.reconcile()
+	return out
+}
+
+// reconcile takes out what has no effect where one source says more than another knows:
+// it would be a mistake in one.
+func (p *Policy) reconcile() {
+	if p == nil {
+		return
+	}
+	if p.Selection == Annotated && slices.Contains(p.Enforce, Inject) {
+		p.Selection = All
+	}
+	maps.DeleteFunc(p.Namespaces, func(name string, _ NamespacePolicy) bool { return slices.Contains(p.ExemptNamespaces, name) })
+	for name, of := range p.Namespaces {
+		if of.Select != nil && !*of.Select && slices.Contains(of.Enforce, Inject) {
+			of.Select = nil
+			p.Namespaces[name] = of
+		}
+	}
+}
+
+func clone(p *Policy) *Policy {
+	c := *p
+	c.Namespaces = maps.Clone(p.Namespaces)
+	return &c
+}
+
+func (p *Policy) add(o *Policy) {
+	p.Generation = max(p.Generation, o.Generation)
+	p.ExemptNamespaces = union(p.ExemptNamespaces, o.ExemptNamespaces)
+	p.Selection = first(p.Selection, o.Selection)
+	p.OnInvalid = first(p.OnInvalid, o.OnInvalid)
+	p.Defaults, p.Enforce = beneath(p.Defaults, o.Defaults), union(p.Enforce, o.Enforce)
+	for name, theirs := range o.Namespaces {
+		if p.Namespaces == nil {
+			p.Namespaces = map[string]NamespacePolicy{}
+		}
+		ours := p.Namespaces[name]
+		if ours.Select == nil {
+			ours.Select = theirs.Select
+		}
+		ours.OnInvalid = first(ours.OnInvalid, theirs.OnInvalid)
+		ours.Defaults, ours.Enforce = beneath(ours.Defaults, theirs.Defaults), union(ours.Enforce, theirs.Enforce)
+		p.Namespaces[name] = ours
+	}
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func union(a, b []string) []string {
+	out := slices.Clone(a)
+	for _, name := range b {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// beneath puts fields under others, which win.
+func beneath(over, under map[string]json.RawMessage) map[string]json.RawMessage {
+	if len(over)+len(under) == 0 {
+		return nil
+	}
+	out := map[string]json.RawMessage{}
+	maps.Copy(out, under)
+	maps.Copy(out, over)
+	return out
+}

@@ -1,0 +1,126 @@
+// Package policydir reads a node's selection policy from a directory of YAML files,
+// /etc/sluice/policy.d by default, and follows it.
+//
+//	# /etc/sluice/policy.d/10-node.yaml
+//	exemptNamespaces: [kube-system]
+//	enforce: [excludeIPRanges]
+//	namespaces:
+//	  shop: {enforce: [inject]}
+//
+// All files together are one policy. A field that two of them give is an error, as is
+// everything that is not known: a policy that is read otherwise than it was meant lets
+// pods out, or cuts them off. docs/selection.md has every field.
+package policydir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// DefaultPath of the directory.
+const DefaultPath = "/etc/sluice/policy.d"
+
+// mostFile bounds one file, in bytes.
+const mostFile = 1 << 20
+
+// Compile reads the directory. One that is not there is a policy that says nothing. All
+// errors come at once, each as "file:line: field: what is wrong"; then there is no
+// policy.
+func Compile(dir string) (*selection.Policy, error) {
+	names, err := files(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := reader{policy: &selection.Policy{}, at: map[string]position{}}
+	for _, name := range names {
+		data, err := content(filepath.Join(dir, name))
+		if err != nil {
+			r.errs = append(r.errs, fmt.Errorf("%s: %w", name, err))
+			continue
+		}
+		r.file(name, data)
+	}
+	return r.result()
+}
+
+// Parse is Compile of one text; name stands before each error.
+func Parse(name string, data []byte) (*selection.Policy, error) {
+	r := reader{policy: &selection.Policy{}, at: map[string]position{}}
+	r.file(name, data)
+	return r.result()
+}
+
+// files lists the directory's YAML files, sorted: those that end in .yaml, .yml or
+// .json and do not begin with a dot, as the resources' directory does.
+func files(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range entries {
+		if name := e.Name(); !e.IsDir() && isPolicy(name) {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+func isPolicy(name string) bool {
+	return !strings.HasPrefix(name, ".") && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name))
+}
+
+// content reads a regular file, or one that a link leads to, as in a mounted ConfigMap.
+func content(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, errors.Unwrap(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, mostFile+1))
+	if err == nil && len(data) > mostFile {
+		err = fmt.Errorf("larger than %d bytes; split it", mostFile)
+	}
+	return data, err
+}
+
+// result judges what the files say together.
+func (r *reader) result() (*selection.Policy, error) {
+	for _, p := range r.policy.Problems() {
+		r.errs = append(r.errs, errors.New(r.where(p.Path)+p.Text))
+	}
+	if len(r.errs) > 0 {
+		return nil, errors.Join(r.errs...)
+	}
+	return r.policy, nil
+}
+
+// where is the place of the path, or of the nearest that holds it.
+func (r *reader) where(path string) string {
+	for {
+		if at, known := r.at[path]; known {
+			return at.String() + ": "
+		}
+		cut := strings.LastIndexAny(path, ".[")
+		if cut < 0 {
+			return ""
+		}
+		path = path[:cut]
+	}
+}
