@@ -166,10 +166,13 @@ func TestARunningPodIsNotTakenFromTheOneThatHoldsIt(t *testing.T) {
 	}
 	a.serveAll(t)
 	until(t, "the agent is brought what it found", func() bool { return a.has(q.Netns) })
-	if err := a.Session.Release(context.Background(), q.Netns); err != nil {
+	if err := a.Session.Release(q.Netns); err != nil {
 		t.Error(err)
 	}
-	until(t, "it is gone", func() bool { return !a.has(q.Netns) })
+	until(t, "it is held no more", func() bool { return len(status(t, path).Pods) == 1 })
+	if a.heard(wire.Gone) {
+		t.Error("the agent is told what it asked for itself")
+	}
 }
 
 func TestAHoldWithoutAHolderWaitsAndSaysWho(t *testing.T) {

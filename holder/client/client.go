@@ -41,15 +41,7 @@ func Hold(ctx context.Context, path string, h wire.Holding, files []*os.File) (w
 // connection breaks, as when the holder is being replaced, it tries again until ctx
 // ends.
 func Release(ctx context.Context, path, containerID, ifname string) error {
-	return release(ctx, path, wire.Releasing{ContainerID: containerID, Interface: ifname})
-}
-
-// ReleaseNetns is Release for who knows the namespace: an agent, after un-enrolment.
-func ReleaseNetns(ctx context.Context, path string, n wire.Netns) error {
-	return release(ctx, path, wire.Releasing{Netns: &n})
-}
-
-func release(ctx context.Context, path string, r wire.Releasing) error {
+	r := wire.Releasing{ContainerID: containerID, Interface: ifname}
 	return again(ctx, path, func(ctx context.Context) error {
 		return call(ctx, path, wire.Release, r, nil, wire.Released, nil)
 	}, func(err error) bool { return present(err) && passing(err) })

@@ -147,9 +147,10 @@ func (s *Session) Hold(ctx context.Context, h wire.Holding, files []*os.File) er
 	return err
 }
 
-// Release says that a pod is not to be held any more; Gone follows.
-func (s *Session) Release(ctx context.Context, pod wire.Netns) error {
-	return ReleaseNetns(ctx, s.path, pod)
+// Release says that a pod is not to be held any more. The other agents are told that
+// it is gone, this one is not.
+func (s *Session) Release(pod wire.Netns) error {
+	return s.conn.Send(wire.Release, wire.Releasing{Netns: &pod})
 }
 
 // Close ends the session. The holder goes on holding.

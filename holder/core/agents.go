@@ -62,7 +62,7 @@ func (s *State) greet(conn Conn, h wire.HelloRequest) {
 	}
 }
 
-// present tells every welcomed agent but the one who is there now.
+// present tells every welcomed agent but the one who is there now, and how.
 func (s *State) present(but Conn) (told []*agent) {
 	for _, a := range s.sortedAgents() {
 		if a.conn != but && a.welcomed {
@@ -115,8 +115,8 @@ func (s *State) admit(a *agent) {
 	if len(want) == 0 {
 		s.kept(a)
 	}
-	if a.info.Serving {
-		s.retireOthers(a)
+	if a.info.Serving && s.retireOthers(a) {
+		s.present(0)
 	}
 }
 
@@ -211,11 +211,14 @@ func (s *State) take(a *agent) {
 		s.catchUp(a)
 	}
 	s.retireOthers(a)
+	if len(s.agents) > 1 {
+		s.present(0)
+	}
 }
 
 // retireOthers tells those that served before to stop. Of two that say they serve,
 // which happens when the holder that knew better is gone, the later one goes on.
-func (s *State) retireOthers(a *agent) {
+func (s *State) retireOthers(a *agent) (any bool) {
 	for _, o := range s.sortedAgents() {
 		if o == a || !o.welcomed || !o.info.Serving || o.info.Retired || o.retiring {
 			continue
@@ -227,16 +230,19 @@ func (s *State) retireOthers(a *agent) {
 		older.retiring, older.info.Serving = true, false
 		older.queue = nil
 		s.send(older.conn, wire.Retire, nil)
+		any = true
 		if older == a {
-			return
+			break
 		}
 	}
+	return any
 }
 
 func (s *State) retired(a *agent) {
 	a.info.Retired, a.info.Serving = true, false
 	a.queue = nil
 	s.log("info", "agent drains", "pid", a.info.PID)
+	s.present(a.conn)
 }
 
 func (s *State) agentLeft(a *agent) {

@@ -79,7 +79,7 @@ func (s *State) hold(e Offered) {
 func (s *State) displace(h wire.Holding) {
 	for _, p := range s.sortedPods() {
 		if p.Netns == h.Netns || h.ContainerID != "" && p.ContainerID == h.ContainerID && p.Interface == h.Interface {
-			s.drop(p, "its runtime adds it anew")
+			s.drop(p, "its runtime adds it anew", 0)
 		}
 	}
 	s.tombstones.forgive(h)
@@ -167,22 +167,24 @@ func (s *State) release(conn Conn, r wire.Releasing) {
 		byName := r.ContainerID != "" && p.ContainerID == r.ContainerID && (r.Interface == "" || p.Interface == r.Interface)
 		if byName || r.Netns != nil && p.Netns == *r.Netns {
 			s.counters[countReleases]++
-			s.drop(p, "released")
+			s.drop(p, "released", conn)
 		}
 	}
 	s.tombstones.add(r)
 	s.answer(conn, wire.Released, nil)
 }
 
-// drop lets a pod go, and tells everybody.
-func (s *State) drop(p *pod, why string) {
+// drop lets a pod go, and tells everybody but the agent that asked for it.
+func (s *State) drop(p *pod, why string, asked Conn) {
 	delete(s.pods, p.Netns)
 	s.log("info", "gone", "pod", p.Pod.String(), "container", p.ContainerID, "netns", p.Netns.String(), "why", why)
 	gone := wire.Departure{Netns: p.Netns, Why: why}
 	for _, a := range s.sortedAgents() {
 		if _, has := a.has[p.Netns]; has {
 			delete(a.has, p.Netns)
-			s.send(a.conn, wire.Gone, gone)
+			if a.conn != asked {
+				s.send(a.conn, wire.Gone, gone)
+			}
 		}
 	}
 	if s.successor != 0 {

@@ -95,7 +95,7 @@ func (s *State) Step(now int64, e Event) []Action {
 		s.closed(e.Conn)
 	case Left:
 		if p := s.pods[e.Netns]; p != nil {
-			s.drop(p, e.Why)
+			s.drop(p, e.Why, 0)
 		}
 	case Reopened:
 		s.reopened(e)
