@@ -11,20 +11,18 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/agent/cri"
-	"github.com/sluice-cni/sluice/e2e/node/cgroups"
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	"github.com/sluice-cni/sluice/e2e/node/programs"
-	"github.com/sluice-cni/sluice/plugin/cnitest"
+	"github.com/sluice-cni/sluice/e2e/node/stage"
 	"github.com/sluice-cni/sluice/selection"
 )
 
 // What the agent learns of running pods is what their authors wrote.
 func TestTheRuntimeTellsWhichPodsRun(t *testing.T) {
 	withRuntimes(t, func(t *testing.T, r programs.Runtime) {
-		confs := t.TempDir()
-		conflist(t, confs, r, `"includeIPRanges":"192.0.2.0/24"`)
-		c := containerd.Start(t, r, cnitest.Folder(), confs, cgroups.Parent())
-		c.NetworkReady()
+		n := stage.New(t, stage.Options{})
+		n.Entry = map[string]any{"includeIPRanges": stage.Captured, "capabilities": map[string]bool{"io.kubernetes.cri.pod-annotations": true}}
+		c := runtimeOf(t, n, r)
 		client := cri.New("unix://" + c.Socket)
 		defer client.Close()
 
@@ -33,7 +31,7 @@ func TestTheRuntimeTellsWhichPodsRun(t *testing.T) {
 			t.Errorf("version: %q %q, %v", name, version, err)
 		}
 		config, err := client.NetworkConfig(t.Context())
-		if err != nil || !json.Valid(config) || !strings.Contains(string(config), "sluice-cni") || !strings.Contains(string(config), "192.0.2.0/24") {
+		if err != nil || !json.Valid(config) || !strings.Contains(string(config), "sluice-cni") || !strings.Contains(string(config), stage.Captured) {
 			t.Errorf("network configuration: %s, %v", config, err)
 		}
 		if all, err := client.Sandboxes(t.Context()); err != nil || len(all) != 0 {

@@ -1,89 +1,63 @@
 package node
 
 import (
-	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
+	"github.com/sluice-cni/sluice/e2e/node/cgroups"
+	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	"github.com/sluice-cni/sluice/e2e/node/programs"
-	"github.com/sluice-cni/sluice/internal/lab"
-	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/plugin/cnitest"
 )
 
-// The addresses of the internet that pods of these tests talk to: one that is captured
-// and one that is not.
-const captured, free = "192.0.2.10", "198.51.100.10"
-
-// internet is a namespace with those addresses, one cable away from the node.
-func internet(t *testing.T) *lab.Namespace {
+// runtimeOf starts a container runtime on a node. Its network is ptp with addresses of
+// its own, portmap, and sluice-cni with the node's entry.
+func runtimeOf(t *testing.T, n *stage.Node, r programs.Runtime) *containerd.Containerd {
 	t.Helper()
-	node, err := lab.Current()
-	must(t, err)
-	t.Cleanup(func() { node.Close() })
-	net := labtest.New(t)
-	must(t, lab.Connect(
-		lab.End{In: node, Name: "uplink", Addresses: []netip.Prefix{netip.MustParsePrefix("172.30.0.2/24")}},
-		lab.End{In: net, Name: "node", Addresses: []netip.Prefix{netip.MustParsePrefix("172.30.0.1/24")}}))
-	// The namespace's end would take the cable away too, but only some time later.
-	t.Cleanup(func() { must(t, node.Do(func() error { return cut("uplink") })) })
-	must(t, node.Do(func() error {
-		if err := lab.Sysctl("net/ipv4/ip_forward", "1"); err != nil {
-			return err
-		}
-		return lab.AddRoute("uplink", netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("172.30.0.1"))
-	}))
-	must(t, net.Do(func() error {
-		for _, a := range []string{captured, free} {
-			if err := lab.AddAddress("lo", netip.MustParsePrefix(a+"/32")); err != nil {
-				return err
-			}
-		}
-		return lab.AddRoute("node", netip.MustParsePrefix("10.0.0.0/8"), netip.MustParseAddr("172.30.0.2"))
-	}))
-	return net
+	confs := t.TempDir()
+	writeList(t, confs, r, n.Entry)
+	c := containerd.Start(t, r, cnitest.Folder(), confs, cgroups.Parent())
+	c.NetworkReady()
+	n.CRI = c.Socket
+	return c
 }
 
-func cut(name string) error {
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	return netlink.LinkDel(link)
-}
-
-// web serves the client's address at port 80 of an address of the internet.
-func web(t *testing.T, in *lab.Namespace, address string) {
-	t.Helper()
-	l, err := in.Listen("tcp", net.JoinHostPort(address, "80"))
-	must(t, err)
-	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) })}
-	done := make(chan struct{})
-	go func() { defer close(done); s.Serve(l) }()
-	t.Cleanup(func() { s.Close(); <-done })
-}
-
-// conflist writes the network configuration of the tests: ptp with addresses of its
-// own, portmap, and sluice-cni with these fields.
-func conflist(t *testing.T, dir string, r programs.Runtime, sluice string) {
+// writeList writes the network configuration list, with sluice-cni last where there is
+// an entry for it.
+func writeList(t *testing.T, dir string, r programs.Runtime, sluice map[string]any) {
 	t.Helper()
 	version := "1.0.0" // the newest that containerd 1.6 takes
 	if strings.HasPrefix(r.Version, "2.") {
 		version = "1.1.0"
 	}
-	list := fmt.Sprintf(`{"cniVersion":%q,"name":"podnet","plugins":[
- {"type":"ptp","mtu":1500,"ipMasq":false,"ipam":{"type":"host-local","dataDir":"/run/cni-ipam","ranges":[[{"subnet":"10.244.0.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}},
- {"type":"portmap","capabilities":{"portMappings":true}},
- {"type":"sluice-cni","capabilities":{"io.kubernetes.cri.pod-annotations":true},%s}]}`, version, sluice)
-	must(t, os.WriteFile(filepath.Join(dir, "10-podnet.conflist"), []byte(list), 0o644))
+	plugins := []any{
+		map[string]any{"type": "ptp", "mtu": 1500, "ipMasq": false, "ipam": map[string]any{
+			"type": "host-local", "dataDir": addressesInUse, "ranges": [][]any{{map[string]string{"subnet": "10.244.0.0/24"}}},
+			"routes": []any{map[string]string{"dst": "0.0.0.0/0"}},
+		}},
+		map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
+	}
+	if sluice != nil {
+		entry := map[string]any{"type": "sluice-cni"}
+		for k, v := range sluice {
+			entry[k] = v
+		}
+		plugins = append(plugins, entry)
+	}
+	list, err := json.Marshal(map[string]any{"cniVersion": version, "name": "podnet", "plugins": plugins})
+	must(t, err)
+	path := filepath.Join(dir, "10-podnet.conflist")
+	must(t, os.WriteFile(path+".new", list, 0o644))
+	must(t, os.Rename(path+".new", path))
 }
+
+// addressesInUse is where host-local keeps which addresses it has given out.
+const addressesInUse = "/run/cni-ipam"
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -7,35 +7,19 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sluice-cni/sluice/e2e/node/cgroups"
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	"github.com/sluice-cni/sluice/e2e/node/programs"
+	"github.com/sluice-cni/sluice/e2e/node/stage"
 	"github.com/sluice-cni/sluice/internal/lab"
-	"github.com/sluice-cni/sluice/plugin/cnitest"
 )
-
-const registered = `apiVersion: networking.istio.io/v1
-kind: ServiceEntry
-metadata: {name: web}
-spec:
-  hosts: [web.example]
-  addresses: [` + captured + `]
-  ports: [{number: 80, name: http, protocol: HTTP}]
-  resolution: STATIC
-  endpoints: [{address: ` + captured + `}]
-`
 
 // The stage itself: with no agent at all a sandbox's captured traffic is held back,
 // and governed once a proxy serves it.
 func TestASandboxIsGovernedWithoutAnAgent(t *testing.T) {
 	withRuntimes(t, func(t *testing.T, r programs.Runtime) {
-		net := internet(t)
-		web(t, net, captured)
-		web(t, net, free)
-		confs := t.TempDir()
-		conflist(t, confs, r, `"includeIPRanges":"192.0.2.0/24","exemption":"mark","exemptMark":"0x51"`)
-		c := containerd.Start(t, r, cnitest.Folder(), confs, cgroups.Parent())
-		c.NetworkReady()
+		n := stage.New(t, stage.Options{})
+		n.Entry = map[string]any{"includeIPRanges": stage.Captured, "exemption": "mark", "exemptMark": "0x51"}
+		c := runtimeOf(t, n, r)
 		p := c.Pod(containerd.PodSpec{Name: "a"})
 		app, err := p.Container("app", containerd.Capabilities{})
 		must(t, err)
@@ -46,17 +30,17 @@ func TestASandboxIsGovernedWithoutAnAgent(t *testing.T) {
 			must(t, err)
 			return o
 		}
-		if o := get("http://" + free + "/"); o.Out != "200 "+free+"\n" {
+		if o := get("http://" + stage.Free + "/"); o.Out != "200 "+stage.Free+"\n" {
 			t.Errorf("what is not captured: %+v", o)
 		}
-		if o := get("http://" + captured + "/"); o.Code == 0 || !strings.Contains(o.Err, "refused") {
+		if o := get("http://" + stage.Web + "/"); o.Code == 0 || !strings.Contains(o.Err, "refused") {
 			t.Errorf("captured, and no proxy: %+v; want it refused", o)
 		}
-		startProxy(t, onlyNamespace(t), registered)
-		if o := get("http://"+captured+"/", "web.example"); o.Out != "200 web.example\n" {
+		startProxy(t, n, onlyNamespace(t))
+		if o := get("http://"+stage.Web+"/", stage.WebName); o.Out != "200 "+stage.WebName+"\n" {
 			t.Errorf("captured and registered: %+v", o)
 		}
-		if o := get("http://"+captured+"/", "other.example"); !strings.HasPrefix(o.Out, "502 ") {
+		if o := get("http://"+stage.Web+"/", "other.example"); !strings.HasPrefix(o.Out, "502 ") {
 			t.Errorf("captured and not registered: %+v; want the proxy's 502", o)
 		}
 		must(t, p.Remove())
@@ -88,14 +72,12 @@ func onlyNamespace(t *testing.T) *lab.Namespace {
 
 // startProxy runs `sluice proxy` in a namespace until the test ends, and returns when
 // it listens.
-func startProxy(t *testing.T, in *lab.Namespace, resources string) {
+func startProxy(t *testing.T, n *stage.Node, in *lab.Namespace) {
 	t.Helper()
-	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "resources.yaml"), []byte(resources), 0o644))
 	log, err := os.Create(filepath.Join(t.TempDir(), "proxy.log"))
 	must(t, err)
 	defer log.Close()
-	cmd := exec.Command(programs.Sluice(), "proxy", "--config", dir, "--mark", "0x51", "--admin", "off", "--resolv-conf", "/dev/null")
+	cmd := exec.Command(programs.Sluice(), "proxy", "--config", n.ConfigDir, "--mark", "0x51", "--admin", "off", "--resolv-conf", "/dev/null")
 	cmd.Stdout, cmd.Stderr = log, log
 	must(t, in.Start(cmd))
 	t.Cleanup(func() {

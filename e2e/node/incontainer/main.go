@@ -1,9 +1,11 @@
 // Command incontainer is all that the containers of the node's tests have in them: the
-// pause of a sandbox, and clients to try with. It links nothing of sluice's.
+// pause of a sandbox, and clients to try with. It knows nothing of sluice.
 package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,12 +14,14 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/sluice-cni/sluice/e2e/node/load"
 )
 
 func main() {
-	commands := map[string]func(args []string) error{"pause": pause, "get": get, "connect": connect}
+	commands := map[string]func(args []string) error{"pause": pause, "get": get, "connect": connect, "load": makeLoad, "stream": stream}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: incontainer pause|get URL [HOST]|connect ADDRESS")
+		fmt.Fprintln(os.Stderr, "usage: incontainer pause|get URL [HOST]|connect ADDRESS|load|stream ADDRESS NAME TIME")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
@@ -77,4 +81,33 @@ func connect(args []string) error {
 	}
 	fmt.Println("connected")
 	return c.Close()
+}
+
+// makeLoad does what the specification on the first line of standard input says until
+// the input ends, and prints what came of it.
+func makeLoad([]string) error {
+	in := json.NewDecoder(os.Stdin)
+	var spec load.Spec
+	if err := in.Decode(&spec); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		defer stop()
+		io.Copy(io.Discard, io.MultiReader(in.Buffered(), os.Stdin))
+	}()
+	return json.NewEncoder(os.Stdout).Encode(load.Run(ctx, spec))
+}
+
+// stream keeps one connection open for some time and prints how it ended.
+func stream(args []string) error {
+	if len(args) != 3 {
+		return errors.New("stream ADDRESS NAME TIME")
+	}
+	lasting, err := time.ParseDuration(args[2])
+	if err != nil {
+		return err
+	}
+	t := load.Target{Kind: load.TCP, Address: args[0], Name: args[1]}
+	return json.NewEncoder(os.Stdout).Encode(load.Stream(context.Background(), t, lasting))
 }
