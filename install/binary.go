@@ -108,7 +108,7 @@ func verify(ctx context.Context, path string) error {
 		err = errors.New("it answered with no versions")
 	}
 	if err != nil {
-		return fmt.Errorf("the plugin does not run in %q: %w; nothing was replaced", filepath.Dir(path), err)
+		return fmt.Errorf("the plugin does not run in %q: %w; nothing was replaced", filepath.Dir(path), cause(err))
 	}
 	return nil
 }

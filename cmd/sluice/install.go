@@ -1,0 +1,240 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/install"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// Where runtimes look unless they are configured otherwise.
+const (
+	defaultConfDir = "/etc/cni/net.d"
+	defaultBinDir  = "/opt/cni/bin"
+
+	defaultHolderSocket = "/run/sluice/holder.sock"
+	defaultAgentSocket  = "/run/sluice/agent.sock"
+)
+
+// installOptions are the flags that install and uninstall share.
+type installOptions struct {
+	confDir, binDir, mode, binary, entry, cri string
+	watch, dryRun                             bool
+}
+
+func (o *installOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&o.confDir, "conf-dir", defaultConfDir, "`DIR` of the runtime's network configurations")
+	f.StringVar(&o.binDir, "bin-dir", defaultBinDir, "`DIR` of the runtime's CNI plugins")
+	f.StringVar(&o.cri, "cri", "", "the runtime's `SOCKET`, or off to ask nobody (default the first that is there of "+strings.Join(criSockets, ", ")+")")
+	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
+}
+
+func newInstallCommand() *cobra.Command {
+	var o installOptions
+	c := &cobra.Command{
+		Use:   "install",
+		Short: "Put the CNI plugin into this node's container runtime",
+		Long: `install copies the plugin into the runtime's bin dir, by rename and only after it has
+run there, and puts its entry into the network configuration:
+
+  dropin   a file of its own beside the list of the cluster's network; no file of
+           others is touched. For runtimes that read those: containerd 2.1, CRI-O 1.33
+  append   an entry at the end of that list; its name, version, mode and owner stay
+  own      a list of its own that sorts first, made from the other one again whenever
+           that changes
+  auto     dropin where the runtime reads such files, else append; own where the
+           network is a single plugin and no list
+
+With --cri it asks the runtime until it uses the entry. A second install changes
+nothing that is right already; an upgrade is an install with a newer binary. With
+--watch it stays, restores the entry when somebody rewrites the configuration, and
+names those who do so again and again; when it ends, everything stays where it is:
+that is 'sluice uninstall'.`,
+		Example: `  sluice install --dry-run
+  sluice install --watch
+  sluice install --mode append --cri off --conf-dir /etc/cni/net.d
+  sluice install --entry entry.json`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return o.install(c) },
+	}
+	o.flags(c)
+	f := c.Flags()
+	f.StringVar(&o.mode, "mode", string(install.Auto), "how to become part of the network configuration: auto, dropin, append or own")
+	f.StringVar(&o.binary, "binary", "", "the plugin's `FILE`, or off where the image of the node brings it (default sluice-cni beside this program)")
+	f.StringVar(&o.entry, "entry", "", "`FILE` with the plugin's configuration as JSON, - for standard input (default an entry for the agent of this node)")
+	f.BoolVar(&o.watch, "watch", false, "stay, and keep the entry in place")
+	return c
+}
+
+// nodeEntry is what makes the plugin work with the holder and the agent of its node.
+// What it does not say is decided by its defaults and the policy.
+func nodeEntry() json.RawMessage {
+	return json.RawMessage(`{
+  "type": "sluice-cni",
+  "capabilities": {"io.kubernetes.cri.pod-annotations": true, "dns": true},
+  "agentSocket": "` + defaultHolderSocket + `",
+  "policyFile": "` + selection.DefaultPath + `"
+}`)
+}
+
+func (o installOptions) install(c *cobra.Command) error {
+	mode, err := install.ReadMode(o.mode)
+	if err != nil {
+		return usage(err, "usage: "+c.UseLine())
+	}
+	entry, err := o.readEntry(c)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.DiscardHandler)
+	if o.watch {
+		log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+	}
+	i, done, err := o.installer(mode, entry, log)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if o.dryRun {
+		return o.preview(c, i)
+	}
+	if err := o.putBinary(c); err != nil {
+		return err
+	}
+	if o.watch {
+		return o.stay(c, i, log)
+	}
+	_, why, err := i.Plan(c.Context())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.OutOrStdout(), why)
+	steps, err := i.Ensure(c.Context())
+	printChangesOf(c, steps, "nothing to change: the entry is in place")
+	return err
+}
+
+// installer is for the conf dir; done ends what it opened.
+func (o installOptions) installer(mode install.Mode, entry json.RawMessage, log *slog.Logger) (*install.Installer, func(), error) {
+	runtime, done, err := criRuntime(o.cri)
+	if err != nil {
+		return nil, nil, err
+	}
+	i, err := install.New(install.Options{ConfDir: o.confDir, Mode: mode, Entry: entry, Runtime: runtime, Log: log})
+	if err != nil {
+		done()
+	}
+	return i, done, err
+}
+
+func (o installOptions) preview(c *cobra.Command, i *install.Installer) error {
+	if o.binary != "off" {
+		fmt.Fprintf(c.OutOrStdout(), "copy %s to %s, unless it is there already\n", o.source(), filepath.Join(o.binDir, "sluice-cni"))
+	}
+	steps, why, err := i.Plan(c.Context())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.OutOrStdout(), why)
+	printChangesOf(c, steps, "nothing to change: the entry is in place")
+	for _, s := range steps {
+		if s.After != nil {
+			fmt.Fprintf(c.OutOrStdout(), "--- %s would be\n%s", s.Path, s.After)
+		}
+	}
+	return nil
+}
+
+func printChangesOf(c *cobra.Command, steps []install.Step, none string) {
+	for _, s := range steps {
+		fmt.Fprintln(c.OutOrStdout(), s)
+	}
+	if len(steps) == 0 {
+		fmt.Fprintln(c.OutOrStdout(), none)
+	}
+}
+
+func (o installOptions) source() string {
+	if o.binary != "" {
+		return o.binary
+	}
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	return filepath.Join(filepath.Dir(self), "sluice-cni")
+}
+
+func (o installOptions) putBinary(c *cobra.Command) error {
+	if o.binary == "off" {
+		return nil
+	}
+	changed, err := install.Binary(c.Context(), o.source(), o.binDir)
+	if err != nil {
+		return hinted(err, "--binary FILE names the plugin, --binary off leaves the bin dir alone")
+	}
+	is := "is there already"
+	if changed {
+		is = "copied from " + o.source()
+	}
+	fmt.Fprintln(c.OutOrStdout(), filepath.Join(o.binDir, "sluice-cni"), is)
+	return nil
+}
+
+// stay watches until it is told to end, and leaves everything in place.
+func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.Logger) error {
+	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	i.Watch(ctx, directoryEvents(ctx, o.confDir, log), func() { log.Info("installed", "conf-dir", o.confDir) })
+	log.Info("ends; the entry and the binary stay in place, 'sluice uninstall' takes them out")
+	return nil
+}
+
+// readEntry reads and judges the plugin's configuration: all errors, before any file
+// is touched.
+func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
+	raw := nodeEntry()
+	if o.entry != "" {
+		in, err := readStream(c, o.entry)
+		if err != nil {
+			return nil, err
+		}
+		raw = in.Data
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return nil, fmt.Errorf("entry %s: %w", o.entry, err)
+	}
+	for _, key := range []string{"name", "cniVersion", "plugins"} {
+		if object[key] != nil {
+			return nil, fmt.Errorf("entry %s: field %q: belongs to the list, not to an entry; take it out", o.entry, key)
+		}
+	}
+	conf, err := selection.ReadConf(object)
+	if err == nil && string(object["type"]) != `"sluice-cni"` {
+		err = errors.New(`field "type": must be "sluice-cni"`)
+	}
+	if err == nil {
+		_, err = selection.Configure(conf, nil, selection.Pod{}, noRanges)
+	}
+	if err != nil {
+		return nil, hinted(fmt.Errorf("entry %s: %w", o.entry, err), "docs/cni.md lists the fields")
+	}
+	return raw, nil
+}
+
+// noRanges stands for the ranges of includeIPRanges auto, which the entry is not
+// judged by: they may come later.
+func noRanges() (cidr.List, error) { return cidr.List{}, nil }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/install"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+func newUninstallCommand() *cobra.Command {
+	var o installOptions
+	var wait time.Duration
+	agent, policy := "", ""
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Take the CNI plugin out of this node's container runtime, harmlessly",
+		Long: `uninstall undoes 'sluice install', in the order in which nothing is cut and no pod is
+stranded:
+
+  1  the entry goes out of the network configuration; it waits until the runtime
+     uses it no more, so that no new pod is captured
+  2  the agent lets go of every pod: new connections go their own way at once, those
+     through the proxy end by themselves, for at most its drain limit
+  3  the compiled policy goes
+  4  the plugin in the bin dir is replaced by itself with a mark behind it that makes
+     it pass everything through: runtimes call it for pods of earlier days, and would
+     repeat the deletion of a pod for ever that it fails
+
+It can be run again after any step. Resources in /etc/sluice stay. Then stop the agent
+and the holder. Where no agent answers, the rules stay in the pods, and their traffic
+is refused: 'sluice cleanup' takes them out.`,
+		Example: `  sluice uninstall --dry-run
+  sluice uninstall --wait 2m`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return o.uninstall(c, agent, policy, wait) },
+	}
+	o.flags(c)
+	f := c.Flags()
+	f.StringVar(&agent, "agent", defaultAgentSocket, "the agent's `SOCKET`, or off")
+	f.StringVar(&policy, "policy-file", selection.DefaultPath, "the compiled policy's `FILE`")
+	f.DurationVar(&wait, "wait", 15*time.Minute, "how long to wait for the agent to let go of all pods")
+	return c
+}
+
+func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait time.Duration) error {
+	i, done, err := o.installer(install.Auto, nodeEntry(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer done()
+	if o.dryRun {
+		steps, err := i.Leaving()
+		if err != nil {
+			return err
+		}
+		printChangesOf(c, steps, "no entry in "+o.confDir)
+		if agent != "off" {
+			fmt.Fprintln(c.OutOrStdout(), "ask the agent at", agent, "to let go of every pod")
+		}
+		fmt.Fprintf(c.OutOrStdout(), "remove %s\nmark %s as retired\n", policy, filepath.Join(o.binDir, "sluice-cni"))
+		return nil
+	}
+	steps, err := i.Remove(c.Context())
+	printChangesOf(c, steps, "no entry in "+o.confDir)
+	if err != nil {
+		return err
+	}
+	left := letGo(c, agent, wait)
+	if err := os.Remove(policy); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		left = errors.Join(left, err)
+	}
+	retired, err := install.Retire(c.Context(), o.binDir)
+	if retired {
+		fmt.Fprintln(c.OutOrStdout(), filepath.Join(o.binDir, "sluice-cni"), "passes everything through from now on")
+	}
+	return errors.Join(left, err)
+}
