@@ -33,7 +33,7 @@ func (s *Server) Follow(snapshot *mesh.Snapshot, workload mesh.Workload) {
 	view := snapshot.View(workload)
 	s.workload.Store(&workload)
 	s.state.Store(s.pools.follow(view, workload.Namespace))
-	s.observe(Event{Kind: ConfigurationInForce, View: view, Workload: &workload})
+	s.observe(Event{Kind: ConfigurationInForce, View: view, Snapshot: snapshot, Workload: &workload})
 }
 
 // named is a workload with its default namespace.

@@ -44,7 +44,8 @@ const (
 type Event struct {
 	Kind EventKind
 	View *mesh.View
-	// Workload is as Follow had it; nobody may change it.
+	// Snapshot and Workload are as Follow had them; nobody may change them.
+	Snapshot *mesh.Snapshot
 	Workload *mesh.Workload
 	// Cluster is where it was going. One without a Host stands for what is not
 	// registered: BlackHoleCluster, PassthroughCluster, ungoverned. nil: none was

@@ -32,10 +32,11 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	m.sweep()
 	sources := make([]*sourceSeries, 0, len(m.sources))
-	pools := map[source][]Pooler{}
+	pools, open := map[source][]Pooler{}, map[source]int64{}
 	for src, s := range m.sources {
 		sources = append(sources, s)
 		for w := range s.handles {
+			open[src] += w.open.Load()
 			if w.from != nil {
 				pools[src] = append(pools[src], w.from)
 			}
@@ -45,7 +46,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Unlock()
 
 	for _, s := range sources {
-		c.source(s)
+		c.source(s, open[s.source])
 		c.pools(s.source, pools[s.source])
 		c.dns(s)
 	}
@@ -75,9 +76,9 @@ func (c sink) histogram(name string, h distribution, labels []string) (count uin
 	return count
 }
 
-func (c sink) source(s *sourceSeries) {
+func (c sink) source(s *sourceSeries, open int64) {
 	own := []string{s.workload, s.namespace}
-	c.gauge("sluice_connections", float64(s.open.Load()), own...)
+	c.gauge("sluice_connections", float64(open), own...)
 	c.counter("sluice_connections_total", float64(s.accepted.Load()), own...)
 	c.counter("sluice_upstream_retries_total", float64(s.retried.Load()), own...)
 	c.counter("sluice_access_log_lines_lost_total", float64(s.linesLost.Load()), own...)

@@ -1,13 +1,34 @@
 package metrics
 
-import "time"
+import (
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
 
 // configuration is what is shown of the configuration in force.
 type configuration struct {
 	generation int64
+	followed   map[*mesh.Snapshot]int // by so many workloads
 	loaded     time.Time
 	resources  func() int
 	errors     func() int
+}
+
+// follow counts a snapshot, when the first workload follows it. nil is none.
+func (f *configuration) follow(old, next *mesh.Snapshot) {
+	if next != nil && f.followed[next] == 0 {
+		f.generation++
+	}
+	if f.followed == nil {
+		f.followed = map[*mesh.Snapshot]int{}
+	}
+	if next != nil {
+		f.followed[next]++
+	}
+	if f.followed[old]--; f.followed[old] <= 0 {
+		delete(f.followed, old)
+	}
 }
 
 // Configuration shows how many resources are in force and how many errors there

@@ -13,7 +13,7 @@ import (
 // ObserveDNS counts one query of the workload. It is the Observe of its
 // dnsproxy.Config.
 func (w *Workload) ObserveDNS(e dnsproxy.Event) {
-	d := &w.series.dns
+	d := &w.series.Load().dns
 	d.count(dnsOutcome{e.Transport, cmp.Or(e.Type, unknown), e.Rcode, e.Source}).Add(1)
 	if e.Source != dnsproxy.Malformed { // which took no time that was measured
 		d.duration(e.Source).observe(e.Duration)

@@ -20,6 +20,7 @@ package metrics
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,30 +68,26 @@ func New(version string) *Metrics {
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Workload begins to count for a workload. Replicas, which no label tells apart,
-// share their series. Close ends it.
+// share their series. Where its proxy follows it under other labels (Server.Follow), what
+// comes then is counted under those. Close ends it.
 func (m *Metrics) Workload(w mesh.Workload) *Workload {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	src := sourceOf(w)
-	s := m.sources[src]
-	if s == nil {
-		s = newSourceSeries(src)
-		m.sources[src] = s
-	}
-	handle := &Workload{metrics: m, series: s}
-	s.handles[handle] = struct{}{}
-	s.goneAt = time.Time{}
+	handle := &Workload{metrics: m}
+	m.enter(handle, sourceOf(w))
 	return handle
 }
 
 // Workload counts for one workload. It is the proxy.Observer of its proxy.
 type Workload struct {
 	metrics *Metrics
-	series  *sourceSeries
+	series  atomic.Pointer[sourceSeries]
+	open    atomic.Int64 // connections
 
 	// Guarded by metrics.mu.
-	view *mesh.View
-	from Pooler
+	view     *mesh.View
+	snapshot *mesh.Snapshot
+	from     Pooler
 }
 
 // Pooler tells how many connections are open to each cluster: a proxy.Server.
@@ -108,16 +105,14 @@ func (w *Workload) Close() {
 	m := w.metrics
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(w.series.handles, w)
-	w.view = nil
-	if len(w.series.handles) == 0 {
-		w.series.goneAt = m.now()
-	}
+	m.leave(w)
+	m.config.follow(w.snapshot, nil)
+	w.view, w.snapshot, w.from = nil, nil, nil
 }
 
 // Observe counts one event.
 func (w *Workload) Observe(e proxy.Event) {
-	s := w.series
+	s := w.series.Load()
 	switch e.Kind {
 	case proxy.RequestEnded:
 		s.service(e.Cluster).requestEnded(&e)
@@ -130,9 +125,9 @@ func (w *Workload) Observe(e proxy.Event) {
 		t.sent.Add(e.Sent)
 	case proxy.ConnectionAccepted:
 		s.accepted.Add(1)
-		s.open.Add(1)
+		w.open.Add(1)
 	case proxy.ConnectionEnded:
-		s.open.Add(-1)
+		w.open.Add(-1)
 	case proxy.Refused:
 		s.refused.add(string(e.Refusal), 1)
 	case proxy.ConnectFailed:
@@ -142,6 +137,6 @@ func (w *Workload) Observe(e proxy.Event) {
 	case proxy.LogLinesLost:
 		s.linesLost.Add(e.Count)
 	case proxy.ConfigurationInForce:
-		w.metrics.follow(w, e.View)
+		w.metrics.follow(w, &e)
 	}
 }

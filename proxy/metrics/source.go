@@ -38,7 +38,8 @@ func sourceOf(w mesh.Workload) source {
 type sourceSeries struct {
 	source
 
-	handles map[*Workload]struct{} // guarded by Metrics.mu, as goneAt is
+	handles map[*Workload]struct{} // guarded by Metrics.mu, as the next two are
+	views   map[*mesh.View]int     // that so many of them follow
 	goneAt  time.Time              // when the last handle was closed
 
 	byCluster sync.Map // *mesh.Cluster ▸ *serviceSeries, of the snapshots in use
@@ -46,13 +47,13 @@ type sourceSeries struct {
 	mu       sync.Mutex
 	services map[service]*serviceSeries
 
-	accepted, open, retried, linesLost atomic.Int64
-	refused, failed                    reasons
-	dns                                dnsRequests
+	accepted, retried, linesLost atomic.Int64
+	refused, failed              reasons
+	dns                          dnsRequests
 }
 
 func newSourceSeries(src source) *sourceSeries {
-	return &sourceSeries{source: src, handles: map[*Workload]struct{}{}, services: map[service]*serviceSeries{}}
+	return &sourceSeries{source: src, handles: map[*Workload]struct{}{}, views: map[*mesh.View]int{}, services: map[service]*serviceSeries{}}
 }
 
 // service finds the series of a cluster's service, nil for no cluster.
