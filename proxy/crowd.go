@@ -32,18 +32,11 @@ const (
 // begun counts one more connection, and gone one less.
 func (x *idleCrowd) begun(l *Limits) {
 	if x.open.Add(1) > int64(min(l.Idle, l.Connections)) {
-		x.ring()
+		ring(x.wake)
 	}
 }
 
 func (x *idleCrowd) gone() { x.open.Add(-1) }
-
-func (x *idleCrowd) ring() {
-	select {
-	case x.wake <- struct{}{}:
-	default:
-	}
-}
 
 // relieve waits until idle connections have given their descriptors up, or ctx ends.
 func (x *idleCrowd) relieve(ctx context.Context) {
@@ -61,7 +54,7 @@ func (x *idleCrowd) press() <-chan struct{} {
 		x.pass = make(chan struct{})
 	}
 	x.short = true
-	x.ring()
+	ring(x.wake)
 	return x.pass
 }
 

@@ -75,10 +75,7 @@ func (u *upstream) expireAt(at time.Time) {
 	u.looksAt = at
 	heap.Push(&x.heap, expiry{at, u})
 	if x.heap[0].u == u {
-		select {
-		case x.wake <- struct{}{}:
-		default:
-		}
+		ring(x.wake)
 	}
 }
 
@@ -98,17 +95,18 @@ func (x *expiries) due(now time.Time) (all []*upstream, next time.Time) {
 	return all, time.Time{}
 }
 
-// expireDue ends what has come to its end and returns how long there is nothing to do.
-func (p *pools) expireDue(now time.Time) time.Duration {
+// expireDue ends what has come to its end and sets soon to when there is more to do.
+func (p *pools) expireDue(now time.Time, soon *time.Timer) {
 	all, next := p.expiries.due(now)
 	for _, u := range all {
 		u.expire(now)
 		u.expireHTTP2(now)
 	}
 	if next.IsZero() {
-		return sweepEvery
+		soon.Stop()
+		return
 	}
-	return max(time.Until(next), 0)
+	soon.Reset(max(time.Until(next), 0))
 }
 
 type expiryHeap []expiry

@@ -31,12 +31,16 @@ type lane struct {
 	number    int         // which of an upstream's lanePools is ours
 	free      []*httpConn // not under way
 	upstreams map[*upstream]struct{}
+	maxFree   int
 	sweep     loop.Timer
-	sweepsAt  time.Time
+	sweepsAt  time.Time // zero while there is nothing to sweep
 }
 
-// maxFree bounds the httpConns that a lane keeps for later.
-const maxFree = 64
+// maxFree bounds the httpConns that a lane keeps for later; a pod among many has fewer.
+const (
+	maxFree       = 64
+	sharedMaxFree = 8
+)
 
 // processLoops are for all servers of a process that were given no others.
 var processLoops loop.Group
@@ -47,10 +51,12 @@ func (s *Server) openLanes() error {
 	if err != nil {
 		return err
 	}
+	most := maxFree
+	if s.cfg.Limits.Share != nil {
+		most = sharedMaxFree
+	}
 	for i, l := range loops {
-		ln := &lane{server: s, loop: l, number: i, upstreams: map[*upstream]struct{}{}}
-		s.lanes = append(s.lanes, ln)
-		l.Post(ln.scheduleSweep)
+		s.lanes = append(s.lanes, &lane{server: s, loop: l, number: i, upstreams: map[*upstream]struct{}{}, maxFree: most})
 	}
 	return nil
 }
@@ -129,8 +135,9 @@ func (ln *lane) httpConn() *httpConn {
 func (ln *lane) giveBack(h *httpConn) {
 	h.c, h.body.c, h.via, h.unsent = nil, nil, nil, nil
 	h.to, h.tries, h.edits, h.entry.cluster = decision{}, tries{}, mesh.Edits{}, nil
-	if len(ln.free) < maxFree && max(cap(h.head), cap(h.back)) <= maxBufferSize {
+	if len(ln.free) < ln.maxFree && max(cap(h.head), cap(h.back)) <= maxBufferSize {
 		ln.free = append(ln.free, h)
+		ln.sweepBy(ln.loop.Now().Add(sweepEvery))
 	}
 }
 
@@ -140,18 +147,13 @@ type sock struct{ fd int }
 func (s *sock) Read(b []byte) (int, error) { return loop.Read(s.fd, b) }
 
 // laneSweep finds the connections whose service has left the configuration, and
-// those idle for too long.
+// those idle for too long, and lets half go of what is kept for later.
 type laneSweep struct{ *lane }
 
-func (ln *lane) scheduleSweep() {
-	ln.sweepsAt = ln.loop.Now().Add(sweepEvery)
-	ln.loop.Set(&ln.sweep, laneSweep{ln}, ln.sweepsAt)
-}
-
-// sweepBy has a sweep come sooner where a connection has to go before the next; the zero
-// time is none.
+// sweepBy has a sweep come by then: there is something to be swept. The zero time is
+// never.
 func (ln *lane) sweepBy(at time.Time) {
-	if !at.IsZero() && at.Before(ln.sweepsAt) {
+	if !at.IsZero() && (ln.sweepsAt.IsZero() || at.Before(ln.sweepsAt)) {
 		ln.sweepsAt = at
 		ln.loop.Set(&ln.sweep, laneSweep{ln}, at)
 	}
@@ -163,9 +165,15 @@ func (w laneSweep) Fault(fault any) {
 }
 
 func (w laneSweep) Expired() {
-	next := w.expireIdle(w.loop.Now(), false)
-	w.scheduleSweep()
-	w.sweepBy(next)
+	now := w.loop.Now()
+	w.sweepsAt = time.Time{}
+	w.sweepBy(w.expireIdle(now, false))
+	half := len(w.free) / 2
+	clear(w.free[half:])
+	w.free = w.free[:half]
+	if half+len(w.upstreams) > 0 {
+		w.sweepBy(now.Add(sweepEvery))
+	}
 }
 
 // limit is the earlier of a time limit from now and a deadline, if there is one.

@@ -20,7 +20,8 @@ type laneUpstream struct {
 	over     bool // there is an end to read, after what bytes there are
 }
 
-// lanePool holds a lane's idle connections to one upstream.
+// lanePool holds a lane's idle connections to one upstream, which is among
+// lane.upstreams while the map is not nil.
 type lanePool struct {
 	idle map[poolKey][]*laneUpstream
 }
@@ -156,7 +157,6 @@ func (ln *lane) fetch(u *upstream, key poolKey) *laneUpstream {
 		ln.close(up)
 		return nil
 	}
-	ln.upstreams[u] = struct{}{}
 	return up
 }
 
@@ -173,6 +173,8 @@ func (ln *lane) put(up *laneUpstream) {
 	pool := &u.lanes[ln.number]
 	if pool.idle == nil {
 		pool.idle = map[poolKey][]*laneUpstream{}
+		ln.upstreams[u] = struct{}{}
+		ln.sweepBy(up.since.Add(sweepEvery))
 	}
 	pool.idle[up.key] = append(pool.idle[up.key], up)
 	u.lying.Add(1)
@@ -225,7 +227,10 @@ func (ln *lane) expireIdle(now time.Time, all bool) (next time.Time) {
 	for u := range ln.upstreams {
 		pool := &u.lanes[ln.number]
 		gone := all || u.left.Load() || u.latest().Limits.Wait()
-		for _, idle := range pool.idle {
+		for key, idle := range pool.idle {
+			if len(idle) == 0 { // all are in use
+				delete(pool.idle, key)
+			}
 			for _, up := range slices.Clone(idle) {
 				if gone || up.expired(now) {
 					ln.discard(up)
@@ -234,7 +239,8 @@ func (ln *lane) expireIdle(now time.Time, all bool) (next time.Time) {
 				}
 			}
 		}
-		if gone {
+		if len(pool.idle) == 0 {
+			pool.idle = nil
 			delete(ln.upstreams, u)
 		}
 	}

@@ -15,7 +15,8 @@ import (
 // those who write, and nobody else.
 type notices struct {
 	log   *slog.Logger
-	later chan func() // lines of those who must not wait; sumUp writes them
+	later chan func()   // lines of those who must not wait; sumUp writes them
+	begun chan struct{} // has room for one: there is something to sum up
 
 	mu     sync.Mutex
 	said   map[noticeKey]*notice
@@ -50,7 +51,7 @@ const (
 )
 
 func newNotices(log *slog.Logger) *notices {
-	return &notices{log: log, later: make(chan func(), noticesLater), said: map[noticeKey]*notice{}, lines: noticeBurst}
+	return &notices{log: log, later: make(chan func(), noticesLater), begun: make(chan struct{}, 1), said: map[noticeKey]*notice{}, lines: noticeBurst}
 }
 
 // say logs a notice at its first time and counts it afterwards. describe is
@@ -77,6 +78,7 @@ func (n *notices) sayLater(key noticeKey, describe func() notice) {
 			first.again++
 		} else {
 			n.unsaid++
+			ring(n.begun)
 		}
 	}
 }
@@ -94,6 +96,9 @@ func (n *notices) note(key noticeKey, describe func() notice) func() {
 	if len(n.said) >= maxNotices {
 		n.unsaid++
 		return nil
+	}
+	if len(n.said) == 0 {
+		ring(n.begun)
 	}
 	first := describe()
 	first.since = now
@@ -127,33 +132,40 @@ func (n *notices) allowed(now time.Time) bool {
 // sumUp writes the lines of those who must not wait, until ctx ends; then it says
 // what is still untold.
 func (n *notices) sumUp(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	due := time.NewTimer(sweepEvery)
+	defer due.Stop()
 	for {
 		select {
 		case line := <-n.later:
 			line()
+		case <-n.begun:
+			due.Reset(sweepEvery)
 		case <-ctx.Done():
 			for len(n.later) > 0 {
 				(<-n.later)()
 			}
 			n.sum(time.Now(), true)
 			return
-		case now := <-tick.C:
-			n.sum(now, false)
+		case now := <-due.C:
+			if n.sum(now, false) {
+				due.Reset(sweepEvery)
+			}
 		}
 	}
 }
 
-// sum says what happened again, and forgets what did not.
-func (n *notices) sum(now time.Time, all bool) {
-	for _, line := range n.due(now, all) {
+// sum says what happened again, and forgets what did not. It says whether there is
+// anything left to be told later.
+func (n *notices) sum(now time.Time, all bool) (more bool) {
+	lines, more := n.due(now, all)
+	for _, line := range lines {
 		line()
 	}
+	return more
 }
 
 // due are the lines that it is time for.
-func (n *notices) due(now time.Time, all bool) (lines []func()) {
+func (n *notices) due(now time.Time, all bool) (lines []func(), more bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for key, old := range n.said {
@@ -175,7 +187,7 @@ func (n *notices) due(now time.Time, all bool) (lines []func()) {
 		})
 		n.unsaid = 0
 	}
-	return lines
+	return lines, len(n.said) > 0
 }
 
 // clip bounds what a stranger may have written into the log.

@@ -16,6 +16,8 @@ type pools struct {
 	expiries expiries
 	crowd    idleCrowd
 
+	begun chan struct{} // has room for one: there is something to sweep
+
 	mu     sync.Mutex
 	newest *state // nil before the first
 	byKey  map[clusterKey]*upstream
@@ -41,7 +43,7 @@ const (
 )
 
 func newPools(s *Server) *pools {
-	return &pools{server: s, byKey: map[clusterKey]*upstream{}, expiries: expiries{wake: make(chan struct{}, 1)},
+	return &pools{server: s, byKey: map[clusterKey]*upstream{}, begun: make(chan struct{}, 1), expiries: expiries{wake: make(chan struct{}, 1)},
 		crowd: idleCrowd{wake: make(chan struct{}, 1)}}
 }
 
@@ -54,6 +56,9 @@ func (p *pools) get(c *mesh.Cluster, generation uint64, namespace string) *upstr
 	if u == nil {
 		u = &upstream{server: p.server, cluster: c, lanes: make([]lanePool, len(p.server.lanes))}
 		u.tls.settings, u.tls.store, u.tls.namespace = c.TLS, p.server.cfg.Credentials, namespace
+		if len(p.byKey) == 0 {
+			ring(p.begun)
+		}
 		p.byKey[key] = u
 	}
 	limited := u.follow(c, generation)
@@ -88,26 +93,32 @@ func (p *pools) follow(view *mesh.View, namespace string) *state {
 	return st
 }
 
-// sweep runs until ctx ends.
+// sweep runs until ctx ends. It sleeps while there is nothing to look at: a node has a
+// Server for each pod, and few of them are busy.
 func (p *pools) sweep(ctx context.Context) {
-	tick, soon := time.NewTicker(sweepEvery), time.NewTimer(sweepEvery)
-	defer tick.Stop()
+	due, soon := time.NewTimer(sweepEvery), time.NewTimer(sweepEvery)
+	defer due.Stop()
 	defer soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
-			p.sweepOnce(now)
+		case <-p.begun:
+			due.Reset(sweepEvery)
+		case now := <-due.C:
+			if p.sweepOnce(now) {
+				due.Reset(sweepEvery)
+			}
 		case <-p.expiries.wake:
-			soon.Reset(p.expireDue(time.Now()))
+			p.expireDue(time.Now(), soon)
 		case now := <-soon.C:
-			soon.Reset(p.expireDue(now))
+			p.expireDue(now, soon)
 		}
 	}
 }
 
-func (p *pools) sweepOnce(now time.Time) {
+// sweepOnce says whether there is anything to look at later.
+func (p *pools) sweepOnce(now time.Time) (more bool) {
 	newest, led := p.led()
 	var limited, retired, kept []*upstream
 	p.mu.Lock()
@@ -126,6 +137,7 @@ func (p *pools) sweepOnce(now time.Time) {
 			retired = append(retired, u)
 		}
 	}
+	more = len(p.byKey) > 0
 	p.mu.Unlock()
 	for _, u := range limited {
 		u.limited()
@@ -138,6 +150,7 @@ func (p *pools) sweepOnce(now time.Time) {
 		u.expireHTTP2(now)
 		u.forgetTargets(now)
 	}
+	return more
 }
 
 // led says to which pools the newest configuration leads, of those about which that is
