@@ -31,6 +31,8 @@ type Backend interface {
 	Applied(netnsFD int) (string, error)
 	// Stored is that configuration; false for none.
 	Stored(netnsFD int) (rules.Config, bool, error)
+	// Read is all that the rules were made from; false for none.
+	Read(netnsFD int) (rules.Applied, bool, error)
 	// Limitations are what of an applied plan this backend does not hold here.
 	Limitations(netnsFD int, plan rules.Plan) ([]rules.Warning, error)
 	// Missing names, by programming a namespace made for it, each part of the kernel
@@ -49,6 +51,7 @@ func (netlink) Disable(fd int) error                      { return nft.Disable(f
 func (netlink) Remove(fd int) error                       { return nft.Remove(fd) }
 func (netlink) Applied(fd int) (string, error)            { return nft.Hash(fd) }
 func (netlink) Stored(fd int) (rules.Config, bool, error) { return nft.Stored(fd) }
+func (netlink) Read(fd int) (rules.Applied, bool, error)  { return nft.Read(fd) }
 func (netlink) Missing() error                            { return nft.Missing() }
 func (netlink) Limitations(fd int, _ rules.Plan) ([]rules.Warning, error) {
 	return nft.Limitations(fd)

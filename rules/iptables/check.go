@@ -11,7 +11,7 @@ import (
 
 // Check compares the namespace's chains with the plan, rule by rule. It changes
 // nothing and ignores what others have there. Whether the namespace was enrolled
-// while running is taken from what was applied. Differences come as a rules.Drift;
+// while running, and whose ranges it has, is taken from what was applied. Differences come as a rules.Drift;
 // any other error means that the comparison could not be made.
 func (f *Firewall) Check(netnsFD int, plan rules.Plan) error {
 	have, err := f.readAll(netnsFD)
@@ -26,7 +26,7 @@ func (f *Firewall) Check(netnsFD int, plan rules.Plan) error {
 		if found && r.disabled {
 			return rules.Drift{"chains " + prefix + "*: disabled; apply the configuration to capture again"}
 		}
-		if found && r.running != plan.Running {
+		if found && (r.running != plan.Running || r.auto != plan.Auto) {
 			if plan, err = asApplied(plan, r); err != nil {
 				return err
 			}
@@ -47,11 +47,12 @@ func (f *Firewall) Check(netnsFD int, plan rules.Plan) error {
 	return nil
 }
 
+// asApplied is the plan with what only the record knows; in which mode it is stays the
+// plan's word.
 func asApplied(plan rules.Plan, r record) (rules.Plan, error) {
-	if r.running {
-		return rules.NewPlan(plan.Config, rules.Running())
-	}
-	return rules.NewPlan(plan.Config)
+	applied := r.applied()
+	applied.Node = plan.Node
+	return rules.NewPlan(plan.Config, applied.Options()...)
 }
 
 // differences compares with what the same programs show of the wanted rules in a

@@ -204,3 +204,52 @@ func TestWhatIPTablesCannotDoIsRefusedOrSaid(t *testing.T) {
 		t.Errorf("limits named: %v", fields)
 	}
 }
+
+// In node mode iptables knows the agent by its secret mark, and by nothing else.
+func TestInNodeModeTheAgentIsKnownByItsMark(t *testing.T) {
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) {
+		ns := labtest.New(t)
+		node := func(text string, options ...rules.Option) rules.Plan {
+			c, _, err := rules.Parse([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := rules.NewPlan(c, append(options, rules.NodeMode())...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		agents := rules.Exempting(rules.Agents{Levels: []int{2}, IDs: []uint64{4711}})
+		for _, p := range []rules.Plan{node(`{}`), node(`{}`, agents), node(`{"exemption":"mark","exemptMark":7,"failurePolicy":"bypass"}`, rules.Gated(time.Second))} {
+			if err := fw.Apply(ns.FD(), p); !errors.Is(err, rules.ErrUnsupported) {
+				t.Errorf("%+v: %v", p.Config, err)
+			}
+		}
+		p := node(`{"exemption":"mark","exemptMark":7,"includeIPRanges":"10.0.0.0/8"}`, rules.FromAuto(), rules.Running(), agents)
+		if err := errors.Join(fw.Apply(ns.FD(), p), fw.Check(ns.FD(), p)); err != nil {
+			t.Fatal(err)
+		}
+		got, found, err := fw.Read(ns.FD())
+		if err != nil || !found || got.Hash != p.Hash || got.Config.ExemptMark != 7 || !got.Node || !got.Auto || !got.Running || got.Disabled {
+			t.Errorf("%+v, %t, %v", got, found, err)
+		}
+		again, err := rules.NewPlan(got.Config, got.Options()...)
+		if err = errors.Join(err, fw.Check(ns.FD(), again), fw.Disable(ns.FD())); err != nil {
+			t.Error(err)
+		}
+		if got, found, err := fw.Read(ns.FD()); err != nil || !found || !got.Disabled || !got.Node {
+			t.Errorf("disabled: %+v, %t, %v", got, found, err)
+		}
+		sidecar, err := rules.NewPlan(p.Config, rules.Running())
+		if err == nil {
+			err = errors.Join(fw.Apply(ns.FD(), p), fw.Check(ns.FD(), p))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := fw.Check(ns.FD(), sidecar); err == nil {
+			t.Error("rules of node mode pass for those of a proxy inside")
+		}
+	})
+}

@@ -19,6 +19,8 @@ const (
 	hashLine     = "config sha256:"
 	configLine   = "config deflate "
 	runningLine  = "enrolled while running"
+	nodeLine     = "in node mode: the proxy is the node's agent"
+	autoLine     = "ranges of the cluster: includeIPRanges is auto"
 	disabledLine = "disabled"
 
 	// anchorLine names the one rule there that does something, by being there: the
@@ -37,6 +39,8 @@ type record struct {
 	hash     string
 	config   string // deflated JSON, in base64
 	running  bool
+	node     bool
+	auto     bool
 	disabled bool
 }
 
@@ -45,7 +49,7 @@ func newRecord(p rules.Plan) (record, error) {
 	if err != nil {
 		return record{}, fmt.Errorf("record the configuration: %w", err)
 	}
-	return record{hash: p.Hash, config: deflated(config), running: p.Running}, nil
+	return record{hash: p.Hash, config: deflated(config), running: p.Running, node: p.Node, auto: p.Auto}, nil
 }
 
 // chain is the record as the chain that keeps it.
@@ -53,6 +57,12 @@ func (r record) chain() *chain {
 	lines := []string{hashLine + r.hash}
 	if r.running {
 		lines = append(lines, runningLine)
+	}
+	if r.node {
+		lines = append(lines, nodeLine)
+	}
+	if r.auto {
+		lines = append(lines, autoLine)
 	}
 	if r.disabled {
 		lines = append(lines, disabledLine)
@@ -80,6 +90,8 @@ func recordIn(s state) (record, bool) {
 			r.config += text
 		}
 		r.running = r.running || line == runningLine
+		r.node = r.node || line == nodeLine
+		r.auto = r.auto || line == autoLine
 		r.disabled = r.disabled || line == disabledLine
 	}
 	return r, r.hash != ""
@@ -135,12 +147,28 @@ func (f *Firewall) Applied(netnsFD int) (string, error) {
 // Stored reads back the configuration a namespace's rules were made from; false
 // when there are none.
 func (f *Firewall) Stored(netnsFD int) (rules.Config, bool, error) {
+	applied, found, err := f.Read(netnsFD)
+	return applied.Config, found, err
+}
+
+// Read reads back what a namespace's rules were made from; false when there are none.
+func (f *Firewall) Read(netnsFD int) (rules.Applied, bool, error) {
 	r, found, err := f.recorded(netnsFD)
 	if err != nil || !found {
-		return rules.Config{}, false, err
+		return rules.Applied{}, false, err
 	}
 	c, err := r.parsed()
-	return c, err == nil, err
+	if err != nil {
+		return rules.Applied{}, false, err
+	}
+	out := r.applied()
+	out.Config = c
+	return out, true, nil
+}
+
+// applied is the record without its configuration.
+func (r record) applied() rules.Applied {
+	return rules.Applied{Hash: r.hash, Running: r.running, Auto: r.auto, Node: r.node, Disabled: r.disabled}
 }
 
 // recorded reads both families' records, which must be one.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules"
@@ -167,8 +169,22 @@ func obey(command, value string) (string, error) {
 			escape.Connect(to, 80)
 			escape.Datagram(to, 443)
 		})
+	case "ask":
+		who := ""
+		err := inPod(func() { who = connectAndAsk(value) })
+		return who, err
 	}
 	return "", errors.New("no such command: " + command)
+}
+
+// connectAndAsk is who answers at an address, or the error.
+func connectAndAsk(address string) string {
+	c, err := net.DialTimeout("tcp", address, 3*time.Second)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	return rulestest.Ask(c)
 }
 
 func inPod(f func()) error {

@@ -1,26 +1,9 @@
 package nft
 
-import (
-	"time"
+import "github.com/sluice-cni/sluice/rules"
 
-	"github.com/sluice-cni/sluice/rules"
-)
-
-// Applied is what a namespace's rules were made from, as their record says.
-type Applied struct {
-	Config   rules.Config
-	Hash     string        // Config.Hash
-	Running  bool          // the namespace had connections already
-	Auto     bool          // the ranges stand for includeIPRanges auto
-	Node     bool          // in node mode
-	Disabled bool          // capture was ended by Disable
-	Gate     time.Duration // 0: no heartbeat is asked for
-}
-
-// Options are those of the plan that was applied, but for who is exempt.
-func (a Applied) Options() []rules.Option {
-	return record{running: a.Running, auto: a.Auto, node: a.Node, gate: a.Gate}.options()
-}
+// Applied is what a namespace's rules were made from.
+type Applied = rules.Applied
 
 // Read reads back what a namespace's rules were made from; false when there are none.
 // A record that cannot be read, since it was changed or is of another version, is an
@@ -34,5 +17,7 @@ func Read(netnsFD int) (Applied, bool, error) {
 	if err != nil {
 		return Applied{}, false, err
 	}
-	return Applied{Config: c, Hash: r.hash, Running: r.running, Auto: r.auto, Node: r.node, Disabled: r.disabled, Gate: r.gate}, true, nil
+	out := r.applied()
+	out.Config = c
+	return out, true, nil
 }

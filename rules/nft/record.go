@@ -185,23 +185,13 @@ func (r record) state() string {
 	return "it has " + r.hash
 }
 
-// options are those that the recorded plan was made with.
-func (r record) options() []rules.Option {
-	var out []rules.Option
-	if r.running {
-		out = append(out, rules.Running())
-	}
-	if r.node {
-		out = append(out, rules.NodeMode())
-	}
-	if r.auto {
-		out = append(out, rules.FromAuto())
-	}
-	if r.gate > 0 {
-		out = append(out, rules.Gated(r.gate))
-	}
-	return out
+// applied is the record without its configuration.
+func (r record) applied() Applied {
+	return Applied{Hash: r.hash, Running: r.running, Auto: r.auto, Node: r.node, Disabled: r.disabled, Gate: r.gate}
 }
+
+// options are those that the recorded plan was made with.
+func (r record) options() []rules.Option { return r.applied().Options() }
 
 // Hash reports the hash of the configuration a namespace's rules were made from, ""
 // when there are none.
@@ -216,12 +206,8 @@ func Hash(netnsFD int) (string, error) {
 // Stored reads back the configuration a namespace's rules were made from; false
 // when there are none.
 func Stored(netnsFD int) (rules.Config, bool, error) {
-	r, found, err := recordOf(netnsFD)
-	if err != nil || !found {
-		return rules.Config{}, false, err
-	}
-	c, err := r.parsed()
-	return c, err == nil, err
+	applied, found, err := Read(netnsFD)
+	return applied.Config, found, err
 }
 
 // Limitations says what of the plan the namespace's rules do not hold, since the
