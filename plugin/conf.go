@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -116,8 +117,28 @@ func badConf(err error) error {
 	return types.NewError(types.ErrInvalidNetworkConfig, "the configuration of sluice-cni cannot be used", oneLine(err))
 }
 
+// longestText bounds what of an error is passed on, in bytes: a pod's annotations, which
+// it may quote, have up to 256 KiB, and a runtime logs what it gets.
+const longestText = 8 << 10
+
 // oneLine joins the errors of a list the way a log line can hold them.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func oneLine(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if len(text) > longestText {
+		text = strings.ToValidUTF8(text[:longestText], "") + "…"
+	}
+	return text
+}
+
+// saidBy is oneLine for what somebody else said.
+func saidBy(err error) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, oneLine(err))
+}
 
 // needPrevResult refuses to run without a chain: an empty result would give the
 // pod no address, and nobody would see why.

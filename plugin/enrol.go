@@ -142,7 +142,7 @@ func newMark() uint32 {
 // notHeld is what becomes of a pod that the node does not take.
 func (v *verbs) notHeld(c conf, d selection.Decision, err error) error {
 	if d.Config.FailurePolicy == rules.FailureBypass {
-		v.logf("warning: %s starts uncaptured, since failurePolicy is bypass and the node did not take it: %s; an agent enrols it later", c.pod, oneLine(err))
+		v.logf("warning: %s starts uncaptured, since failurePolicy is bypass and the node did not take it: %s; an agent enrols it later", c.pod, saidBy(err))
 		return nil
 	}
 	what, code := "the node did not take the pod's sockets", uint(types.ErrTryAgainLater)
@@ -153,7 +153,7 @@ func (v *verbs) notHeld(c conf, d selection.Decision, err error) error {
 	case errors.As(err, &refusal) && refusal.Code == wire.CodeDenied:
 		code = codeNotPermitted
 	}
-	return types.NewError(code, what, oneLine(err))
+	return types.NewError(code, what, saidBy(err))
 }
 
 // redirect puts the rules in, in one transaction.
@@ -193,7 +193,7 @@ func (v *verbs) put(netnsFD int, config rules.Config, auto, agent bool) error {
 // release tells the holder that the pod is gone, and only logs what comes of it.
 func (v *verbs) release(c conf, args *skel.CmdArgs) {
 	if err := releaseNow(c, args); err != nil {
-		v.logf("the holder was not told that %s is gone, and will notice: %s", c.pod, oneLine(err))
+		v.logf("the holder was not told that %s is gone, and will notice: %s", c.pod, saidBy(err))
 	}
 }
 

@@ -57,7 +57,7 @@ func (v *verbs) collect(c conf, valid []attachment) {
 	defer cancel()
 	status, err := client.Status(ctx, c.AgentSocket)
 	if err != nil {
-		v.logf("nothing is collected at the holder: %s", oneLine(err))
+		v.logf("nothing is collected at the holder: %s", saidBy(err))
 		return
 	}
 	for _, pod := range status.Pods {
