@@ -56,7 +56,8 @@ type Rules struct {
 	Running bool // made for a namespace that had connections already
 	Gate    time.Duration
 	Auto    bool
-	Ports   Ports // that the rules redirect to
+	Mark    uint32 // that exempts the agent's sockets; 0: their cgroup does
+	Ports   Ports  // that the rules redirect to
 }
 
 // RulesState is what of our rules a namespace has.
@@ -71,8 +72,7 @@ const (
 )
 
 // OpenAndHold opens the listening sockets in a running pod's namespace and gives them
-// to the holder; done when the holder said so. It draws the pod's mark where cgroups
-// cannot tell the agent's sockets.
+// to the holder; done when the holder said so. One that fails leaves nothing open or held. It draws the pod's mark, as ADD does.
 type OpenAndHold struct {
 	Target
 	Description Description
@@ -81,6 +81,7 @@ type OpenAndHold struct {
 	// by a free one. When Target.Files is set, these sockets are held already: share
 	// them and open only what Decision.DNS needs beside them.
 	Ports     Ports
+	Gate      time.Duration
 	Container string
 }
 
@@ -90,6 +91,7 @@ type Keep struct {
 	Description Description
 	Gate        time.Duration
 	Container   string
+	Found       bool // as in Held
 }
 
 // Exempt makes Agents the ones whose sockets are not redirected (nft.Exempt).
@@ -98,13 +100,13 @@ type Exempt struct {
 	Agents wire.Agents
 }
 
-// Start serves the pod on its sockets. When another set of Files is served, or was
-// drained, this comes beside it.
+// Start serves the pod on its sockets; upstream ones get Description.Mark, if there is
+// one. When another set of Files is served, or was drained, this comes beside it. One
+// that fails leaves nothing served.
 type Start struct {
 	Target
 	Description Description
 	Decision    Decision
-	Mark        uint32 // of the upstream sockets; 0 for none
 }
 
 // Follow tells the proxy of a served pod that its description or decision changed.
@@ -139,8 +141,14 @@ type Beat struct {
 	Gate time.Duration
 }
 
-// Check compares the rules with their own record: Done.Drift.
-type Check struct{ Target }
+// Check compares the rules with what they should be: Done.Drift. The record has to say
+// Hash and must not say disabled, Agents have to be the ones exempt, the rest has to be
+// as the record says.
+type Check struct {
+	Target
+	Hash   string
+	Agents wire.Agents
+}
 
 // Disable lets new connections go direct; redirected ones go on.
 type Disable struct{ Target }
@@ -162,14 +170,14 @@ type Stop struct {
 	Close bool
 }
 
-// Release tells the holder to let the pod go and closes Target.Files. Connections
-// that drain are none of its business.
+// Release tells the holder to let the pod go, then closes Target.Files: not when it
+// fails. Connections that drain are none of its business.
 type Release struct{ Target }
 
 // Take tells the holder that this agent serves everything it was given.
 type Take struct{}
 
-// Seen answers an AgentsChanged or Connected: from now on no action under way writes
+// Seen answers an AgentsChanged: from now on no action under way writes
 // exemptions from before it, so that the agent that caused it may serve.
 type Seen struct{ Seq uint64 }
 

@@ -13,7 +13,7 @@ type Description struct {
 	DNS      *selection.DNS     // nil: nobody said
 	Document selection.Document // of ADD; zero for pods found while running
 	Ports    Ports              // where its sockets listen; zero before they are open: as configured
-	Mark     uint32             // of the agent's sockets in this pod; 0: told by their cgroup
+	Mark     uint32             // drawn for the agent's sockets in this pod; 0: none. Rules use it when Settings.ByMark
 	Facts    bool               // a runtime or Kubernetes spoke: labels are known
 }
 

@@ -14,8 +14,7 @@ type Event interface{ event() }
 // Connected: the holder answered hello. The Held events up to Listed are the pods that
 // it holds and this agent has no files of.
 type Connected struct {
-	Agents wire.Agents // as in AgentsChanged
-	Seq    uint64
+	Roster
 	// Want are pods that this agent has and the holder lacks: they are given to it
 	// again (Keep). All others that the agent has are held.
 	Want []wire.Netns
@@ -28,7 +27,8 @@ type Listed struct{}
 // opened, kept or released until Connected.
 type HolderLost struct{}
 
-// Held: the holder holds a pod: one in its list, or a new one from ADD. The same
+// Held: the holder holds a pod: one in its list, or a new one from ADD, or that another
+// agent found. (One that this agent opened itself comes as Done only.) The same
 // namespace again, with other Files, replaces the former: the plugin tried again.
 type Held struct {
 	Pod        wire.Netns
@@ -38,6 +38,9 @@ type Held struct {
 	Document   selection.Document
 	Ports      Ports         // of the sockets held
 	Gate       time.Duration // how long a bypass pod is redirected without a beat; 0 means block
+	// Found: no ADD held it but an agent that found it running (wire.Holding.Found).
+	// Then nobody else is about to apply rules, and without a name nobody knows it.
+	Found bool
 }
 
 // Files names a set of descriptors at the edge: those that came with one Held, or
@@ -107,11 +110,24 @@ type Decide func(Description) Decision
 // SnapshotReady: there is a configuration to route by. No pod is served before.
 type SnapshotReady struct{}
 
-// AgentsChanged: the cgroups whose sockets are exempt from the redirect in every pod:
-// this agent's own, and those of agents that drain or are about to serve.
+// AgentsChanged: agents came or went, or took over from another (the holder's
+// "present").
 type AgentsChanged struct {
-	Agents wire.Agents // own always included
-	Seq    uint64      // of the holder's message: see Seen
+	Roster
+	Seq uint64 // of the holder's message: see Seen
+}
+
+// Roster is which agents there are on this node.
+type Roster struct {
+	// Agents are the cgroups whose sockets are exempt from the redirect in every pod:
+	// this agent's own, always, and the others'.
+	Agents wire.Agents
+	// Others is how many agents there are beside this one. Rules are not removed under
+	// their connections.
+	Others int
+	// Rivals is how many of the others serve and have not retired. Only one agent at a
+	// time changes rules (except for exemptions and beats): the one without rivals.
+	Rivals int
 }
 
 // Retire: another agent serves everything (the holder's "retire"), or this process is
@@ -144,7 +160,7 @@ type Done struct {
 	Rules Rules  // of ReadBack
 	Files Files  // of OpenAndHold
 	Ports Ports  // of OpenAndHold: where the sockets listen
-	Mark  uint32 // of OpenAndHold: drawn for this pod; 0 where cgroups tell the agent's sockets
+	Mark  uint32 // of OpenAndHold: drawn for this pod
 	Drift string // of Check: what differs, one line; "" when nothing does
 }
 

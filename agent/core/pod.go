@@ -1,0 +1,210 @@
+package core
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+// pod is a namespace: what is known of it, what it should be, what it is.
+type pod struct {
+	id wire.Netns
+
+	// Known of it.
+	attachment wire.Attachment
+	named      bool // by ADD, or by the runtime to an agent before
+	byAgent    bool // held by an agent that found it running
+	described  Description
+	version    uint64 // of described and decision: grows with each change
+	factsBy    int64  // from when on facts are not waited for
+	found      bool   // in the last sweep that could tell
+	path       string
+	pid        int
+	container  string
+	missed     int // complete sweeps that did not see it
+	notes      []string
+
+	// Should be.
+	decision Decision
+	// last is what its rules were made from, as long as they are not removed by
+	// policy: what holds when nobody can say what should be.
+	last *Decision
+
+	// Is.
+	files      Files
+	stale      []Files // replaced, to be closed
+	held       bool
+	heldGate   time.Duration
+	heldAt     int64
+	committed  bool // its rules were there once, or are ours to apply
+	polls      int
+	pollAt     int64
+	noneAt     int64 // when there were no rules, the last time somebody looked
+	rules      Rules
+	readAt     int64
+	exempted   uint64 // generation of agents in its rules; 0 is none
+	served     Files
+	told       uint64   // version that its proxy has
+	drains     []uint64 // Stops whose connections have not ended
+	disabledAt int64
+	beatAt     int64
+	applyWhole bool // ReplaceSets would not do
+	checkDue   bool
+	drifts     int
+	gone       bool
+	tellGone   bool  // the holder does not know that it is gone
+	reborn     *Held // of a new namespace with the same inode
+
+	// Under way.
+	doing    PodAction
+	doingAt  int64
+	doingGen uint64 // generation that doing writes; 0 when it writes none
+	doingIn  uint64 // the session with the holder that it began in: what another one heard is lost
+	back     [kinds]backoff
+	failing  kind
+	blocked  bool   // something wanted waits for its backoff
+	reason   string // of failing
+
+	dirty     bool
+	wake      int64 // when to look again; 0 is never
+	place     int   // in the heap of timers; -1 when not in it
+	inRing    *list.Element
+	unsettled bool
+}
+
+type backoff struct {
+	fails int
+	until int64
+}
+
+// kind is an action's, for its backoff.
+type kind uint8
+
+const (
+	kindOpen kind = iota
+	kindKeep
+	kindExempt
+	kindStart
+	kindFollow
+	kindReadBack
+	kindApply
+	kindReplace
+	kindBeat
+	kindCheck
+	kindDisable
+	kindRemove
+	kindStop
+	kindRelease
+	kinds
+)
+
+var kindWords = [kinds]string{
+	"open its sockets", "give it back to the holder", "exempt the agent", "serve it", "tell its proxy",
+	"read its rules", "apply its rules", "change its ranges", "beat", "check its rules",
+	"disable its rules", "remove its rules", "stop serving it", "release it",
+}
+
+func kindOf(a PodAction) kind {
+	switch a.(type) {
+	case OpenAndHold:
+		return kindOpen
+	case Keep:
+		return kindKeep
+	case Exempt:
+		return kindExempt
+	case Start:
+		return kindStart
+	case Follow:
+		return kindFollow
+	case ReadBack:
+		return kindReadBack
+	case Apply:
+		return kindApply
+	case ReplaceSets:
+		return kindReplace
+	case Beat:
+		return kindBeat
+	case Check:
+		return kindCheck
+	case Disable:
+		return kindDisable
+	case Remove:
+		return kindRemove
+	case Stop:
+		return kindStop
+	case Release:
+		return kindRelease
+	}
+	panic("core: an action without a kind")
+}
+
+// failed notes that an action of this kind did not work.
+func (p *pod) failed(k kind, now int64, err error) {
+	b := &p.back[k]
+	wait := min(firstRetry<<min(b.fails, 10), lastRetry)
+	b.fails++
+	b.until = now + int64(wait)
+	p.failing, p.reason = k, "cannot "+kindWords[k]+": "+err.Error()
+}
+
+func (p *pod) worked(k kind) {
+	p.back[k] = backoff{}
+	if p.failing == k {
+		p.reason = ""
+	}
+}
+
+// retryNow forgets all waiting: what is wanted is another thing now.
+func (p *pod) retryNow() {
+	for i := range p.back {
+		p.back[i].until = 0
+	}
+}
+
+// mode is what is wanted of a pod.
+type mode uint8
+
+const (
+	keep  mode = iota // as it is: nobody can say, or not yet
+	enrol             // captured and served
+	leave             // untouched
+)
+
+func (s *State) mode(p *pod) mode {
+	switch {
+	case s.leaving:
+		return leave
+	case s.decide == nil, !p.named && !p.described.Facts, s.awaitsFacts(p):
+		return keep
+	case !p.decision.Selected:
+		return leave
+	case p.decision.Err != "":
+		return keep
+	}
+	return enrol
+}
+
+// awaitsFacts says that a source may still tell the pod's labels.
+func (s *State) awaitsFacts(p *pod) bool {
+	return !p.described.Facts && s.now < p.factsBy
+}
+
+// gate is what the rules' heartbeat should be.
+func (s *State) gate(p *pod) time.Duration {
+	if s.mode(p) == enrol {
+		return p.decision.Gate
+	}
+	if p.rules.State == RulesApplied {
+		return p.rules.Gate
+	}
+	return p.heldGate
+}
+
+// exempt says that the agents' sockets are told from the pod's by its rules.
+func (s *State) exempt(p *pod) bool {
+	if s.settings.ByMark {
+		return p.rules.State == RulesApplied && p.rules.Mark == p.described.Mark && p.rules.Mark != 0
+	}
+	return p.exempted == s.agentsGen && s.agentsGen != 0
+}

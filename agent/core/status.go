@@ -1,0 +1,144 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// Status is the node as it is now, for people and metrics.
+type Status struct {
+	// Connected: the holder is there. Ready: it has told its pods, there is a snapshot,
+	// every pod that can be served is, and a sweep over the node is done.
+	Connected, Ready  bool
+	Retired, Leaving  bool
+	Generation        uint64 // of the policy
+	Agents            wire.Agents
+	Others            int
+	Serving, Draining int
+	Pods              []PodStatus // by id
+}
+
+// PodState is where a pod is, in a word.
+type PodState string
+
+const (
+	PodUntouched PodState = "untouched" // not selected, nothing of ours in it
+	PodWaiting   PodState = "waiting"   // for facts, a plugin's rules, a configuration
+	PodPending   PodState = "pending"   // on the way
+	PodEnrolled  PodState = "enrolled"  // captured, served, as decided
+	PodLeaving   PodState = "leaving"   // on the way out
+	PodFailed    PodState = "failed"    // something has to be tried again
+	PodGone      PodState = "gone"
+)
+
+// PodStatus is one pod.
+type PodStatus struct {
+	Pod         wire.Netns
+	Name        selection.Pod
+	Container   string
+	Path        string
+	PID         int
+	State       PodState
+	Reason      string // why it is not further; "" when enrolled or untouched
+	Why         string // what decided
+	Rules       RulesState
+	Hash        string
+	Gate        time.Duration // 0: block
+	Mark        bool          // exempt by mark
+	Ports       Ports
+	Held        bool
+	Served      bool
+	FactsKnown  bool
+	Drains      int // Stops that still drain
+	Drifts      int // times that Check found a difference
+	Warnings    []string
+	Description Description
+	Decision    Decision
+}
+
+// Status tells the state of everything.
+func (s *State) Status() Status {
+	out := Status{
+		Connected: s.connected,
+		Ready:     s.connected && s.taken && s.snapshot && s.swept && !s.retired,
+		Retired:   s.retired, Leaving: s.leaving,
+		Generation: s.generation, Agents: s.roster.Agents, Others: s.roster.Others,
+		Serving: s.serving, Draining: len(s.open),
+	}
+	for _, p := range s.order {
+		out.Pods = append(out.Pods, s.podStatus(p))
+	}
+	return out
+}
+
+func (s *State) podStatus(p *pod) PodStatus {
+	state, reason := s.podState(p)
+	return PodStatus{
+		Pod: p.id, Name: p.described.Name, Container: p.container, Path: p.where(), PID: p.pid,
+		State: state, Reason: reason, Why: p.decision.Why,
+		Rules: p.rules.State, Hash: p.rules.Hash, Gate: p.rules.Gate, Mark: p.rules.Mark != 0,
+		Ports: p.described.Ports, Held: p.held, Served: p.served != 0, FactsKnown: p.described.Facts,
+		Drains: len(p.drains), Drifts: p.drifts,
+		Warnings:    slices.Concat(p.decision.Warnings, p.notes),
+		Description: p.described, Decision: p.decision,
+	}
+}
+
+// podState is the state in a word, and what keeps the pod in it.
+func (s *State) podState(p *pod) (PodState, string) {
+	mode := s.mode(p)
+	idle := p.files == 0 && (p.rules.State == RulesNone || p.rules.State == RulesStandalone)
+	switch {
+	case p.gone:
+		return PodGone, p.reason
+	case p.reason != "":
+		return PodFailed, p.reason
+	case p.decision.Err != "" && !s.leaving:
+		return PodFailed, p.decision.Err
+	case idle && p.rules.State == RulesStandalone:
+		return PodUntouched, "its rules were made by a plugin without an agent, or by sluice exec"
+	case idle && mode != enrol:
+		return PodUntouched, ""
+	case mode == leave:
+		return PodLeaving, s.leavingReason(p)
+	case s.awaitsFacts(p):
+		return PodWaiting, "for its labels, from the container runtime or Kubernetes"
+	case !s.snapshot:
+		return PodWaiting, "for a configuration"
+	case p.files != 0 && p.rules.State == RulesNone && !p.committed:
+		return PodWaiting, "for the plugin's rules"
+	case !s.connected && p.files == 0:
+		return PodWaiting, "for the holder"
+	case p.files != 0 && p.served == p.files && p.rules.State == RulesApplied && s.exempt(p) &&
+		(mode == keep || p.rules.Hash == p.decision.Hash):
+		return PodEnrolled, s.keptReason(p, mode)
+	}
+	return PodPending, ""
+}
+
+func (s *State) leavingReason(p *pod) string {
+	switch {
+	case len(p.drains) > 0:
+		return "its connections drain"
+	case p.rules.State == RulesDisabled && p.served == 0 && s.roster.Others > 0:
+		return "connections of another agent drain"
+	case !s.connected:
+		return "the holder is away"
+	}
+	return ""
+}
+
+func (s *State) keptReason(p *pod, m mode) string {
+	switch {
+	case m == enrol:
+		return ""
+	case s.decide == nil:
+		return "as its rules say: there is no policy yet"
+	case !p.named && !p.described.Facts:
+		return "as its rules say: nobody knows this pod"
+	}
+	return "as its rules say"
+}

@@ -1,0 +1,284 @@
+package core
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// take brings an event's news into the state; what follows from them is next's.
+func (s *State) take(e Event) {
+	switch e := e.(type) {
+	case Connected:
+		s.connectedAgain(e)
+	case Listed:
+		s.listed, s.taken = true, false
+		s.takeBy = s.now + int64(s.settings.TakeLimit)
+	case HolderLost:
+		s.connected, s.listed = false, false
+	case Held:
+		s.held(e)
+	case Gone:
+		s.letGoByHolder(e.Pod)
+	case Found:
+		s.sweep(e)
+	case Facts:
+		if p := s.pods[e.Pod]; p != nil && !p.gone {
+			s.tell(p, func(d *Description) { d.Name, d.DNS, d.Facts = e.Name, e.DNS, true })
+		}
+	case Noted:
+		if p := s.pods[e.Pod]; p != nil {
+			p.notes = e.Warnings
+		}
+	case PolicyChanged:
+		s.decide, s.generation = e.Decide, e.Generation
+		for _, p := range s.order {
+			s.decideAgain(p)
+		}
+	case RangesChanged:
+		s.decide = e.Decide
+		for _, p := range s.order {
+			if p.decision.Auto || p.decision.Err != "" {
+				s.decideAgain(p)
+			}
+		}
+	case SnapshotReady:
+		s.snapshot = true
+		s.touchAll()
+	case AgentsChanged:
+		s.present(e.Roster)
+		s.seenSeq, s.seenDue = e.Seq, true
+	case Retire:
+		s.retired = true
+		s.touchAll()
+	case Resume:
+		s.resume()
+	case Leave:
+		s.leaving = true
+		for _, p := range s.order {
+			p.retryNow()
+			s.touch(p)
+		}
+	case Drained:
+		s.drained(e)
+	case Done:
+		s.done(e)
+	case Tick:
+	}
+}
+
+func (s *State) connectedAgain(e Connected) {
+	s.connected, s.listed = true, false
+	s.session++
+	s.present(e.Roster)
+	for _, id := range e.Want {
+		if p := s.pods[id]; p != nil {
+			p.held = false
+		}
+	}
+	for _, p := range s.order {
+		for _, k := range []kind{kindOpen, kindKeep, kindRelease} {
+			p.back[k].until = 0
+		}
+		s.touch(p)
+	}
+}
+
+// present takes in which agents there are. The same ones again are no change.
+func (s *State) present(r Roster) {
+	before := s.roster
+	s.roster = r
+	if s.agentsGen == 0 || !slices.Equal(r.Agents.IDs, before.Agents.IDs) || !slices.Equal(r.Agents.Levels, before.Agents.Levels) {
+		s.agentsGen++
+	}
+	s.touchAll()
+}
+
+// leads says that this agent is the one to change rules.
+func (s *State) leads() bool {
+	return !s.retired && s.roster.Rivals == 0 && (s.taken || s.roster.Others == 0)
+}
+
+// held is a pod that the holder brings: known or new.
+func (s *State) held(e Held) {
+	p := s.pods[e.Pod]
+	if p != nil && p.gone {
+		if p.reborn != nil {
+			p.stale = append(p.stale, p.reborn.Files)
+		}
+		p.reborn = &e
+		return
+	}
+	if p == nil {
+		p = s.add(e.Pod)
+	} else if p.files == 0 && p.described.Facts && another(p.described.Name, e.Name) {
+		p.forgetWhatItWas()
+	}
+	if p.files != 0 && p.files != e.Files {
+		p.stale = append(p.stale, p.files)
+	}
+	p.files, p.held, p.heldGate, p.heldAt = e.Files, true, e.Gate, s.now
+	p.attachment, p.byAgent = e.Attachment, e.Found
+	p.named = !e.Found || e.Name.Name != ""
+	p.container = cmp.Or(e.Attachment.ContainerID, p.container)
+	p.committed, p.polls, p.pollAt = e.Found, 0, 0
+	p.rules, p.exempted = Rules{State: RulesUnknown}, 0
+	p.retryNow()
+	if e.Name.Name != "" && s.settings.FactsWait > 0 {
+		p.factsBy = s.now + int64(s.settings.FactsWait)
+	}
+	s.tell(p, func(d *Description) {
+		d.Document, d.Ports, d.Mark = e.Document, e.Ports, e.Document.Mark
+		if !d.Facts {
+			d.Name, d.DNS = e.Name, e.Document.DNS
+		}
+	})
+}
+
+// another says that two names cannot be the same pod's.
+func another(a, b selection.Pod) bool {
+	return a.Namespace != b.Namespace || a.Name != b.Name || a.UID != "" && b.UID != "" && a.UID != b.UID
+}
+
+// forgetWhatItWas: a sweep saw a namespace that has ended since, and this one has its
+// inode. (Nobody held it, so the kernel could give it to another.)
+func (p *pod) forgetWhatItWas() {
+	p.described, p.version, p.named, p.last = Description{}, 0, false, nil
+	p.rules, p.path, p.pid, p.container = Rules{State: RulesUnknown}, "", 0, ""
+}
+
+// letGoByHolder: what this agent is about to release itself may still be there.
+func (s *State) letGoByHolder(id wire.Netns) {
+	p := s.pods[id]
+	if p == nil {
+		return
+	}
+	_, own := p.doing.(Release)
+	_, opening := p.doing.(OpenAndHold) // held, but its Done has not come yet
+	if !own && (p.files != 0 || opening) {
+		s.lost(p)
+	}
+}
+
+// lost is a namespace that is no more.
+func (s *State) lost(p *pod) {
+	p.gone, p.held = true, false
+	p.retryNow()
+	s.touch(p)
+}
+
+// sweep takes in which namespaces there are.
+func (s *State) sweep(e Found) {
+	seen := make(map[wire.Netns]bool, len(e.Pods))
+	for _, f := range e.Pods {
+		seen[f.Pod] = true
+		s.saw(f)
+	}
+	s.swept = s.swept || e.Complete
+	if !e.Complete {
+		return
+	}
+	for _, p := range slices.Clone(s.order) {
+		if seen[p.id] || p.gone {
+			continue
+		}
+		if p.found {
+			p.found, p.pid = false, 0
+			s.touch(p)
+		}
+		// One with a path is the holder's to watch.
+		if p.files != 0 && p.where() == "" {
+			if p.missed++; p.missed >= sweepsMissed {
+				p.tellGone = p.held
+				s.lost(p)
+			}
+		}
+	}
+}
+
+func (s *State) saw(f FoundPod) {
+	p := s.pods[f.Pod]
+	if p == nil {
+		p = s.add(f.Pod)
+	} else if p.gone {
+		return
+	} else if p.files == 0 && p.found && (p.path != f.Path || f.Path == "" && p.pid != f.PID) {
+		p.forgetWhatItWas()
+		s.touch(p)
+	}
+	if !p.found || (p.pid == 0) != (f.PID == 0) {
+		s.touch(p)
+	}
+	p.found, p.path, p.pid, p.missed = true, f.Path, f.PID, 0
+	p.container = cmp.Or(f.Container, p.container)
+	if f.Known {
+		s.tell(p, func(d *Description) {
+			d.Name, d.Facts = f.Name, true
+			if f.DNS != nil {
+				d.DNS = f.DNS
+			}
+		})
+	}
+}
+
+// tell changes what is known of a pod, and decides again when that is news.
+func (s *State) tell(p *pod, change func(*Description)) {
+	before := p.described
+	change(&p.described)
+	if p.version == 0 || !reflect.DeepEqual(before, p.described) {
+		p.version++
+		s.decideAgain(p)
+	}
+}
+
+// decideAgain asks what the pod should be. Only a changed answer is news.
+func (s *State) decideAgain(p *pod) {
+	s.touch(p)
+	if s.decide == nil {
+		return
+	}
+	d := s.decide(p.described)
+	if d.same(p.decision) {
+		return
+	}
+	if p.decision.Shape != d.Shape || p.decision.Err != d.Err {
+		p.version++ // a proxy knows nothing of ranges
+	}
+	p.decision = d
+	p.retryNow()
+}
+
+func (d Decision) same(o Decision) bool {
+	return d.Selected == o.Selected && d.Why == o.Why && d.Err == o.Err && d.Hash == o.Hash && d.Shape == o.Shape &&
+		d.Auto == o.Auto && d.DNS == o.DNS && d.Gate == o.Gate && slices.Equal(d.Warnings, o.Warnings)
+}
+
+// resume: another agent was at the rules meanwhile, so nothing is known of them.
+func (s *State) resume() {
+	if !s.retired || s.ended {
+		return
+	}
+	s.retired, s.saidRetired, s.taken = false, false, false
+	s.takeBy = s.now + int64(s.settings.TakeLimit)
+	s.agentsGen++
+	for _, p := range s.order {
+		if p.files != 0 {
+			p.rules = Rules{State: RulesUnknown}
+		}
+		p.retryNow()
+		s.touch(p)
+	}
+}
+
+func (s *State) drained(e Drained) {
+	delete(s.open, e.Stop)
+	if p := s.pods[e.Pod]; p != nil {
+		if i := slices.Index(p.drains, e.Stop); i >= 0 {
+			p.drains = slices.Delete(p.drains, i, i+1)
+			s.touch(p)
+		}
+	}
+}
