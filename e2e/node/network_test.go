@@ -20,7 +20,7 @@ import (
 func runtimeOf(t *testing.T, n *stage.Node, r programs.Runtime) *containerd.Containerd {
 	t.Helper()
 	confs := t.TempDir()
-	writeList(t, confs, r, n.Entry)
+	writeList(t, confs, r, n.Entry, n.IPv6)
 	c := containerd.Start(t, r, cnitest.Folder(), confs, cgroups.Parent())
 	c.NetworkReady()
 	n.CRI = c.Socket
@@ -29,16 +29,19 @@ func runtimeOf(t *testing.T, n *stage.Node, r programs.Runtime) *containerd.Cont
 
 // writeList writes the network configuration list, with sluice-cni last where there is
 // an entry for it.
-func writeList(t *testing.T, dir string, r programs.Runtime, sluice map[string]any) {
+func writeList(t *testing.T, dir string, r programs.Runtime, sluice map[string]any, ipv6 bool) {
 	t.Helper()
 	version := "1.0.0" // the newest that containerd 1.6 takes
 	if strings.HasPrefix(r.Version, "2.") {
 		version = "1.1.0"
 	}
+	ranges, routes := [][]any{{map[string]string{"subnet": "10.244.0.0/24"}}}, []any{map[string]string{"dst": "0.0.0.0/0"}}
+	if ipv6 { // not for every test: an ADD then takes two seconds, until nobody else has the address
+		ranges, routes = append(ranges, []any{map[string]string{"subnet": "fd44::/64"}}), append(routes, map[string]string{"dst": "::/0"})
+	}
 	plugins := []any{
 		map[string]any{"type": "ptp", "mtu": 1500, "ipMasq": false, "ipam": map[string]any{
-			"type": "host-local", "dataDir": addressesInUse, "ranges": [][]any{{map[string]string{"subnet": "10.244.0.0/24"}}},
-			"routes": []any{map[string]string{"dst": "0.0.0.0/0"}},
+			"type": "host-local", "dataDir": addressesInUse, "ranges": ranges, "routes": routes,
 		}},
 		map[string]any{"type": "portmap", "capabilities": map[string]bool{"portMappings": true}},
 	}

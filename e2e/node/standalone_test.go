@@ -26,7 +26,7 @@ func TestASandboxIsGovernedWithoutAnAgent(t *testing.T) {
 
 		get := func(args ...string) containerd.Output {
 			t.Helper()
-			o, err := p.Run(app, append([]string{"get"}, args...)...)
+			o, err := p.Run(app, "incontainer", append([]string{"get"}, args...)...)
 			must(t, err)
 			return o
 		}

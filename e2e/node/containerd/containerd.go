@@ -88,7 +88,7 @@ func (c *Containerd) PID() int { return c.process.Process.Pid }
 func (c *Containerd) importImage() {
 	c.t.Helper()
 	image := filepath.Join(c.root, "image.tar")
-	must(c.t, writeImage(image, programs.InContainer()))
+	must(c.t, writeImage(image, programs.InContainer(), programs.Attempts()))
 	args := []string{"-a", c.Socket, "-n", "k8s.io", "images", "import", image}
 	if second(c.Version) {
 		args = slices.Insert(args, 6, "--local") // its transfer service has no snapshotter to unpack into

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 )
 
@@ -15,24 +16,26 @@ import (
 // containers.
 const Image = "sluice.test/incontainer:1"
 
-// program is where the image has its only file.
-const program = "incontainer"
-
-// writeImage writes an image of one program as an archive that `ctr images import`
-// takes (docker's: manifest.json names a configuration and layers).
-func writeImage(path, binary string) error {
-	content, err := os.ReadFile(binary)
-	if err != nil {
-		return err
+// writeImage writes an image of some programs as an archive that `ctr images import`
+// takes (docker's: manifest.json names a configuration and layers). They lie in its
+// root, and the first one's pause is what a sandbox runs.
+func writeImage(path string, programs ...string) error {
+	var files []file
+	for _, p := range programs {
+		content, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		files = append(files, file{filepath.Base(p), 0o755, content})
 	}
-	layer, err := archive(file{program, 0o755, content})
+	layer, err := archive(files...)
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(layer)
 	config, err := json.Marshal(map[string]any{
 		"architecture": runtime.GOARCH, "os": "linux",
-		"config": map[string]any{"Entrypoint": []string{"/" + program, "pause"}, "WorkingDir": "/"},
+		"config": map[string]any{"Entrypoint": []string{"/" + files[0].name, "pause"}, "WorkingDir": "/"},
 		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + hex.EncodeToString(sum[:])}},
 	})
 	if err != nil {

@@ -139,7 +139,7 @@ func (c *Containerd) removeAll() error {
 // default ones.
 type Capabilities struct{ Add, Drop []string }
 
-// Container starts a container that does nothing (Run runs commands in it) and
+// Container starts a container that does nothing (Run runs programs in it) and
 // returns its ID.
 func (p *Pod) Container(name string, caps Capabilities) (id string, err error) {
 	config := unary.Join(
@@ -165,8 +165,8 @@ type Output struct {
 	Code     int
 }
 
-// Run runs the image's program in a container, with these arguments.
-func (p *Pod) Run(container string, args ...string) (Output, error) {
+// Run runs a program of the image in a container.
+func (p *Pod) Run(container, program string, args ...string) (Output, error) {
 	var o Output
 	answer, err := p.c.call("ExecSync", unary.Text(1, container), unary.Text(2, append([]string{"/" + program}, args...)...),
 		unary.Number(3, uint64(patience/time.Second)))

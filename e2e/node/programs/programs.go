@@ -12,9 +12,8 @@ import (
 // test process.
 const folderEnv = "SLUICE_TEST_NODE_PROGRAMS"
 
-// Build builds this tree's programs into dir: sluice, in-container (what runs in the
-// containers of the tests) and pause. It also builds the CNI plugins
-// (cnitest.Folder).
+// Build builds this tree's programs into dir: sluice, and what runs in the pods of the
+// tests. It also builds the CNI plugins (cnitest.Folder).
 func Build(dir string) error {
 	if os.Getenv(folderEnv) != "" {
 		return nil
@@ -26,7 +25,7 @@ func Build(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, target := range []string{"./cmd/sluice", "./e2e/node/incontainer"} {
+	for _, target := range []string{"./cmd/sluice", "./e2e/node/incontainer", "./e2e/node/attempts"} {
 		if err := built.Go(root, dir+"/", target); err != nil {
 			return err
 		}
@@ -39,3 +38,6 @@ func Sluice() string { return filepath.Join(os.Getenv(folderEnv), "sluice") }
 
 // InContainer is the program that runs in the containers of the tests.
 func InContainer() string { return filepath.Join(os.Getenv(folderEnv), "incontainer") }
+
+// Attempts is the program that tries to get past the rules of the pod it runs in.
+func Attempts() string { return filepath.Join(os.Getenv(folderEnv), "attempts") }

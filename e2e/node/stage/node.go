@@ -27,6 +27,8 @@ type Options struct {
 	DrainLimit time.Duration
 	// Runtime makes the node's pods known to agents as a container runtime would.
 	Runtime bool
+	// IPv6 gives pods of container runtimes addresses of both families.
+	IPv6 bool
 }
 
 // Node is a node: folders of its own, an internet, and the processes that were started.
@@ -37,6 +39,7 @@ type Node struct {
 	Holder                                 *Process       // the last that was started
 	Agents                                 []*Process     // all that were started, the last last
 	CRI                                    string         // the socket that agents ask about pods, or off
+	IPv6                                   bool           // as in Options
 
 	t       testing.TB
 	o       Options
@@ -53,7 +56,7 @@ func New(t testing.TB, o Options) *Node {
 	if o.DrainLimit == 0 {
 		o.DrainLimit = 10 * time.Second
 	}
-	n := &Node{t: t, o: o, RunDir: "/run/sluice", StateDir: "/var/lib/sluice", ConfigDir: t.TempDir(), PolicyDir: t.TempDir(), logs: t.TempDir()}
+	n := &Node{t: t, o: o, RunDir: "/run/sluice", StateDir: "/var/lib/sluice", ConfigDir: t.TempDir(), PolicyDir: t.TempDir(), IPv6: o.IPv6, logs: t.TempDir()}
 	var err error
 	n.ns, err = lab.Current()
 	must(t, err)
