@@ -20,7 +20,7 @@ import (
 func runtimeOf(t *testing.T, n *stage.Node, r programs.Runtime) *containerd.Containerd {
 	t.Helper()
 	confs := t.TempDir()
-	writeList(t, confs, r, n.Entry, n.IPv6)
+	writeListOf(t, confs, r, n.Entry, n.IPv6)
 	c := containerd.Start(t, r, cnitest.Folder(), confs, cgroups.Parent())
 	c.NetworkReady()
 	n.CRI = c.Socket
@@ -29,7 +29,13 @@ func runtimeOf(t *testing.T, n *stage.Node, r programs.Runtime) *containerd.Cont
 
 // writeList writes the network configuration list, with sluice-cni last where there is
 // an entry for it.
-func writeList(t *testing.T, dir string, r programs.Runtime, sluice map[string]any, ipv6 bool) {
+func writeList(t *testing.T, dir string, r programs.Runtime, sluice map[string]any) {
+	t.Helper()
+	writeListOf(t, dir, r, sluice, false)
+}
+
+// writeListOf is writeList for pods with IPv6 too.
+func writeListOf(t *testing.T, dir string, r programs.Runtime, sluice map[string]any, ipv6 bool) {
 	t.Helper()
 	version := "1.0.0" // the newest that containerd 1.6 takes
 	if strings.HasPrefix(r.Version, "2.") {
