@@ -17,7 +17,9 @@ var errNotRegular = errors.New("not a regular file")
 
 // readFile reads a regular file of bearable size. Opening a pipe or a device must
 // not wait for whoever is at its other end: the watcher would stand still.
-func readFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, error) { return readUpTo(path, maxFileSize) }
+
+func readUpTo(path string, most int) ([]byte, error) {
 	failed := func(op string, err error) ([]byte, error) {
 		return nil, &fs.PathError{Op: op, Path: path, Err: err}
 	}
@@ -34,8 +36,8 @@ func readFile(path string) ([]byte, error) {
 	if info.Mode&unix.S_IFMT != unix.S_IFREG {
 		return failed("read", errNotRegular)
 	}
-	data := make([]byte, 0, min(info.Size, maxFileSize)+1)
-	for len(data) <= maxFileSize {
+	data := make([]byte, 0, min(info.Size, int64(most))+1)
+	for len(data) <= most {
 		if len(data) == cap(data) {
 			data = slices.Grow(data, len(data))
 		}
@@ -48,7 +50,7 @@ func readFile(path string) ([]byte, error) {
 		}
 		data = data[:len(data)+n]
 	}
-	return failed("read", fmt.Errorf("larger than %d MiB; split it", maxFileSize>>20))
+	return failed("read", fmt.Errorf("larger than %d MiB; split it", most>>20))
 }
 
 // again repeats a system call that a signal interrupted.

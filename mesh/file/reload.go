@@ -30,9 +30,12 @@ func (s *Store) reload(how look) (unsettled []string, err error) {
 	outcomes := make([]outcome, len(visits))
 	parallel(len(visits), func(i int) {
 		f := visits[i]
-		outcomes[i] = f.refresh(how.dirty[f.name], how.cautious, s.decodeOptions())
+		outcomes[i] = f.refresh(how.dirty[f.name], how.cautious, s.memory.dir != "", s.decodeOptions())
 	})
 	changed, unsettled := s.takeIn(visits, outcomes, how)
+	if s.snapshot == nil && s.memory.dir != "" {
+		changed = s.recall(changed)
+	}
 	if len(changed) > 0 || s.snapshot == nil {
 		s.putInForce(changed)
 	}

@@ -23,6 +23,8 @@ type source struct {
 	sum    [sha256.Size]byte
 	read   bool
 	missed bool             // it was gone at the last look
+	gone   bool             // for good
+	data   []byte           // what stands there, until the Store's memory has it; nil without one
 	now    []*mesh.Resource // of the content that stands there
 	issues mesh.Issues      // about that content
 
@@ -74,7 +76,9 @@ func (f *source) difference() (removed []*mesh.Resource, added []mesh.Place) {
 }
 
 // forget makes it the file of nothing.
-func (f *source) forget() { f.now, f.good, f.issues, f.clashes = nil, nil, nil, nil }
+func (f *source) forget() {
+	f.now, f.good, f.issues, f.clashes, f.data, f.gone = nil, nil, nil, nil, nil, true
+}
 
 // stamp tells a file that was touched from one that was not.
 type stamp struct {
@@ -125,7 +129,7 @@ const (
 )
 
 // refresh reads the file if it may have changed.
-func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome {
+func (f *source) refresh(dirty, cautious, remembered bool, opts mesh.DecodeOptions) outcome {
 	info, err := os.Stat(f.path)
 	if err != nil {
 		return f.unreadable(err)
@@ -158,6 +162,9 @@ func (f *source) refresh(dirty, cautious bool, opts mesh.DecodeOptions) outcome 
 		return same
 	}
 	f.read, f.sum = true, sum
+	if f.data = nil; remembered {
+		f.data = data
+	}
 	before := f.now
 	f.now, f.issues = mesh.Decode(f.path, data, opts)
 	for i, r := range f.now { // those that are as they were stay the same to everybody
@@ -177,7 +184,7 @@ func (f *source) unreadable(err error) outcome {
 	if len(f.issues) == 1 && f.issues[0] == issue {
 		return same
 	}
-	f.read, f.stamp, f.now, f.issues = false, stamp{}, nil, mesh.Issues{issue}
+	f.read, f.stamp, f.now, f.data, f.issues = false, stamp{}, nil, nil, mesh.Issues{issue}
 	return different
 }
 
@@ -195,7 +202,7 @@ func settle(files []*source) {
 	fresh := make(map[*source]bool, len(files))
 	for _, f := range files {
 		f.clashes = nil
-		fresh[f] = !f.issues.HasErrors()
+		fresh[f] = (f.read || f.gone) && !f.issues.HasErrors()
 		candidate[f] = f.good
 		if fresh[f] {
 			candidate[f] = f.now

@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
 )
@@ -23,6 +24,12 @@ type Options struct {
 	mesh.Options
 	// Namespace is that of objects which name none; default "default".
 	Namespace string
+	// Remember is a directory, of this Store's only or of those that follow one another,
+	// where the last good content of each file is kept; "" keeps nothing. With it Open
+	// refuses no file: one that is broken has in force what it had before, or nothing
+	// where it never was good, and Log says so. A directory of resources that cannot be
+	// read has all that is kept in force.
+	Remember string
 	// Log receives what is wrong with a file, once per change; nil: slog.Default().
 	Log *slog.Logger
 }
@@ -41,6 +48,7 @@ type Store struct {
 	index   *mesh.Index
 	missing bool   // the directory was gone at the last look
 	looked  string // a crowd's last file that a poll looked at
+	memory  memory
 
 	mu          sync.Mutex
 	snapshot    *mesh.Snapshot
@@ -52,28 +60,52 @@ type Store struct {
 	subscribers []func(*mesh.Snapshot, int)
 }
 
-// Open reads the directory. Any error in any file is an error here, since there is
-// no last good content to go on with; it lists them all.
+// Open reads the directory. Any error in any file is an error here, unless there is
+// Options.Remember: there is no last good content to go on with. It lists them all.
 func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, log: cmp.Or(opts.Log, slog.Default()),
 		files: make(map[string]*source), claims: newClaims(), index: mesh.NewIndex(opts.Options), said: make(map[string]mesh.Issues),
+		memory: memory{dir: opts.Remember},
 	}
-	if err := checkDirectory(dir); err != nil {
+	if err := s.memory.open(); err != nil {
 		return nil, err
 	}
-	unlock, err := lockShared(dir)
+	err := s.open()
+	if s.memory.dir == "" {
+		if err == nil {
+			err = s.Issues().Err()
+		}
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 	if err != nil {
-		return nil, err
+		if s.snapshot != nil || !s.recallAll() {
+			return nil, err
+		}
+		s.note(err)
+		return s, nil
+	}
+	s.tellRecalled()
+	s.forgetOthers()
+	s.keep(time.Now())
+	return s, nil
+}
+
+// open is the first look at the directory.
+func (s *Store) open() error {
+	if err := checkDirectory(s.dir); err != nil {
+		return err
+	}
+	unlock, err := lockShared(s.dir)
+	if err != nil {
+		return err
 	}
 	defer unlock()
-	if _, err := s.reload(look{list: true, every: true}); err != nil {
-		return nil, err
-	}
-	if err := s.Issues().Err(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	_, err = s.reload(look{list: true, every: true})
+	return err
 }
 
 // Snapshot is what is in force.
@@ -141,6 +173,7 @@ func (s *Store) putInForce(changed []*source) {
 	for _, f := range affected {
 		s.say(f)
 	}
+	s.memory.accepted(affected)
 	s.snapshot = snapshot
 	s.generation++
 	for _, update := range s.subscribers {
@@ -189,7 +222,7 @@ func (s *Store) logNew(before, now mesh.Issues) {
 	}
 	levels := map[mesh.Severity]slog.Level{mesh.Error: slog.LevelError, mesh.Warning: slog.LevelWarn, mesh.Notice: slog.LevelInfo}
 	for _, i := range now {
-		if first := s.snapshot == nil; !told[tellable(i)] && !(first && i.Severity == mesh.Error) { // which Open returns
+		if first := s.snapshot == nil; !told[tellable(i)] && !(first && i.Severity == mesh.Error && s.memory.dir == "") { // which Open returns
 			s.log.Log(context.Background(), levels[i.Severity], i.String())
 		}
 	}

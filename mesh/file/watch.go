@@ -60,6 +60,7 @@ func (s *Store) Run(ctx context.Context) error {
 			if !w.pending.none() {
 				settled.Reset(w.pending.wait(time.Now()))
 			}
+			s.keepAgain(time.Now())
 			poll.Reset(pollTime)
 		case <-check.due():
 			check.begin()
@@ -80,6 +81,7 @@ func (s *Store) pollLook(polls int) look {
 
 // look looks at the directory. One that is gone keeps all that was in force.
 func (s *Store) look(w *watch, how look) {
+	defer s.keepNew() // without the lock
 	unlock, err := lockShared(s.dir)
 	if err == nil {
 		defer unlock()
@@ -92,6 +94,7 @@ func (s *Store) look(w *watch, how look) {
 
 // lookAtPending looks at what notifications named, unless it has to wait.
 func (s *Store) lookAtPending(w *watch) {
+	defer s.keepNew() // without the lock
 	unlock, err := lockShared(s.dir)
 	if err == nil {
 		defer unlock()
