@@ -144,3 +144,10 @@ var refusedInNodeMode = map[string]string{
 
 // oneLine joins the errors of a list the way a log line can hold them.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// Enforced lists the fields that annotations of the namespace's pods cannot set, and who
+// says so.
+func Enforced(c Conf, p *Policy, namespace string) map[string]string {
+	_, enforced := c.beneath(p, namespace)
+	return enforced
+}

@@ -27,6 +27,7 @@ var commands = []func() *cobra.Command{
 	newDemoCommand,
 	newCIDRCommand,
 	newRulesCommand,
+	newPolicyCommand,
 	newInstallCommand,
 	newUninstallCommand,
 	newCleanupCommand,

@@ -13,6 +13,7 @@
 package policydir
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -45,7 +46,7 @@ func Compile(dir string) (*selection.Policy, error) {
 	for _, name := range names {
 		data, err := content(filepath.Join(dir, name))
 		if err != nil {
-			r.errs = append(r.errs, fmt.Errorf("%s: %w", name, err))
+			r.wrong = append(r.wrong, mistake{position{file: name}, err.Error()})
 			continue
 		}
 		r.file(name, data)
@@ -103,23 +104,30 @@ func content(path string) ([]byte, error) {
 // result judges what the files say together.
 func (r *reader) result() (*selection.Policy, error) {
 	for _, p := range r.policy.Problems() {
-		r.errs = append(r.errs, errors.New(r.where(p.Path)+p.Text))
+		r.wrong = append(r.wrong, mistake{r.where(p.Path), p.Text})
 	}
-	if len(r.errs) > 0 {
-		return nil, errors.Join(r.errs...)
+	if len(r.wrong) == 0 {
+		return r.policy, nil
 	}
-	return r.policy, nil
+	slices.SortStableFunc(r.wrong, func(a, b mistake) int {
+		return cmp.Or(strings.Compare(a.at.file, b.at.file), a.at.line-b.at.line)
+	})
+	var errs []error
+	for _, m := range r.wrong {
+		errs = append(errs, fmt.Errorf("%s: %s", m.at, m.text))
+	}
+	return nil, errors.Join(errs...)
 }
 
 // where is the place of the path, or of the nearest that holds it.
-func (r *reader) where(path string) string {
+func (r *reader) where(path string) position {
 	for {
 		if at, known := r.at[path]; known {
-			return at.String() + ": "
+			return at
 		}
 		cut := strings.LastIndexAny(path, ".[")
 		if cut < 0 {
-			return ""
+			return position{file: r.name}
 		}
 		path = path[:cut]
 	}

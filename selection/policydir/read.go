@@ -22,18 +22,29 @@ type position struct {
 	line int
 }
 
-func (p position) String() string { return fmt.Sprintf("%s:%d", p.file, p.line) }
+func (p position) String() string {
+	if p.line == 0 {
+		return p.file
+	}
+	return fmt.Sprintf("%s:%d", p.file, p.line)
+}
 
 // reader gathers a policy from files.
 type reader struct {
 	policy *selection.Policy
 	at     map[string]position // of each path that was given
-	errs   []error
+	wrong  []mistake
 	name   string // of the file that is being read
 }
 
+// mistake is one thing that is wrong, and where.
+type mistake struct {
+	at   position
+	text string
+}
+
 func (r *reader) complain(n *yaml.Node, format string, args ...any) {
-	r.errs = append(r.errs, fmt.Errorf("%s: %s", position{r.name, n.Line}, fmt.Sprintf(format, args...)))
+	r.wrong = append(r.wrong, mistake{position{r.name, n.Line}, fmt.Sprintf(format, args...)})
 }
 
 // file takes in each document of a file.
@@ -47,7 +58,7 @@ func (r *reader) file(name string, data []byte) {
 			return
 		}
 		if err != nil { // it names the line itself
-			r.errs = append(r.errs, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: ")))
+			r.wrong = append(r.wrong, mistake{position{file: name}, strings.TrimPrefix(err.Error(), "yaml: ")})
 			return
 		}
 		if len(document.Content) > 0 && !isNull(document.Content[0]) {
