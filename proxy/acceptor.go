@@ -48,7 +48,10 @@ func (s *Server) newAcceptor(l *net.TCPListener) (*acceptor, error) {
 		return nil, err
 	}
 	a := &acceptor{server: s, fd: fd}
-	unix.SetNonblock(a.fd, true)
+	if err := nowait.Listener(a.fd); err != nil {
+		nowait.Close(a.fd)
+		return nil, err
+	}
 	unix.SetsockoptInt(a.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // what is accepted inherits it
 	return a, nil
 }

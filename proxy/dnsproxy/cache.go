@@ -6,12 +6,6 @@ import (
 	"time"
 )
 
-// Bounds of the cache.
-const (
-	cacheEntries = 10_000
-	cacheBytes   = 8 << 20
-)
-
 // key is a question to the resolvers.
 type key struct {
 	name   string // lower case, no trailing dot
@@ -22,6 +16,8 @@ type key struct {
 // cache keeps what was found, and brings together those who wait for the same. When
 // it is full, what was used the longest ago goes first.
 type cache struct {
+	mostEntries, mostBytes int
+
 	mu      sync.Mutex
 	entries map[key]*entry
 	used    *list.List // of *entry, the latest in front
@@ -39,8 +35,8 @@ type entry struct {
 	place  *list.Element
 }
 
-func newCache() *cache {
-	return &cache{entries: make(map[key]*entry), used: list.New()}
+func newCache(entries, bytes int) *cache {
+	return &cache{mostEntries: entries, mostBytes: bytes, entries: make(map[key]*entry), used: list.New()}
 }
 
 // fresh is what was found and is still good.
@@ -144,7 +140,7 @@ func (c *cache) count(e *entry) {
 	}
 	c.bytes += size - e.cached
 	e.cached = size
-	for at := c.used.Back(); at != nil && (c.bytes > cacheBytes || len(c.entries) > cacheEntries); {
+	for at := c.used.Back(); at != nil && (c.bytes > c.mostBytes || len(c.entries) > c.mostEntries); {
 		old := at.Value.(*entry)
 		at = at.Prev()
 		if old.done != nil || old == e {

@@ -10,7 +10,6 @@ import (
 
 // Bounds of what is remembered of answers.
 const (
-	givenNames = 4096
 	givenEach  = 64              // addresses of one name
 	givenGrace = 5 * time.Minute // beyond the TTL: applications connect late
 )
@@ -18,6 +17,8 @@ const (
 // given remembers which addresses registered names were answered with. When it is
 // full, what expires first goes; then the proxy's own lookup is the witness.
 type given struct {
+	most int // names
+
 	mu    sync.RWMutex
 	names map[string][]givenAddr
 }
@@ -39,7 +40,7 @@ func (g *given) add(name string, records []dns.RR, now time.Time) {
 		if g.names == nil {
 			g.names = make(map[string][]givenAddr)
 		}
-		if _, known := g.names[name]; !known && len(g.names) >= givenNames {
+		if _, known := g.names[name]; !known && len(g.names) >= g.most {
 			g.makeRoom(now)
 		}
 		g.names[name] = remember(g.names[name], givenAddr{addr, now.Add(time.Duration(rr.Header().Ttl)*time.Second + givenGrace)}, now)
@@ -86,7 +87,7 @@ func (g *given) makeRoom(now time.Time) {
 			soonest, soonestUntil = name, last
 		}
 	}
-	if len(g.names) >= givenNames {
+	if len(g.names) >= g.most {
 		delete(g.names, soonest)
 	}
 }

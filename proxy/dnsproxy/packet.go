@@ -5,38 +5,41 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 // mostQuery bounds a query's bytes over UDP; a longer one is cut and cannot be read.
 const mostQuery = 4096
 
-// servePackets answers the queries that reach conn until ctx ends. What needs no
+// servePackets receives the queries that reach conn until ctx ends. What needs no
 // waiting is answered at once, by this goroutine.
 func (s *Server) servePackets(ctx context.Context, conn *net.UDPConn) error {
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := wantDestination(conn); err != nil {
+	if err := errors.Join(neverWait(conn), wantDestination(conn)); err != nil {
 		return err
 	}
+	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(longAgo) })()
 	buf, control := make([]byte, mostQuery), make([]byte, controlSize)
 	for {
 		n, nc, _, from, err := conn.ReadMsgUDPAddrPort(buf, control)
-		if ctx.Err() != nil {
+		switch {
+		case err == nil: // nobody else has it, whether ctx has ended or not
+		case ctx.Err() != nil:
 			return nil
-		}
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return err
-			}
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
 			continue // an ICMP error that an earlier answer met
 		}
 		to := packetReply{conn, from, replyFrom(control[:nc])}
-		s.contained(func() { s.packet(ctx, buf[:n], to) })
+		s.contained(func() { s.packet(buf[:n], to) })
 	}
 }
 
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
 // packet answers one datagram, in a goroutine of its own where it must wait.
-func (s *Server) packet(ctx context.Context, b []byte, to packetReply) {
+func (s *Server) packet(b []byte, to packetReply) {
 	q, complaint := readQuery(b, "udp", to.client.Addr().Unmap())
 	if q == nil {
 		if complaint != nil {
@@ -55,7 +58,7 @@ func (s *Server) packet(ctx context.Context, b []byte, to packetReply) {
 	}
 	s.handlers.Go(func() {
 		defer s.waiting.release(q.client)
-		s.contained(func() { to.send(q.pack(s.answer(ctx, q))) })
+		s.contained(func() { to.send(q.pack(s.answer(s.life, q))) })
 	})
 }
 

@@ -4,8 +4,11 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
 // controlSize holds the control messages that say where a datagram went to.
@@ -15,21 +18,28 @@ const controlSize = 128
 // to: on a wildcard socket the answer would else leave from another one, and neither
 // conntrack nor the client would know it.
 func wantDestination(conn *net.UDPConn) error {
-	raw, err := conn.SyscallConn()
+	return control(conn, func(fd int) error {
+		domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		if err == nil && domain == unix.AF_INET6 {
+			err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		} else if err == nil {
+			err = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		}
+		return os.NewSyscallError("ask for the destination of datagrams", err)
+	})
+}
+
+// neverWait is for sockets that another process may have too.
+func neverWait(c syscall.Conn) error { return control(c, nowait.Listener) }
+
+func control(c syscall.Conn, do func(fd int) error) error {
+	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
-	var set error
-	err = raw.Control(func(fd uintptr) {
-		domain, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
-		if err == nil && domain == unix.AF_INET6 {
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-		} else if err == nil {
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
-		}
-		set = os.NewSyscallError("ask for the destination of datagrams", err)
-	})
-	return errors.Join(err, set)
+	var done error
+	err = raw.Control(func(fd uintptr) { done = do(int(fd)) })
+	return errors.Join(err, done)
 }
 
 // replyFrom turns the control message that says where a datagram went to into the

@@ -43,6 +43,11 @@ type Config struct {
 	// Observe is told of every query once it has its answer; nil: nobody is.
 	// It must not block.
 	Observe func(Event)
+	// Limits bound what the server holds at once.
+	Limits Limits
+	// DrainTimeout bounds how long Serve goes on with the queries it has received after its
+	// context ends; default 5 s, after which a client asks again.
+	DrainTimeout time.Duration
 	// Log receives what an operator should read; nil: slog.Default().
 	Log *slog.Logger
 }
@@ -59,13 +64,8 @@ const (
 	RegistryOnly
 )
 
-// Limits of one server.
+// How long an answer is waited for.
 const (
-	maxWaiting       = 1024 // queries that wait for an upstream answer
-	maxWaitingEach   = 512  // of one client address
-	maxStreams       = 256  // TCP connections
-	maxStreamsEach   = 128  // of one client address
-	maxAsking        = 256  // questions put to the resolvers at once
 	patience         = 5 * time.Second
 	patienceForFresh = 500 * time.Millisecond // where a stale answer is at hand
 	patienceInDoubt  = time.Second            // whether a name exists that a registered one would answer
@@ -112,12 +112,18 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = patience
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	l := cfg.Limits
 	s := &Server{
 		cfg: cfg, log: cfg.Log,
-		cache:   newCache(),
-		asking:  make(chan struct{}, maxAsking),
-		waiting: shares{most: maxWaiting, each: maxWaitingEach},
-		streams: shares{most: maxStreams, each: maxStreamsEach},
+		cache:   newCache(l.Entries, l.Bytes),
+		given:   given{most: l.Names},
+		asking:  make(chan struct{}, l.Asking),
+		waiting: shares{most: l.Waiting, each: max(1, l.Waiting/2)},
+		streams: shares{most: l.Streams, each: max(1, l.Streams/2)},
 	}
 	s.workload.Store(&cfg.Workload)
 	s.life, s.end = context.WithCancel(context.Background())
@@ -138,10 +144,13 @@ func (s *Server) Follow(snapshot *mesh.Snapshot, workload mesh.Workload) {
 // workload may still be using it. It implements proxy.Answers.
 func (s *Server) Gave(name string, addr netip.Addr) bool { return s.given.has(name, addr, time.Now()) }
 
-// Serve answers until ctx ends, and returns nil; or until a socket fails.
+// Serve answers until ctx ends, or until a socket fails. Then it receives nothing more,
+// answers what it has received within DrainTimeout, and closes the sockets; one that
+// another process has too goes on there. It returns nil where ctx ended it.
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer s.close()
 	failed := make(chan error, len(s.cfg.Packets)+len(s.cfg.Streams))
 	var receiving sync.WaitGroup
 	for _, c := range s.cfg.Packets {
@@ -153,14 +162,29 @@ func (s *Server) Serve(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
+	case <-s.life.Done():
 	case err = <-failed:
 	}
 	cancel()
-	s.end()
 	receiving.Wait()
+	late := time.AfterFunc(s.cfg.DrainTimeout, s.end)
+	defer late.Stop()
 	s.handlers.Wait()
+	s.end()
 	s.lookups.Wait()
 	return err
+}
+
+// Cut ends Serve as if DrainTimeout were over. It does not wait for that.
+func (s *Server) Cut() { s.end() }
+
+func (s *Server) close() {
+	for _, c := range s.cfg.Packets {
+		c.Close()
+	}
+	for _, l := range s.cfg.Streams {
+		l.Close()
+	}
 }
 
 // Event is what became of one query. Its texts are constants, out of a fixed few each.

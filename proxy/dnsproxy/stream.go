@@ -14,25 +14,26 @@ import (
 // Limits of one TCP connection (RFC 7766).
 const (
 	idleStream      = 20 * time.Second // between two queries, and within one
+	lastStream      = time.Second      // the same once the server stops, unless there was none yet
 	writeStream     = 10 * time.Second // for an answer to be taken
 	pipelinedStream = 16               // queries under way; further ones are not read yet
 )
 
-// serveStreams answers the queries on connections to l until ctx ends.
+// serveStreams accepts connections from l until ctx ends.
 func (s *Server) serveStreams(ctx context.Context, l *net.TCPListener) error {
-	defer l.Close()
-	defer context.AfterFunc(ctx, func() { l.Close() })()
+	if err := neverWait(l); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { l.SetDeadline(longAgo) })()
 	for {
 		conn, err := l.AcceptTCP()
 		switch {
+		case err == nil: // nobody else has it, whether ctx has ended or not
 		case ctx.Err() != nil:
-			if err == nil {
-				conn.Close()
-			}
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
-		case err != nil: // out of descriptors, or the client left again
+		default: // out of descriptors, or the client left again
 			if !pause(ctx, 10*time.Millisecond) {
 				return nil
 			}
@@ -51,15 +52,19 @@ func (s *Server) serveStreams(ctx context.Context, l *net.TCPListener) error {
 }
 
 // serveStream answers one client's queries, each as soon as it can be (RFC 7766 §6.2.1.1).
+// Once ctx has ended it waits for no more of them than a client sends that has a query on
+// its way.
 func (s *Server) serveStream(ctx context.Context, conn *net.TCPConn, client netip.Addr) {
 	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	p := &streamPatience{conn: conn}
+	defer context.AfterFunc(ctx, p.drain)()
+	defer context.AfterFunc(s.life, p.end)()
 	var underWay sync.WaitGroup
 	defer underWay.Wait()
 	slots := make(chan struct{}, pipelinedStream)
 	w := &streamWriter{conn: conn}
 	for {
-		conn.SetReadDeadline(time.Now().Add(idleStream))
+		p.rest()
 		b, err := readFramed(conn)
 		if err != nil {
 			return
@@ -76,9 +81,52 @@ func (s *Server) serveStream(ctx context.Context, conn *net.TCPConn, client neti
 		slots <- struct{}{}
 		underWay.Go(func() {
 			defer func() { <-slots }()
-			s.contained(func() { w.send(q.pack(s.streamed(ctx, q))) })
+			s.contained(func() { w.send(q.pack(s.streamed(s.life, q))) })
 		})
 	}
+}
+
+// streamPatience is how long a connection's next query is waited for.
+type streamPatience struct {
+	conn *net.TCPConn
+
+	mu              sync.Mutex
+	draining, ended bool
+	waited, served  bool // for a query; there was one
+}
+
+// rest is called before each query.
+func (p *streamPatience) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.served, p.waited = p.waited, true
+	p.wait()
+}
+
+func (p *streamPatience) wait() {
+	limit := idleStream
+	switch {
+	case p.ended:
+		p.conn.SetReadDeadline(longAgo)
+		return
+	case p.draining && p.served: // the next may go elsewhere
+		limit = lastStream
+	}
+	p.conn.SetReadDeadline(time.Now().Add(limit))
+}
+
+func (p *streamPatience) drain() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draining = true
+	p.wait()
+}
+
+func (p *streamPatience) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.wait()
 }
 
 // readFramed reads one message behind its length (RFC 1035 §4.2.2).

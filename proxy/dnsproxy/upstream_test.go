@@ -335,18 +335,19 @@ func TestNoSuchNameReplacesAnAnswer(t *testing.T) {
 
 func TestTheCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	c := newCache()
+	const entries, bytes = 10_000, 8 << 20
+	c := newCache(entries, bytes)
 	now := time.Now()
 	put := func(name string, size int) {
 		k := key{name: name, qtype: dns.TypeA}
 		c.begin(k, now)
 		c.finish(k, &found{at: now, ttl: time.Hour, size: size}, nil, now)
 	}
-	for i := range cacheEntries + 50 {
+	for i := range entries + 50 {
 		put(fmt.Sprintf("h%d.test", i), 100)
 		c.fresh(key{name: "h0.test", qtype: dns.TypeA}, now)
 	}
-	if len(c.entries) != cacheEntries || c.used.Len() != cacheEntries || c.fresh(key{name: "h0.test", qtype: dns.TypeA}, now) == nil || c.fresh(key{name: "h1.test", qtype: dns.TypeA}, now) != nil {
+	if len(c.entries) != entries || c.used.Len() != entries || c.fresh(key{name: "h0.test", qtype: dns.TypeA}, now) == nil || c.fresh(key{name: "h1.test", qtype: dns.TypeA}, now) != nil {
 		t.Errorf("%d entries; what is in use must stay, what is not goes", len(c.entries))
 	}
 	for i := range 300 {
@@ -356,27 +357,28 @@ func TestTheCacheIsBounded(t *testing.T) {
 	for _, e := range c.entries {
 		sum += e.cached
 	}
-	if c.bytes > cacheBytes || sum != c.bytes {
+	if c.bytes > bytes || sum != c.bytes {
 		t.Errorf("%d bytes counted, %d kept", c.bytes, sum)
 	}
-	// Names that somebody makes up, all of them under way, are bounded by maxAsking.
-	for i := range 3 * cacheEntries {
+	// Names that somebody makes up, all of them under way, are bounded by Limits.Asking.
+	for i := range 3 * entries {
 		c.begin(key{name: fmt.Sprintf("made%d.up", i), qtype: dns.TypeA}, now)
 		c.finish(key{name: fmt.Sprintf("made%d.up", i), qtype: dns.TypeA}, nil, errSilent, now)
 	}
-	if len(c.entries) > cacheEntries {
+	if len(c.entries) > entries {
 		t.Errorf("%d entries", len(c.entries))
 	}
 }
 
 func TestTheMemoryOfAnswersIsBounded(t *testing.T) {
 	t.Parallel()
-	var g given
+	const most = 4096
+	g := given{most: most}
 	now := time.Now()
-	for i := range givenNames + 100 {
+	for i := range most + 100 {
 		g.add(fmt.Sprintf("h%d.test", i), []dns.RR{address("x", mustAddr("192.0.2.1"))}, now.Add(time.Duration(i)))
 	}
-	if len(g.names) != givenNames || !g.has(fmt.Sprintf("h%d.test", givenNames+99), mustAddr("192.0.2.1"), now) || g.has("h0.test", mustAddr("192.0.2.1"), now) {
+	if len(g.names) != most || !g.has(fmt.Sprintf("h%d.test", most+99), mustAddr("192.0.2.1"), now) || g.has("h0.test", mustAddr("192.0.2.1"), now) {
 		t.Errorf("%d names", len(g.names))
 	}
 	for i := range 200 {

@@ -56,14 +56,19 @@ func Connect(fd int, dst netip.AddrPort) unix.Errno {
 // Accept takes a connection that waits at a listener: a non-blocking socket, and who
 // made it.
 func Accept(listener int) (fd int, from netip.AddrPort, errno unix.Errno) {
-	var s sockaddr
-	size := uint32(len(s))
-	n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&s)),
-		uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-	if errno != 0 {
-		return -1, from, errno
+	for {
+		var s sockaddr
+		size := uint32(len(s))
+		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(listener), uintptr(unsafe.Pointer(&s)),
+			uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case unix.EINTR: // possible while somebody else has the socket block (Listener)
+		case 0:
+			return int(n), s.get(), 0
+		default:
+			return -1, from, errno
+		}
 	}
-	return int(n), s.get(), 0
 }
 
 // LocalAddr is a socket's own address.

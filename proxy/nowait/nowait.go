@@ -11,6 +11,9 @@
 package nowait
 
 import (
+	"errors"
+	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -70,6 +73,19 @@ func Close(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 func Reset(fd int) {
 	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	Close(fd)
+}
+
+// Listener sees to it that nothing that is received from a listening socket, or one for
+// datagrams, can wait. Where other processes have the socket too (SCM_RIGHTS) O_NONBLOCK
+// is theirs as well, and one that takes it off, as Go's (*os.File).Fd does, would have us
+// wait for ever for a connection that another process was faster to accept. So the socket
+// has a time limit beside it, which nobody takes off by accident and which the kernel heeds
+// for UDP and plain TCP. What is accepted inherits it, and not O_NONBLOCK; Accept sets that.
+func Listener(fd int) error {
+	limit := unix.NsecToTimeval(int64(time.Millisecond))
+	return errors.Join(
+		os.NewSyscallError("fcntl", unix.SetNonblock(fd, true)),
+		os.NewSyscallError("setsockopt SO_RCVTIMEO", unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)))
 }
 
 // Established says that neither side of a TCP connection has ended it, as far as the
