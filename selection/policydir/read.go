@@ -71,16 +71,27 @@ func (r *reader) file(name string, data []byte) {
 type setters map[string]func(path string, n *yaml.Node)
 
 // node takes in what holds for the whole node.
-func (r *reader) node(n *yaml.Node) {
+func (r *reader) node(n *yaml.Node) { r.object("", n, r.nodeFields()) }
+
+func (r *reader) nodeFields() setters {
 	p := r.policy
-	r.object("", n, setters{
+	return setters{
 		"exemptNamespaces": r.strings(&p.ExemptNamespaces),
 		"selection":        r.text(&p.Selection),
 		"defaults":         r.fields(&p.Defaults),
 		"enforce":          r.strings(&p.Enforce),
 		"onInvalid":        r.text(&p.OnInvalid),
 		"namespaces":       r.namespaces,
-	})
+	}
+}
+
+func (r *reader) namespaceFields(of *selection.NamespacePolicy) setters {
+	return setters{
+		"select":    r.choice(&of.Select),
+		"defaults":  r.fields(&of.Defaults),
+		"enforce":   r.strings(&of.Enforce),
+		"onInvalid": r.text(&of.OnInvalid),
+	}
 }
 
 func (r *reader) namespaces(path string, n *yaml.Node) {
@@ -93,12 +104,7 @@ func (r *reader) namespaces(path string, n *yaml.Node) {
 			return
 		}
 		var of selection.NamespacePolicy
-		r.object(path+".", value, setters{
-			"select":    r.choice(&of.Select),
-			"defaults":  r.fields(&of.Defaults),
-			"enforce":   r.strings(&of.Enforce),
-			"onInvalid": r.text(&of.OnInvalid),
-		})
+		r.object(path+".", value, r.namespaceFields(&of))
 		r.policy.Namespaces[name] = of
 	})
 }
