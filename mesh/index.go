@@ -84,11 +84,31 @@ func (x *Index) Change(removed []*Resource, added []Place) *Snapshot {
 	s := c.snapshot()
 	s.generation = x.newest.generation + 1
 	c.touched.generation = s.generation
-	x.assignVirtual(c, s)
+	x.assignVirtual(c, s, false)
+	x.take(c, s)
+	return s
+}
+
+// Reassign asks Options.Virtual again, which gives hosts other addresses than before, and
+// says whether that makes a new snapshot.
+func (x *Index) Reassign() (*Snapshot, bool) {
+	c := newChange(x.newest)
+	s := c.snapshot()
+	s.generation = x.newest.generation + 1
+	c.touched.generation = s.generation
+	if !x.assignVirtual(c, s, true) {
+		return x.newest, false
+	}
+	x.take(c, s)
+	return s, true
+}
+
+// take makes a snapshot the newest, which has the views of the one before that no change
+// touched.
+func (x *Index) take(c *change, s *Snapshot) {
 	touched := c.touched // without the change, which holds the snapshot before
 	s.takeViews(x.newest, &touched)
 	x.newest = s
-	return s
 }
 
 // change is what comes and goes, by what it is found by.

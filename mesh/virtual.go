@@ -21,10 +21,10 @@ func (s *service) wantsVirtual() bool {
 }
 
 // assignVirtual asks for the virtual addresses of all hosts that want some, when others
-// do than before.
-func (x *Index) assignVirtual(c *change, s *Snapshot) {
+// do than before or they may have others, and says whether a host has.
+func (x *Index) assignVirtual(c *change, s *Snapshot, always bool) (moved bool) {
 	if x.opts.Virtual == nil {
-		return
+		return false
 	}
 	others := false
 	for host, n := range c.wanting {
@@ -36,8 +36,8 @@ func (x *Index) assignVirtual(c *change, s *Snapshot) {
 			delete(x.wanting, host)
 		}
 	}
-	if !others {
-		return
+	if !others && !always {
+		return false
 	}
 	assigned := x.opts.Virtual(slices.Sorted(maps.Keys(x.wanting)))
 	byHost, byAddress := s.virtual.edit(), s.byVirtual.edit()
@@ -51,7 +51,7 @@ func (x *Index) assignVirtual(c *change, s *Snapshot) {
 		if len(addresses) > 0 {
 			byHost.set(host, addresses)
 		}
-		c.touched.addresses = true
+		c.touched.addresses, moved = true, true
 		c.touched.name(host)
 	}
 	for host := range s.virtual.all() {
@@ -72,6 +72,7 @@ func (x *Index) assignVirtual(c *change, s *Snapshot) {
 		}
 	}
 	s.virtual, s.byVirtual = byHost.table, byAddress.table
+	return moved
 }
 
 // virtualOf gives a host's virtual addresses in this view. A host that some visible

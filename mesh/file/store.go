@@ -50,6 +50,8 @@ type Store struct {
 	looked  string // a crowd's last file that a poll looked at
 	memory  memory
 
+	reassign chan struct{} // has room for one
+
 	mu          sync.Mutex
 	snapshot    *mesh.Snapshot
 	said        map[string]mesh.Issues // about each file that there is something to say about
@@ -66,7 +68,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, log: cmp.Or(opts.Log, slog.Default()),
 		files: make(map[string]*source), claims: newClaims(), index: mesh.NewIndex(opts.Options), said: make(map[string]mesh.Issues),
-		memory: memory{dir: opts.Remember},
+		memory: memory{dir: opts.Remember}, reassign: make(chan struct{}, 1),
 	}
 	if err := s.memory.open(); err != nil {
 		return nil, err
@@ -174,10 +176,33 @@ func (s *Store) putInForce(changed []*source) {
 		s.say(f)
 	}
 	s.memory.accepted(affected)
+	s.publish(snapshot)
+}
+
+// publish tells everybody of a snapshot. The caller holds s.mu.
+func (s *Store) publish(snapshot *mesh.Snapshot) {
 	s.snapshot = snapshot
 	s.generation++
 	for _, update := range s.subscribers {
 		update(snapshot, s.errors)
+	}
+}
+
+// Reassign has Run ask Options.Virtual again, which gives hosts other addresses than
+// before (ledger.OpenWaiting), and put in force what it says. It does not wait.
+func (s *Store) Reassign() {
+	select {
+	case s.reassign <- struct{}{}:
+	default:
+	}
+}
+
+// assignAgain is Run's part of Reassign.
+func (s *Store) assignAgain() {
+	if snapshot, moved := s.index.Reassign(); moved {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.publish(snapshot)
 	}
 }
 

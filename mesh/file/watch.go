@@ -62,6 +62,8 @@ func (s *Store) Run(ctx context.Context) error {
 			}
 			s.keepAgain(time.Now())
 			poll.Reset(pollTime)
+		case <-s.reassign:
+			s.assignAgain()
 		case <-check.due():
 			check.begin()
 		case <-check.done:

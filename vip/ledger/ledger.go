@@ -9,6 +9,7 @@
 package ledger
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,8 +41,12 @@ type Ledger struct {
 	now  func() time.Time
 	lock *os.File
 
+	stop    context.CancelFunc // ends the wait for the lock; nil: none
+	waiting sync.WaitGroup
+
 	mu    sync.Mutex
 	book  vip.Book
+	owns  bool // the file is this Ledger's to write; without a path nobody's
 	dirty bool // the file lacks what the book says
 	full  bool // it was said that there are too many hosts
 }
@@ -50,6 +55,16 @@ type Ledger struct {
 // process's alone: a second Ledger on it is refused. A file that cannot be
 // understood is left out with a warning, entry by entry where that is possible.
 func Open(dir string, log *slog.Logger) (*Ledger, error) {
+	l, err := begin(dir, log)
+	if err == nil && l.path != "" && !l.owns {
+		l.Close()
+		return nil, fmt.Errorf("keep virtual addresses in %s: another process does; give each its own directory", dir)
+	}
+	return l, err
+}
+
+// begin reads the book, and has the lock or not.
+func begin(dir string, log *slog.Logger) (*Ledger, error) {
 	l := &Ledger{log: log, now: time.Now}
 	if dir == "" {
 		return l, nil
@@ -59,10 +74,7 @@ func Open(dir string, log *slog.Logger) (*Ledger, error) {
 	if l.lock, err = os.OpenFile(l.path+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600); err != nil {
 		return nil, fmt.Errorf("keep virtual addresses in %s: %w", dir, err)
 	}
-	if err := unix.Flock(int(l.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		l.lock.Close()
-		return nil, fmt.Errorf("keep virtual addresses in %s: another process does; give each its own directory", dir)
-	}
+	l.owns = l.tryLock() // before the file is read: nobody writes it then
 	data, err := read(l.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -78,11 +90,23 @@ func Open(dir string, log *slog.Logger) (*Ledger, error) {
 	return l, nil
 }
 
-// Close lets go of the directory; a nil Ledger has none.
+func (l *Ledger) tryLock() bool {
+	return unix.Flock(int(l.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+// Close lets go of the directory; a nil Ledger has none. Assign goes on, and follows
+// whoever has the directory then.
 func (l *Ledger) Close() error {
 	if l == nil || l.lock == nil {
 		return nil
 	}
+	if l.stop != nil {
+		l.stop()
+		l.waiting.Wait()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owns = false
 	return l.lock.Close()
 }
 
@@ -92,6 +116,9 @@ func (l *Ledger) Close() error {
 func (l *Ledger) Assign(hosts []string) map[string][]netip.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.path != "" && !l.owns {
+		l.follow()
+	}
 	next, left := l.book.Assign(hosts, l.now())
 	if len(left) > 0 && !l.full {
 		l.log.Error("more names than virtual addresses; the last ones have none and are resolved by DNS", "without", len(left), "addresses", vip.Slots)
@@ -99,12 +126,8 @@ func (l *Ledger) Assign(hosts []string) map[string][]netip.Addr {
 	l.full = len(left) > 0
 	l.dirty = l.dirty || !maps.Equal(next, l.book)
 	l.book = next
-	if l.dirty && l.path != "" {
-		if err := write(l.path, encode(next)); err != nil {
-			l.log.Error("virtual addresses cannot be kept; a restart may give names others", "file", l.path, "error", err)
-		} else {
-			l.dirty = false
-		}
+	if l.dirty && l.owns {
+		l.keep()
 	}
 	out := make(map[string][]netip.Addr, len(hosts))
 	for _, host := range hosts {
@@ -113,6 +136,15 @@ func (l *Ledger) Assign(hosts []string) map[string][]netip.Addr {
 		}
 	}
 	return out
+}
+
+// keep writes the file.
+func (l *Ledger) keep() {
+	if err := write(l.path, encode(l.book)); err != nil {
+		l.log.Error("virtual addresses cannot be kept; a restart may give names others", "file", l.path, "error", err)
+		return
+	}
+	l.dirty = false
 }
 
 // document is the file. People may read it; nobody need write it.
