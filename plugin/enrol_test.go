@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/backend"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"golang.org/x/sys/unix"
 )
@@ -217,6 +218,35 @@ func TestTheMarkInTheRulesIsTheAgents(t *testing.T) {
 	}
 	if len(marks) != 3 {
 		t.Errorf("marks %v", marks)
+	}
+}
+
+// iptables cannot tell sockets by their cgroup, whatever the agent says of itself.
+func TestInIPTablesAgentsAreKnownByTheMark(t *testing.T) {
+	t.Parallel()
+	for _, name := range []rules.Backend{rules.BackendIPTablesNFT, rules.BackendIPTablesLegacy} {
+		h, ns := newHolder(t, nil), pod(t)
+		stdin := conf(h.fields(fmt.Sprintf(`"backend":%q,"dnsCapture":true`, name)))
+		call{verb: "ADD", netns: ns.Path(), stdin: stdin}.run(t).succeeded(t)
+		b, _, err := backend.Choose(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		applied, found, err := b.Read(ns.FD())
+		if err != nil || !found || !applied.Node || applied.Config.ExemptMark != h.document().Mark {
+			t.Errorf("%s: %+v %v %v", name, applied, found, err)
+		}
+		call{verb: "CHECK", netns: ns.Path(), stdin: stdin}.run(t).succeeded(t)
+		call{verb: "DEL", netns: ns.Path(), stdin: stdin}.run(t).succeeded(t)
+		if _, found, err := b.Read(ns.FD()); found || err != nil || h.holds() != 0 {
+			t.Errorf("%s: left %v, %d held, %v", name, found, h.holds(), err)
+		}
+	}
+	// Where auto ends there too, a bypass pod cannot be gated: it is refused, not left open.
+	h, ns := newHolder(t, nil), pod(t)
+	f := call{verb: "ADD", netns: ns.Path(), stdin: conf(h.fields(`"failurePolicy":"bypass"`)), prepare: wrap}.run(t).failed(t)
+	if f.Code != 101 || h.holds() != 0 {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/backend"
-	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/selection"
 )
 
@@ -50,14 +49,7 @@ func compareEnrolled(netnsFD int, d selection.Decision) error {
 
 // recorded is the plan that was last applied.
 func recorded(netnsFD int, b backend.Backend) (rules.Plan, error) {
-	if b.Name() != rules.BackendNFT {
-		config, found, err := b.Stored(netnsFD)
-		if err != nil || !found {
-			return rules.Plan{}, errors.Join(err, rules.Drift{"the rules have no record of what they were made from"})
-		}
-		return rules.NewPlan(config, rules.NodeMode())
-	}
-	applied, found, err := nft.Read(netnsFD)
+	applied, found, err := b.Read(netnsFD)
 	switch {
 	case err != nil:
 		return rules.Plan{}, err
