@@ -11,5 +11,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == holderProcess {
 		os.Exit(runProcess(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == stranger {
+		os.Exit(runStranger(os.Args[2]))
+	}
 	labtest.Main(m)
 }

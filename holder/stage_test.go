@@ -111,6 +111,22 @@ func (p *process) ready(t testing.TB) {
 	})
 }
 
+// descriptors counts those of a kind, as "net:[" for namespaces; "" is all.
+func (p *process) descriptors(t testing.TB, kind string) (n int) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if target, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && strings.HasPrefix(target, kind) {
+			n++
+		}
+	}
+	return n
+}
+
 // record is a log that can be read while it is written.
 type record struct {
 	mu   sync.Mutex
@@ -233,11 +249,11 @@ func (p *pod) hold(t testing.TB, path string) wire.HeldReply {
 
 func (p *pod) release(t testing.TB, path string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := client.Release(ctx, path, p.ContainerID, p.Interface); err != nil {
-		t.Fatalf("release: %v", err)
-	}
+	until(t, "it is released", func() bool { // nobody is there: who asks tries again
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return client.Release(ctx, path, p.ContainerID, p.Interface) == nil
+	})
 }
 
 // port is the proxy's.
@@ -267,12 +283,14 @@ func (p *pod) unpin(t testing.TB) {
 
 func status(t testing.TB, path string) wire.HolderStatus {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	s, err := client.Status(ctx, path)
-	if err != nil {
-		t.Fatalf("status: %v", err)
-	}
+	var s wire.HolderStatus
+	until(t, "the holder says how it is", func() (said bool) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		var err error
+		s, err = client.Status(ctx, path)
+		return err == nil
+	})
 	return s
 }
 

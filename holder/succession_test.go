@@ -140,12 +140,17 @@ func roundTrip(p *pod, network string) error {
 type load struct {
 	t     testing.TB
 	quit  chan struct{}
+	once  sync.Once
 	work  sync.WaitGroup
 	count atomic.Int64
 	fails atomic.Int64
 }
 
-func newLoad(t testing.TB) *load { return &load{t: t, quit: make(chan struct{})} }
+func newLoad(t testing.TB) *load {
+	l := &load{t: t, quit: make(chan struct{})}
+	t.Cleanup(func() { l.end() })
+	return l
+}
 
 func (l *load) every(d time.Duration, do func(n int) error) {
 	jobs := make(chan int)
@@ -189,7 +194,7 @@ func (l *load) more(t testing.TB, n int64) {
 
 func (l *load) end() (count int64) {
 	l.t.Helper()
-	close(l.quit)
+	l.once.Do(func() { close(l.quit) })
 	l.work.Wait()
 	if n := l.fails.Load(); n > 0 {
 		l.t.Error(fmt.Errorf("%d of %d failed", n, l.count.Load()))
