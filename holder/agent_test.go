@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"testing"
@@ -26,7 +27,6 @@ type testAgent struct {
 	events []wire.Kind
 	work   sync.WaitGroup
 	ended  chan struct{} // the session's
-	lost   bool
 }
 
 type served struct {
@@ -44,6 +44,7 @@ func openAgent(t testing.TB, path string, hello wire.HelloRequest) *testAgent {
 
 func (a *testAgent) open(t testing.TB, path string, hello wire.HelloRequest) {
 	t.Helper()
+	hello.PID = os.Getpid()
 	if hello.Exemption == "" {
 		hello.Exemption = wire.ExemptByCgroup
 	}
@@ -57,7 +58,9 @@ func (a *testAgent) open(t testing.TB, path string, hello wire.HelloRequest) {
 	for {
 		s, welcome, err := client.Open(ctx, path, hello)
 		if err == nil {
+			a.mu.Lock()
 			a.Session, a.Welcome, a.ended = s, welcome, make(chan struct{})
+			a.mu.Unlock()
 			break
 		}
 		if ctx.Err() != nil {
@@ -68,7 +71,8 @@ func (a *testAgent) open(t testing.TB, path string, hello wire.HelloRequest) {
 	if len(a.Welcome.Want) > 0 {
 		a.keep(t)
 	}
-	a.work.Go(a.listen)
+	session, ended := a.Session, a.ended
+	a.work.Go(func() { a.listen(session, ended) })
 }
 
 // keep gives back what the holder wants.
@@ -88,14 +92,11 @@ func (a *testAgent) keep(t testing.TB) {
 }
 
 // listen takes what the holder says until the session ends.
-func (a *testAgent) listen() {
-	defer close(a.ended)
+func (a *testAgent) listen(s *client.Session, ended chan<- struct{}) {
+	defer close(ended)
 	for {
-		e, err := a.Session.Next()
+		e, err := s.Next()
 		if err != nil {
-			a.mu.Lock()
-			a.lost = true
-			a.mu.Unlock()
 			return
 		}
 		a.mu.Lock()
@@ -104,11 +105,11 @@ func (a *testAgent) listen() {
 		case wire.Pod:
 			a.drop(e.Pod.Netns)
 			a.pods[e.Pod.Netns] = a.serve(e)
-			a.Session.Ack(e.Pod.Netns, nil)
+			s.Ack(e.Pod.Netns, nil)
 		case wire.Gone:
 			a.drop(e.Gone.Netns)
 		case wire.Present:
-			a.Session.Seen(e.Present.Seq)
+			s.Seen(e.Present.Seq)
 		}
 		a.mu.Unlock()
 	}
@@ -188,9 +189,14 @@ func (a *testAgent) heard(k wire.Kind) bool {
 func (a *testAgent) serveAll(t testing.TB) {
 	t.Helper()
 	until(t, "the agent has been brought every pod", func() bool { return a.heard(wire.End) })
-	if err := a.Session.Take(); err != nil {
-		t.Fatal(err)
-	}
+	until(t, "the agent takes", a.take)
+}
+
+// take says so in the session that is.
+func (a *testAgent) take() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.Session.Take() == nil
 }
 
 // end is the agent's death: everything closes.

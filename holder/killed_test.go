@@ -67,7 +67,7 @@ func story(t *testing.T, who string, n int) (died bool) {
 	a := openAgent(t, path, wire.HelloRequest{})
 	stopComing := a.comeBack(t, path)
 	defer stopComing()
-	until(t, "the agent takes", func() bool { return a.Session.Take() == nil && a.heard(wire.End) })
+	a.serveAll(t)
 	p.hold(t, path)
 	q.hold(t, path)
 	p.close()

@@ -38,8 +38,8 @@ func (h *holder) perform(ctx context.Context, a core.Action) core.Event {
 	case core.Reopen:
 		return h.reopen(a)
 	case core.Remember:
-		if err := h.state.saveExemption(a.Exemption); err != nil {
-			h.unwritten("exemption", err)
+		if err := h.state.remember(a.Memory); err != nil {
+			h.unwritten(agentsFile, err)
 		}
 	case core.Log:
 		level := slog.LevelInfo

@@ -73,7 +73,7 @@ func (h *holder) takeOver(ctx context.Context) ([]core.Event, error) {
 // recover is the start without a holder: of what one that died left behind, the
 // namespaces that are still there are opened, and their sockets have to be.
 func (h *holder) recover() ([]core.Event, error) {
-	first := []core.Event{core.Began{Fresh: true, Exemption: h.state.exemption()}}
+	first := []core.Event{core.Began{Fresh: true, Memory: h.state.memory()}}
 	pods, err := h.state.pods(h.log)
 	if err != nil {
 		return nil, fatalError{err}
@@ -303,7 +303,7 @@ func (s *succession) giveUp() {
 
 // events are the pods that are there in the end, each at its last place.
 func (s *succession) events() []core.Event {
-	first := []core.Event{core.Began{Fresh: s.reply.Fresh, Exemption: s.reply.Exemption}}
+	first := []core.Event{core.Began{Fresh: s.reply.Fresh, Memory: core.Memory{Exemption: s.reply.Exemption, Agents: s.reply.Agents}}}
 	for i, n := range s.order {
 		p, known := s.pods[n]
 		if known && !later(s.order[i+1:], n) {

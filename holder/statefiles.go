@@ -13,20 +13,21 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sluice-cni/sluice/holder/core"
 	"github.com/sluice-cni/sluice/holder/wire"
 )
 
 // stateFiles are what a holder that dies leaves to the next: a file for each pod, and
-// how agents are exempt. They lie in /run, which goes with the namespaces when the
+// one about the agents. They lie in /run, which goes with the namespaces when the
 // machine does; so nothing is synced to a disk. Each is one line of JSON and one with
 // its checksum, and comes into place by rename: a reader sees a whole file or none,
 // and a torn one for what it is.
 type stateFiles struct{ dir string }
 
 const (
-	podsDir       = "pods"
-	exemptionFile = "exemption"
-	suffix        = ".json"
+	podsDir    = "pods"
+	agentsFile = "agents.json"
+	suffix     = ".json"
 )
 
 func openStateFiles(runDir string) (stateFiles, error) {
@@ -47,13 +48,13 @@ func (s stateFiles) forget(n wire.Netns) error {
 	return nil
 }
 
-func (s stateFiles) saveExemption(e string) error {
-	return writeChecked(filepath.Join(s.dir, exemptionFile), e)
+func (s stateFiles) remember(m core.Memory) error {
+	return writeChecked(filepath.Join(s.dir, agentsFile), m)
 }
 
-func (s stateFiles) exemption() (e string) {
-	readChecked(filepath.Join(s.dir, exemptionFile), &e) // without it plugins are told nothing until an agent comes
-	return e
+func (s stateFiles) memory() (m core.Memory) {
+	readChecked(filepath.Join(s.dir, agentsFile), &m) // without it there is an agent's word to wait for
+	return m
 }
 
 // pods reads every pod's file. One that is torn is removed: its pod is found again by

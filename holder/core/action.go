@@ -2,6 +2,14 @@ package core
 
 import "github.com/sluice-cni/sluice/holder/wire"
 
+// Memory is what a holder leaves to the next beside the pods.
+type Memory struct {
+	// Exemption is what agents last said, for plugins.
+	Exemption string `json:"exemption,omitempty"`
+	// Agents that were connected.
+	Agents []wire.AgentInfo `json:"agents,omitempty"`
+}
+
 // Action is something to do, in the order given.
 type Action interface{ action() }
 
@@ -38,8 +46,8 @@ type (
 		Bundle  Bundle
 		AnyPort bool
 	}
-	// Remember keeps the exemption for the next holder.
-	Remember struct{ Exemption string }
+	// Remember keeps for the next holder what agents said, and who was there.
+	Remember struct{ Memory }
 	// Leave: everything is another holder's. Write the queues, and end.
 	Leave struct{}
 	// Log tells people; Level is info or warn.

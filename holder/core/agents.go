@@ -48,13 +48,19 @@ func (s *State) greet(conn Conn, h wire.HelloRequest) {
 	a := &agent{conn: conn, hello: h, heard: s.now, taken: s.now - int64(h.ServingFor),
 		info:   wire.AgentInfo{PID: h.PID, Build: h.Build, Agents: h.Agents, Serving: h.Serving && !h.Retired, Retired: h.Retired},
 		unseen: map[Conn]uint64{}, welcomeBy: s.now + int64(seenLimit), has: map[wire.Netns]uint64{}, flying: map[wire.Netns]int{}}
+	for _, o := range s.sortedAgents() {
+		if sameAgent(o.info, a.info) { // its earlier session's end is yet to be noticed
+			delete(s.agents, o.conn)
+			s.do(Close{Conn: o.conn})
+		}
+	}
 	s.agents[conn] = a
 	s.counters[countHellos]++
 	s.log("info", "agent came", "pid", h.PID, "build", h.Build, "serving", a.info.Serving, "retired", a.info.Retired, "pods", len(h.Have))
-	if !h.Retired && h.Exemption != "" && h.Exemption != s.exemption {
+	if !h.Retired && h.Exemption != "" {
 		s.exemption = h.Exemption
-		s.do(Remember{s.exemption})
 	}
+	s.ghosts = slices.DeleteFunc(s.ghosts, func(g wire.AgentInfo) bool { return sameAgent(g, a.info) })
 	for _, other := range s.present(conn) {
 		if s.breathes(other) {
 			a.unseen[other.conn] = s.rosters
@@ -79,6 +85,10 @@ func (s *State) present(but Conn) (told []*agent) {
 }
 
 func (s *State) others(but Conn) []wire.AgentInfo {
+	return append(s.connected(but), s.ghosts...)
+}
+
+func (s *State) connected(but Conn) []wire.AgentInfo {
 	infos := []wire.AgentInfo{}
 	for _, a := range s.sortedAgents() {
 		if a.conn != but {
@@ -86,6 +96,28 @@ func (s *State) others(but Conn) []wire.AgentInfo {
 		}
 	}
 	return infos
+}
+
+// sameAgent knows an agent again by its cgroup, of which the number is never used
+// twice; by its process where it has none.
+func sameAgent(a, b wire.AgentInfo) bool {
+	if len(a.Agents.IDs) > 0 {
+		return slices.Equal(a.Agents.IDs, b.Agents.IDs)
+	}
+	return a.PID != 0 && a.PID == b.PID
+}
+
+// layGhosts stops waiting for agents that did not come back.
+func (s *State) layGhosts() {
+	if len(s.ghosts) > 0 && s.now >= s.ghostsUntil {
+		s.noGhosts()
+	}
+}
+
+func (s *State) noGhosts() {
+	s.log("info", "agents that were there before did not come back", "agents", len(s.ghosts))
+	s.ghosts = nil
+	s.present(0)
 }
 
 func (s *State) seen(by Conn, seq uint64) {
@@ -98,7 +130,10 @@ func (s *State) seen(by Conn, seq uint64) {
 
 // admit welcomes an agent of which the others know.
 func (s *State) admit(a *agent) {
-	if a.welcomed || len(a.unseen) > 0 && s.now < a.welcomeBy {
+	// One that comes back is no news to those that are yet to come back.
+	isNew := !a.hello.Retired && !a.hello.Serving && len(a.hello.Have) == 0
+	waits := len(a.unseen) > 0 || isNew && len(s.ghosts) > 0
+	if a.welcomed || waits && s.now < a.welcomeBy {
 		return
 	}
 	if len(a.unseen) > 0 {
@@ -153,7 +188,7 @@ func (s *State) kept(a *agent) {
 // catchUp queues whatever the agent lacks.
 func (s *State) catchUp(a *agent) {
 	a.queue = nil
-	if a.info.Retired {
+	if a.info.Retired && !a.resumed {
 		return
 	}
 	for _, p := range s.sortedPods() {
@@ -227,7 +262,7 @@ func (s *State) retireOthers(a *agent) (any bool) {
 		if o.taken > a.taken {
 			older = a
 		}
-		older.retiring, older.info.Serving = true, false
+		older.retiring, older.resumed, older.info.Serving = true, false, false
 		older.queue = nil
 		s.send(older.conn, wire.Retire, nil)
 		any = true
@@ -281,6 +316,8 @@ func (s *State) lookForAgents() {
 		if a.retiring && s.breathes(a) {
 			if !a.resumed {
 				a.resumed = true
+				s.catchUp(a)
+				s.bring(a)
 				s.send(a.conn, wire.Resume, nil)
 			}
 			return

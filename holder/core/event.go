@@ -20,8 +20,8 @@ type (
 	// Began is the first event. Fresh: there was no holder before this one, or it died:
 	// what it held is lost but for what Inherited brings.
 	Began struct {
-		Fresh     bool
-		Exemption string
+		Fresh bool
+		Memory
 	}
 	// Inherited is a pod of the holder before, from its hands or from its state files.
 	// Broken: only the namespace is there, the sockets have to be opened again.

@@ -100,7 +100,8 @@ func (s *State) adopt(h wire.Holding, b Bundle, from Conn) {
 // spread queues the pod for every agent that is being brought pods.
 func (s *State) spread(p *pod) {
 	for _, a := range s.sortedAgents() {
-		if a.bringing && !a.info.Retired && !a.retiring && a.has[p.Netns] != p.Cookie {
+		wants := !a.info.Retired && !a.retiring || a.resumed
+		if a.bringing && wants && a.has[p.Netns] != p.Cookie {
 			a.queue = append(a.queue, p.Netns)
 		}
 	}
@@ -132,8 +133,11 @@ func (s *State) keep(e Offered) {
 		s.counters[countRefused]++
 		s.do(Drop{e.Bundle})
 		s.log("warn", "keep refused", "pod", h.Pod.String(), "problem", e.Problem)
-	case p != nil && !p.broken && p.Cookie != h.Cookie: // it will be told which are the pod's by now
+	case p != nil && !p.broken && p.Cookie != h.Cookie: // its sockets are others by now
 		s.do(Drop{e.Bundle})
+		s.send(e.Conn, wire.Gone, wire.Departure{Netns: h.Netns, Why: "held with other sockets by now"})
+		delete(a.has, h.Netns)
+		s.spread(p)
 	case p != nil && !p.broken:
 		s.do(Drop{e.Bundle})
 		s.reword(p, h, a)
@@ -227,6 +231,9 @@ func (s *State) reopened(e Reopened) {
 		return
 	}
 	s.counters[countReopened]++
+	if len(s.ghosts) > 0 { // they would have the port
+		s.noGhosts()
+	}
 	s.do(Drop{p.bundle})
 	h := p.Holding
 	h.Cookie, h.Sockets = e.Cookie, e.Sockets

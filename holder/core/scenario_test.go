@@ -113,6 +113,8 @@ func show(out *strings.Builder, actions []Action) {
 			fmt.Fprintf(out, "> forget %d\n", a.Netns.Inode)
 		case Reopen:
 			fmt.Fprintf(out, "> reopen %d any port=%t%s\n", a.Holding.Inode, a.AnyPort, showBundle(a.Bundle))
+		case Remember:
+			fmt.Fprintf(out, "> remember %s %d agents\n", a.Exemption, len(a.Agents))
 		case Log:
 			fmt.Fprintf(out, "> log %s %s %v\n", a.Level, a.Text, a.Attributes)
 		default:
@@ -230,7 +232,11 @@ func (o *options) event(name string, conn Conn) Event {
 	bundle := Bundle(o.number("bundle"))
 	switch name {
 	case "began":
-		return Began{Fresh: o.has("fresh"), Exemption: o.text("exemption")}
+		b := Began{Fresh: o.has("fresh"), Memory: Memory{Exemption: o.text("exemption")}}
+		if pid := int(o.number("agent")); pid != 0 {
+			b.Agents = []wire.AgentInfo{{PID: pid, Build: "v1", Serving: true, Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{uint64(pid)}}}}
+		}
+		return b
 	case "inherited":
 		return Inherited{Holding: o.holding(), Bundle: bundle, Broken: o.has("broken")}
 	case "hold", "keep":

@@ -12,6 +12,7 @@ package core
 import (
 	"cmp"
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -57,6 +58,11 @@ type State struct {
 	fresh      bool
 	tombstones tombstones
 	rosters    uint64
+	// ghosts are agents that were there when the holder before ended, and have not come
+	// again yet: they may serve, and count as there until ghostsUntil.
+	ghosts      []wire.AgentInfo
+	ghostsUntil int64
+	remembered  Memory
 
 	// there: an agent can be expected to accept. away is since when none can.
 	there bool
@@ -85,6 +91,8 @@ func (s *State) Step(now int64, e Event) []Action {
 	switch e := e.(type) {
 	case Began:
 		s.fresh, s.exemption, s.away = e.Fresh, e.Exemption, now
+		s.ghosts, s.ghostsUntil = e.Agents, now+int64(wire.AliveLimit)
+		s.remembered = Memory{s.exemption, s.others(0)}
 	case Inherited:
 		s.inherit(e)
 	case Frame:
@@ -114,6 +122,9 @@ func (s *State) Next() (at int64, wanted bool) {
 			at, wanted = t, true
 		}
 	}
+	if len(s.ghosts) > 0 {
+		sooner(s.ghostsUntil)
+	}
 	for _, a := range s.agents {
 		if !a.welcomed {
 			sooner(a.welcomeBy)
@@ -135,6 +146,7 @@ func (s *State) Next() (at int64, wanted bool) {
 
 // settle draws the conclusions of time and of what an event changed.
 func (s *State) settle() {
+	s.layGhosts()
 	for _, a := range s.sortedAgents() {
 		s.admit(a)
 		s.bring(a)
@@ -152,6 +164,10 @@ func (s *State) settle() {
 			s.counters[countRefusing]++
 			s.do(Refuse{p.bundle})
 		}
+	}
+	if now := (Memory{s.exemption, s.others(0)}); !reflect.DeepEqual(now, s.remembered) {
+		s.remembered = now
+		s.do(Remember{now})
 	}
 }
 

@@ -24,7 +24,7 @@ var counterNames = []string{countHolds, countReleases, countRefused, countKept, 
 
 // Status is how the holder is.
 func (s *State) Status() wire.HolderStatus {
-	status := wire.HolderStatus{Build: s.settings.Build, PID: s.settings.PID, Agents: s.others(0), Pods: []wire.PodStatus{}, Counters: maps.Clone(s.counters)}
+	status := wire.HolderStatus{Build: s.settings.Build, PID: s.settings.PID, Agents: s.connected(0), Pods: []wire.PodStatus{}, Counters: maps.Clone(s.counters)}
 	for _, p := range s.sortedPods() {
 		state := wire.StateWaiting
 		switch {

@@ -241,6 +241,8 @@ type SuccessionReply struct {
 	Pods    int    `json:"pods"`
 	// Exemption is what agents last said.
 	Exemption string `json:"exemption,omitempty"`
+	// Agents are those that are connected, and will come to the new holder.
+	Agents []AgentInfo `json:"agents,omitempty"`
 	// Fresh: a holder died before this one, and agents may have what was lost then.
 	Fresh bool `json:"fresh,omitempty"`
 }
