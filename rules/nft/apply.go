@@ -24,7 +24,7 @@ func Apply(netnsFD int, plan rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	if _, err := installed(c); err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func Beat(netnsFD int, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	t := tableLayout{family: nftables.TableFamilyINet}.table()
 	set := kernelSet(t, rules.Set{Name: rules.SetHeartbeat, Type: rules.SetFamily, Dynamic: true})
 	c.FlushSet(set)
@@ -189,7 +189,7 @@ func Remove(netnsFD int) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	tables, err := installed(c)
 	if err != nil || tables == ([2]*nftables.Table{}) {
 		return err
@@ -216,7 +216,7 @@ func Disable(netnsFD int) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	tables, err := installed(c)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ func Check(netnsFD int, plan rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	tables, err := installed(c)
 	if err != nil {
 		return err

@@ -26,8 +26,18 @@ const (
 	answerTime = time.Minute
 )
 
-// open connects to the namespace behind a descriptor. The caller must close the
-// connection.
+// closeAfter is longer than the kernel usually takes to free what a transaction has
+// replaced.
+const closeAfter = 100 * time.Millisecond
+
+// closeLater closes a connection when that costs nothing any more. Any netlink socket of
+// a namespace that is closed waits, in the kernel, until what a transaction there has
+// replaced is freed (nft_rcv_nl_event, Linux 6.18): an RCU grace period, 5 to 20 ms,
+// a hundred times what the transaction took. A process that ends before closes it by that.
+func closeLater(c *nftables.Conn) { time.AfterFunc(closeAfter, func() { c.CloseLasting() }) }
+
+// open connects to the namespace behind a descriptor. The caller must see to it that the
+// connection is closed (closeLater).
 func open(netnsFD int) (c *nftables.Conn, err error) {
 	// The check that follows meets most of what makes the library panic, not a
 	// limit of open files that leaves room for one socket and no more.

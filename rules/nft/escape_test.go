@@ -57,11 +57,17 @@ func (w *wire) nothingArrives(t *testing.T, captured rules.Plan) {
 			if seen := w.watch(t, a); len(seen) > 0 {
 				t.Errorf("%d packets arrived, the first: %x", len(seen), seen[0])
 			}
-			if err := nft.Remove(w.Pod.FD()); err != nil {
-				t.Fatal(err)
-			}
+			removeAtOnce(t, w.Pod)
 		})
 	}
+}
+
+// removeAtOnce waits until conntrack has gone with the rules: it would remember what is
+// sent without any, and let answers pass when they are back. Closing a socket waits.
+func removeAtOnce(t *testing.T, ns *lab.Namespace) {
+	t.Helper()
+	must(t, nft.Remove(ns.FD()))
+	tables(t, ns)
 }
 
 // The exemption is worth nothing if the proxy's own sockets do not have it.

@@ -19,7 +19,7 @@ func Exempt(netnsFD int, agents rules.Agents) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	w := &writer{c: c}
 	if err := w.agents(tableLayout{family: nftables.TableFamilyINet}.table(), agents); err != nil {
 		return fmt.Errorf("build the agents' exemption: %w", err)

@@ -8,7 +8,7 @@ func Present(netnsFD int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	tables, err := installed(c)
 	return tables[0] != nil || tables[1] != nil, err
 }
@@ -20,7 +20,7 @@ func HasChains(netnsFD int, prefix string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	chains, err := c.ListChains()
 	if err != nil {
 		return false, explain("list the nftables chains", err)

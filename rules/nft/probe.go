@@ -19,7 +19,7 @@ func Probe() error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	_, err = installed(c)
 	return err
 }

@@ -225,7 +225,7 @@ func recordOf(netnsFD int) (record, bool, error) {
 	if err != nil {
 		return record{}, false, err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	tables, err := installed(c)
 	if err != nil || tables[0] == nil {
 		return record{}, false, err

@@ -24,7 +24,7 @@ func ReplaceSets(netnsFD int, from string, to rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer closeLater(c)
 	inet := tableLayout{family: nftables.TableFamilyINet}.table()
 	have, err := readRecord(c, inet)
 	if err != nil {
