@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
-	"sync"
 	"testing"
 
 	"github.com/sluice-cni/sluice/internal/lab"
@@ -24,7 +23,7 @@ import (
 )
 
 // proxyMark exempts the proxy's own connections from the redirect.
-const proxyMark proxy.Mark = 0x51
+const proxyMark = 0x51
 
 // Address is where a pod is, and what its servers see.
 const (
@@ -59,11 +58,6 @@ type Pod struct {
 	access                 accessLog
 	stop                   func()
 
-	// asking is held while a name is looked up in NS, which must not be closed then:
-	// the resolver renews names by itself.
-	asking sync.RWMutex
-	ended  bool
-
 	force   count // of configurations
 	store   *file.Store
 	clients clients
@@ -73,11 +67,6 @@ type Pod struct {
 func New(t *testing.T, o Options) *Pod {
 	t.Helper()
 	p := &Pod{T: t, NS: labtest.New(t), Net: newInternet(t), dir: t.TempDir(), credentials: t.TempDir(), namespace: cmp.Or(o.Workload.Namespace, "default")}
-	t.Cleanup(func() {
-		p.asking.Lock()
-		defer p.asking.Unlock()
-		p.ended = true
-	})
 	Must(t, lab.Connect(
 		lab.End{In: p.NS, Name: "eth0", Addresses: prefixes(Address+"/24", addressIPv6+"/64")},
 		lab.End{In: p.Net.NS, Name: "pod", Addresses: prefixes("10.1.1.1/24", "fd01::1/64")}))
@@ -101,7 +90,7 @@ func (p *Pod) program(settings map[string]string) {
 		}
 	}
 	set("exemption", "mark")
-	set("exemptMark", strconv.Itoa(int(proxyMark)))
+	set("exemptMark", strconv.Itoa(proxyMark))
 	for field, value := range settings {
 		set(field, value)
 	}

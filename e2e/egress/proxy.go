@@ -4,13 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
 
-	mdns "github.com/miekg/dns"
+	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
@@ -28,19 +28,18 @@ func (p *Pod) startProxy(o Options) {
 		Options: mesh.Options{Policy: o.Policy, Virtual: addresses.Assign}, Log: p.logger(),
 	})
 	Must(p.T, err)
-	resolv := p.resolvConf()
+	resolv, sockets := p.resolvConf(), p.sockets()
 	cfg := proxy.Config{
 		Listeners:    p.redirected(),
 		Workload:     o.Workload,
-		Dial:         p.dialMarked,
-		Resolver:     dns.New(dns.Config{ResolvConf: resolv, Hosts: os.DevNull, Exchange: p.exchange}),
+		Socket:       sockets,
+		Resolver:     dns.New(dns.Config{ResolvConf: resolv, Hosts: os.DevNull, Exchange: dns.ThroughSockets(sockets)}),
 		Log:          p.logger(),
 		Credentials:  credential.NewStore(credential.Directory(p.credentials), p.logger()),
 		AccessLog:    &p.access,
 		DrainTimeout: time.Second,
-		HasIPv6:      func() bool { return true },
 	}
-	answers := p.openDNS(resolv, o.Names)
+	answers := p.openDNS(resolv, sockets, o.Names)
 	cfg.Answers = answers
 	if o.Proxy != nil {
 		o.Proxy(&cfg)
@@ -84,34 +83,30 @@ func (p *Pod) redirected() (out []*net.TCPListener) {
 	return out
 }
 
-// dialMarked is the proxy's way out of the pod: from the pod's own address, with
-// the exempt mark.
-func (p *Pod) dialMarked(ctx context.Context, dst netip.AddrPort) (c *net.TCPConn, err error) {
-	err = p.NS.Do(func() error {
-		c, err = proxyMark.Dialer().DialTCP(ctx, "tcp", netip.AddrPort{}, dst)
-		return err
-	})
-	return c, err
-}
-
-// exchange asks DNS from inside the pod.
-func (p *Pod) exchange(ctx context.Context, q *mdns.Msg, server string) (m *mdns.Msg, err error) {
-	p.asking.RLock()
-	defer p.asking.RUnlock()
-	if p.ended {
-		return nil, net.ErrClosed
+// sockets makes the proxy's sockets in the pod, as the node agent does, with the exempt
+// mark.
+func (p *Pod) sockets() func(domain, typ int) (int, error) {
+	p.T.Helper()
+	ns, err := netns.OpenPath(p.NS.FDPath())
+	Must(p.T, err)
+	p.T.Cleanup(func() { ns.Close() })
+	return func(domain, typ int) (int, error) {
+		fd, err := ns.Socket(domain, typ)
+		if err != nil {
+			return -1, err
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, proxyMark); err != nil {
+			unix.Close(fd)
+			return -1, err
+		}
+		return fd, nil
 	}
-	err = p.NS.Do(func() error {
-		m, err = dns.Through(proxyMark.Dialer())(ctx, q, server)
-		return err
-	})
-	return m, err
 }
 
 // openDNS answers the pod's DNS, once rules with dnsCapture bring it here.
-func (p *Pod) openDNS(resolvConf string, policy dnsproxy.Policy) *dnsproxy.Server {
+func (p *Pod) openDNS(resolvConf string, sockets func(domain, typ int) (int, error), policy dnsproxy.Policy) *dnsproxy.Server {
 	p.T.Helper()
-	cfg := dnsproxy.Config{ResolvConf: resolvConf, Exchange: p.exchange, Policy: policy, Log: slog.New(slog.DiscardHandler)}
+	cfg := dnsproxy.Config{ResolvConf: resolvConf, Socket: sockets, Policy: policy, Log: slog.New(slog.DiscardHandler)}
 	for _, a := range []string{"127.0.0.1:15053", "[::1]:15053"} {
 		l, err := p.NS.Listen("tcp", a)
 		Must(p.T, err)
@@ -120,7 +115,6 @@ func (p *Pod) openDNS(resolvConf string, policy dnsproxy.Policy) *dnsproxy.Serve
 		cfg.Streams = append(cfg.Streams, l.(*net.TCPListener))
 		cfg.Packets = append(cfg.Packets, c.(*net.UDPConn))
 	}
-	cfg.Reachable = func() (bool, bool) { return true, true }
 	server, err := dnsproxy.New(cfg)
 	Must(p.T, err)
 	return server
