@@ -58,7 +58,7 @@ func (s *State) done(e Done) {
 		p.checkDue = false
 		if e.Drift != "" {
 			p.drifts++
-			p.applyWhole = true
+			p.rules.State, p.applyWhole, p.exempted = RulesUnknown, true, 0
 		}
 	case Disable:
 		p.rules.State, p.disabledAt = RulesDisabled, s.now
@@ -161,6 +161,10 @@ func (s *State) stopped(p *pod, a Stop) {
 		if p.files == a.Files {
 			p.files = 0
 		}
+	}
+	if a.Drain > 0 && p.drained {
+		p.drained = false
+		return
 	}
 	if a.Drain > 0 {
 		p.drains = append(p.drains, a.Seq)

@@ -143,7 +143,7 @@ type Resume struct{}
 type Leave struct{}
 
 // Drained: everything that a Stop with a drain left open has ended, by itself or at
-// the limit. Each such Stop is followed by one, after its Done.
+// the limit. Each such Stop that works brings one; it may come before its Done.
 type Drained struct {
 	Pod  wire.Netns
 	Stop uint64 // Target.Seq of the Stop

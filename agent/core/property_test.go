@@ -17,7 +17,7 @@ import (
 
 var (
 	seed = flag.Uint64("seed", 0, "draw only this world (0: many)")
-	draw = flag.Int("draw", 1000, "worlds to draw")
+	draw = flag.Int("draw", 200, "worlds to draw")
 )
 
 // drawn is a world in which things happen at random.

@@ -128,7 +128,7 @@ func (s *State) advance(p *pod) PodAction {
 		return nil
 	}
 	s.timers.set(p, 0)
-	p.doing, p.doingAt, p.doingIn = a, s.now, s.session
+	p.doing, p.doingAt, p.doingIn, p.drained = a, s.now, s.session, false
 	s.busy++
 	switch a.(type) {
 	case Exempt, Apply:

@@ -90,10 +90,12 @@ func (s *State) podStatus(p *pod) PodStatus {
 // podState is the state in a word, and what keeps the pod in it.
 func (s *State) podState(p *pod) (PodState, string) {
 	mode := s.mode(p)
-	idle := p.files == 0 && (p.rules.State == RulesNone || p.rules.State == RulesStandalone)
+	idle := p.files == 0 && p.rules.State != RulesApplied && p.rules.State != RulesDisabled
 	switch {
 	case p.gone:
 		return PodGone, p.reason
+	case s.retired && p.files != 0:
+		return PodLeaving, "this agent serves no more"
 	case p.reason != "":
 		return PodFailed, p.reason
 	case p.decision.Err != "" && !s.leaving:

@@ -94,7 +94,19 @@ func (s *State) present(r Roster) {
 	if s.agentsGen == 0 || !slices.Equal(r.Agents.IDs, before.Agents.IDs) || !slices.Equal(r.Agents.Levels, before.Agents.Levels) {
 		s.agentsGen++
 	}
+	if before.Rivals > 0 && r.Rivals == 0 {
+		s.readAllAgain() // a rival was at the rules until now
+	}
 	s.touchAll()
+}
+
+func (s *State) readAllAgain() {
+	for _, p := range s.order {
+		if p.files != 0 {
+			p.rules = Rules{State: RulesUnknown}
+		}
+		s.touch(p)
+	}
 }
 
 // leads says that this agent is the one to change rules.
@@ -127,6 +139,7 @@ func (s *State) held(e Held) {
 	p.committed, p.polls, p.pollAt = e.Found, 0, 0
 	p.rules, p.exempted = Rules{State: RulesUnknown}, 0
 	p.retryNow()
+	s.touch(p)
 	if e.Name.Name != "" && s.settings.FactsWait > 0 {
 		p.factsBy = s.now + int64(s.settings.FactsWait)
 	}
@@ -154,6 +167,12 @@ func (p *pod) forgetWhatItWas() {
 func (s *State) letGoByHolder(id wire.Netns) {
 	p := s.pods[id]
 	if p == nil {
+		return
+	}
+	if p.reborn != nil { // the new one has ended before the old one is closed
+		p.stale = append(p.stale, p.reborn.Files)
+		p.reborn = nil
+		s.touch(p)
 		return
 	}
 	_, own := p.doing.(Release)
@@ -244,7 +263,7 @@ func (s *State) decideAgain(p *pod) {
 	if d.same(p.decision) {
 		return
 	}
-	if p.decision.Shape != d.Shape || p.decision.Err != d.Err {
+	if d.Selected && d.Err == "" && p.decision.Shape != d.Shape {
 		p.version++ // a proxy knows nothing of ranges
 	}
 	p.decision = d
@@ -264,18 +283,18 @@ func (s *State) resume() {
 	s.retired, s.saidRetired, s.taken = false, false, false
 	s.takeBy = s.now + int64(s.settings.TakeLimit)
 	s.agentsGen++
+	s.readAllAgain()
 	for _, p := range s.order {
-		if p.files != 0 {
-			p.rules = Rules{State: RulesUnknown}
-		}
 		p.retryNow()
-		s.touch(p)
 	}
 }
 
 func (s *State) drained(e Drained) {
 	delete(s.open, e.Stop)
 	if p := s.pods[e.Pod]; p != nil {
+		if p.doing != nil && p.doing.At().Seq == e.Stop {
+			p.drained = true // before Done
+		}
 		if i := slices.Index(p.drains, e.Stop); i >= 0 {
 			p.drains = slices.Delete(p.drains, i, i+1)
 			s.touch(p)

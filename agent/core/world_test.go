@@ -23,10 +23,12 @@ type world struct {
 	agents     []*agent // the oldest first; dead ones are not among them
 	policy     policy
 	names      int
+	crowded    bool // there was more than one agent when the rosters were told
 	paths      int
 	broken     []string
 	outbox     []step // what the holder has to tell because of what was performed
 	factsWait  time.Duration
+	checkGap   time.Duration
 	byMark     bool
 }
 
@@ -126,7 +128,7 @@ func (w *world) startAgent() *agent {
 	w.names++
 	a := &agent{
 		name: string(rune('a' + (w.names-1)%26)), cgroup: uint64(100 + w.names),
-		core:  core.New(core.Settings{FactsWait: w.factsWait, ByMark: w.byMark}),
+		core:  core.New(core.Settings{FactsWait: w.factsWait, ByMark: w.byMark, CheckGap: w.checkGap}),
 		files: map[core.Files]wire.Netns{}, serving: map[wire.Netns]core.Files{},
 		draining: map[uint64]drainOf{}, asked: map[uint64]mayChange{},
 	}
@@ -167,9 +169,10 @@ func (w *world) roster(a *agent) core.Roster {
 }
 
 func (w *world) tellRoster() (out []step) {
-	if !w.holder.up {
+	if !w.holder.up || len(w.agents) < 2 && !w.crowded {
 		return nil
 	}
+	w.crowded = len(w.agents) > 1
 	for _, a := range w.agents {
 		if a.connected {
 			a.seenSeq++

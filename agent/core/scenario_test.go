@@ -1,0 +1,362 @@
+package core_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+var update = flag.Bool("update", false, "rewrite the scenarios with what happens")
+
+// Scenarios are testdata/*.txt. A line that begins with + lets something happen (see
+// scenario.do), ? asks; what follows from it stands below: > are actions, with the
+// agent's name and the pod, = are answers. Agents are a, b, … in the order of their
+// start; their cgroups are 101, 102, …
+func TestScenarios(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scenarios: ", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := &scenario{world: newWorld(), t: t}
+			got := s.play(string(text))
+			for _, wrong := range s.broken {
+				t.Error(wrong)
+			}
+			if got == string(text) {
+				return
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			t.Errorf("what happens is not what %s says (-update rewrites it):\n%s", file, firstDifference(string(text), got))
+		})
+	}
+}
+
+func firstDifference(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range g {
+		if i >= len(w) || w[i] != g[i] {
+			return fmt.Sprintf("line %d:\nhave %s\nwant %s", i+1, g[i], strings.Join(w[min(i, len(w)-1):min(i+1, len(w))], ""))
+		}
+	}
+	return fmt.Sprintf("line %d: nothing more, want %s", len(g), w[len(g)])
+}
+
+type scenario struct {
+	*world
+	t   *testing.T
+	out []string
+}
+
+func (s *scenario) play(text string) string {
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		switch {
+		case strings.HasPrefix(line, "> "), strings.HasPrefix(line, "= "):
+			continue
+		case strings.HasPrefix(line, "+ "):
+			s.out = append(s.out, line)
+			s.do(strings.Fields(line[2:]))
+		case strings.HasPrefix(line, "? "):
+			s.out = append(s.out, line)
+			s.answer(strings.Fields(line[2:]))
+		default:
+			s.out = append(s.out, line)
+		}
+	}
+	return strings.Join(s.out, "\n") + "\n"
+}
+
+func (s *scenario) say(format string, args ...any) {
+	for _, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
+		s.out = append(s.out, "= "+line)
+	}
+}
+
+// give delivers events and writes what the agents want to do.
+func (s *scenario) give(steps []step) {
+	for steps = append(steps, s.outbox...); len(steps) > 0; {
+		s.outbox = nil
+		next := steps[0]
+		steps = steps[1:]
+		if !slices.Contains(s.agents, next.agent) {
+			continue
+		}
+		actions, more := s.step(next.agent, next.event)
+		for _, a := range actions {
+			s.out = append(s.out, "> "+next.agent.name+" "+render(a))
+		}
+		steps = append(steps, more...)
+	}
+	for _, a := range slices.Clone(s.agents) {
+		if more := s.admit(a); len(more) > 0 {
+			s.give(more)
+		}
+	}
+}
+
+func (s *scenario) giveAll(e core.Event) {
+	for _, a := range slices.Clone(s.agents) {
+		s.give([]step{{a, e}})
+	}
+}
+
+// settle performs what is under way, and what follows, until nothing is left.
+func (s *scenario) settle() {
+	for busy := true; busy; {
+		busy = false
+		for _, a := range slices.Clone(s.agents) {
+			for len(a.under) > 0 && slices.Contains(s.agents, a) {
+				busy = true
+				s.give([]step{{a, s.perform(a, a.under[0], works)}})
+			}
+		}
+	}
+}
+
+// wait lets time pass while everything works.
+func (s *scenario) wait(d time.Duration, work bool) {
+	end := s.now + int64(d)
+	for s.now < end {
+		at := end
+		for _, a := range s.agents {
+			if next, ok := a.core.Next(); ok && next > s.now {
+				at = min(at, next)
+			}
+		}
+		s.now = at
+		s.giveAll(core.Tick{})
+		if work {
+			s.settle()
+		}
+	}
+}
+
+// do lets one thing happen.
+func (s *scenario) do(words []string) {
+	verb, args := words[0], words[1:]
+	arg := func(i int) string {
+		if i < len(args) {
+			return args[i]
+		}
+		return ""
+	}
+	has := func(word string) bool { return slices.Contains(args, word) }
+	pod := func() *namespace {
+		n, err := strconv.Atoi(arg(0))
+		if err != nil {
+			s.t.Fatalf("%v: no pod", words)
+		}
+		return s.namespace(id(n))
+	}
+	switch verb {
+	case "facts-wait": // agents started from now on have a runtime to ask
+		s.factsWait = s.duration(arg(0))
+	case "by-mark": // on this kernel cgroups tell nothing
+		s.byMark = true
+	case "start": // an agent; later by default it has a configuration and the policy
+		a := s.startAgent()
+		if !has("no-policy") {
+			s.give([]step{{a, core.PolicyChanged{Decide: s.policy.decide}}})
+		}
+		if !has("no-snapshot") {
+			s.give([]step{{a, core.SnapshotReady{}}})
+		}
+		s.give(s.greet(a))
+	case "snapshot":
+		s.giveAll(core.SnapshotReady{})
+	case "connect": // agents that lost the holder find it again
+		for _, a := range slices.Clone(s.agents) {
+			s.give(s.greet(a))
+		}
+	case "policy", "ranges":
+		s.policy = s.readPolicy(args)
+		if verb == "policy" {
+			s.giveAll(core.PolicyChanged{Decide: s.policy.decide})
+		} else {
+			s.giveAll(core.RangesChanged{Decide: s.policy.decide})
+		}
+	case "add": // the plugin holds a pod
+		var gate time.Duration
+		if text, ok := strings.CutPrefix(arg(2), "gate="); ok {
+			gate = s.duration(text)
+		}
+		n := pod()
+		s.give(s.add(n.id, podName(arg(1)), gate))
+	case "commit": // and applies its rules
+		hash, shape, _ := strings.Cut(arg(1), "/")
+		s.commit(pod().id, hash, shape)
+	case "del": // the runtime's DEL, then the namespace's end
+		n := pod()
+		more := s.release(n.id)
+		s.end(n.id)
+		s.give(more)
+	case "end": // of a namespace, without a DEL
+		s.end(pod().id)
+	case "running": // a pod that no plugin saw
+		n := pod()
+		n.alive, n.pid, n.name, n.known, n.rules = true, 4000+int(n.id.Inode), podName(arg(1)), !has("unknown"), kernelRules{state: core.RulesNone}
+		if !has("no-path") {
+			n.path = s.newPath(n.id)
+		}
+	case "standalone":
+		pod().rules.state = core.RulesStandalone
+	case "process": // containers start; the runtime knows the pod
+		n := pod()
+		n.pid, n.known = 4000+int(n.id.Inode), !has("unknown")
+	case "sweep":
+		s.giveAll(s.sweep(!has("partial")))
+	case "facts":
+		s.giveAll(core.Facts{Pod: pod().id, Name: pod().name})
+	case "flush": // somebody takes the rules out
+		pod().rules = kernelRules{state: core.RulesNone}
+	case "tamper": // or changes them
+		pod().rules.tampered = true
+	case "client": // in the pod connects
+		s.say("%s", s.connect(pod().id))
+	case "hangup": // its connections end
+		clear(pod().conns)
+		for _, a := range slices.Clone(s.agents) {
+			s.give(s.finish(a))
+		}
+	case "done": // one action is done: POD [fails|unheard] [AGENT]
+		s.doneOne(pod(), args[1:])
+	case "settle":
+		s.settle()
+	case "wait":
+		s.wait(s.duration(arg(0)), true)
+	case "tick": // time passes, nothing is done
+		s.wait(s.duration(arg(0)), false)
+	case "jump": // the clock is set: monotonic ones do not do that
+		s.now += int64(s.duration(arg(0)))
+		s.giveAll(core.Tick{})
+	case "kill": // AGENT; "after" it did what it had under way and did not hear of it
+		a := s.agentNamed(arg(0))
+		if has("after") {
+			for _, act := range slices.Clone(a.under) {
+				s.perform(a, act, works)
+			}
+		}
+		s.give(s.kill(a))
+	case "sigterm":
+		s.give([]step{{s.agentNamed(arg(0)), core.Retire{}}})
+	case "resume": // the holder gives an agent that drains its work back
+		a := s.agentNamed(arg(0))
+		a.retired = false
+		s.give([]step{{a, core.Resume{}}})
+	case "holder":
+		switch arg(0) {
+		case "dies":
+			s.give(s.crashHolder())
+		case "returns":
+			s.restartHolder(has("without-state"))
+			for _, a := range slices.Clone(s.agents) {
+				s.give(s.greet(a))
+			}
+		}
+	case "leave":
+		s.policy = policy{}
+		s.giveAll(core.Leave{})
+	default:
+		s.t.Fatalf("%v: no such command", words)
+	}
+}
+
+func (s *scenario) doneOne(n *namespace, args []string) {
+	how := works
+	switch {
+	case slices.Contains(args, "fails"):
+		how = fails
+	case slices.Contains(args, "unheard"):
+		how = worksUnheard
+	}
+	for _, a := range slices.Backward(s.agents) {
+		if last := len(args) - 1; last >= 0 && len(args[last]) == 1 && a.name != args[last] {
+			continue
+		}
+		for _, act := range a.under {
+			if act.At().Pod == n.id {
+				s.give([]step{{a, s.perform(a, act, how)}})
+				return
+			}
+		}
+	}
+	s.t.Fatalf("%v: nothing is under way", n.id)
+}
+
+func (s *scenario) answer(words []string) {
+	switch words[0] {
+	case "status":
+		for _, a := range s.agents {
+			s.say("%s %s", a.name, renderStatus(a.core.Status()))
+		}
+	case "kernel":
+		for _, id := range s.sorted() {
+			n := s.namespaces[id]
+			_, held := s.holder.held[id]
+			text := fmt.Sprintf("%d alive=%t held=%t rules=%s", id.Inode, n.alive, held, n.rules.state)
+			if n.rules.state == core.RulesApplied || n.rules.state == core.RulesDisabled {
+				text += fmt.Sprintf("/%s exempt %v", n.rules.hash, n.rules.agents)
+			}
+			s.say("%s", text)
+		}
+	default:
+		s.t.Fatalf("%v: no such question", words)
+	}
+}
+
+func (s *scenario) duration(text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return d
+}
+
+func podName(text string) selection.Pod {
+	namespace, name, _ := strings.Cut(text, "/")
+	return selection.Pod{Namespace: namespace, Name: name}
+}
+
+// readPolicy reads NAMESPACE=HASH/SHAPE[,gate=10s][,auto][,err=TEXT] …
+func (s *scenario) readPolicy(words []string) policy {
+	p := policy{}
+	for _, word := range words {
+		namespace, rest, _ := strings.Cut(word, "=")
+		parts := strings.Split(rest, ",")
+		d := core.Decision{Selected: true, Why: "policy"}
+		d.Hash, d.Shape, _ = strings.Cut(parts[0], "/")
+		for _, part := range parts[1:] {
+			switch key, value, _ := strings.Cut(part, "="); key {
+			case "gate":
+				d.Gate = s.duration(value)
+			case "auto":
+				d.Auto = true
+			case "err":
+				d.Err = value
+			}
+		}
+		p[namespace] = d
+	}
+	return p
+}
