@@ -38,6 +38,9 @@ const (
 func (v *verbs) enrol(args *skel.CmdArgs, c conf, d selection.Decision, netns *os.File) error {
 	v.netns = netns
 	fd := int(netns.Fd())
+	if c.role(args.IfName) == member && served(fd) {
+		return v.extend(netns, args.IfName) // the pod is the node's since another interface's ADD
+	}
 	share := patience
 	if d.Config.FailurePolicy == rules.FailureBypass {
 		share = patienceBypass
@@ -67,6 +70,16 @@ func (v *verbs) enrol(args *skel.CmdArgs, c conf, d selection.Decision, netns *o
 	return nil
 }
 
+// served reports whether the namespace has rules in force that lead to an agent.
+func served(netnsFD int) bool {
+	found, err := backend.Installed(netnsFD)
+	if err != nil || len(found) != 1 {
+		return false
+	}
+	applied, there, err := found[0].Read(netnsFD)
+	return err == nil && there && applied.Node && !applied.Disabled
+}
+
 // prepare opens the pod's sockets and describes the pod for the holder.
 func (v *verbs) prepare(ctx context.Context, args *skel.CmdArgs, c conf, d selection.Decision, netnsFD int) (h wire.Holding, files []*os.File, err error) {
 	if err := raiseLoopback(netnsFD); err != nil {
@@ -79,7 +92,7 @@ func (v *verbs) prepare(ctx context.Context, args *skel.CmdArgs, c conf, d selec
 	want := sockets.Wanted{TCP: d.Config.OutboundPort, DNS: d.Config.DNSCapture, DNSPort: d.Config.DNSPort, Everywhere: len(d.Config.RerouteInterfaces) > 0}
 	h = wire.Holding{
 		Netns:      wire.Netns{Device: st.Dev, Inode: st.Ino},
-		Attachment: wire.Attachment{ContainerID: args.ContainerID, Interface: args.IfName, Path: args.Netns},
+		Attachment: wire.Attachment{ContainerID: args.ContainerID, Interface: c.owner(), Path: args.Netns},
 		Pod:        wire.PodName{Namespace: c.pod.Namespace, Name: c.pod.Name, UID: c.pod.UID},
 		Policy:     wire.PolicyBlock,
 	}
@@ -100,7 +113,6 @@ func (v *verbs) prepare(ctx context.Context, args *skel.CmdArgs, c conf, d selec
 // open opens the sockets, again after a while where a port is taken: by an ADD before
 // this one, whose sockets the holder, and the agent, let go when they are told.
 func (v *verbs) open(ctx context.Context, args *skel.CmdArgs, c conf, want sockets.Wanted, netnsFD int) (described []wire.Socket, files []*os.File, err error) {
-	released := false
 	for delay := 2 * time.Millisecond; ; delay = min(2*delay, 100*time.Millisecond) {
 		err = inside(netnsFD, func() (err error) {
 			described, files, err = sockets.Open(want)
@@ -109,9 +121,8 @@ func (v *verbs) open(ctx context.Context, args *skel.CmdArgs, c conf, want socke
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return described, files, err
 		}
-		if !released {
+		if delay == 2*time.Millisecond {
 			v.release(c, args)
-			released = true
 		}
 		select {
 		case <-ctx.Done():
@@ -197,10 +208,12 @@ func (v *verbs) release(c conf, args *skel.CmdArgs) {
 	}
 }
 
+// releaseNow names no interface: the sockets are the pod's, and one that an agent found
+// running is known by its container alone.
 func releaseNow(c conf, args *skel.CmdArgs) error {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseLimit)
 	defer cancel()
-	if err := client.Release(ctx, c.AgentSocket, args.ContainerID, args.IfName); err != nil {
+	if err := client.Release(ctx, c.AgentSocket, args.ContainerID, ""); err != nil {
 		return fmt.Errorf("sluice holder at %s: %w", c.AgentSocket, err)
 	}
 	return nil

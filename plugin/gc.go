@@ -65,7 +65,7 @@ func (v *verbs) collect(c conf, valid []attachment) {
 			continue
 		}
 		v.logf("collected: container %q has no namespace %s at %q any more", pod.ContainerID, pod.Netns, pod.Path)
-		v.release(c, &skel.CmdArgs{ContainerID: pod.ContainerID, IfName: pod.Interface})
+		v.release(c, &skel.CmdArgs{ContainerID: pod.ContainerID})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -116,9 +117,11 @@ func (h *holder) release(c *wire.Conn, m wire.Message) {
 		h.t.Error(err)
 	}
 	h.mu.Lock()
-	if held, found := h.held[r.ContainerID+"/"+r.Interface]; found {
-		held.Close()
-		delete(h.held, r.ContainerID+"/"+r.Interface)
+	for key, m := range h.held {
+		if container, ifname, _ := strings.Cut(key, "/"); container == r.ContainerID && (r.Interface == "" || ifname == r.Interface) {
+			m.Close()
+			delete(h.held, key)
+		}
 	}
 	h.released = append(h.released, r)
 	h.mu.Unlock()

@@ -26,3 +26,12 @@ func (c conf) role(ifname string) role {
 	}
 	return extra
 }
+
+// owner is the interface whose DEL ends the pod. The node knows the pod by it, whichever
+// interface's ADD came first.
+func (c conf) owner() string {
+	if c.Interfaces[0] == selection.Everything {
+		return selection.DefaultInterface
+	}
+	return c.Interfaces[0]
+}

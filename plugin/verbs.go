@@ -114,10 +114,18 @@ func (v *verbs) cover(args *skel.CmdArgs) error {
 		return err
 	}
 	defer netns.Close()
-	if err := refresh(int(netns.Fd())); err != nil {
-		return kernelError("the pod's rules could not be extended to interface "+args.IfName, err)
+	if err := v.extend(netns, args.IfName); err != nil {
+		return err
 	}
 	v.logf("interface %s is not one of interfaces: the pod's rules, if it has any, stay as they are", args.IfName)
+	return nil
+}
+
+// extend makes the rules that stand at every interface stand at this one.
+func (v *verbs) extend(netns *os.File, ifname string) error {
+	if err := refresh(int(netns.Fd())); err != nil {
+		return kernelError("the pod's rules could not be extended to interface "+ifname, err)
+	}
 	return nil
 }
 
