@@ -45,6 +45,7 @@ const (
 	chainMarks      = "output_marks"
 	chainNAT        = "output_nat"
 	chainFilter     = "output_filter"
+	chainBound      = "postrouting_filter"
 	chainPrerouting = "prerouting_nat"
 	chainReroute    = "reroute_nat"
 	chainForward    = "forward_filter"
@@ -105,6 +106,7 @@ func Exempting(a Agents) Option {
 //	output_zone     puts captured DNS in its conntrack zone (dnsCapture)
 //	output_marks    notices who tries marks out (exemption mark)
 //	output_nat      redirects: DNS, then local stays, then included ports and ranges
+//	postrouting_filter  drops what a redirect has turned to loopback and leaves all the same
 //	output_filter   refuses what was not redirected and should have been
 //	                (failurePolicy block), and what cannot be (nonTCP reject)
 //	prerouting_nat  redirects what arrives (includeInboundPorts), and
@@ -153,7 +155,7 @@ func (b builder) chains() []Chain {
 	if c.Exemption == ExemptByMark {
 		out = append(out, b.marksChain())
 	}
-	out = append(out, b.natChain())
+	out = append(out, b.natChain(), boundChain())
 	if c.NonTCP == NonTCPReject || c.FailurePolicy == FailureBlock {
 		out = append(out, b.filterChain())
 	}

@@ -33,6 +33,20 @@ func (b builder) natChain() Chain {
 	return Chain{Name: chainNAT, Hook: &Hook{"nat", Output, priorityDstNAT}, Rules: append(b.entry(jumpDirect()), b.redirects(localRules())...)}
 }
 
+// boundChain holds back sockets that are bound to an interface (SO_BINDTODEVICE): a
+// redirect gives their packets a loopback address, and the kernel then looks for a way
+// there by that interface. Any default route is one. At the other end a node that
+// routes loopback (route_localnet, which kube-proxy may set) would take them for its
+// own. Only here, after the redirect, the interface is the one they leave by; a packet
+// can be dropped here but not refused, so who binds a socket waits in vain.
+func boundChain() Chain {
+	drop := Action{Kind: ActionDrop}
+	return Chain{Name: chainBound, Hook: &Hook{"filter", Postrouting, priorityMangle}, Rules: []Rule{
+		{"redirected, but bound to an interface, IPv4", ReasonOther, []Match{{Key: KeyLeaves}, {Key: KeyRewritten}, {Key: KeyToLoopback4}}, drop},
+		{"redirected, but bound to an interface, IPv6", ReasonOther, []Match{{Key: KeyLeaves}, {Key: KeyRewritten}, {Key: KeyToLoopback6}}, drop},
+	}}
+}
+
 // redirects are the lines from DNS on; local are the rules for what stays in the
 // namespace.
 func (b builder) redirects(local []Rule) []Rule {

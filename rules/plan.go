@@ -88,9 +88,10 @@ type Hook struct {
 type Point string
 
 const (
-	Output     Point = "output"     // what the namespace sends
-	Prerouting Point = "prerouting" // what arrives
-	Forward    Point = "forward"    // what arrives and goes on
+	Output      Point = "output"      // what the namespace sends
+	Postrouting Point = "postrouting" // what leaves, after all redirects
+	Prerouting  Point = "prerouting"  // what arrives
+	Forward     Point = "forward"     // what arrives and goes on
 )
 
 // Rule applies its action to the packets that all its matches accept. Its name is
@@ -143,6 +144,9 @@ const (
 	KeyOngoing     // conntrack has seen the other direction, or it is related
 	KeyRewritten   // a redirect changed its destination
 	KeyForeignSrc  // its source is no address of the namespace
+	KeyLeaves      // the interface it leaves by in the end is not lo
+	KeyToLoopback4 // IPv4 and its destination is in 127.0.0.0/8
+	KeyToLoopback6 // IPv6 and its destination is ::1
 
 	// Of frames only:
 	KeyRouted    // it went through routing: no packet socket sent it

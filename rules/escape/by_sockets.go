@@ -28,6 +28,7 @@ func (p Place) socketAttempts(both overBoth) {
 		}
 	})
 	both("SO_BINDTODEVICE", func(to netip.Addr) { connectBoundTo(p.Interface, to, 80) })
+	both("SO_BINDTODEVICE, DNS", func(to netip.Addr) { datagramBoundTo(p.Interface, to, 53); connectBoundTo(p.Interface, to, 53) })
 	both("TCP fast open", func(to netip.Addr) {
 		WithSocket(to, unix.SOCK_STREAM, 0, nil, func(fd int) { unix.Sendto(fd, []byte("early"), unix.MSG_FASTOPEN, Sockaddr(to, 80)) })
 	})

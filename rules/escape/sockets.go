@@ -44,6 +44,13 @@ func connectBoundTo(device string, to netip.Addr, port uint16) {
 	})
 }
 
+func datagramBoundTo(device string, to netip.Addr, port uint16) {
+	WithSocket(to, unix.SOCK_DGRAM, 0, nil, func(fd int) {
+		unix.BindToDevice(fd, device)
+		unix.Sendto(fd, []byte("?"), 0, Sockaddr(to, port))
+	})
+}
+
 func connectFrom(port uint16, to netip.Addr, toPort uint16) {
 	reuse := []Option{{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, {unix.SOL_SOCKET, unix.SO_REUSEPORT, 1}}
 	WithSocket(to, unix.SOCK_STREAM, 0, reuse, func(fd int) {

@@ -161,3 +161,7 @@ func TestAMissingRedirectIsAnOutageNeverALeak(t *testing.T) {
 func TestTheDNSProxyMayUseTheSourcePortItsClientUsed(t *testing.T) {
 	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.SharedSourcePort(t, fw.Apply) })
 }
+
+func TestASocketBoundToAnInterfaceDoesNotLeave(t *testing.T) {
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.BoundSockets(t, fw.Apply) })
+}

@@ -23,6 +23,7 @@ import (
 //	*filter  OUTPUT ─▶ SLUICE_OUTPUT_FILTER    replies and redirected pass; what should have been
 //	                                           redirected and what cannot be is refused
 //	         FORWARD ─▶ SLUICE_FORWARD_FILTER  the same for what was rerouted
+//	*mangle  POSTROUTING ─▶ SLUICE_POSTROUTING_FILTER  drops what was redirected and is bound to an interface
 //	*raw     OUTPUT ─▶ SLUICE_OUTPUT_ZONE      captured DNS into a conntrack zone of its own
 //	*nat     OUTPUT ─▶ SLUICE_OUTPUT_NAT       redirects
 //	         PREROUTING ─▶ SLUICE_PREROUTING_NAT
@@ -50,8 +51,8 @@ const (
 // are, captured traffic is refused instead of let out. It lets redirected packets
 // pass whoever redirected them, so those of the old nat table still work.
 // The raw table goes before nat, since a DNS query that is redirected but not in
-// its zone could come back to the proxy as its own. The mangle table holds nothing
-// today, but a rule of an older version there is removed. The nat table goes last,
+// its zone could come back to the proxy as its own. The mangle table
+// holds back, after the redirects, what they cannot lead to the proxy. The nat table goes last,
 // and IPv6 after IPv4: the last thing that becomes true is the record in IPv6's
 // nat table. A run that was killed has left the filter and not the redirects
 // (refused, never direct), or one family's (the other as it was before); the next

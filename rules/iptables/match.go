@@ -85,6 +85,12 @@ func (t translator) state(k rules.Key) ([]condition, error) {
 	switch k {
 	case rules.KeyLoopback:
 		return []condition{{others: "-o lo"}}, nil
+	case rules.KeyLeaves:
+		return []condition{{others: "! -o lo"}}, nil
+	case rules.KeyToLoopback4:
+		return t.to(!t.family.v6, "127.0.0.0/8"), nil
+	case rules.KeyToLoopback6:
+		return t.to(t.family.v6, "::1/128"), nil
 	case rules.KeyLocalDst:
 		return []condition{{others: "-m addrtype --dst-type LOCAL"}}, nil
 	case rules.KeyForeignSrc:
@@ -113,6 +119,14 @@ func (t translator) state(k rules.Key) ([]condition, error) {
 		return t.icmp(t.family.v6, "ipv6-icmp", "! --icmpv6-type 128"), nil
 	}
 	return nil, fmt.Errorf("%w: iptables has no word for match %d of the plan", rules.ErrUnsupported, k)
+}
+
+// to is one prefix of a family.
+func (t translator) to(ours bool, prefix string) []condition {
+	if !ours {
+		return never
+	}
+	return []condition{{others: "-d " + prefix}}
 }
 
 // icmp of the other family is not let through: only a raw socket sends it, and no

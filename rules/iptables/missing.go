@@ -28,6 +28,7 @@ func features(f family) []feature {
 		{"the filter table (" + module + "table_filter)", "*filter", "filter", "-A OUTPUT -j RETURN"},
 		{"the nat table (" + module + "table_nat)", "*nat", "nat", "-A OUTPUT -j RETURN"},
 		{"the raw table (" + module + "table_raw)", "*raw", "raw", "-A OUTPUT -j RETURN"},
+		{"the mangle table (" + module + "table_mangle)", "*mangle", "mangle", "-A OUTPUT -j RETURN"},
 		{"comments (xt_comment)", "-m comment", "filter", "-A OUTPUT -m comment --comment x -j RETURN"},
 		{"redirects (xt_REDIRECT)", "-j REDIRECT", "nat", "-A OUTPUT -p tcp -j REDIRECT --to-ports 1"},
 		{"connection tracking (xt_conntrack)", "-m conntrack", "filter", "-A OUTPUT -m conntrack --ctstate NEW -j RETURN"},

@@ -203,3 +203,8 @@ func TestTooManyRangesForThisUserIsAClearError(t *testing.T) {
 		t.Errorf("left %v", left)
 	}
 }
+
+func TestASocketBoundToAnInterfaceDoesNotLeave(t *testing.T) {
+	t.Parallel()
+	rulestest.BoundSockets(t, nft.Apply)
+}

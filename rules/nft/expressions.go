@@ -2,6 +2,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"net"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -75,6 +76,8 @@ func load(k rules.Key) []expr.Any {
 		return []expr.Any{meta(expr.MetaKeyOIFNAME)}
 	case rules.KeyLoopback:
 		return []expr.Any{meta(expr.MetaKeyOIFNAME), equal(interfaceKey("lo"))}
+	case rules.KeyLeaves:
+		return []expr.Any{meta(expr.MetaKeyOIFNAME), unequal(interfaceKey("lo"))}
 	case rules.KeyInInterface:
 		return []expr.Any{meta(expr.MetaKeyIIFNAME)}
 	case rules.KeyLocalDst:
@@ -87,6 +90,10 @@ func load(k rules.Key) []expr.Any {
 		return []expr.Any{meta(expr.MetaKeyMARK), unequal(make([]byte, 4))}
 	case rules.KeyIPv4Dst:
 		return []expr.Any{meta(expr.MetaKeyNFPROTO), equal([]byte{unix.NFPROTO_IPV4}), payload(expr.PayloadBaseNetworkHeader, 16, 4)}
+	case rules.KeyToLoopback4:
+		return []expr.Any{meta(expr.MetaKeyNFPROTO), equal([]byte{unix.NFPROTO_IPV4}), payload(expr.PayloadBaseNetworkHeader, 16, 1), equal([]byte{127})}
+	case rules.KeyToLoopback6:
+		return []expr.Any{meta(expr.MetaKeyNFPROTO), equal([]byte{unix.NFPROTO_IPV6}), payload(expr.PayloadBaseNetworkHeader, 24, 16), equal(net.IPv6loopback)}
 	case rules.KeyIPv6Dst:
 		return []expr.Any{meta(expr.MetaKeyNFPROTO), equal([]byte{unix.NFPROTO_IPV6}), payload(expr.PayloadBaseNetworkHeader, 24, 16)}
 	case rules.KeyTCP:

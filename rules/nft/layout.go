@@ -39,6 +39,8 @@ import (
 //		chain output_zone     output, raw:      captured DNS into a conntrack zone of its own (dnsCapture)
 //		chain output_marks    output, mangle:   notices who tries marks out     (exemption mark)
 //		chain output_nat      output, dstnat:   jump direct; redirects
+//		chain postrouting_filter postrouting, mangle: drops what was redirected to loopback and leaves by
+//		                      another interface, since its socket is bound to that
 //		chain output_filter   output, filter:   replies and redirected pass; jump direct; refuses what should
 //		                      have been redirected (failurePolicy block) and what cannot be (nonTCP reject)
 //		chain prerouting_nat  prerouting, dstnat: inbound redirects; jump reroute_nat
@@ -210,9 +212,10 @@ func kernelChain(t *nftables.Table, c chainLayout) *nftables.Chain {
 }
 
 var hookNumbers = map[rules.Point]*nftables.ChainHook{
-	rules.Output:     nftables.ChainHookOutput,
-	rules.Prerouting: nftables.ChainHookPrerouting,
-	rules.Forward:    nftables.ChainHookForward,
+	rules.Output:      nftables.ChainHookOutput,
+	rules.Postrouting: nftables.ChainHookPostrouting,
+	rules.Prerouting:  nftables.ChainHookPrerouting,
+	rules.Forward:     nftables.ChainHookForward,
 }
 
 func comment(text string) []byte {

@@ -18,6 +18,7 @@ var needPackets = map[string]string{
 	"output_marks/":             "TestMarksCannotBeGuessed",
 	"output_filter/ongoing":     "TestAClientInsideACapturedRangeIsAnswered",
 	"forward_filter/ongoing":    "TestAClientInsideACapturedRangeIsAnswered",
+	"postrouting_filter/":       "TestASocketBoundToAnInterfaceDoesNotLeave",
 	"output_filter/foreign":     "TestNothingAWorkloadCanSendReachesACapturedAddress",
 	"output_filter/TCP":         "TestUnderBypassAMissingRedirectLetsTrafficGo",
 	"forward_filter/TCP":        "TestUnderBypassAMissingRedirectLetsTrafficGo",

@@ -13,7 +13,7 @@ import (
 
 // A Pair is a pod and the server it talks to.
 //
-//	pod 10.50.0.2 fd50::2 ─── server 10.50.0.1 fd50::1
+//	pod 10.50.0.2 fd50::2 ─── server 10.50.0.1 fd50::1, all of whose traffic goes there
 type Pair struct{ Pod, Server *lab.Namespace }
 
 // NewPair makes a pair of namespaces that live as long as the test.
@@ -24,6 +24,9 @@ func NewPair(t testing.TB) Pair {
 		return lab.End{In: in, Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix(v4), netip.MustParsePrefix(v6)}}
 	}
 	if err := lab.Connect(eth0(p.Pod, "10.50.0.2/24", "fd50::2/64"), eth0(p.Server, "10.50.0.1/24", "fd50::1/64")); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Pod.Do(func() error { return routeAll("10.50.0.1", "fd50::1") }); err != nil {
 		t.Fatal(err)
 	}
 	return p
