@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"fmt"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,11 @@ type bundles struct {
 	mu   sync.Mutex
 	last core.Bundle
 	all  map[core.Bundle]*bundle
+	open int // descriptors in all of them
 }
+
+// ownFiles are for peers, what they send before it is looked at, and state files.
+const ownFiles = 256
 
 // bundle is a pod's sockets in the order of its Holding, then its namespace. Of a pod
 // whose sockets are lost only the namespace is there.
@@ -34,6 +39,7 @@ func (b *bundles) add(fds []int, sockets []wire.Socket) core.Bundle {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.last++
+	b.open += len(fds)
 	b.all[b.last] = &bundle{fds: fds, sockets: sockets, users: 1}
 	return b.last
 }
@@ -59,8 +65,25 @@ func (b *bundles) drop(id core.Bundle) {
 	}
 	if one.users--; one.users == 0 {
 		delete(b.all, id)
+		b.open -= len(one.fds)
 		closeAll(one.fds)
 	}
+}
+
+// room says whether so many more leave enough descriptors for the holder's own use:
+// without any it could not even be told what to release.
+func (b *bundles) room(more int) error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	own := min(ownFiles, limit.Cur/4)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if uint64(b.open+more) > limit.Cur-own {
+		return fmt.Errorf("%d descriptors are held, and %d more do not fit into the limit of open files (%d); raise it (LimitNOFILE)", b.open, more, limit.Cur)
+	}
+	return nil
 }
 
 // closeAll ends everything; for the end of the holder.

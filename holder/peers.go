@@ -153,6 +153,10 @@ func (h *holder) translate(p *peer, m wire.Message, fds []int) core.Event {
 	if err == nil {
 		err = inspect(&e.Holding, fds)
 	}
+	if err == nil {
+		err = h.bundles.room(len(fds))
+		e.Full = err != nil
+	}
 	if err != nil {
 		e.Problem = fmt.Sprintf("%s: %v", m.Kind, err)
 	}

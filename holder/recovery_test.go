@@ -2,6 +2,7 @@ package holder
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
 )
 
@@ -191,6 +193,37 @@ func TestAFullDiskIsSaidAndPodsAreHeldAllTheSame(t *testing.T) {
 	}
 	after.hold(t, path)
 	wantFiles(t, dir, after.Netns.String()+suffix)
+}
+
+func TestWithoutDescriptorsLeftAHoldIsRefusedAndTheRestGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, SocketName)
+	holder := startProcess(t, dir, 0)
+	holder.ready(t)
+	few := unix.Rlimit{Cur: 200, Max: 200} // a quarter is kept
+	if err := unix.Prlimit(holder.cmd.Process.Pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		t.Fatal(err)
+	}
+	var held []*pod
+	for {
+		p := newPod(t)
+		_, err := client.Hold(context.Background(), path, p.Holding, p.files)
+		if err == nil {
+			held = append(held, p)
+			continue
+		}
+		var refusal *wire.Refusal
+		if !errors.As(err, &refusal) || refusal.Code != wire.CodeFull || !strings.Contains(refusal.Text, "LimitNOFILE") {
+			t.Fatalf("after %d pods: %v", len(held), err)
+		}
+		break
+	}
+	if n := len(status(t, path).Pods); n != len(held) || n != 21 {
+		t.Errorf("%d are held, %d were", n, len(held))
+	}
+	held[0].release(t, path)
+	newPod(t).hold(t, path)
 }
 
 // Pods come and go, agents too: in the end the holder has as many descriptors as in

@@ -37,13 +37,14 @@ type (
 		Payload json.RawMessage
 	}
 	// Offered is a Hold or a Keep with its files. Problem is what is wrong with them,
-	// for people.
+	// for people; Full says that nothing is, but that there is no room for them.
 	Offered struct {
 		Conn    Conn
 		Kind    wire.Kind
 		Holding wire.Holding // with Cookie and Watched as the edge found them
 		Bundle  Bundle
 		Problem string
+		Full    bool
 		// PathGone: the namespace is not at Holding.Path (any more).
 		PathGone bool
 	}

@@ -56,7 +56,11 @@ func (s *State) hold(e Offered) {
 		s.counters[countRefused]++
 		s.do(Drop{e.Bundle})
 		s.log("warn", "hold refused", "pod", h.Pod.String(), "container", h.ContainerID, "problem", e.Problem)
-		s.answer(e.Conn, wire.Refused, &wire.Refusal{Code: wire.CodeInvalid, Text: e.Problem})
+		code := wire.CodeInvalid
+		if e.Full {
+			code = wire.CodeFull
+		}
+		s.answer(e.Conn, wire.Refused, &wire.Refusal{Code: code, Text: e.Problem})
 		return
 	case p != nil && h.Found:
 		s.do(Drop{e.Bundle})

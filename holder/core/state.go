@@ -32,6 +32,8 @@ const (
 	// stolenAfter is when, with an agent there that does not have the pod, a port that
 	// is still taken is the pod's own doing.
 	stolenAfter = 10 * time.Second
+	// tookLimit is how long a successor may take.
+	tookLimit = 30 * time.Second
 	// maxTombstones bounds what is remembered of pods that were released.
 	maxTombstones = 4096
 )
@@ -50,9 +52,11 @@ type State struct {
 	now      int64
 	out      []Action
 
-	pods       map[wire.Netns]*pod
-	agents     map[Conn]*agent
-	successor  Conn
+	pods      map[wire.Netns]*pod
+	agents    map[Conn]*agent
+	successor Conn
+	// tookBy is until when the successor has to say Took.
+	tookBy     int64
 	left       bool
 	exemption  string
 	fresh      bool
@@ -125,6 +129,9 @@ func (s *State) Next() (at int64, wanted bool) {
 	if len(s.ghosts) > 0 {
 		sooner(s.ghostsUntil)
 	}
+	if s.successor != 0 {
+		sooner(s.tookBy)
+	}
 	for _, a := range s.agents {
 		if !a.welcomed {
 			sooner(a.welcomeBy)
@@ -146,6 +153,10 @@ func (s *State) Next() (at int64, wanted bool) {
 
 // settle draws the conclusions of time and of what an event changed.
 func (s *State) settle() {
+	if s.successor != 0 && s.now >= s.tookBy {
+		s.do(Close{Conn: s.successor, Why: "a new holder that did not take over in time"})
+		s.closed(s.successor)
+	}
 	s.layGhosts()
 	for _, a := range s.sortedAgents() {
 		s.admit(a)

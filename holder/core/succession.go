@@ -20,7 +20,7 @@ func (s *State) yield(to Conn, r wire.SuccessionRequest) {
 		s.answer(to, wire.Refused, &wire.Refusal{Code: wire.CodeUnsupported, Text: text})
 		return
 	}
-	s.successor = to
+	s.successor, s.tookBy = to, s.now+int64(tookLimit)
 	s.log("info", "a new holder takes over", "pid", r.PID, "build", r.Build, "pods", len(s.pods))
 	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Agents: s.others(0), Fresh: s.fresh})
 	for _, p := range s.sortedPods() {
