@@ -134,7 +134,7 @@ func (v *verbs) open(ctx context.Context, args *skel.CmdArgs, c conf, want socke
 
 // document is what the agent is told beside the sockets.
 func (c conf) document(mark uint32) (json.RawMessage, error) {
-	return json.Marshal(selection.Document{Network: c.network, Fields: c.own, Annotations: c.pod.Annotations, DNS: c.dns, Mark: mark})
+	return json.Marshal(selection.Document{Network: c.network, Fields: c.own, Annotations: selection.Heeded(c.pod.Annotations), DNS: c.dns, Mark: mark})
 }
 
 // newMark is drawn for every pod, though only those need one whose agent cannot be told

@@ -50,7 +50,7 @@ func TestAPodIsHeldBeforeItsRulesAreThere(t *testing.T) {
 			}
 		}
 	})
-	stdin := conf(h.fields(`"includeIPRanges":"127.0.0.2","dnsCapture":true,"capabilities":{"dns":true},"runtimeConfig":{"dns":{"servers":["10.96.0.10"],"searches":["shop.svc.cluster.local"],"options":["ndots:5"]},"io.kubernetes.cri.pod-annotations":{"a":"b"}}`))
+	stdin := conf(h.fields(`"includeIPRanges":"127.0.0.2","dnsCapture":true,"capabilities":{"dns":true},"runtimeConfig":{"dns":{"servers":["10.96.0.10"],"searches":["shop.svc.cluster.local"],"options":["ndots:5"]},"io.kubernetes.cri.pod-annotations":{"a":"b","sluice.dev/inject":"true"}}`))
 	env := []string{"CNI_ARGS=K8S_POD_NAME=web;K8S_POD_NAMESPACE=shop;K8S_POD_UID=u-1"}
 	out := call{verb: "ADD", netns: ns.Path(), stdin: stdin, env: env}.run(t)
 	out.succeeded(t)
@@ -74,7 +74,7 @@ func TestAPodIsHeldBeforeItsRulesAreThere(t *testing.T) {
 		t.Errorf("namespace %v, %v", holding.Netns, err)
 	}
 	d := h.document()
-	if d.Network != "net" || d.Mark == 0 || d.Annotations["a"] != "b" || d.DNS == nil || d.DNS.Servers[0] != "10.96.0.10" || d.DNS.Options[0] != "ndots:5" ||
+	if d.Network != "net" || d.Mark == 0 || len(d.Annotations) != 1 || d.Annotations[inject] != "true" || d.DNS == nil || d.DNS.Servers[0] != "10.96.0.10" || d.DNS.Options[0] != "ndots:5" ||
 		string(d.Fields["dnsCapture"]) != "true" || d.Fields["agentSocket"] == nil || d.Fields["name"] != nil ||
 		string(d.Fields["includeIPRanges"]) == "" {
 		t.Errorf("document %+v", d)
@@ -95,6 +95,23 @@ func TestAPodIsHeldBeforeItsRulesAreThere(t *testing.T) {
 	call{verb: "DEL", netns: ns.Path(), stdin: stdin, env: env}.run(t).succeeded(t)
 	if h.holds() != 0 || len(tables(t, ns)) > 0 {
 		t.Errorf("left: %d held, %v", h.holds(), tables(t, ns))
+	}
+}
+
+// A pod may have 256 KiB of annotations, and JSON makes six bytes of one of these.
+func TestOthersAnnotationsAreNotInTheWay(t *testing.T) {
+	t.Parallel()
+	ns, h := pod(t), newHolder(t, nil)
+	annotations := map[string]string{"example.com/page": strings.Repeat("<", 255<<10), "sluice.dev/nonTCP": "allow"}
+	call{verb: "ADD", netns: ns.Path(), stdin: annotated(t, h.fields(""), annotations)}.run(t).succeeded(t)
+	if d := h.document(); len(d.Annotations) != 1 || d.Annotations["sluice.dev/nonTCP"] != "allow" {
+		t.Errorf("%d annotations", len(d.Annotations))
+	}
+	// One that is sluice's own is malformed, and that is said in few words.
+	annotations = map[string]string{"sluice.dev/nonTCP": strings.Repeat("<", 255<<10)}
+	f := call{verb: "ADD", netns: pod(t).Path(), stdin: annotated(t, h.fields(""), annotations)}.run(t).failed(t)
+	if f.Code != 7 || len(f.Details) > 10_000 || !strings.HasPrefix(f.Details, `annotation sluice.dev/nonTCP: nonTCP "<`) {
+		t.Errorf("code %d, %d bytes", f.Code, len(f.Details))
 	}
 }
 

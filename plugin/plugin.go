@@ -1,9 +1,10 @@
 // Package plugin is sluice's CNI plugin: chained after the plugin that makes a
 // pod's network, it programs the pod's namespace so that outbound traffic goes to
 // the proxy. ADD programs, CHECK compares, DEL removes. Which pods, and how, is
-// said by the configuration and the pod's annotations alone; nobody is asked. All
-// state is in the namespace; nothing is kept on the host, so GC has nothing to
-// collect.
+// said by the configuration, the node's policy and the pod's annotations alone
+// (package selection); nobody is asked. All state is in the namespace. Where a
+// node's agent is the proxy (agentSocket), ADD also opens the pod's sockets and
+// gives them to the node's holder, before the rules go in.
 package plugin
 
 import (

@@ -15,6 +15,22 @@ import (
 // Everybody else's annotations, Istio's included, are everybody else's business.
 const ownAnnotations = "sluice.dev/"
 
+// Heeded leaves those of a pod's annotations that sluice, or a later version of it, may
+// look at: its own and Istio's. The others can be large, and are nobody's business.
+func Heeded(annotations map[string]string) map[string]string {
+	var out map[string]string
+	for name, value := range annotations {
+		domain, _, _ := strings.Cut(name, "/")
+		if strings.HasPrefix(name, ownAnnotations) || domain == "istio.io" || strings.HasSuffix(domain, ".istio.io") {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = value
+		}
+	}
+	return out
+}
+
 // olderNames are annotations that Istio still reads though it has newer names for
 // them; the newer one wins.
 var olderNames = map[string]string{

@@ -21,11 +21,11 @@ func (p Pod) String() string {
 // Document is what ADD knows of a pod and the agent needs beside its sockets. The
 // holder keeps it unread, on the node's disk too; the mark is why that is mode 0600.
 type Document struct {
-	Network     string                     `json:"network,omitempty"` // the list's name
-	Fields      map[string]json.RawMessage `json:"fields,omitempty"`  // Own of the entry, which ReadConf reads again
-	Annotations map[string]string          `json:"annotations,omitempty"`
-	DNS         *DNS                       `json:"dns,omitempty"`  // nil: the runtime did not say
-	Mark        uint32                     `json:"mark,omitempty"` // of the agent's packets, where a cgroup cannot tell them
+	Network     string                     `json:"network,omitempty"`     // the list's name
+	Fields      map[string]json.RawMessage `json:"fields,omitempty"`      // Own of the entry, which ReadConf reads again
+	Annotations map[string]string          `json:"annotations,omitempty"` // Heeded
+	DNS         *DNS                       `json:"dns,omitempty"`         // nil: the runtime did not say
+	Mark        uint32                     `json:"mark,omitempty"`        // of the agent's packets, where a cgroup cannot tell them
 }
 
 // DNS is what the pod's resolv.conf says, as the runtime hands it over (the CNI
