@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/holder/wire"
 )
@@ -32,7 +30,7 @@ func (n Namespace) Where() string {
 	if n.Path != "" {
 		return n.Path
 	}
-	return process(n.PID)
+	return netns.PathOf(n.PID)
 }
 
 // Directories are where runtimes bind namespaces to files.
@@ -111,11 +109,7 @@ func bound(dir string, seen map[wire.Netns]Namespace) error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		var st unix.Statfs_t
-		if unix.Statfs(path, &st) != nil || st.Type != unix.NSFS_MAGIC {
-			continue
-		}
-		id, err := netns.At(path)
+		id, err := netns.Bound(path)
 		if _, known := seen[id]; err == nil && !known {
 			seen[id] = Namespace{ID: id, Path: path}
 		}
@@ -142,7 +136,7 @@ func inhabited(ctx context.Context, seen map[wire.Netns]Namespace) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		id, err := netns.At(process(pid))
+		id, err := netns.OfProcess(pid)
 		if err != nil {
 			continue // it has ended, or is a zombie
 		}
@@ -154,5 +148,3 @@ func inhabited(ctx context.Context, seen map[wire.Netns]Namespace) error {
 	}
 	return nil
 }
-
-func process(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/ns/net" }

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -104,6 +105,25 @@ func At(path string) (wire.Netns, error) {
 	}
 	return wire.Netns{Device: st.Dev, Inode: st.Ino}, nil
 }
+
+// Bound is At for a file that a namespace is bound to. A plain file, as it is in a
+// container that the mount does not reach, is ErrNotOne.
+func Bound(path string) (wire.Netns, error) {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(path, &fs); err != nil {
+		return wire.Netns{}, &os.PathError{Op: "statfs", Path: path, Err: err}
+	}
+	if fs.Type != unix.NSFS_MAGIC {
+		return wire.Netns{}, fmt.Errorf("%s: %w", path, ErrNotOne)
+	}
+	return At(path)
+}
+
+// OfProcess is the identity of the namespace that a process is in.
+func OfProcess(pid int) (wire.Netns, error) { return At(PathOf(pid)) }
+
+// PathOf leads to the namespace of a process.
+func PathOf(pid int) string { return "/proc/" + strconv.Itoa(pid) + "/ns/net" }
 
 func identify(fd int) (wire.Netns, error) {
 	var st unix.Stat_t

@@ -1,0 +1,236 @@
+package pods_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/agent/pods"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/nft"
+)
+
+func TestARunningPodIsEnrolledAndLeftWithoutBreakingAConnection(t *testing.T) {
+	s := newStage(t)
+	s.direct()
+	before := s.echo()
+	files := s.enrol()
+	s.governed()
+	during := s.echo()
+	for name, check := range map[string]func() error{"before": before, "during": during} {
+		if err := check(); err != nil {
+			t.Errorf("a connection from %s the enrolment: %v", name, err)
+		}
+	}
+	s.do(core.Disable{Target: s.target(files)})
+	s.direct()
+	s.do(core.Stop{Target: s.target(files), Drain: patience})
+	if err := during(); err != nil {
+		t.Errorf("a connection that drains: %v", err)
+	}
+	if err := before(); err != nil {
+		t.Errorf("one that was never captured: %v", err)
+	}
+	select {
+	case <-s.drained:
+		t.Error("drained, although a connection is open")
+	default:
+	}
+	s.do(core.Stop{Target: s.target(files)}) // nothing is served: nothing to cut
+	if got := s.host.Served()[s.id]; got != (pods.Served{}) {
+		t.Errorf("served: %+v", got)
+	}
+	s.do(core.Remove{Target: s.target(files)})
+	s.do(core.Release{Target: s.target(files)})
+	if len(s.holder.held) != 0 {
+		t.Errorf("the holder has %v", s.holder.held)
+	}
+	if r := s.do(core.ReadBack{Target: s.target(0)}).Rules; r.State != core.RulesNone {
+		t.Errorf("rules are left: %+v", r)
+	}
+}
+
+func TestADrainEndsWithItsLastConnection(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	s.governed()
+	s.do(core.Stop{Target: s.target(files), Drain: patience, Close: true})
+	select {
+	case <-s.drained:
+	case <-time.After(patience):
+		t.Fatal("not drained")
+	}
+}
+
+func TestADrainIsCutAtItsLimit(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	check := s.echo()
+	must(t, check())
+	s.do(core.Stop{Target: s.target(files), Drain: 100 * time.Millisecond})
+	select {
+	case <-s.drained:
+	case <-time.After(patience):
+		t.Fatal("not drained")
+	}
+	if err := check(); err == nil {
+		t.Error("the connection goes on")
+	}
+}
+
+func TestRangesAreReplacedInRulesThatAreThere(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	check := s.echo()
+	before := s.decision()
+	old := before.Hash
+	r := s.do(core.ReadBack{Target: s.target(files)}).Rules
+	if r.State != core.RulesApplied || r.Hash != before.Hash || !r.Running || r.Ports.Outbound != s.config.OutboundPort || r.Config == nil {
+		t.Errorf("read back %+v", r)
+	}
+	s.include("198.51.100.0/24")
+	s.do(core.ReplaceSets{Target: s.target(files), From: before.Hash, Decision: s.decision()})
+	s.direct()
+	if err := check(); err != nil {
+		t.Errorf("a connection that was captured: %v", err)
+	}
+	if drift := s.do(core.Check{Target: s.target(files), Hash: s.decision().Hash, Agents: own}).Drift; drift != "" {
+		t.Errorf("drift: %s", drift)
+	}
+	a := core.ReplaceSets{Target: s.target(files), From: old, Decision: before}
+	if done, _ := pods.Perform(context.Background(), s.host, a); !errors.Is(done.Err, core.ErrOtherRules) {
+		t.Errorf("sets of other rules: %v", done.Err)
+	}
+	now := s.decision().Hash
+	s.include("203.0.113.0/24")
+	s.do(core.ReplaceSets{Target: s.target(files), From: now, Decision: s.decision()})
+	s.governed()
+}
+
+func TestWhatSomebodyElseChangedIsDrift(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	must(t, nft.Exempt(s.pod.FD(), rules.Agents{}))
+	drift := s.do(core.Check{Target: s.target(files), Hash: s.decision().Hash, Agents: own}).Drift
+	if drift == "" {
+		t.Error("nobody is exempt, and that is no drift")
+	}
+	s.do(core.Exempt{Target: s.target(files), Agents: own})
+	s.governed()
+	must(t, nft.Disable(s.pod.FD()))
+	drift = s.do(core.Check{Target: s.target(files), Hash: s.decision().Hash, Agents: own}).Drift
+	if !strings.Contains(drift, "disabled") {
+		t.Errorf("drift of disabled rules: %q", drift)
+	}
+}
+
+func TestANamespaceThatIsNotTheOneIsGone(t *testing.T) {
+	s := newStage(t)
+	other := labtest.New(t)
+	for name, target := range map[string]core.Target{
+		"another":    {Pod: s.id, Path: other.FDPath()},
+		"no file":    {Pod: s.id, Path: "/run/netns/nowhere"},
+		"no process": {Pod: s.id, PID: 1 << 22},
+	} {
+		done, _ := pods.Perform(context.Background(), s.host, core.ReadBack{Target: target})
+		if !errors.Is(done.Err, core.ErrGone) {
+			t.Errorf("%s: %v", name, done.Err)
+		}
+	}
+	done, _ := pods.Perform(context.Background(), s.host, core.Exempt{Target: s.target(0), Agents: own})
+	if !errors.Is(done.Err, core.ErrNoRules) {
+		t.Errorf("exempt without rules: %v", done.Err)
+	}
+}
+
+func TestAPortThatTheApplicationHasIsLeftToIt(t *testing.T) {
+	s := newStage(t)
+	l, err := s.pod.Listen("tcp4", "127.0.0.1:15001")
+	must(t, err)
+	defer l.Close()
+	s.enrol()
+	if s.config.OutboundPort == 15001 {
+		t.Fatal("port 15001 is the application's")
+	}
+	s.governed()
+}
+
+func TestAPodComesFromTheHolderAndIsItsAgain(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	holding, kept, ok := s.host.Kept(s.id)
+	if !ok || len(kept) != len(holding.Sockets)+1 {
+		t.Fatalf("kept %+v, %d files", holding, len(kept))
+	}
+	if id, fresh, err := s.host.Adopt(holding, kept); err != nil || fresh || id != files {
+		t.Errorf("what this agent opened itself is %d, fresh %t, %v", id, fresh, err)
+	}
+	have := s.host.Have()
+	if len(have) != 1 || have[0].Netns != s.id || have[0].Cookie == 0 {
+		t.Errorf("have %+v", have)
+	}
+	// Another agent takes the same sockets, and both accept.
+	other := s.another()
+	_, kept, _ = s.host.Kept(s.id)
+	id, fresh, err := other.Adopt(holding, kept)
+	if err != nil || !fresh {
+		t.Fatal(err)
+	}
+	must(t, other.Start(context.Background(), core.Start{Target: s.target(id), Decision: s.decision()}))
+	s.do(core.Stop{Target: s.target(files), Drain: patience, Close: true})
+	s.governed()
+}
+
+func TestFilesThatAreNotThePodsAreRefused(t *testing.T) {
+	s := newStage(t)
+	other := labtest.New(t)
+	for name, tc := range map[string]struct {
+		holding wire.Holding
+		files   func() []*os.File
+	}{
+		"another namespace":   {wire.Holding{Netns: s.id}, func() []*os.File { return []*os.File{opened(t, other.FDPath())} }},
+		"no namespace":        {wire.Holding{Netns: s.id}, func() []*os.File { return []*os.File{opened(t, os.DevNull)} }},
+		"too few sockets":     {wire.Holding{Netns: s.id, Sockets: []wire.Socket{{}}}, func() []*os.File { return []*os.File{opened(t, s.pod.FDPath())} }},
+		"nothing":             {wire.Holding{Netns: s.id}, func() []*os.File { return nil }},
+		"the host's own here": {wire.Holding{Netns: s.id}, func() []*os.File { return []*os.File{opened(t, "/proc/thread-self/ns/net")} }},
+	} {
+		if _, _, err := s.host.Adopt(tc.holding, tc.files()); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if len(s.host.Have()) != 0 {
+		t.Errorf("have %v", s.host.Have())
+	}
+}
+
+func TestDNSIsAnsweredInsideThePod(t *testing.T) {
+	s := newStage(t)
+	s.config.DNSCapture = true
+	opened := s.do(core.OpenAndHold{Target: s.target(0), Decision: s.decision(), Ports: core.Ports{Outbound: 15001, DNS: 15053}})
+	s.config.OutboundPort, s.config.DNSPort = opened.Ports.Outbound, opened.Ports.DNS
+	s.do(core.Start{Target: s.target(opened.Files), Decision: s.decision()})
+	s.do(core.Apply{Target: s.target(opened.Files), Decision: s.decision(), Running: true, Agents: own})
+	resolver := &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
+		return connect(s.pod, network, "198.51.100.53:53") // captured, wherever it goes
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	addrs, err := resolver.LookupHost(ctx, "echo.example.com")
+	if err != nil || len(addrs) != 1 || addrs[0] != server {
+		t.Errorf("looked up %v, %v", addrs, err)
+	}
+}
+
+func opened(t *testing.T, path string) *os.File {
+	t.Helper()
+	f, err := os.Open(path)
+	must(t, err)
+	return f
+}

@@ -1,0 +1,227 @@
+package pods
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/backend"
+	"github.com/sluice-cni/sluice/rules/nft"
+)
+
+// Exempt makes agents those whose sockets the pod's rules let pass.
+func (h *Host) Exempt(_ context.Context, a core.Exempt) error {
+	return h.inside(a.Target, func(fd int) error {
+		return known(nft.Exempt(fd, agents(a.Agents)))
+	})
+}
+
+// known says in the core's words what a namespace without rules of a node agent is.
+func known(err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return errors.Join(core.ErrNoRules, err)
+	case errors.Is(err, nft.ErrOther):
+		return errors.Join(core.ErrOtherRules, err)
+	}
+	return err
+}
+
+// ReadBack reads what rules a pod has.
+func (h *Host) ReadBack(_ context.Context, a core.ReadBack) (r core.Rules, err error) {
+	err = h.inside(a.Target, func(fd int) error {
+		_, applied, found, err := read(fd)
+		switch {
+		case err != nil:
+			return err
+		case !found:
+			r.State = core.RulesNone
+		default:
+			r = inWords(applied)
+		}
+		return nil
+	})
+	return r, err
+}
+
+// read is what a namespace's rules were made from, and by what. Where the record cannot
+// be read the rules may be in force all the same: then it is empty.
+func read(fd int) (b backend.Backend, applied rules.Applied, found bool, err error) {
+	all, err := backend.Installed(fd)
+	if err != nil || len(all) == 0 {
+		return nil, applied, false, err
+	}
+	applied, found, err = all[0].Read(fd)
+	if err != nil || !found {
+		return all[0], rules.Applied{Node: true}, true, nil
+	}
+	return all[0], applied, true, nil
+}
+
+// inWords says in the core's words what rules there are.
+func inWords(applied rules.Applied) core.Rules {
+	if applied.Hash == "" {
+		return core.Rules{State: core.RulesApplied}
+	}
+	r := core.Rules{
+		State: core.RulesApplied, Hash: applied.Hash, Config: &applied.Config,
+		Running: applied.Running, Gate: applied.Gate, Auto: applied.Auto,
+		Ports: portsOf(applied.Config), Mark: markOf(applied.Config),
+	}
+	switch {
+	case !applied.Node:
+		r.State = core.RulesStandalone
+	case applied.Disabled:
+		r.State = core.RulesDisabled
+	}
+	if plan, err := rules.NewPlan(applied.Config, applied.Options()...); err == nil {
+		r.Shape = Shape(plan)
+	}
+	return r
+}
+
+func portsOf(c rules.Config) core.Ports {
+	p := core.Ports{Outbound: c.OutboundPort}
+	if c.DNSCapture {
+		p.DNS = c.DNSPort
+	}
+	return p
+}
+
+// markOf is the mark by which rules know the agent's sockets, 0 where another way serves.
+func markOf(c rules.Config) uint32 {
+	if c.Exemption != rules.ExemptByMark {
+		return 0
+	}
+	return c.ExemptMark
+}
+
+func agents(a wire.Agents) rules.Agents { return rules.Agents{Levels: a.Levels, IDs: a.IDs} }
+
+// Plan is what a decision means for a namespace's rules.
+func Plan(d core.Decision, more ...rules.Option) (rules.Plan, error) {
+	if d.Config == nil {
+		return rules.Plan{}, errors.New("the decision has no configuration")
+	}
+	options := append([]rules.Option{rules.NodeMode()}, more...)
+	if d.Auto {
+		options = append(options, rules.FromAuto())
+	}
+	if d.Gate > 0 {
+		options = append(options, rules.Gated(d.Gate))
+	}
+	return rules.NewPlan(*d.Config, options...)
+}
+
+// Apply puts a decision's rules in place of whatever there is.
+func (h *Host) Apply(_ context.Context, a core.Apply) error {
+	options := []rules.Option{rules.Exempting(agents(a.Agents))}
+	if a.Running {
+		options = append(options, rules.Running())
+	}
+	plan, err := Plan(a.Decision, options...)
+	if err != nil {
+		return err
+	}
+	return h.inside(a.Target, func(fd int) error {
+		_, _, err := backend.Apply(a.Decision.Config.Backend, fd, plan)
+		return err
+	})
+}
+
+// ReplaceSets changes a pod's ranges and nothing else.
+func (h *Host) ReplaceSets(_ context.Context, a core.ReplaceSets) error {
+	return h.inside(a.Target, func(fd int) error {
+		applied, found, err := nft.Read(fd)
+		if err != nil {
+			return err
+		}
+		if !found { // of iptables, or none
+			return core.ErrOtherRules
+		}
+		var options []rules.Option
+		if applied.Running {
+			options = append(options, rules.Running())
+		}
+		plan, err := Plan(a.Decision, options...)
+		if err != nil {
+			return err
+		}
+		return known(nft.ReplaceSets(fd, a.From, plan))
+	})
+}
+
+// Beat has a bypass pod's rules redirect for another while.
+func (h *Host) Beat(_ context.Context, a core.Beat) error {
+	return h.inside(a.Target, func(fd int) error { return known(nft.Beat(fd, a.Gate)) })
+}
+
+// Check compares a pod's rules with their own record.
+func (h *Host) Check(_ context.Context, a core.Check) (drift string, err error) {
+	err = h.inside(a.Target, func(fd int) error {
+		drift, err = check(fd, a)
+		return err
+	})
+	return drift, err
+}
+
+func check(fd int, a core.Check) (string, error) {
+	b, applied, found, err := read(fd)
+	switch {
+	case err != nil:
+		return "", err
+	case !found:
+		return "there are none", nil
+	case applied.Hash != a.Hash:
+		return "they were made from another configuration", nil
+	case applied.Disabled:
+		return "capture is disabled", nil
+	}
+	plan, err := rules.NewPlan(applied.Config, append(applied.Options(), rules.Exempting(agents(a.Agents)))...)
+	if err != nil {
+		return "", err
+	}
+	return drifted(b.Check(fd, plan))
+}
+
+// drifted tells a difference from the failure to look for one.
+func drifted(err error) (string, error) {
+	var drift rules.Drift
+	if errors.As(err, &drift) {
+		return strings.Join(drift, "; "), nil
+	}
+	return "", err
+}
+
+// Disable ends a pod's capture and keeps its connections.
+func (h *Host) Disable(_ context.Context, a core.Disable) error {
+	return h.inside(a.Target, backend.Disable)
+}
+
+// Remove takes a pod's rules out.
+func (h *Host) Remove(_ context.Context, a core.Remove) error {
+	return h.inside(a.Target, backend.Remove)
+}
+
+// Shape is equal for plans that differ in nothing but the elements of their sets, so
+// that rules of one can become rules of the other by ReplaceSets.
+func Shape(p rules.Plan) string {
+	sum := sha256.New()
+	for _, s := range p.Sets {
+		fmt.Fprintf(sum, "set %s %s\n", s.Name, s.Type)
+	}
+	for _, c := range p.Chains {
+		if c.Name != rules.ChainAgent { // which is nobody's configuration
+			fmt.Fprintf(sum, "chain %s %+v %+v\n", c.Name, c.Hook, c.Rules)
+		}
+	}
+	fmt.Fprintf(sum, "frames %+v\nrunning %t gate %s node %t\n%v", p.Frames.Rules, p.Running, p.Gate, p.Node, p.Config.ExcludeInterfaces)
+	return hex.EncodeToString(sum.Sum(nil)[:16])
+}
