@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 
@@ -41,9 +40,9 @@ func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
 
 // openStore reads the directory of resources. Any error in it is an error, and
 // all come at once: there is no earlier content to go on with.
-func openStore(c *cobra.Command, opts mesh.Options, log *slog.Logger) (*file.Store, error) {
+func openStore(c *cobra.Command, opts file.Options) (*file.Store, error) {
 	dir := configDir(c)
-	store, err := file.Open(dir, file.Options{Options: opts, Log: log})
+	store, err := file.Open(dir, opts)
 	if asType[*file.DirectoryError](err) {
 		return nil, explainDirectory(c, err)
 	}

@@ -119,7 +119,7 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 	if err != nil {
 		return err
 	}
-	store, err := openStore(c, virtual(addresses, mesh.Options{Policy: policy}), log)
+	store, err := openStore(c, file.Options{Options: virtual(addresses, mesh.Options{Policy: policy}), Log: log})
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/rules"
@@ -86,7 +87,7 @@ func (o explainOptions) readFiles(c *cobra.Command, w mesh.Workload, policy mesh
 		return nil, err
 	}
 	defer addresses.Close()
-	store, err := openStore(c, virtual(addresses, mesh.Options{Policy: policy}), quiet)
+	store, err := openStore(c, file.Options{Options: virtual(addresses, mesh.Options{Policy: policy}), Log: quiet})
 	if err != nil {
 		return nil, err
 	}

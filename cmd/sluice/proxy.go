@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/metrics"
@@ -106,7 +107,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		return err
 	}
 	defer addresses.Close()
-	store, err := openStore(c, virtual(addresses, mesh.Options{Policy: policy}), log)
+	store, err := openStore(c, file.Options{Options: virtual(addresses, mesh.Options{Policy: policy}), Log: log})
 	if err != nil {
 		return err
 	}

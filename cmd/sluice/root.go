@@ -23,6 +23,7 @@ var commands = []func() *cobra.Command{
 	newValidateCommand,
 	newProxyCommand,
 	newHolderCommand,
+	newAgentCommand,
 	newExecCommand,
 	newDemoCommand,
 	newCIDRCommand,

@@ -1,0 +1,229 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/agent/link"
+	"github.com/sluice-cni/sluice/agent/pods"
+	"github.com/sluice-cni/sluice/holder/client"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// Config is what an Agent needs.
+type Config struct {
+	// Holder is the path of the holder's socket.
+	Holder string
+	// Build is this program's version.
+	Build string
+	// Agents are by what pods' rules know this agent's sockets; none where ByMark.
+	Agents wire.Agents
+	// ByMark: the kernel cannot tell them by cgroup, Why not, and each pod's mark serves.
+	ByMark bool
+	Why    string
+	// Cgroup is the path of the agent's own, "" where ByMark.
+	Cgroup string
+	// Common is what the pods' proxies share.
+	Common *pods.Common
+	// Entry is the plugin's entry for pods that were found running.
+	Entry selection.Conf
+	// Policy brings what selects pods; PolicyFile is where the plugin reads it.
+	Policy     selection.Source
+	PolicyFile string
+	// RangesFile has what includeIPRanges auto stands for.
+	RangesFile string
+	// Facts know pods by name: container runtimes, Kubernetes.
+	Facts []Facts
+	// Resources says how many are in force, and how many errors there are in them.
+	Resources func() (resources, errors int)
+	// DrainLimit is how long connections go on that a pod, or this agent, has to give up.
+	DrainLimit time.Duration
+	// Took is called when this agent serves every pod, Retiring when it stops to: both
+	// once, at most.
+	Took, Retiring func()
+	Log            *slog.Logger
+}
+
+// Agent is the node's agent.
+type Agent struct {
+	cfg    Config
+	log    *slog.Logger
+	loop   *loop
+	host   *pods.Host
+	link   *link.Link
+	words  *queue[word] // for the holder, in order
+	sweep  *sweeper
+	counts counts
+
+	givenMu sync.Mutex
+	given   given
+
+	took, retiring func()
+	serving        atomic.Pointer[time.Time] // since when
+	retired        atomic.Bool
+	ending         atomic.Bool // told to end: nothing resumes
+	over           chan struct{}
+	finish         func()
+
+	actions sync.WaitGroup
+	quick   chan struct{} // places for what the kernel does
+	slow    chan struct{} // places for what waits for others
+	life    context.Context
+}
+
+// Places for actions. Those of the kernel are short and take a processor each.
+const (
+	quickPlaces = 4
+	slowPlaces  = 32
+	slowLimit   = 10 * time.Second // for an answer of the holder's
+)
+
+// New makes an Agent; Run starts it.
+func New(cfg Config) *Agent {
+	a := &Agent{
+		cfg: cfg, log: cfg.Log,
+		words: newQueue[word](),
+		over:  make(chan struct{}),
+		quick: make(chan struct{}, quickPlaces),
+		slow:  make(chan struct{}, slowPlaces),
+	}
+	a.took, a.retiring = sync.OnceFunc(orNothing(cfg.Took)), sync.OnceFunc(orNothing(cfg.Retiring))
+	a.finish = sync.OnceFunc(func() { close(a.over) })
+	settings := core.Settings{ByMark: cfg.ByMark, DrainLimit: cfg.DrainLimit}
+	if len(cfg.Facts) > 0 {
+		settings.FactsWait = factsWait
+	}
+	a.loop = newLoop(settings)
+	a.loop.perform, a.loop.alive = a.perform, func() { a.say((*client.Session).Alive) }
+	a.link = link.New(cfg.Holder, (*handler)(a), cfg.Log)
+	a.host = pods.NewHost(cfg.Common, holder{a.link})
+	a.sweep = newSweeper(a)
+	return a
+}
+
+func orNothing(f func()) func() {
+	if f == nil {
+		return func() {}
+	}
+	return f
+}
+
+// factsWait is how long a pod's labels are waited for before it is served without.
+const factsWait = 10 * time.Second
+
+// Follow puts a configuration in force in every pod.
+func (a *Agent) Follow(s *mesh.Snapshot) {
+	a.host.Snapshot(s)
+	a.loop.tell(core.SnapshotReady{})
+}
+
+// Run serves until ctx ends or another agent takes over; then it accepts nothing more,
+// and returns when the last connection has ended, or the drain limit is over.
+func (a *Agent) Run(ctx context.Context) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	a.life = life
+	defer context.AfterFunc(ctx, a.retire)()
+	var parts sync.WaitGroup
+	for _, part := range []func(context.Context){a.loop.run, a.link.Run, a.speak, a.sweep.run, a.followRanges, a.followPolicy, a.tidy, a.watchExposure} {
+		parts.Go(func() { part(life) })
+	}
+	<-a.over
+	end()
+	parts.Wait()
+	a.actions.Wait()
+	a.host.Close()
+	return nil
+}
+
+// retire is the end that ctx asks for.
+func (a *Agent) retire() {
+	a.ending.Store(true)
+	a.stopServing()
+}
+
+func (a *Agent) stopServing() {
+	a.retired.Store(true)
+	a.retiring()
+	a.loop.tell(core.Retire{})
+}
+
+// perform does what the core wants, elsewhere.
+func (a *Agent) perform(action core.Action) {
+	switch action := action.(type) {
+	case core.PodAction:
+		a.actions.Go(func() {
+			done, drained := a.do(action)
+			a.counts.ended(done)
+			a.noteFailure(done)
+			a.loop.tell(done)
+			if drained != nil {
+				<-drained
+				a.loop.tell(core.Drained{Pod: action.At().Pod, Stop: action.At().Seq})
+			}
+		})
+	case core.Take:
+		now := time.Now()
+		a.serving.CompareAndSwap(nil, &now)
+		a.took()
+		a.say((*client.Session).Take)
+		a.log.Info("serving every pod that the holder has")
+	case core.Seen:
+		a.say(func(s *client.Session) error { return s.Seen(action.Seq) })
+	case core.Retired:
+		a.say((*client.Session).Retired)
+	case core.Ended:
+		a.words.put(word{func(*client.Session) error { return nil }, a.finish})
+	}
+}
+
+func (a *Agent) do(action core.PodAction) (core.Done, <-chan struct{}) {
+	places, limit := a.quick, time.Duration(0)
+	switch action.(type) {
+	case core.OpenAndHold, core.Keep, core.Release, core.Stop:
+		places, limit = a.slow, slowLimit
+	}
+	places <- struct{}{}
+	defer func() { <-places }()
+	ctx := a.life
+	if limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	return pods.Perform(ctx, a.host, action)
+}
+
+// word is something for the holder. What cannot be told since there is no session is
+// not told later: the next one begins with a hello that has it all.
+type word struct {
+	say   func(*client.Session) error
+	after func() // called once it was told, or not; nil: nothing is
+}
+
+// say has the holder told, after all that was said before.
+func (a *Agent) say(what func(*client.Session) error) { a.words.put(word{say: what}) }
+
+func (a *Agent) speak(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.words.ready:
+			for _, w := range a.words.take() {
+				if err := a.link.With(w.say); err != nil {
+					a.log.Debug("the holder cannot be told", "error", err)
+				}
+				if w.after != nil {
+					w.after()
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package agent
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/internal/inotify"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// pollEvery is how often a file is looked at to which nothing happens.
+const pollEvery = 30 * time.Second
+
+// given is what the decider is made from. Its parts come from different goroutines.
+type given struct {
+	policy *selection.Policy
+	known  bool // a policy has come: before, no pod is decided
+	ranges cidr.List
+	err    error // why there are no ranges
+}
+
+// decideBy makes the core decide by what is given now, after change has changed it.
+func (a *Agent) decideBy(change func(*given) (policy bool)) {
+	a.givenMu.Lock()
+	defer a.givenMu.Unlock() // events are told in the order of the changes
+	policy := change(&a.given)
+	if !a.given.known {
+		return
+	}
+	d := &decider{entry: a.cfg.Entry, policy: a.given.policy, ranges: a.given.ranges, noRanges: a.given.err, byMark: a.cfg.ByMark, shapes: map[shapeOf]string{}}
+	if policy {
+		generation := uint64(0)
+		if d.policy != nil {
+			generation = d.policy.Generation
+		}
+		a.loop.tell(core.PolicyChanged{Generation: generation, Decide: d.decide})
+		return
+	}
+	a.loop.tell(core.RangesChanged{Decide: d.decide})
+}
+
+// followRanges follows the file of the cluster's ranges. One that cannot be read, or is
+// out of date, leaves the ranges that were known in force.
+func (a *Agent) followRanges(ctx context.Context) {
+	watchFile(ctx, a.cfg.RangesFile, func() {
+		list, err := rangesfile.Read(a.cfg.RangesFile, time.Now())
+		a.decideBy(func(g *given) bool {
+			switch {
+			case err != nil && g.err == nil && !g.ranges.None():
+				a.log.Warn("the cluster's ranges cannot be read; the last ones stay in force", "error", err)
+			case err != nil:
+				if g.err == nil || g.err.Error() != err.Error() {
+					a.log.Warn("the cluster's ranges are not known; pods whose includeIPRanges is auto cannot be enrolled", "error", err)
+				}
+				g.err = err
+			case g.err != nil || !slices.Equal(g.ranges.Prefixes, list.Prefixes) || g.ranges.All != list.All:
+				a.log.Info("the cluster's ranges", "ranges", len(list.Prefixes))
+				g.ranges, g.err = list, nil
+			}
+			return false
+		})
+	})
+}
+
+// followPolicy follows what selects pods. It is written down for the plugin before any
+// pod is decided by it.
+func (a *Agent) followPolicy(ctx context.Context) {
+	if err := a.cfg.Policy.Run(ctx, a.policy); err != nil && ctx.Err() == nil {
+		a.log.Error("the source of policy has ended; its last word stays in force", "error", err)
+	}
+}
+
+func (a *Agent) policy(p *selection.Policy) {
+	if a.cfg.PolicyFile != "" {
+		if err := p.WriteFile(a.cfg.PolicyFile); err != nil {
+			a.log.Error("the plugin goes on with the policy it had", "error", err)
+		}
+	}
+	a.decideBy(func(g *given) bool {
+		g.policy, g.known = p, true
+		return true
+	})
+	a.log.Info("policy in force", "generation", p.Generation, "namespaces", len(p.Namespaces))
+}
+
+// watchFile calls look at once, whenever something happens to a file, and now and then:
+// what it holds may go out of date.
+func watchFile(ctx context.Context, path string, look func()) {
+	changes := inotify.Changes(ctx, filepath.Dir(path))
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	for {
+		look()
+		select {
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		case _, open := <-changes:
+			if !open {
+				changes = nil
+			}
+		}
+	}
+}

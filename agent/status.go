@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// Status is the agent as it is, for `sluice status`.
+type Status struct {
+	NodeStatus
+	Pods []PodStatus `json:"pods"`
+}
+
+// NodeStatus is what is true of the whole node.
+type NodeStatus struct {
+	Build string `json:"build"`
+	PID   int    `json:"pid"`
+	// Connected: the session with the holder stands.
+	Connected bool `json:"connected"`
+	Ready     bool `json:"ready"`
+	// NotReady is what is missing; "" when nothing is.
+	NotReady string `json:"notReady,omitempty"`
+	// Retired: another agent serves, and this one's connections drain. Leaving: sluice
+	// is being uninstalled.
+	Retired bool `json:"retired,omitempty"`
+	Leaving bool `json:"leaving,omitempty"`
+	// Exemption is cgroup, or mark and Why.
+	Exemption string `json:"exemption"`
+	Why       string `json:"why,omitempty"`
+	Cgroup    string `json:"cgroup,omitempty"`
+	// Agents there are beside this one.
+	Others int `json:"others,omitempty"`
+	// Policy is the generation in force; Ranges those of the cluster, for auto.
+	Policy    uint64 `json:"policy"`
+	Ranges    int    `json:"ranges"`
+	RangesErr string `json:"rangesError,omitempty"`
+	Resources int    `json:"resources"`
+	Errors    int    `json:"errors,omitempty"` // in the resources
+	// Serving are pods, Draining servers of pods that have only old connections left.
+	Serving  int `json:"serving"`
+	Draining int `json:"draining,omitempty"`
+	// Used are what all pods hold together, Most what they may.
+	Used       proxy.Usage `json:"used"`
+	Most       proxy.Usage `json:"most"`
+	Goroutines int         `json:"goroutines"`
+	// Descriptors are this process's open files.
+	Descriptors int `json:"descriptors"`
+}
+
+// PodStatus is one pod.
+type PodStatus struct {
+	Name      wire.PodName `json:"name"`
+	Netns     string       `json:"netns"` // device-inode
+	Path      string       `json:"path,omitempty"`
+	Container string       `json:"container,omitempty"`
+	// State is one of core's words, Reason why it is not another.
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Decided is why the pod is selected, or not.
+	Decided string `json:"decided,omitempty"`
+	Rules   string `json:"rules"`
+	Hash    string `json:"hash,omitempty"`
+	// Policy is what becomes of traffic without an agent: block, or bypass.
+	Policy string `json:"failurePolicy,omitempty"`
+	// Ranges are captured; Auto: they are the cluster's.
+	Ranges      []string   `json:"ranges,omitempty"`
+	Auto        bool       `json:"auto,omitempty"`
+	DNS         bool       `json:"dns,omitempty"`
+	Exemption   string     `json:"exemption,omitempty"`
+	Connections int        `json:"connections"`
+	Draining    int        `json:"draining,omitempty"` // former servers of it whose connections have not ended
+	Drifts      int        `json:"drifts,omitempty"`
+	Since       *time.Time `json:"since,omitempty"` // it is served
+	Warnings    []string   `json:"warnings,omitempty"`
+}
+
+// Status is the state of the node and its pods.
+func (a *Agent) Status(ctx context.Context) (Status, error) {
+	var s core.Status
+	if err := a.loop.ask(ctx, func(state *core.State) { s = state.Status() }); err != nil {
+		return Status{}, err
+	}
+	out := Status{NodeStatus: a.node(s), Pods: []PodStatus{}}
+	served := a.host.Served()
+	for _, p := range s.Pods {
+		one := podStatus(p)
+		if of, ok := served[p.Pod]; ok {
+			one.Connections, one.Since = of.Open, &of.Since
+		}
+		out.Pods = append(out.Pods, one)
+	}
+	slices.SortStableFunc(out.Pods, func(x, y PodStatus) int {
+		return strings.Compare(x.Name.String(), y.Name.String())
+	})
+	return out, nil
+}
+
+func (a *Agent) node(s core.Status) NodeStatus {
+	n := NodeStatus{
+		Build: a.cfg.Build, PID: os.Getpid(), Connected: s.Connected, Ready: s.Ready,
+		Retired: s.Retired, Leaving: s.Leaving, Exemption: "cgroup", Why: a.cfg.Why, Cgroup: a.cfg.Cgroup,
+		Others: s.Others, Policy: s.Generation, Serving: s.Serving, Draining: s.Draining,
+		Goroutines: goroutines(), Descriptors: descriptors(),
+	}
+	if a.cfg.ByMark {
+		n.Exemption = "mark"
+	}
+	if missing := notReady(s); missing != nil {
+		n.NotReady = missing.Error()
+	}
+	a.givenMu.Lock()
+	n.Ranges = len(a.given.ranges.Prefixes)
+	if a.given.err != nil {
+		n.RangesErr = a.given.err.Error()
+	}
+	a.givenMu.Unlock()
+	n.Used, n.Most = a.cfg.Common.Shares.Usage()
+	if a.cfg.Resources != nil {
+		n.Resources, n.Errors = a.cfg.Resources()
+	}
+	return n
+}
+
+func podStatus(p core.PodStatus) PodStatus {
+	out := PodStatus{
+		Name:  wire.PodName{Namespace: p.Name.Namespace, Name: p.Name.Name, UID: p.Name.UID},
+		Netns: p.Pod.String(), Path: p.Path, Container: p.Container,
+		State: string(p.State), Reason: p.Reason, Decided: p.Why, Rules: string(p.Rules), Hash: p.Hash,
+		Draining: p.Drains, Drifts: p.Drifts, Warnings: p.Warnings,
+	}
+	if p.Rules == core.RulesNone || p.Rules == core.RulesStandalone {
+		return out
+	}
+	out.Policy, out.Exemption = string(rules.FailureBlock), "cgroup"
+	if p.Gate > 0 {
+		out.Policy = string(rules.FailureBypass)
+	}
+	if p.Mark {
+		out.Exemption = "mark"
+	}
+	if c := p.Decision.Config; c != nil {
+		out.Auto, out.DNS = p.Decision.Auto, p.Decision.DNS
+		for _, r := range c.IncludeIPRanges.Prefixes {
+			out.Ranges = append(out.Ranges, r.String())
+		}
+		if c.IncludeIPRanges.All {
+			out.Ranges = []string{"*"}
+		}
+	}
+	return out
+}

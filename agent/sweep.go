@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/agent/found"
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+// How often the node is looked through: always, and while somebody's word is awaited
+// of a pod that the holder has brought.
+const (
+	sweepEvery    = 10 * time.Second
+	sweepAwaiting = 250 * time.Millisecond
+)
+
+// sweeper looks through the node for namespaces, and asks who knows pods.
+type sweeper struct {
+	agent *Agent
+	nudge chan struct{}
+	said  string // the last trouble, so that it is not said again and again
+
+	mu       sync.Mutex
+	awaiting map[wire.Netns]time.Time // pods without a name yet, and until when
+}
+
+func newSweeper(a *Agent) *sweeper {
+	return &sweeper{agent: a, nudge: make(chan struct{}, 1), awaiting: map[wire.Netns]time.Time{}}
+}
+
+// expect has the node looked through often, until a pod is known.
+func (s *sweeper) expect(pod wire.Netns) {
+	if len(s.agent.cfg.Facts) == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.awaiting[pod] = time.Now().Add(factsWait)
+	s.mu.Unlock()
+	select {
+	case s.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// pause is how long it is to the next sweep.
+func (s *sweeper) pause() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for pod, until := range s.awaiting {
+		if until.Before(now) {
+			delete(s.awaiting, pod)
+		}
+	}
+	if len(s.awaiting) > 0 {
+		return sweepAwaiting
+	}
+	return sweepEvery
+}
+
+func (s *sweeper) run(ctx context.Context) {
+	for {
+		s.once(ctx)
+		timer := time.NewTimer(s.pause())
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-s.nudge:
+			select { // several come together
+			case <-ctx.Done():
+			case <-time.After(sweepAwaiting / 5):
+			}
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func (s *sweeper) once(ctx context.Context) {
+	all, err := found.List(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	trouble := ""
+	event := core.Found{Complete: err == nil}
+	if err != nil {
+		trouble = err.Error()
+	}
+	known := map[wire.Netns]Found{}
+	for _, source := range s.agent.cfg.Facts {
+		asking, cancel := context.WithTimeout(ctx, factsWait)
+		pods, err := source.Pods(asking)
+		cancel()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			event.Complete, trouble = false, err.Error()
+			continue
+		}
+		for _, p := range pods {
+			known[p.Netns] = p
+		}
+	}
+	for _, n := range all {
+		pod := core.FoundPod{Pod: n.ID, Path: n.Path, PID: n.PID}
+		if f, ok := known[n.ID]; ok {
+			pod.Known, pod.Name, pod.DNS, pod.Container = true, f.Pod, f.DNS, f.Container
+			delete(known, n.ID)
+		}
+		event.Pods = append(event.Pods, pod)
+	}
+	for _, f := range known { // came, or can be reached, since the list was made
+		event.Pods = append(event.Pods, core.FoundPod{Pod: f.Netns, Path: f.Path, PID: f.PID, Known: true, Name: f.Pod, DNS: f.DNS, Container: f.Container})
+	}
+	s.mu.Lock()
+	for _, p := range event.Pods {
+		if p.Known {
+			delete(s.awaiting, p.Pod)
+		}
+	}
+	s.mu.Unlock()
+	if trouble != "" && trouble != s.said {
+		s.agent.log.Warn("the node could not be looked through wholly; pods that are served stay so", "error", trouble)
+	}
+	s.said = trouble
+	s.agent.loop.tell(event)
+}

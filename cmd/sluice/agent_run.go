@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/cgroup"
+	"github.com/sluice-cni/sluice/agent/cri"
+	"github.com/sluice-cni/sluice/agent/pods"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dns"
+	"github.com/sluice-cni/sluice/proxy/dnsproxy"
+	"github.com/sluice-cni/sluice/proxy/loop"
+	"github.com/sluice-cni/sluice/proxy/metrics"
+	"github.com/sluice-cni/sluice/proxy/relay"
+	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/selection/policydir"
+	"github.com/sluice-cni/sluice/vip/ledger"
+)
+
+// podConnections is how many connections one pod may have, unless told otherwise.
+const podConnections = 2000
+
+func runAgent(c *cobra.Command, o agentOptions) error {
+	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+	common := &pods.Common{Log: log, DrainLimit: o.drainLimit, Metrics: metrics.New(buildVersion())}
+	policy, policyErr := outboundPolicy(c)
+	format, formatErr := accessLogFormat(o.format)
+	var namesErr error
+	common.Names, namesErr = dnsConfig(c)
+	common.Names.ResolvConf = o.names.resolvConf
+	entry, entryErr := o.entry()
+	exchange := common.Metrics.CountDNS(dns.Through(nil))
+	bindErr := errors.Join(o.names.apply(&common.Proxy, exchange), o.names.given(c))
+	pressureErr := errors.Join(o.pressure.apply(&common.Proxy)...)
+	if err := errors.Join(o.check(), policyErr, formatErr, namesErr, entryErr, checkMetricsAddress(o.metrics), bindErr, pressureErr); err != nil {
+		return usage(err, "see 'sluice agent --help'")
+	}
+	runtimeSocket, err := findCRI(o.cri)
+	if err != nil {
+		return err
+	}
+	limitPods(common)
+	// Before any socket: each belongs to the cgroup that it was made in, for good.
+	known, err := o.exemption(log)
+	if err != nil {
+		return err
+	}
+	if common.Proxy.Credentials, err = credentialStore(c, log); err != nil {
+		return err
+	}
+	out, closeLog, err := openOutput("access-log", o.accessLog, c.OutOrStdout())
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	defer reopenOnSignal(out, log)()
+	if out != nil {
+		common.Proxy.AccessLogs = proxy.NewAccessLog(out, format, log)
+	}
+	if err := ownDir(o.ownState()); err != nil {
+		return hinted(fmt.Errorf("--state-dir %q: %w", o.stateDir, reason(err)), "name a directory that this agent may write to")
+	}
+	var store *file.Store
+	opened, open := context.WithCancel(c.Context())
+	defer open()
+	// The agent before this one keeps the book until it retires.
+	addresses, err := ledger.OpenWaiting(c.Context(), o.ownState(), log, func() {
+		if <-opened.Done(); store != nil {
+			store.Reassign()
+		}
+	})
+	if err != nil {
+		return hinted(err, "--state-dir names a directory that this agent may write to")
+	}
+	closeAddresses := sync.OnceFunc(func() { addresses.Close() })
+	defer closeAddresses()
+	store, err = openStore(c, file.Options{Options: virtual(addresses, mesh.Options{Policy: policy}), Remember: filepath.Join(o.ownState(), "last-good"), Log: log})
+	open()
+	if err != nil {
+		return err
+	}
+	closeShared, err := shareAmongPods(common)
+	if err != nil {
+		return err
+	}
+	defer closeShared()
+	socket, err := listenForStatus(o.adminSocket(), log)
+	if err != nil {
+		return err
+	}
+	defer socket.remove()
+	scrape := &handedOver{address: o.metrics, log: log}
+	cfg := agent.Config{
+		Holder: o.holderSocket(), Build: buildVersion(),
+		Agents: known.agents, ByMark: known.byMark, Why: known.why, Cgroup: known.cgroup,
+		Common: common, Entry: entry, Policy: policydir.New(o.policyDir, log), PolicyFile: o.policyFile(), RangesFile: o.ranges,
+		Resources:  func() (int, int) { return store.Snapshot().Len(), store.Errors() },
+		DrainLimit: o.drainLimit, Took: socket.take,
+		Retiring: func() { closeAddresses(); scrape.end() },
+		Log:      log,
+	}
+	if runtimeSocket != "" {
+		runtime := cri.New(runtimeSocket)
+		defer runtime.Close()
+		cfg.Facts = append(cfg.Facts, agent.Runtime{Client: runtime})
+		log.Info("asking the container runtime about pods", "socket", runtimeSocket)
+	}
+	a := agent.New(cfg)
+	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
+		return serveNode(ctx, a, store, common, socket, scrape)
+	})
+}
+
+// serveNode runs the agent and all it stands on, which outlives its draining.
+func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *pods.Common, socket *statusSocket, scrape *handedOver) error {
+	followStore(a, store, common.Log)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	var beside sync.WaitGroup
+	run := func(name string, task func(context.Context) error) {
+		beside.Go(func() {
+			if err := task(life); err != nil && life.Err() == nil {
+				common.Log.Error(name+" failed; egress goes on without", "error", err)
+			}
+		})
+	}
+	run("following the resources", store.Run)
+	run("the resolver", func(ctx context.Context) error { common.Proxy.Resolver.Run(ctx); return nil })
+	if common.Proxy.AccessLogs != nil {
+		run("the access log", func(ctx context.Context) error { common.Proxy.AccessLogs.Run(ctx); return nil })
+	}
+	endpoint := a.Health(metrics.Endpoint{Metrics: common.Metrics, Ready: a.Ready, Log: common.Log}.Handler())
+	run("the admin socket", func(ctx context.Context) error { return socket.serve(ctx, a.Handler(endpoint)) })
+	run("the metrics endpoint", func(ctx context.Context) error { return scrape.serve(ctx, endpoint) })
+	err := a.Run(ctx)
+	end()
+	beside.Wait()
+	return err
+}
+
+func followStore(a *agent.Agent, store *file.Store, log *slog.Logger) {
+	store.SubscribeWithErrors(func(s *mesh.Snapshot, wrong int) {
+		a.Follow(s)
+		if wrong > 0 {
+			log.Warn("configuration in force; files with errors keep their last good content", "resources", s.Len(), "errors", wrong)
+			return
+		}
+		log.Info("configuration in force", "resources", s.Len())
+	})
+}
+
+// limitPods sets what one pod may hold of what all have.
+func limitPods(common *pods.Common) {
+	l := &common.Proxy.Limits
+	if l.Connections == 0 {
+		l.Connections = podConnections
+	}
+	l.Connects, l.Bodies, l.Memory = 256, 8<<20, 16<<20
+	common.Names.Limits = dnsproxy.LimitsOfOneOfMany()
+	common.Shares = proxy.NewShares(proxy.Totals{})
+}
+
+// shareAmongPods makes what all pods' proxies use together.
+func shareAmongPods(common *pods.Common) (stop func(), err error) {
+	loops := new(loop.Group)
+	if _, err := loops.Open(); err != nil { // once for all: else they would begin and end with the pods
+		return nil, err
+	}
+	carry := relay.New(relay.Config{})
+	common.Proxy.Loops, common.Proxy.Relay = loops, carry
+	return func() { carry.Close(); loops.Close() }, nil
+}
+
+// exemption is by what the pods' rules know this agent.
+type exemption struct {
+	agents wire.Agents
+	byMark bool
+	why    string
+	cgroup string
+}
+
+func (o agentOptions) exemption(log *slog.Logger) (exemption, error) {
+	own, err := cgroup.Join(o.cgroup)
+	if err != nil && o.cgroup != "" {
+		return exemption{}, fmt.Errorf("--cgroup %q: %w", o.cgroup, err)
+	}
+	if err == nil {
+		var agents, measured = wire.Agents{}, error(nil)
+		found, measured := nft.OwnAgents()
+		if agents = (wire.Agents{Levels: found.Levels, IDs: found.IDs}); measured == nil {
+			log.Info("the pods' rules know this agent by its cgroup", "cgroup", own, "ids", agents.IDs, "levels", agents.Levels)
+			return exemption{agents: agents, cgroup: own}, nil
+		}
+		err = measured
+	}
+	if errors.Is(err, nft.ErrNotPermitted) {
+		return exemption{}, hinted(err, "the agent needs root on the host")
+	}
+	log.Warn("the pods' rules know this agent by a mark: it does not protect against containers with NET_RAW or NET_ADMIN, which 'sluice status' names", "why", err)
+	return exemption{byMark: true, why: err.Error()}, nil
+}
+
+// ownDir makes a directory of root's alone.
+func ownDir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(filepath.Clean(path), 0o700)
+}
