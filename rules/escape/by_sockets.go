@@ -29,6 +29,30 @@ func (p Place) socketAttempts(both overBoth) {
 	})
 	both("SO_BINDTODEVICE", func(to netip.Addr) { connectBoundTo(p.Interface, to, 80) })
 	both("SO_BINDTODEVICE, DNS", func(to netip.Addr) { datagramBoundTo(p.Interface, to, 53); connectBoundTo(p.Interface, to, 53) })
+	both("an interface for unicast", func(to netip.Addr) {
+		index := []Option{{unix.SOL_IP, unix.IP_UNICAST_IF, int(networkOrder32(uint32(p.Link)))}}
+		if to.Is6() {
+			index = []Option{{unix.SOL_IPV6, unix.IPV6_UNICAST_IF, int(networkOrder32(uint32(p.Link)))}}
+		}
+		for _, port := range []uint16{80, 53} {
+			Connect(to, port, index...)
+			Datagram(to, port, index...)
+		}
+	})
+	both("an interface for one datagram", func(to netip.Addr) {
+		control := unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(p.Link)})
+		if to.Is6() {
+			control = unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(p.Link)})
+		}
+		for _, port := range []uint16{443, 53} {
+			WithSocket(to, unix.SOCK_DGRAM, 0, nil, func(fd int) { unix.Sendmsg(fd, []byte("?"), control, Sockaddr(to, port), 0) })
+		}
+	})
+	both("past the routing table", func(to netip.Addr) {
+		direct := Option{unix.SOL_SOCKET, unix.SO_DONTROUTE, 1}
+		Connect(to, 80, direct)
+		Datagram(to, 53, direct)
+	})
 	both("TCP fast open", func(to netip.Addr) {
 		WithSocket(to, unix.SOCK_STREAM, 0, nil, func(fd int) { unix.Sendto(fd, []byte("early"), unix.MSG_FASTOPEN, Sockaddr(to, 80)) })
 	})

@@ -2,6 +2,7 @@ package escape
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -68,5 +69,7 @@ func Ether(to, from []byte, kind uint16, payload []byte) []byte {
 	out := append(append([]byte{}, to...), from...)
 	return append(binary.BigEndian.AppendUint16(out, kind), payload...)
 }
+
+func networkOrder32(n uint32) uint32 { return bits.ReverseBytes32(n) }
 
 func networkOrder(n uint16) uint16 { return n<<8 | n>>8 }
