@@ -212,7 +212,7 @@ func (p *Pod) open(a *Answer, address string, use func(net.Conn) error) {
 func (p *Pod) dialFrom(ctx context.Context, address string) (c net.Conn, own string, err error) {
 	from := netip.MustParseAddr(Address)
 	if strings.HasPrefix(address, "[") {
-		from = netip.MustParseAddr(addressIPv6)
+		from = netip.MustParseAddr(AddressIPv6)
 	}
 	for {
 		local := netip.AddrPortFrom(from, uint16(firstPort+p.clients.connections.Add(1)))

@@ -28,7 +28,7 @@ const proxyMark = 0x51
 // Address is where a pod is, and what its servers see.
 const (
 	Address     = "10.1.1.2"
-	addressIPv6 = "fd01::2"
+	AddressIPv6 = "fd01::2"
 )
 
 // Options are what a pod has beyond the defaults.
@@ -60,6 +60,7 @@ type Pod struct {
 
 	force   count // of configurations
 	store   *file.Store
+	proxies *proxies
 	clients clients
 }
 
@@ -68,7 +69,7 @@ func New(t *testing.T, o Options) *Pod {
 	t.Helper()
 	p := &Pod{T: t, NS: labtest.New(t), Net: newInternet(t), dir: t.TempDir(), credentials: t.TempDir(), namespace: cmp.Or(o.Workload.Namespace, "default")}
 	Must(t, lab.Connect(
-		lab.End{In: p.NS, Name: "eth0", Addresses: prefixes(Address+"/24", addressIPv6+"/64")},
+		lab.End{In: p.NS, Name: "eth0", Addresses: prefixes(Address+"/24", AddressIPv6+"/64")},
 		lab.End{In: p.Net.NS, Name: "pod", Addresses: prefixes("10.1.1.1/24", "fd01::1/64")}))
 	Must(t, p.NS.Do(func() error {
 		if err := lab.AddRoute("eth0", netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("10.1.1.1")); err != nil {

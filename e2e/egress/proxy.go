@@ -44,15 +44,14 @@ func (p *Pod) startProxy(o Options) {
 	if o.Proxy != nil {
 		o.Proxy(&cfg)
 	}
-	server, err := proxy.New(cfg)
-	Must(p.T, err)
-	p.store = store
+	p.store, p.proxies = store, &proxies{p: p, config: cfg, sockets: cfg.Listeners}
+	p.proxies.begin()
 	store.Subscribe(func(s *mesh.Snapshot) {
-		server.Update(s)
+		p.proxies.follow(s)
 		answers.Update(s)
 		p.force.another()
 	})
-	p.run(answers.Serve, store.Run, server.Serve)
+	p.run(answers.Serve, store.Run, p.proxies.serve)
 }
 
 // run runs the pod's servers until the test ends.
@@ -76,9 +75,11 @@ func (p *Pod) run(servers ...func(context.Context) error) {
 // redirected are the listeners that the rules redirect to.
 func (p *Pod) redirected() (out []*net.TCPListener) {
 	for _, a := range []string{"127.0.0.1:15001", "[::1]:15001"} {
-		l, err := p.NS.Listen("tcp", a)
-		Must(p.T, err)
-		out = append(out, l.(*net.TCPListener))
+		Must(p.T, p.NS.Do(func() error {
+			l, err := proxy.Listen("tcp", a)
+			out = append(out, l)
+			return err
+		}))
 	}
 	return out
 }

@@ -1,0 +1,208 @@
+package e2e
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/netns"
+	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/dial"
+	"github.com/sluice-cni/sluice/proxy/loop"
+	"github.com/sluice-cni/sluice/proxy/relay"
+)
+
+// applications makes connections as applications in a pod do, hundreds a second.
+func applications(t *testing.T, p *egress.Pod) dial.Sockets {
+	t.Helper()
+	ns, err := netns.OpenPath(p.NS.FDPath())
+	egress.Must(t, err)
+	t.Cleanup(func() { ns.Close() })
+	return ns.Socket
+}
+
+const threeProtocols = `
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: web}
+spec: {hosts: [web.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: secure}
+spec: {hosts: [secure.example.com], ports: [{number: 443, name: tls, protocol: TLS}], resolution: NONE}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {name: db}
+spec: {hosts: [db.example.com], addresses: ['{{v4 "db.example.com"}}', '{{v6 "db.example.com"}}'], ports: [{number: 5432, name: tcp, protocol: TCP}], resolution: NONE}
+`
+
+// visits are one exchange of each protocol; each says what it was answered.
+var visits = []struct {
+	host  string
+	port  uint16
+	visit func(net.Conn) (string, error)
+}{
+	{"web.example.com", 80, func(c net.Conn) (string, error) { return fetchOver(c, "web.example.com") }},
+	{"secure.example.com", 443, func(c net.Conn) (string, error) {
+		return fetchOver(tls.Client(c, &tls.Config{ServerName: "secure.example.com", InsecureSkipVerify: true}), "secure.example.com")
+	}},
+	{"db.example.com", 5432, func(c net.Conn) (string, error) {
+		io.WriteString(c, "who?\n")
+		return bufio.NewReader(c).ReadString('\n')
+	}},
+}
+
+func fetchOver(c net.Conn, host string) (string, error) {
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != 200 {
+		err = fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return string(b), err
+}
+
+// answering has an internet's three servers answer with a word and their client's address.
+func answering(p *egress.Pod, word string) {
+	web := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from, _ := netip.ParseAddrPort(r.RemoteAddr)
+		fmt.Fprintf(w, "%s for %s\n", word, from.Addr())
+	})
+	p.Net.Web("web.example.com", 80, web)
+	p.Net.WebTLS("secure.example.com", 443, web)
+	p.Net.TCP("db.example.com", 5432, func(c net.Conn) {
+		if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+			fmt.Fprintf(c, "%s for %s\n", word, c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap())
+		}
+	})
+	p.Apply(threeProtocols)
+}
+
+// visit makes one connection in a pod. It is answered with the word, and was made from the
+// pod's own address of the family that the application chose.
+func visit(t *testing.T, p *egress.Pod, from dial.Sockets, i int, word string) error {
+	v, family, own := visits[i%len(visits)], "IPv4", egress.Address
+	if i%2 == 1 {
+		family, own = "IPv6", egress.AddressIPv6
+	}
+	to := netip.AddrPortFrom(netip.MustParseAddr(p.Net.Lookup(v.host, family)), v.port)
+	c, err := from.Conn(t.Context(), "tcp", to)
+	if err != nil {
+		return fmt.Errorf("%s over %s: %w", v.host, family, err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	got, err := v.visit(c)
+	if want := word + " for " + own + "\n"; err == nil && got != want {
+		err = fmt.Errorf("answered %q, want %q", got, want)
+	}
+	if err != nil {
+		return fmt.Errorf("%s over %s: %w", v.host, family, err)
+	}
+	return nil
+}
+
+// Proxies follow one another in a pod whose connections the kernel redirects: none of 300
+// a second is refused, reset or ended before its answer.
+func TestProxiesThatFollowOneAnotherLoseNoRedirectedConnection(t *testing.T) {
+	t.Parallel()
+	p := egress.New(t, egress.Options{Proxy: func(c *proxy.Config) { c.HandsOver, c.DrainTimeout = true, 2*time.Second }})
+	answering(p, "here")
+	from := applications(t, p)
+	var made, lost atomic.Int64
+	ended := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		ticks := time.NewTicker(time.Second / 300)
+		defer ticks.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ended:
+				return
+			case <-ticks.C:
+			}
+			all.Go(func() {
+				made.Add(1)
+				if err := visit(t, p, from, i, "here"); err != nil && lost.Add(1) < 5 {
+					t.Error(err)
+				}
+			})
+		}
+	})
+	for range 8 {
+		time.Sleep(200 * time.Millisecond) // of traffic
+		p.HandOver()
+	}
+	close(ended)
+	all.Wait()
+	t.Logf("%d connections, %d lost", made.Load(), lost.Load())
+}
+
+// Pods of one process have the same addresses, and the same servers are elsewhere for
+// each: what they share (event loops, relay, descriptors) mixes nothing up, and when their
+// proxies end nothing is left that keeps a namespace.
+func TestPodsOfOneProcessKeepApart(t *testing.T) { // not parallel: descriptors are counted
+	own, err := os.Readlink("/proc/self/ns/net")
+	egress.Must(t, err)
+	keep := func() (n int) { // what keeps a namespace of a pod's
+		all, err := os.ReadDir("/proc/self/fd")
+		egress.Must(t, err)
+		for _, f := range all {
+			to, _ := os.Readlink("/proc/self/fd/" + f.Name())
+			if strings.HasPrefix(to, "socket:") || strings.HasPrefix(to, "net:") && to != own {
+				n++
+			}
+		}
+		return n
+	}
+	const pods, visitors = 6, 60
+	var loops loop.Group
+	_, err = loops.Open() // as an agent does, so that they outlive each pod
+	egress.Must(t, err)
+	defer loops.Close()
+	engine := relay.New(relay.Config{})
+	defer engine.Close()
+	shares := proxy.NewShares(proxy.Totals{})
+	before := 0
+	t.Run("all", func(t *testing.T) {
+		before = keep()
+		var all sync.WaitGroup
+		for i := range pods {
+			share := shares.Join()
+			t.Cleanup(share.Leave)
+			p := egress.New(t, egress.Options{Proxy: func(c *proxy.Config) {
+				c.Loops, c.Relay, c.Limits.Share = &loops, engine, share
+			}})
+			word := fmt.Sprintf("internet %d", i)
+			answering(p, word)
+			from := applications(t, p)
+			for n := range visitors {
+				all.Go(func() {
+					for j := range 5 {
+						if err := visit(t, p, from, n+j, word); err != nil {
+							t.Errorf("pod %d: %v", i, err)
+						}
+					}
+				})
+			}
+		}
+		all.Wait()
+	})
+	egress.Eventually(t, "all sockets and namespaces are closed", func() bool { return keep() <= before })
+}
