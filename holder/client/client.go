@@ -36,7 +36,8 @@ func Hold(ctx context.Context, path string, h wire.Holding, files []*os.File) (w
 	return reply, err
 }
 
-// Release says that the attachment's pod is gone. Where nobody is there it gives up at
+// Release says that the attachment's pod is gone; without ifname, whatever the
+// container has. Where nobody is there it gives up at
 // once: a holder notices by itself when the namespace's path is gone. Where the
 // connection breaks, as when the holder is being replaced, it tries again until ctx
 // ends.

@@ -277,13 +277,15 @@ func (t *tombstones) bury(name string) {
 }
 
 func (t *tombstones) has(h wire.Holding) bool {
-	return t.known[h.Netns.String()] || h.ContainerID != "" && t.known[attachment(h.ContainerID, h.Interface)]
+	return t.known[h.Netns.String()] ||
+		h.ContainerID != "" && (t.known[attachment(h.ContainerID, h.Interface)] || t.known[attachment(h.ContainerID, "")])
 }
 
 // forgive: the pod is there again. A name stays in order, and goes with its turn.
 func (t *tombstones) forgive(h wire.Holding) {
 	delete(t.known, h.Netns.String())
 	delete(t.known, attachment(h.ContainerID, h.Interface))
+	delete(t.known, attachment(h.ContainerID, ""))
 }
 
 func attachment(container, ifname string) string { return fmt.Sprintf("%s/%s", container, ifname) }

@@ -275,6 +275,9 @@ func (o *options) event(name string, conn Conn) Event {
 		return frame(wire.Seen, wire.Sight{Seq: o.number("seq")})
 	case "release":
 		r := wire.Releasing{ContainerID: o.text("container"), Interface: "eth0"}
+		if o.has("all") {
+			r.Interface = ""
+		}
 		if n := o.netns(); n.Inode != 0 {
 			r.Netns = &n
 		}

@@ -102,8 +102,8 @@ const (
 	ExemptByMark   = "mark"
 )
 
-// Releasing names a pod that is gone, by its attachment or, where ContainerID is
-// empty, by its namespace.
+// Releasing names a pod that is gone, by its container, of which an empty Interface is
+// all, or by its namespace.
 type Releasing struct {
 	ContainerID string `json:"container,omitempty"`
 	Interface   string `json:"interface,omitempty"`
