@@ -217,7 +217,6 @@ func (s *Server) closeListeners(all []*acceptor) {
 // admit counts a connection among those that are open, or says why it may not be.
 func (s *Server) admit(c *connection) *overload {
 	if !s.descriptors.take(1) {
-		s.pools.crowd.press() // for those who come next
 		return noShare
 	}
 	s.mu.Lock()
@@ -230,16 +229,44 @@ func (s *Server) admit(c *connection) *overload {
 	return nil
 }
 
+// admitLater admits a connection when idle ones to servers have given way, and serves it
+// then. It reports false where there are none, or many wait for that already.
+func (s *Server) admitLater(c *connection) bool {
+	if s.pools.crowd.open.Load() == 0 {
+		return false
+	}
+	select {
+	case s.relieving <- struct{}{}:
+	default:
+		return false
+	}
+	s.handlers.Go(func() {
+		s.pools.crowd.relieve(s.life)
+		why := s.admit(c)
+		<-s.relieving
+		if why != nil {
+			s.shed(c, why)
+			return
+		}
+		s.handlers.Add(1)
+		s.run(c, c.serve)
+	})
+	return true
+}
+
 // start serves a connection from its first byte on and says whether the goroutine
 // still runs the lane's loop.
 func (s *Server) start(fd int, from netip.AddrPort, ln *lane) bool {
 	c := &connection{server: s, fd: fd, src: from, at: ln}
 	c.in.memory = &s.memory
-	if why := s.admit(c); why != nil {
-		c.at = nil
-		s.shed(c, why)
-		return true
+	why := s.admit(c)
+	if why == nil {
+		s.handlers.Add(1)
+		return s.run(c, c.serve)
 	}
-	s.handlers.Add(1)
-	return s.run(c, c.serve)
+	c.at = nil
+	if why != noShare || !s.admitLater(c) {
+		s.shed(c, why)
+	}
+	return true
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -48,8 +49,9 @@ func (c *connection) serve() {
 	s.observe(Event{Kind: ConnectionAccepted}) // here, where a fault of its own ends the connection
 	dst, err := s.cfg.OriginalDst(c.fd, c.src)
 	if err != nil {
-		c.mayWait()
-		s.log.Warn("connection refused", "source", c.src, "error", err)
+		s.notices.sayLater(noticeKey{reason: "destination", name: err.Error()}, func() notice {
+			return notice{level: slog.LevelWarn, message: "connection refused", about: append(s.whose(), "source", c.src, "error", err)}
+		})
 		c.abort()
 		return
 	}

@@ -74,3 +74,22 @@ func comesBack(t *testing.T, r *rig, accepted *acceptedCount) {
 		t.Errorf("nothing says what to do:\n%s", log)
 	}
 }
+
+// A pod can connect to the proxy's own port as often as it likes: that is told once.
+func TestConnectionsToTheProxysOwnPortAreToldOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, mesh.RegistryOnly, "", func(cfg *proxy.Config) {
+		cfg.OriginalDst = nil
+		cfg.Workload = mesh.Workload{Namespace: "shop", Pod: "web-1"}
+	})
+	for range 50 {
+		if c, err := net.Dial("tcp", r.addr); err == nil { // else it was reset by then
+			io.Copy(io.Discard, c)
+			c.Close()
+		}
+	}
+	eventually(t, "it is told", func() bool { return strings.Contains(r.log.String(), "not redirected to it") })
+	if text := r.log.String(); strings.Count(text, "connection refused") != 1 || !strings.Contains(text, "namespace=shop pod=web-1") {
+		t.Errorf("the log has:\n%s", text)
+	}
+}

@@ -7,7 +7,7 @@ func (s *Server) sayOverload(what string) {
 	s.observe(Event{Kind: Refused, Refusal: Overloaded})
 	s.notices.sayLater(noticeKey{string(Overloaded), what, 0}, func() notice {
 		text := refusalTexts[Overloaded]
-		return notice{level: slog.LevelWarn, message: text.message, about: []any{"reason", string(Overloaded),
-			"namespace", s.Workload().Namespace, "details", what}}
+		about := append([]any{"reason", string(Overloaded)}, s.whose()...)
+		return notice{level: slog.LevelWarn, message: text.message, about: append(about, "details", what)}
 	})
 }

@@ -192,8 +192,8 @@ func withHint(about []any, hint string) []any {
 	return append(about, "hint", hint)
 }
 
-// about says who wanted what.
-func (s *Server) about(e *entry) []any {
+// whose says of which workload a line is.
+func (s *Server) whose() []any {
 	w := s.Workload()
 	about := []any{"namespace", w.Namespace}
 	if w.Name != "" {
@@ -202,7 +202,12 @@ func (s *Server) about(e *entry) []any {
 	if w.Pod != "" {
 		about = append(about, "pod", w.Pod)
 	}
-	return append(about, "protocol", e.protocol, "host", clip(s.asked(e), maxNoticeName),
+	return about
+}
+
+// about says who wanted what.
+func (s *Server) about(e *entry) []any {
+	return append(s.whose(), "protocol", e.protocol, "host", clip(s.asked(e), maxNoticeName),
 		"destination", e.destination, "source", e.source)
 }
 

@@ -154,6 +154,7 @@ type Server struct {
 	bodies      budget        // bytes of theirs that cannot go on
 	kept        budget        // bytes of theirs that are kept to be sent again
 	shedding    chan struct{} // as many as are read before they are refused
+	relieving   chan struct{} // as many as wait for connections of ours to give way
 	spare       *spare
 
 	life context.Context // ends when what is left is cut
@@ -236,6 +237,7 @@ func New(cfg Config) (*Server, error) {
 		s.memory.claim, s.bodies.claim, s.kept.claim = memory, memory, memory
 	}
 	s.failed, s.shedding, s.stopping = make(chan error, 1), make(chan struct{}, shedding), make(chan struct{})
+	s.relieving = make(chan struct{}, relievers)
 	s.cutting = make(chan struct{})
 	s.cut = sync.OnceFunc(func() { close(s.cutting) })
 	s.life, s.kill = context.WithCancel(context.Background())

@@ -8,6 +8,7 @@ import (
 const (
 	shedders    = 64          // of them are read at a time; the others are reset at once
 	shedTimeout = time.Second // for a request's head
+	relievers   = 16          // wait for a descriptor that idle connections give up
 )
 
 // shed turns a connection over the limit away: HTTP with 503, if its head comes
