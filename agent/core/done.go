@@ -26,7 +26,9 @@ func (s *State) done(e Done) {
 	switch a := a.(type) {
 	case OpenAndHold:
 		s.opened(p, a.Gate, e)
+		p.tellGone = p.gone // the holder's Gone may have been of before
 	case Keep:
+		p.tellGone = p.gone
 		p.held, p.heldGate = p.doingIn == s.session, a.Gate
 	case Exempt:
 		p.exempted = gen
