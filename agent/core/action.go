@@ -158,7 +158,7 @@ type Disable struct{ Target }
 type Remove struct{ Target }
 
 // Stop ends serving Target.Files: nothing is accepted from them any more. They may
-// never have been started.
+// never have been started. One that fails has changed nothing.
 type Stop struct {
 	Target
 	// Drain is how long connections may go on, and DNS lookups may be answered; a

@@ -6,7 +6,7 @@ package core
 //	held by the plugin   Exempt ▸ Start ▸ ReadBack ▸ Apply or ReplaceSets, where they differ
 //	found running        ReadBack ▸ OpenAndHold ▸ Start ▸ Apply
 //	not wanted any more  Disable ▸ (Linger) ▸ Stop with a drain ▸ Remove ▸ Release
-//	namespace gone       Stop at once, Release if the holder does not know
+//	namespace gone       Stop at once; Release if the holder does not know
 //
 // Wanted again meanwhile: from wherever it is, on with Start ▸ Apply.
 func (s *State) next(p *pod) PodAction {
@@ -47,22 +47,28 @@ func (s *State) next(p *pod) PodAction {
 // leaves says that the pod is about to be released.
 func (s *State) leaves(p *pod) bool { return p.rules.State == RulesNone && s.mode(p) == leave }
 
-// bury ends a pod whose namespace is no more.
+// bury ends a pod whose namespace is no more. A holder that does not know yet is told
+// while the namespace is still open here: until then no other can get its inode.
 func (s *State) bury(p *pod) PodAction {
-	files := p.files
-	if len(p.stale) > 0 {
-		files = p.stale[0]
-	}
-	if files != 0 {
+	stop := func(f Files, closing bool) PodAction {
 		if s.blocked(p, kindStop) {
 			return nil
 		}
-		return Stop{Target: s.target(p, files), Close: true}
+		return Stop{Target: s.target(p, f), Close: closing}
 	}
-	if p.tellGone && s.connected && !s.blocked(p, kindRelease) {
-		return Release{Target: s.target(p, 0)}
+	switch tell := p.tellGone && s.connected; {
+	case len(p.stale) > 0:
+		return stop(p.stale[0], true)
+	case p.files == 0:
+		return nil
+	case !tell:
+		return stop(p.files, true)
+	case p.served != 0 || len(p.drains) > 0:
+		return stop(p.files, false)
+	case s.blocked(p, kindRelease):
+		return nil
 	}
-	return nil
+	return Release{Target: s.target(p, p.files)}
 }
 
 // unheld is a pod that a sweep found and nobody holds.

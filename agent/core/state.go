@@ -178,9 +178,6 @@ func (s *State) forget(p *pod) {
 	if p.files != 0 || len(p.stale) > 0 || p.found && !p.gone {
 		return
 	}
-	if p.gone && p.tellGone && s.connected {
-		return // Release has to be tried again
-	}
 	s.timers.set(p, 0)
 	s.unqueueCheck(p)
 	delete(s.pods, p.id)

@@ -121,7 +121,7 @@ func (s *State) held(e Held) {
 		if p.reborn != nil {
 			p.stale = append(p.stale, p.reborn.Files)
 		}
-		p.reborn, p.tellGone = &e, false // the holder has let the former go
+		p.reborn = &e
 		return
 	}
 	if p == nil {

@@ -72,6 +72,7 @@ type agent struct {
 	serves    bool // said Take
 	files     map[core.Files]wire.Netns
 	nextFiles core.Files
+	toldGone  map[wire.Netns]bool // what it has of these, the holder counts no more
 	serving   map[wire.Netns]core.Files
 	draining  map[uint64]drainOf
 	under     []core.PodAction
@@ -130,7 +131,7 @@ func (w *world) startAgent() *agent {
 		name: string(rune('a' + (w.names-1)%26)), cgroup: uint64(100 + w.names),
 		core:  core.New(core.Settings{FactsWait: w.factsWait, ByMark: w.byMark, CheckGap: w.checkGap}),
 		files: map[core.Files]wire.Netns{}, serving: map[wire.Netns]core.Files{},
-		draining: map[uint64]drainOf{}, asked: map[uint64]mayChange{},
+		draining: map[uint64]drainOf{}, toldGone: map[wire.Netns]bool{}, asked: map[uint64]mayChange{},
 	}
 	w.agents = append(w.agents, a)
 	return a
@@ -224,6 +225,7 @@ func (w *world) admit(a *agent) (out []step) {
 func (w *world) bring(a *agent, h core.Held) core.Held {
 	a.nextFiles++
 	a.files[a.nextFiles] = h.Pod
+	delete(a.toldGone, h.Pod)
 	h.Files = a.nextFiles
 	return h
 }
@@ -296,6 +298,7 @@ func (w *world) release(id wire.Netns) (out []step) {
 	delete(w.holder.held, id)
 	for _, a := range w.agents {
 		if a.connected {
+			a.toldGone[id] = true
 			out = append(out, step{a, core.Gone{Pod: id}})
 		}
 	}
@@ -460,6 +463,9 @@ var errDrawn = errors.New("drawn")
 func (w *world) perform(a *agent, act core.PodAction, how outcome) core.Done {
 	a.under = slices.DeleteFunc(a.under, func(o core.PodAction) bool { return o.At().Seq == act.At().Seq })
 	done := core.Done{Action: act}
+	if _, local := act.(core.Stop); local && how == worksUnheard {
+		how = works // nobody else has to answer
+	}
 	if how != fails {
 		w.do(a, act, &done)
 	}
@@ -643,7 +649,8 @@ func (w *world) open(a *agent, act core.OpenAndHold, done *core.Done) {
 // bringOthers: what one agent gives to the holder, the others get.
 func (w *world) bringOthers(a *agent, h core.Held) {
 	for _, o := range w.agents {
-		if o != a && o.connected && !o.retired && !slices.Contains(slices.Collect(maps.Values(o.files)), h.Pod) {
+		has := slices.Contains(slices.Collect(maps.Values(o.files)), h.Pod) && !o.toldGone[h.Pod]
+		if o != a && o.connected && !o.retired && !has {
 			w.outbox = append(w.outbox, step{o, w.bring(o, h)})
 		}
 	}
@@ -693,6 +700,7 @@ func (w *world) letGo(a *agent, act core.Release) {
 func (w *world) tellGone(a *agent, id wire.Netns) {
 	for _, o := range w.agents {
 		if o != a && o.connected {
+			o.toldGone[id] = true
 			w.outbox = append(w.outbox, step{o, core.Gone{Pod: id}})
 		}
 	}

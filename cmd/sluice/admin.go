@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/agent"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
@@ -82,10 +84,18 @@ func alongside(name string, log *slog.Logger, extra, serve func(context.Context)
 // askAdminFlag is --admin of a command that asks.
 func askAdminFlag(c *cobra.Command) {
 	c.Flags().String("admin", "", "unix socket `PATH` of the proxy to ask (default $"+adminVariable+", else the only one that is running)")
+	c.Flags().String("pod", "", "ask the node's agent about this pod: `NAMESPACE/NAME`, or netns/ID of 'sluice status' for one without a name; --admin is the agent's socket then (default "+defaultAgentSocket+")")
 }
 
 // adminClient finds the proxy to ask.
 func adminClient(c *cobra.Command) (admin.Client, error) {
+	if pod := flagValue(c, "pod"); pod != "" {
+		namespace, name, found := strings.Cut(pod, "/")
+		if !found || namespace == "" || name == "" || strings.ContainsAny(name, "/?#") {
+			return admin.Client{}, usage(fmt.Errorf("--pod %q: not a pod; use NAMESPACE/NAME", pod), "'sluice status' lists the pods")
+		}
+		return admin.Client{Path: cmp.Or(flagValue(c, "admin"), defaultAgentSocket), Beneath: agent.PodsPath + pod}, nil
+	}
 	if path := cmp.Or(flagValue(c, "admin"), os.Getenv(adminVariable)); path != "" {
 		return admin.Client{Path: path}, nil
 	}

@@ -46,7 +46,8 @@ looked up without --lookup. It is found by the very code that serves connections
 
 The resources are those of the directory (--config), seen by a workload of --namespace
 with --labels. With --running, or --admin, a running proxy is asked instead: what it has
-in force, as its own workload sees it, with the addresses that it knows.
+in force, as its own workload sees it, with the addresses that it knows. With --pod the
+node's agent is asked about the proxy of that pod.
 
 With --netns or --rules the pod's rules answer first, by the line of the precedence list
 that decides (docs/configuration.md), and with --netns also by what the kernel has: its

@@ -22,10 +22,10 @@ import (
 // reads the flags, and asks nobody yet; nil answers are for when there is nobody to ask.
 func (o explainOptions) egress(c *cobra.Command) (func() (*admin.Explanation, error), error) {
 	byRules := o.netns != "" || flagValue(c, "rules") != ""
-	asked := flagValue(c, "config") == "" && (o.running || flagValue(c, "admin") != "" || os.Getenv(adminVariable) != "")
+	asked := flagValue(c, "config") == "" && (o.running || flagValue(c, "admin") != "" || flagValue(c, "pod") != "" || os.Getenv(adminVariable) != "")
 	var errs []error
-	if flagValue(c, "config") != "" && (o.running || flagValue(c, "admin") != "") {
-		errs = append(errs, errors.New("flags --config and --running or --admin: are about different answers; give one of them"))
+	if flagValue(c, "config") != "" && (o.running || flagValue(c, "admin") != "" || flagValue(c, "pod") != "") {
+		errs = append(errs, errors.New("flags --config and --running, --admin or --pod: are about different answers; give one of them"))
 	}
 	if asked {
 		if o.lookup {

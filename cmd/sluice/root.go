@@ -24,6 +24,7 @@ var commands = []func() *cobra.Command{
 	newProxyCommand,
 	newHolderCommand,
 	newAgentCommand,
+	newStatusCommand,
 	newExecCommand,
 	newDemoCommand,
 	newCIDRCommand,

@@ -111,7 +111,7 @@ func serve(t *testing.T, p Proxy) Client {
 			t.Error(err)
 		}
 	})
-	return Client{path}
+	return Client{Path: path}
 }
 
 func viewOf(t *testing.T, yaml string) *mesh.View {

@@ -19,7 +19,12 @@ import (
 )
 
 // Client asks the proxy at a socket.
-type Client struct{ Path string }
+type Client struct {
+	Path string // of the socket
+	// Beneath goes before every question's path: where one of many proxies is asked,
+	// such as an agent's /v1/pods/NAMESPACE/NAME.
+	Beneath string
+}
 
 // askTimeout bounds a question, the answer's last byte included.
 const askTimeout = 30 * time.Second
@@ -36,7 +41,7 @@ func (c Client) Ask(ctx context.Context, path string, q Question, out any) error
 	if q.Limit != 0 {
 		values.Set("limit", strconv.Itoa(q.Limit))
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://proxy"+path+"?"+values.Encode(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://proxy"+c.Beneath+path+"?"+values.Encode(), nil)
 	if err != nil {
 		return err
 	}
@@ -49,7 +54,7 @@ func (c Client) Explain(ctx context.Context, i Inquiry) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://proxy"+ExplainPath, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://proxy"+c.Beneath+ExplainPath, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

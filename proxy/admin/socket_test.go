@@ -182,7 +182,7 @@ func TestClientsSayWhyNobodyAnswers(t *testing.T) {
 		filepath.Join(dir, "none.sock"): "there is no such socket",
 		dead:                            "has ended",
 	} {
-		err := Client{path}.Ask(context.Background(), StatusPath, Question{}, new(Status))
+		err := Client{Path: path}.Ask(context.Background(), StatusPath, Question{}, new(Status))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}

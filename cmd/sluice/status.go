@@ -1,0 +1,331 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/holder"
+	"github.com/sluice-cni/sluice/holder/client"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/proxy/admin"
+)
+
+// agentSocketName is the file of the agent's admin socket in the run directory.
+const agentSocketName = "agent.sock"
+
+type statusOptions struct {
+	runDir string
+	output string
+	all    bool
+}
+
+func newStatusCommand() *cobra.Command {
+	var o statusOptions
+	c := &cobra.Command{
+		Use:   "status [NAMESPACE/NAME]",
+		Short: "Show the node's agent and what became of each pod",
+		Long: `status asks the node's agent ('sluice agent') how it is and what it does with each pod.
+
+  enrolled    captured and served, as decided
+  waiting     for something that REASON names; its connections wait too
+  pending     on the way to being enrolled, or changed
+  leaving     on the way out; connections that were carried go on
+  failed      REASON says why; tried again after 1 s, 2 s and so on to 30 s
+  untouched   not selected, so nothing of sluice is in it; listed with --all
+
+With a pod's name everything about that pod is shown: why it is selected or not, the
+captured ranges, and warnings. While no agent answers the holder ('sluice holder') is
+asked, which knows less; the exit code is 1 then.`,
+		Example: `  sluice status
+  sluice status shop/web-7d4f
+  sluice status -o json`,
+	}
+	f := c.Flags()
+	f.StringVar(&o.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of the agent's socket agent.sock and the holder's, holder.sock")
+	f.StringVarP(&o.output, "output", "o", "table", "`FORMAT`: table or json")
+	f.BoolVar(&o.all, "all", false, "list untouched pods too")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var errs []error
+		if len(args) > 1 {
+			errs = append(errs, fmt.Errorf("argument %q: one pod is enough", args[1]))
+		}
+		if o.output != "table" && o.output != "json" {
+			errs = append(errs, fmt.Errorf("output %q: not known; use table or json", o.output))
+		}
+		if err := errors.Join(errs...); err != nil {
+			return usage(err, "see 'sluice status --help'")
+		}
+		return o.run(c, append(args, "")[0])
+	}
+	return c
+}
+
+func (o statusOptions) run(c *cobra.Command, pod string) error {
+	path := filepath.Join(o.runDir, agentSocketName)
+	if !answered(path) {
+		return o.askHolder(c, path)
+	}
+	var s agent.Status
+	if err := (admin.Client{Path: path}).Ask(c.Context(), agent.StatusPath, admin.Question{}, &s); err != nil {
+		return hinted(err, "--run-dir names the directory that 'sluice agent' was given")
+	}
+	if pod != "" {
+		s.Pods = slices.DeleteFunc(s.Pods, func(p agent.PodStatus) bool { return p.Name.String() != pod && p.Netns != pod })
+		if len(s.Pods) == 0 {
+			return hinted(fmt.Errorf("pod %q: the agent knows no such pod", pod), "'sluice status --all' lists those it does, as NAMESPACE/NAME")
+		}
+	}
+	if o.output == "json" {
+		return writeJSON(c.OutOrStdout(), s)
+	}
+	if pod != "" {
+		return printPods(c.OutOrStdout(), s.Pods)
+	}
+	printNode(c.OutOrStdout(), s.NodeStatus)
+	hidden := len(s.Pods)
+	if !o.all {
+		s.Pods = slices.DeleteFunc(s.Pods, func(p agent.PodStatus) bool { return p.State == string(core.PodUntouched) })
+	}
+	hidden -= len(s.Pods)
+	if err := printPodTable(c.OutOrStdout(), s.Pods); err != nil {
+		return err
+	}
+	if hidden > 0 {
+		fmt.Fprintf(c.ErrOrStderr(), "and %s untouched; --all lists them\n", count(hidden, "namespace"))
+	}
+	return nil
+}
+
+// facts writes names and values below each other; those without a value are left out.
+func facts(w io.Writer, pairs ...[2]string) error {
+	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	for _, p := range pairs {
+		if p[1] != "" {
+			fmt.Fprintf(t, "%s\t%s\n", p[0], printable(p[1]))
+		}
+	}
+	return t.Flush()
+}
+
+func printNode(w io.Writer, n agent.NodeStatus) {
+	facts(w,
+		[2]string{"agent", nodeState(n)},
+		[2]string{"process", fmt.Sprintf("%d, sluice %s, %d goroutines, %d files open", n.PID, n.Build, n.Goroutines, n.Descriptors)},
+		[2]string{"holder", holderState(n)},
+		[2]string{"exemption", exemptionText(n)},
+		[2]string{"policy", "generation " + strconv.FormatUint(n.Policy, 10)},
+		[2]string{"ranges", cmp.Or(n.RangesErr, fmt.Sprintf("%d for includeIPRanges auto", n.Ranges))},
+		[2]string{"resources", resourcesText(n)},
+		[2]string{"connections", fmt.Sprintf("%d of %d, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
+	)
+	fmt.Fprintln(w)
+}
+
+func nodeState(n agent.NodeStatus) string {
+	text := fmt.Sprintf("serves %s", count(n.Serving, "pod"))
+	switch {
+	case n.Leaving:
+		text = "lets go of every pod, since sluice is being uninstalled; " + text
+	case n.Retired:
+		text = "has been replaced; what it carries goes on"
+	case n.NotReady != "":
+		text = "not ready: " + n.NotReady + "; " + text
+	}
+	if n.Draining > 0 {
+		text += fmt.Sprintf(", %d drain", n.Draining)
+	}
+	if n.Others > 0 {
+		text += fmt.Sprintf("; %s beside it", count(n.Others, "other agent"))
+	}
+	return text
+}
+
+func holderState(n agent.NodeStatus) string {
+	if n.Connected {
+		return "connected"
+	}
+	return "no session: new pods are not enrolled; those that are served stay so"
+}
+
+func exemptionText(n agent.NodeStatus) string {
+	if n.Exemption == "cgroup" {
+		return "cgroup " + n.Cgroup
+	}
+	return n.Exemption + ", since " + n.Why
+}
+
+func resourcesText(n agent.NodeStatus) string {
+	text := strconv.Itoa(n.Resources)
+	if n.Errors > 0 {
+		text += fmt.Sprintf(", %s: 'sluice validate' shows them", count(n.Errors, "error"))
+	}
+	return text
+}
+
+func printPodTable(w io.Writer, pods []agent.PodStatus) error {
+	if len(pods) == 0 {
+		return nil
+	}
+	rows := [][]string{{"POD", "STATE", "POLICY", "RANGES", "CONNECTIONS", "SERVED FOR", "REASON"}}
+	for _, p := range pods {
+		rows = append(rows, []string{podLabel(p.Name, p.Netns), p.State, p.Policy, rangesCount(p), connectionsText(p), served(p), reasonAndWarnings(p)})
+	}
+	return table(w, rows)
+}
+
+// table writes rows of equal length; the first is the header.
+func table(w io.Writer, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
+	for _, row := range rows {
+		for i := range row {
+			row[i] = cmp.Or(printable(row[i]), "-")
+		}
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	return t.Flush()
+}
+
+// podLabel is the pod's name, or what it can be asked by without one.
+func podLabel(name wire.PodName, netns string) string {
+	if name.Name == "" {
+		return "netns " + netns
+	}
+	return name.String()
+}
+
+func rangesCount(p agent.PodStatus) string {
+	if len(p.Ranges) == 0 {
+		return ""
+	}
+	text := strconv.Itoa(len(p.Ranges))
+	if len(p.Ranges) == 1 {
+		text = p.Ranges[0]
+	}
+	if p.Auto {
+		text += " (auto)"
+	}
+	return text
+}
+
+func connectionsText(p agent.PodStatus) string {
+	text := strconv.Itoa(p.Connections)
+	if p.Draining > 0 {
+		text += ", older ones drain"
+	}
+	return text
+}
+
+func served(p agent.PodStatus) string {
+	if p.Since == nil {
+		return ""
+	}
+	return age(time.Since(*p.Since))
+}
+
+// age is a duration in one unit.
+func age(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/(24*time.Hour))
+}
+
+func reasonAndWarnings(p agent.PodStatus) string {
+	text := p.Reason
+	if n := len(p.Warnings); n > 0 {
+		if text != "" {
+			text += "; "
+		}
+		text += "warning: " + p.Warnings[0]
+		if n > 1 {
+			text += fmt.Sprintf(" (and %d more)", n-1)
+		}
+	}
+	return text
+}
+
+// printPods shows everything about pods, one after the other.
+func printPods(w io.Writer, pods []agent.PodStatus) error {
+	for i, p := range pods {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		state := p.State
+		if p.Reason != "" {
+			state += ": " + p.Reason
+		}
+		pairs := [][2]string{
+			{"pod", podLabel(p.Name, p.Netns)}, {"uid", p.Name.UID}, {"state", state}, {"decided by", p.Decided},
+			{"rules", strings.TrimSpace(p.Rules + " " + p.Hash)}, {"failure policy", p.Policy}, {"ranges", rangesCount(p)},
+			{"exemption", p.Exemption}, {"connections", connectionsText(p)}, {"served for", served(p)},
+			{"namespace", p.Netns + " " + p.Path}, {"container", p.Container},
+		}
+		if p.DNS {
+			pairs = append(pairs, [2]string{"DNS", "captured"})
+		}
+		if p.Drifts > 0 {
+			pairs = append(pairs, [2]string{"rules changed", count(p.Drifts, "time") + " by somebody else, and put right"})
+		}
+		if len(p.Ranges) > 1 {
+			for _, r := range p.Ranges {
+				pairs = append(pairs, [2]string{"", r})
+			}
+		}
+		for _, text := range p.Warnings {
+			pairs = append(pairs, [2]string{"warning", text})
+		}
+		if err := facts(w, pairs...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askHolder shows what the holder knows, since there is no agent to ask.
+func (o statusOptions) askHolder(c *cobra.Command, agentPath string) error {
+	path := filepath.Join(o.runDir, holder.SocketName)
+	none := fmt.Errorf("%s: no agent answers on this node", agentPath)
+	s, err := client.Status(c.Context(), path)
+	if err != nil {
+		return hinted(errors.Join(none, fmt.Errorf("%s: nor does a holder: %w", path, reason(err))),
+			"start 'sluice holder' and 'sluice agent', or name the directory of their sockets with --run-dir")
+	}
+	if o.output == "json" {
+		if err := writeJSON(c.OutOrStdout(), s); err != nil {
+			return err
+		}
+	} else if err := printHolder(c.OutOrStdout(), s); err != nil {
+		return err
+	}
+	return hinted(none, "start 'sluice agent'; this is what the holder knows")
+}
+
+func printHolder(w io.Writer, s wire.HolderStatus) error {
+	facts(w, [2]string{"holder", fmt.Sprintf("process %d, sluice %s, holds %s", s.PID, s.Build, count(len(s.Pods), "pod"))})
+	if len(s.Pods) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	rows := [][]string{{"POD", "STATE", "POLICY", "REASON"}}
+	for _, p := range s.Pods {
+		rows = append(rows, []string{podLabel(p.Pod, p.Netns.String()), p.State, p.Policy, cmp.Or(p.Reason, p.AgentError)})
+	}
+	return table(w, rows)
+}
