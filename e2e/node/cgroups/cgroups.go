@@ -142,5 +142,10 @@ func Remove(dir string) error {
 			return fmt.Errorf("cgroup %s: what was killed there has not ended: %w", dir, err)
 		}
 	}
+	// Agents make cgroups beneath theirs.
+	beneath, _ := filepath.Glob(filepath.Join(dir, "*", ""))
+	for _, child := range beneath {
+		unix.Rmdir(child)
+	}
 	return os.Remove(dir)
 }
