@@ -91,6 +91,9 @@ func (a *Agent) Status(ctx context.Context) (Status, error) {
 	out := Status{NodeStatus: a.node(s), Pods: []PodStatus{}}
 	served := a.host.Served()
 	for _, p := range s.Pods {
+		if nobodys(p) {
+			continue
+		}
 		one := podStatus(p)
 		if of, ok := served[p.Pod]; ok {
 			one.Connections, one.Since = of.Open, &of.Since
@@ -101,6 +104,11 @@ func (a *Agent) Status(ctx context.Context) (Status, error) {
 		return strings.Compare(x.Name.String(), y.Name.String())
 	})
 	return out, nil
+}
+
+// nobodys is a namespace that has nothing to do with pods: a browser's sandbox, a VPN.
+func nobodys(p core.PodStatus) bool {
+	return p.Name.Name == "" && !p.Held && (p.Rules == core.RulesNone || p.Rules == core.RulesUnknown)
 }
 
 func (a *Agent) node(s core.Status) NodeStatus {
