@@ -10,10 +10,10 @@ import (
 
 func TestAFailedDialNamesWhereItWentAlone(t *testing.T) {
 	t.Parallel()
-	s, server := besideServer(t)
-	server.Close()
-	_, err := s.cfg.Dial(t.Context(), addrPort(server.Addr()))
-	if !errors.Is(err, unix.ECONNREFUSED) || !strings.HasPrefix(err.Error(), "dial tcp "+server.Addr().String()+": ") {
+	s, _ := besideServer(t)
+	closed := ClosedPort(t)
+	_, err := s.cfg.Dial(t.Context(), closed)
+	if !errors.Is(err, unix.ECONNREFUSED) || !strings.HasPrefix(err.Error(), "dial tcp "+closed.String()+": ") {
 		t.Error(err)
 	}
 }

@@ -17,11 +17,6 @@ import (
 
 func TestARawDialSaysHowItFailed(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
 	late, cancelLate := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancelLate()
 	canceled, cancel := context.WithCancel(t.Context())
@@ -34,7 +29,7 @@ func TestARawDialSaysHowItFailed(t *testing.T) {
 		want error
 		kind ConnectFailure
 	}{
-		{"a closed port", t.Context(), addrPort(closed.Addr()), unix.ECONNREFUSED, ConnectRefused},
+		{"a closed port", t.Context(), ClosedPort(t), unix.ECONNREFUSED, ConnectRefused},
 		{"a black hole", late, full, os.ErrDeadlineExceeded, ConnectTimeout},
 		{"a black hole and a caller who leaves", canceled, full, context.Canceled, ConnectCanceled},
 	} {
@@ -121,6 +116,25 @@ func besideServer(t *testing.T) (*Server, *net.TCPListener) {
 		t.Fatal(err)
 	}
 	return s, ls[1]
+}
+
+// ClosedPort is an address that refuses connections until the test ends: somebody has it,
+// so that no listener of another test gets it, and does not listen.
+func ClosedPort(t testing.TB) netip.AddrPort {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, errno := nowait.LocalAddr(fd)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	return at
 }
 
 // fullListener is an address that answers no SYN: its queue is full.

@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
 )
 
 // asGRPC puts a request in either version of HTTP. Header names of the answer are in
@@ -37,12 +37,7 @@ var asGRPC = map[string]func(r *rig, method, authority, contentType string) (sta
 // A gRPC request gets the proxy's own answers in gRPC's form, whatever it came in.
 func TestLocalRepliesToGRPCAreGRPCs(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := l.Addr().String()
-	l.Close()
+	gone := proxy.ClosedPort(t).String()
 	wait := func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() }
 	resources := static("gone", "gone.test", "GRPC", 80, gone) + static("gone1", "gone1.test", "HTTP", 80, gone) + halfASecond
 	for version, put := range asGRPC {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
 )
 
 // echo answers with what it was asked.
@@ -152,9 +153,7 @@ spec:
 
 func TestRefusedUpstreamAnswers503InEnvoysWords(t *testing.T) {
 	t.Parallel()
-	l, _ := net.Listen("tcp", "127.0.0.1:0")
-	closed := l.Addr().String()
-	l.Close()
+	closed := proxy.ClosedPort(t).String()
 	r := newRig(t, mesh.RegistryOnly, static("a", "api.test", "HTTP", 80, closed))
 	resp, body := r.get("http://api.test/")
 	want := "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: remote connection failure, transport failure reason: delayed connect error: Connection refused"

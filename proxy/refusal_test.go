@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
 )
 
 // One trailing dot belongs to a name; with more it is another, which cannot be
 // registered: least of all under the name that is registered already.
 func TestTheHintAboutTwoTrailingDotsSaysNotToRegisterTheName(t *testing.T) {
 	t.Parallel()
-	up := closedPort(t)
+	up := proxy.ClosedPort(t).String()
 	entries := static("a", "a.test", "HTTP", 80, up) + static("b", "a.test", "TLS", 443, up)
 	hello := bytes.Replace(helloFor(t, "qqqqqqqq"), []byte("qqqqqqqq"), []byte("a.test.."), 1)
 	for dst, text := range map[string]string{

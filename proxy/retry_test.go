@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
 )
 
 // oneDown registers a.test with two servers, of which the first, with most of the
@@ -30,20 +31,10 @@ spec:
 `, port, protocol, downPort, upPort)
 }
 
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestNoRequestFailsWhileOneOfTwoServersIsUp(t *testing.T) {
 	t.Parallel()
 	up := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "up") })
-	r := newRig(t, mesh.RegistryOnly, oneDown("HTTP", 80, closedPort(t), up))
+	r := newRig(t, mesh.RegistryOnly, oneDown("HTTP", 80, proxy.ClosedPort(t).String(), up))
 	var all sync.WaitGroup
 	for range 60 {
 		all.Go(func() {
@@ -64,7 +55,7 @@ func TestNoRequestFailsWhileOneOfTwoServersIsUp(t *testing.T) {
 func TestNoTCPConnectionFailsWhileOneOfTwoServersIsUp(t *testing.T) {
 	t.Parallel()
 	up := tcpServer(t, func(c *net.TCPConn) { io.WriteString(c, "up") })
-	r := newRig(t, mesh.RegistryOnly, oneDown("TCP", 5000, closedPort(t), up))
+	r := newRig(t, mesh.RegistryOnly, oneDown("TCP", 5000, proxy.ClosedPort(t).String(), up))
 	r.to("203.0.113.1:5000")
 	for range 20 {
 		if said, err := io.ReadAll(r.dial()); string(said) != "up" {
@@ -98,7 +89,7 @@ spec:
 
 func TestATCPConnectionThatFailsThreeTimesHasEnvoysFlags(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, mesh.RegistryOnly, static("a", "db.test", "TCP", 5000, closedPort(t)))
+	r := newRig(t, mesh.RegistryOnly, static("a", "db.test", "TCP", 5000, proxy.ClosedPort(t).String()))
 	r.to("203.0.113.1:5000")
 	if got := r.greeting(); got != "" {
 		t.Errorf("got %q", got)

@@ -230,9 +230,10 @@ func TestAMissingCredentialStopsItsOwnHostOnly(t *testing.T) {
 	if resp, body := r.get("http://b.test:443/"); resp.StatusCode != 200 {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
-	if log := r.log.String(); !strings.Contains(log, "default/roots") || !strings.Contains(log, "what is missing is named under tls in the DestinationRule for a.test") {
-		t.Error(log)
-	}
+	eventually(t, "the log names the credential and what to do", func() bool { // it is written beside the traffic
+		log := r.log.String()
+		return strings.Contains(log, "default/roots") && strings.Contains(log, "what is missing is named under tls in the DestinationRule for a.test")
+	})
 	writeFile(t, dir+"/default/roots/cacert", a.pem(t)) // it need not be there first
 	if resp, body := r.get("http://a.test:443/"); resp.StatusCode != 200 {
 		t.Errorf("once it is there: %d %q", resp.StatusCode, body)
