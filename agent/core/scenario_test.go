@@ -182,7 +182,9 @@ func (s *scenario) do(words []string) {
 		if !has("no-snapshot") {
 			s.give([]step{{a, core.SnapshotReady{}}})
 		}
-		s.give(s.greet(a))
+		if !has("unconnected") {
+			s.give(s.greet(a))
+		}
 	case "snapshot":
 		s.giveAll(core.SnapshotReady{})
 	case "connect": // agents that lost the holder find it again

@@ -17,6 +17,7 @@ func (s *State) take(e Event) {
 	case Listed:
 		s.listed, s.taken = true, false
 		s.takeBy = s.now + int64(s.settings.TakeLimit)
+		s.touchAll() // what a sweep found before is nobody's, it turns out
 	case HolderLost:
 		s.connected, s.listed = false, false
 	case Held:
