@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
 )
 
 // Not parallel: allocations of the whole process are counted. Not under the race
@@ -50,6 +51,27 @@ spec:
   endpoints: [{address: one.test, ports: {p: %d}}, {address: two.test, ports: {p: %d}}]
 `, port, port))
 	allocatesNothing(t, r.dial(), smallRequest)
+}
+
+// Not parallel either: what the whole process holds is compared. The figures of five
+// hundred are the benchmark's.
+func TestAServerMoreCostsAProcessLittle(t *testing.T) {
+	n := newNode(t, proxy.Totals{})
+	n.add(1, n.names)
+	before := measured(t)
+	const more = 50
+	n.add(more, n.names)
+	after := measured(t)
+	if each := (after.heap - before.heap) / more; each > 60<<10 {
+		t.Errorf("%d bytes each", each)
+	}
+	if each := (after.goroutines - before.goroutines) / more; each > 12 {
+		t.Errorf("%d goroutines each", each)
+	}
+	n.end()
+	if left := measured(t).goroutines; left > before.goroutines {
+		t.Errorf("%d goroutines with one Server, %d when all have ended", before.goroutines, left)
+	}
 }
 
 // allocatesNothing sends the same request again and again.

@@ -1,11 +1,14 @@
 package proxy_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -25,6 +28,7 @@ import (
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/credential"
 	"github.com/sluice-cni/sluice/proxy/dns"
+	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 	"github.com/sluice-cni/sluice/proxy/metrics"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
@@ -42,6 +46,7 @@ type node struct {
 
 	ctx     context.Context
 	stop    context.CancelFunc
+	end     func()
 	running sync.WaitGroup
 }
 
@@ -52,6 +57,14 @@ func newNode(tb testing.TB, totals proxy.Totals) *node {
 		tb.Fatal(err)
 	}
 	quiet := slog.New(slog.DiscardHandler)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "done") }))
+	server.Config.SetKeepAlivesEnabled(false) // nothing of it is to stay
+	server.Start()
+	tb.Cleanup(server.Close)
+	used := static("used", "used.test", "HTTP", 80, server.Listener.Addr().String())
+	if err := os.WriteFile(filepath.Join(dir, "used.yaml"), []byte(used), 0o644); err != nil {
+		tb.Fatal(err)
+	}
 	store, err := file.Open(dir, file.Options{Log: quiet})
 	if err != nil {
 		tb.Fatal(err)
@@ -65,17 +78,21 @@ func newNode(tb testing.TB, totals proxy.Totals) *node {
 	n.common = proxy.Config{
 		Resolver: dns.New(dns.Config{ResolvConf: resolv, Hosts: os.DevNull}), Relay: engine, AccessLogs: logs,
 		Credentials: credential.NewStore(nil, quiet), Log: quiet, DrainTimeout: time.Second, UnsafeRanges: []netip.Prefix{},
+		OriginalDst: func(int, netip.AddrPort) (netip.AddrPort, error) {
+			return netip.MustParseAddrPort("203.0.113.1:80"), nil
+		},
 	}
 	logged, endLog := context.WithCancel(context.Background())
 	var logging sync.WaitGroup
 	logging.Go(func() { logs.Run(logged) })
-	tb.Cleanup(func() {
+	n.end = sync.OnceFunc(func() {
 		n.stop()
 		n.running.Wait()
 		engine.Close()
 		endLog()
 		logging.Wait()
 	})
+	tb.Cleanup(n.end)
 	return n
 }
 
@@ -116,6 +133,57 @@ func (n *node) add(count int, change ...func(*proxy.Config)) {
 	for _, s := range n.servers {
 		for s.Ready() != nil {
 			runtime.Gosched()
+		}
+	}
+}
+
+// names has each Server answer DNS too, as pods with dnsCapture have it.
+func (n *node) names(cfg *proxy.Config) {
+	own := dnsproxy.Config{Workload: cfg.Workload, Limits: dnsproxy.LimitsOfOneOfMany(), Log: n.common.Log,
+		Resolvers: dns.FixedResolvConf([]string{"192.0.2.53"}, nil, nil), Reachable: func() (bool, bool) { return true, false }}
+	for range 2 {
+		packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			n.tb.Fatal(err)
+		}
+		streams, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			n.tb.Fatal(err)
+		}
+		own.Packets, own.Streams = append(own.Packets, packets.(*net.UDPConn)), append(own.Streams, streams.(*net.TCPListener))
+	}
+	s, err := dnsproxy.New(own)
+	if err != nil {
+		n.tb.Fatal(err)
+	}
+	cfg.Answers = s
+	n.store.Subscribe(s.Update)
+	n.running.Go(func() {
+		if err := s.Serve(n.ctx); err != nil {
+			n.tb.Error(err)
+		}
+	})
+}
+
+// use has each Server carry a few requests at a time.
+func (n *node) use() {
+	const request = "GET / HTTP/1.1\r\nHost: used.test\r\n\r\n"
+	for _, addr := range n.addrs {
+		var all []net.Conn
+		for range 10 {
+			c, err := net.Dial("tcp4", addr)
+			if err != nil {
+				n.tb.Fatal(err)
+			}
+			io.WriteString(c, request)
+			all = append(all, c)
+		}
+		for _, c := range all {
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil || resp.StatusCode != 200 {
+				n.tb.Fatal(resp, err)
+			}
+			c.Close()
 		}
 	}
 }
@@ -171,24 +239,38 @@ func BenchmarkFiveHundredServers(b *testing.B) {
 		bar    = 146 << 10 // bytes of memory each, with all that a pod needs besides
 		window = 20 * time.Second
 	)
-	for b.Loop() {
-		n := newNode(b, proxy.Totals{})
-		n.add(1)
-		before := measured(b)
-		n.add(count)
-		after := measured(b)
-		cpu, wakeups := busy(b, window)
-		rss := (after.rss - before.rss) / count
-		b.ReportMetric(float64(rss), "RSS-B/server")
-		b.ReportMetric(float64(after.heap-before.heap)/count, "heap-B/server")
-		b.ReportMetric(float64(after.goroutines-before.goroutines)/count, "goroutines/server")
-		b.ReportMetric(float64(wakeups)/window.Seconds(), "wakeups/s")
-		b.ReportMetric(100*cpu.Seconds()/window.Seconds(), "%core")
-		if rss > bar {
-			b.Errorf("%d bytes a server, over %d", rss, bar)
-		}
-		if cpu > window/100 {
-			b.Errorf("%v of %v with nothing to do, over 1 %%", cpu, window)
-		}
+	for name, kind := range map[string]struct{ dns, used bool }{
+		"never used": {}, "with DNS": {dns: true}, "with DNS, and used": {true, true},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				n := newNode(b, proxy.Totals{})
+				var change []func(*proxy.Config)
+				if kind.dns {
+					change = append(change, n.names)
+				}
+				n.add(1, change...)
+				before := measured(b)
+				n.add(count, change...)
+				if kind.used {
+					n.use()
+				}
+				after := measured(b)
+				cpu, wakeups := busy(b, window)
+				rss := (after.rss - before.rss) / count
+				b.ReportMetric(float64(rss), "RSS-B/server")
+				b.ReportMetric(float64(after.heap-before.heap)/count, "heap-B/server")
+				b.ReportMetric(float64(after.goroutines-before.goroutines)/count, "goroutines/server")
+				b.ReportMetric(float64(wakeups)/window.Seconds(), "wakeups/s")
+				b.ReportMetric(100*cpu.Seconds()/window.Seconds(), "%core")
+				if rss > bar {
+					b.Errorf("%d bytes a server, over %d", rss, bar)
+				}
+				if cpu > window/100 {
+					b.Errorf("%v of %v with nothing to do, over 1 %%", cpu, window)
+				}
+				n.end()
+			}
+		})
 	}
 }
