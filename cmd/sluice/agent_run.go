@@ -160,13 +160,13 @@ func followStore(a *agent.Agent, store *file.Store, log *slog.Logger) {
 	})
 }
 
-// limitPods sets what one pod may hold of what all have.
+// limitPods sets what one pod may hold of what all have; proxy.Limits has the rest, for
+// who has a Share.
 func limitPods(common *pods.Common) {
 	l := &common.Proxy.Limits
 	if l.Connections == 0 {
 		l.Connections = podConnections
 	}
-	l.Connects, l.Bodies, l.Memory = 256, 8<<20, 16<<20
 	common.Names.Limits = dnsproxy.LimitsOfOneOfMany()
 	common.Shares = proxy.NewShares(proxy.Totals{})
 }
