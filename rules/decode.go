@@ -59,7 +59,7 @@ func DecodeValues(object map[string]json.RawMessage) (Config, []Warning, error) 
 	c := Default()
 	var warnings []Warning
 	var errs []error
-	for _, f := range Fields() {
+	for _, f := range fields() {
 		raw, given := object[f.Name]
 		if !given {
 			continue
@@ -120,7 +120,7 @@ func shown(raw json.RawMessage) string {
 
 func fieldNamed(name string) (Field, error) {
 	hint := ""
-	for _, f := range Fields() {
+	for _, f := range fields() {
 		if f.Name == name {
 			return f, nil
 		}
@@ -167,7 +167,7 @@ func Members(data []byte) (map[string]json.RawMessage, error) {
 // MarshalJSON writes every field, in the form that Parse reads.
 func (c Config) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
-	for i, f := range Fields() {
+	for i, f := range fields() {
 		b.WriteString([]string{"{", ","}[min(i, 1)])
 		fmt.Fprintf(&b, "%q:", f.Name)
 		text, err := json.Marshal(f.get(c))

@@ -3,6 +3,7 @@ package rules
 import (
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/sluice-cni/sluice/cidr"
 )
@@ -36,7 +37,10 @@ var istioAnnotations = map[string]string{
 }
 
 // Fields lists every field of Config in the order of the documentation.
-func Fields() []Field {
+func Fields() []Field { return slices.Clone(fields()) }
+
+// fields are made once: an agent parses, prints and hashes a Config for every pod.
+var fields = sync.OnceValue(func() []Field {
 	out := slices.Concat(rangeFields(), ownerFields(), inboundFields(), proxyFields(), policyFields())
 	defaults := Default()
 	for i := range out {
@@ -47,7 +51,7 @@ func Fields() []Field {
 		}
 	}
 	return out
-}
+})
 
 // Value is the field's value in c, as the text that Config.Set takes.
 func (f Field) Value(c Config) string { return f.get(c) }
