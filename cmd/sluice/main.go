@@ -5,10 +5,16 @@ package main
 import (
 	"context"
 	"os"
+	"runtime"
 
 	"github.com/sluice-cni/sluice/demo"
 	"github.com/sluice-cni/sluice/sandbox"
 )
+
+// The main goroutine keeps the main thread to itself. Goroutines that enter a pod's
+// namespace (agent, holder) end with their thread, which the main one cannot: it would
+// stay there, and keep the namespace alive, for as long as the process lives.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	sandbox.Init()
