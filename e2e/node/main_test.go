@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -17,6 +18,11 @@ var (
 	runtimes = flag.String("runtime", "", "container runtimes to test with: "+programs.Containerd2+", "+programs.Containerd1+" or both with a comma")
 	seed     = flag.Int64("seed", 0, "seed of the faults; 0 takes the clock's")
 )
+
+// The main goroutine keeps the main thread to itself. Otherwise one that enters a
+// namespace may get it, and this thread cannot end: the process would seem to live in
+// that namespace, and keep it.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -37,6 +43,9 @@ func inWorld(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // other users run programs from it too
+		return 1, err
+	}
 	if err := programs.Build(dir); err != nil {
 		return 1, err
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -73,9 +74,14 @@ func get(args []string) error {
 	return err
 }
 
-// connect prints "connected" where a connection to an address is made.
+// connect prints "connected" where a connection to an address, or a unix socket's path,
+// is made.
 func connect(args []string) error {
-	c, err := net.DialTimeout("tcp", args[0], patience)
+	network := "tcp"
+	if strings.HasPrefix(args[0], "/") {
+		network = "unix"
+	}
+	c, err := net.DialTimeout(network, args[0], patience)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Baseline is what the node's processes have when there are no pods.
@@ -45,9 +46,13 @@ func (b Baseline) more(a Baseline) (what []string) {
 // somebody holds.
 func (n *Node) GivenBack(before Baseline) {
 	n.t.Helper()
-	var left []string
-	if !Within(patience, func() bool { left = n.left(before); return len(left) == 0 }) {
+	var left, last []string
+	began := time.Now()
+	if !Within(patience/2, func() bool { last, left = left, n.left(before); return len(left) == 0 }) {
 		n.t.Errorf("left behind: %s", strings.Join(left, "; "))
+	}
+	if took := time.Since(began); took > time.Second {
+		n.t.Logf("given back after %v, last: %s", took.Round(time.Millisecond), strings.Join(last, "; "))
 	}
 }
 
@@ -56,7 +61,7 @@ func (n *Node) left(before Baseline) (left []string) {
 	must(n.t, err)
 	for _, l := range links {
 		if strings.HasPrefix(l.Name, "pod") {
-			left = append(left, "cable "+l.Name)
+			left = append(left, "cable "+l.Name+n.holds(l.Name))
 		}
 	}
 	for _, dir := range []string{filepath.Join(n.RunDir, "pods"), "/run/netns"} {
@@ -75,8 +80,37 @@ func (n *Node) left(before Baseline) (left []string) {
 	if s, err := n.HolderStatus(); err != nil || len(s.Pods) > 0 {
 		left = append(left, fmt.Sprintf("%d pods at the holder (%v)", len(s.Pods), err))
 	}
-	if s, err := n.Status(); err != nil || len(s.Pods) > 0 {
-		left = append(left, fmt.Sprintf("%d pods at the agent (%v)", len(s.Pods), err))
+	s, err := n.Status()
+	if err != nil {
+		return append(left, err.Error())
+	}
+	for _, p := range s.Pods {
+		if p.State != "untouched" { // those are only seen, at each sweep
+			left = append(left, fmt.Sprintf("pod at the agent: %+v", p))
+		}
 	}
 	return append(left, now.more(before)...)
+}
+
+// holds says which processes have the namespace at the other end of a pod's cable, as a
+// descriptor or as a thread's own. A namespace that nobody has is on its way out, or a
+// socket of it is still open.
+func (n *Node) holds(link string) string {
+	id, known := n.namespaces.Load(link)
+	if !known {
+		return ""
+	}
+	var out string
+	for _, pattern := range []string{"/proc/[0-9]*/fd/*", "/proc/[0-9]*/task/*/ns/net"} {
+		paths, _ := filepath.Glob(pattern)
+		for _, path := range paths {
+			if to, err := os.Readlink(path); err == nil && to == id {
+				out += " " + path
+			}
+		}
+	}
+	if out == "" {
+		return ""
+	}
+	return " (held at" + out + ")"
 }

@@ -1,11 +1,13 @@
 package stage
 
 import (
+	"encoding/json"
 	"io"
 	"log"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,7 +49,9 @@ type Node struct {
 	logs    string
 	runtime *runtime
 	pods    atomic.Int64
-	holders int
+	// namespaces are what /proc calls them, by the node's end of the cable.
+	namespaces sync.Map
+	holders    int
 }
 
 // New makes a node with nothing running on it.
@@ -127,7 +131,7 @@ func (n *Node) AwaitHolder(p *Process) {
 	n.t.Helper()
 	n.eventually(p.Name+" answers", func() bool {
 		if !p.Running() {
-			n.t.Fatalf("%s has ended:\n%s", p.Name, p.LogEnd(6000))
+			n.t.Fatalf("%s has ended: %v\n%s", p.Name, p.State, p.LogEnd(6000))
 		}
 		s, err := n.HolderStatus()
 		return err == nil && s.PID == p.PID
@@ -155,7 +159,7 @@ func (n *Node) AwaitAgent(p *Process) {
 	n.t.Helper()
 	n.eventually(p.Name+" is ready", func() bool {
 		if !p.Running() {
-			n.t.Fatalf("%s has ended:\n%s", p.Name, p.LogEnd(6000))
+			n.t.Fatalf("%s has ended: %v\n%s", p.Name, p.State, p.LogEnd(6000))
 		}
 		s, err := n.Status()
 		return err == nil && s.PID == p.PID && s.Ready
@@ -166,10 +170,26 @@ func (n *Node) AwaitAgent(p *Process) {
 func (n *Node) LaunchAgent() *Process {
 	n.t.Helper()
 	args := append([]string{"agent", "--run-dir", n.RunDir, "--state-dir", n.StateDir, "--config", n.ConfigDir, "--policy-dir", n.PolicyDir,
-		"--cri", n.CRI, "--drain-limit", n.o.DrainLimit.String()}, n.o.Agent...)
+		"--cri", n.CRI, "--drain-limit", n.o.DrainLimit.String(), "--access-log", filepath.Join(n.logs, "access.log"), "--metrics-listen", "off",
+		"--cni-conf", n.entryFile()}, n.o.Agent...)
 	p := start(n.t, "agent-"+strconv.Itoa(len(n.Agents)+1), n.logs, args...)
 	n.Agents = append(n.Agents, p)
 	return p
+}
+
+// entryFile has the plugin's entry for agents, which need it for pods that were running
+// before there was a plugin.
+func (n *Node) entryFile() string {
+	n.t.Helper()
+	entry := map[string]any{"type": "sluice-cni"}
+	for k, v := range n.Entry {
+		entry[k] = v
+	}
+	content, err := json.Marshal(entry)
+	must(n.t, err)
+	path := filepath.Join(n.logs, "entry.json")
+	must(n.t, os.WriteFile(path, content, 0o644))
+	return path
 }
 
 // Agent is the agent that was started last.

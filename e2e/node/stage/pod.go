@@ -41,11 +41,16 @@ func (n *Node) Pod(name string) (*Pod, error) {
 	if err != nil {
 		return nil, err
 	}
+	id, err := os.Readlink(ns.FDPath())
+	if err != nil {
+		return nil, err
+	}
 	// Each cable is a network of four addresses: the second is the node's, the third the
 	// pod's.
 	base := netip.AddrFrom4([4]byte{10, byte(64 + number>>14), byte(number >> 6), byte(number << 2)})
 	gateway := base.Next()
 	p := &Pod{Name: name, Namespace: "default", NS: ns, Address: gateway.Next(), node: n, path: path, link: fmt.Sprintf("pod%d", number)}
+	n.namespaces.Store(p.link, id)
 	err = errors.Join(
 		lab.Connect(
 			lab.End{In: ns, Name: "eth0", Addresses: []netip.Prefix{netip.PrefixFrom(p.Address, 30)}},

@@ -52,7 +52,7 @@ func start(t testing.TB, name, logs string, args ...string) *Process {
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
-			t.Logf("the end of %s's log:\n%s", name, p.LogEnd(6000))
+			t.Logf("the end of %s's log (%v):\n%s", name, p.State, p.LogEnd(6000))
 		}
 	})
 	return p
@@ -85,10 +85,15 @@ func (p *Process) Log() string {
 	return string(content)
 }
 
-// LogEnd is the last n bytes of it.
+// LogEnd is the last n bytes of it, without the refusals that tests provoke.
 func (p *Process) LogEnd(n int) string {
-	log := p.Log()
-	return log[max(0, len(log)-n):]
+	var log strings.Builder
+	for line := range strings.Lines(p.Log()) {
+		if !strings.Contains(line, "refused: not registered") {
+			log.WriteString(line)
+		}
+	}
+	return log.String()[max(0, log.Len()-n):]
 }
 
 // Descriptors is how many it has open.
