@@ -49,7 +49,7 @@ func TestKilledAtRandomDuringChurn(t *testing.T) {
 	}
 	figure(t, "%v connections good, %d lost with an agent that was killed, the slowest %v", 0, c.result.Good, excused, c.result.Slowest.Round(time.Millisecond))
 	each(t, pods, 4, (*stage.Pod).Check)
-	governed(t, pods)
+	allGoverned(t, pods)
 	each(t, pods, 4, (*stage.Pod).Delete)
 	n.GivenBack(before)
 }
@@ -191,7 +191,7 @@ func (c *churn) add() error {
 	if err := p.Add(); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Name, err)
 	}
-	l, err := p.Load(load.Spec{PerSecond: 10, Targets: []load.Target{web, hidden, database, strange, secure}, Patience: patience})
+	l, err := p.Load(load.Spec{PerSecond: 10, Targets: []load.Target{web, hidden, database, strange, tls}, Patience: patience})
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ func TestWithHolderAndAgentDeadNothingGoesDirect(t *testing.T) {
 	before := baseline(t, n)
 	pods := makePods(t, n, 4)
 	each(t, pods, 4, (*stage.Pod).Add)
-	governed(t, pods)
+	allGoverned(t, pods)
 
 	n.Agent().Kill()
 	n.Holder.Kill()
@@ -36,7 +36,7 @@ func TestWithHolderAndAgentDeadNothingGoesDirect(t *testing.T) {
 	if r := stopLoads(t, loads); len(r.Failures) > 0 {
 		t.Errorf("connections of %v that waited for the agent failed: %+v", r.Good, r.Failures)
 	}
-	governed(t, pods)
+	allGoverned(t, pods)
 	each(t, pods, 4, (*stage.Pod).Check)
 	each(t, pods, 4, (*stage.Pod).Delete)
 	n.GivenBack(before)

@@ -59,7 +59,7 @@ func TestHostilePeersAtTheHolder(t *testing.T) {
 	for _, each := range p {
 		eventually(t, "a pod comes up", func() bool { return each.Add() == nil })
 	}
-	governed(t, p)
+	allGoverned(t, p)
 	each(t, p, 2, (*stage.Pod).Delete)
 	for name, c := range open {
 		c.SetDeadline(time.Now().Add(patience))

@@ -56,7 +56,7 @@ func manyPods(t *testing.T, byADD bool) {
 	eventually(t, "all pods are enrolled", func() bool { return n.Enrolled() == count })
 	enrolled := time.Since(began)
 	figure(t, "%d pods enrolled after", enrolled, count)
-	governed(t, pods)
+	allGoverned(t, pods)
 
 	began = time.Now()
 	n.Ranges(stage.Captured, "203.0.113.0/24")
@@ -145,8 +145,8 @@ func each(t *testing.T, pods []*stage.Pod, workers int, do func(*stage.Pod) erro
 	}
 }
 
-// governed requires of every pod that what is registered is reached, and nothing else.
-func governed(t *testing.T, pods []*stage.Pod) {
+// allGoverned requires of every pod that what is registered is reached, and nothing else.
+func allGoverned(t *testing.T, pods []*stage.Pod) {
 	t.Helper()
 	each(t, pods, 8, func(p *stage.Pod) error {
 		if err := p.Do(web, load.Patience); err != nil {
@@ -168,15 +168,8 @@ func unleaked(t *testing.T, n *stage.Node) {
 	}
 }
 
-// Where pods of these tests go.
-var (
-	web      = load.Target{Kind: load.HTTP, Address: stage.Web + ":80", Name: stage.WebName}
-	secure   = load.Target{Kind: load.TLS, Address: stage.Web + ":443", Name: stage.TLSName}
-	database = load.Target{Kind: load.TCP, Address: stage.Database + ":5432", Name: stage.DatabaseName}
-	names    = load.Target{Kind: load.DNS, Address: stage.Resolver + ":53", Name: "any.example"}
-	hidden   = load.Target{Kind: load.Probe, Address: stage.Hidden + ":9999", Name: "hidden.example"}
-	strange  = load.Target{Kind: load.Probe, Address: stage.Web + ":80", Name: "strange.example"}
-)
+// strange is a name that nobody registers, for those who do not mind how that ends.
+var strange = load.Target{Kind: load.Probe, Address: stage.Web + ":80", Name: "strange.example"}
 
 func baseline(t *testing.T, n *stage.Node) stage.Baseline {
 	t.Helper()

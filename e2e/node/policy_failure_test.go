@@ -22,7 +22,7 @@ func TestWhatBecomesOfConnectionsWhileNobodyServes(t *testing.T) {
 	bypass.Annotations = map[string]string{"sluice.dev/failurePolicy": "bypass"}
 	each(t, pods, 2, (*stage.Pod).Add)
 	eventually(t, "both pods are enrolled", func() bool { return n.Enrolled() == 2 })
-	governed(t, pods)
+	allGoverned(t, pods)
 
 	deaths := []struct {
 		who  string
@@ -52,7 +52,7 @@ func TestWhatBecomesOfConnectionsWhileNobodyServes(t *testing.T) {
 		eventually(t, "both pods are served again", func() bool { return n.Enrolled() == 2 })
 		figure(t, "%s killed: both pods are governed again after", time.Since(began), d.who)
 		n.Internet.Leaked.Store(0)
-		governed(t, pods)
+		allGoverned(t, pods)
 	}
 	each(t, pods, 2, (*stage.Pod).Delete)
 	n.GivenBack(before)

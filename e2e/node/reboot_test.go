@@ -20,7 +20,7 @@ func TestReboot(t *testing.T) {
 	before := baseline(t, n)
 	pods := makePods(t, n, 4)
 	each(t, pods, 4, (*stage.Pod).Add)
-	governed(t, pods)
+	allGoverned(t, pods)
 
 	n.Agent().Kill()
 	n.Holder.Kill()
@@ -41,7 +41,7 @@ func TestReboot(t *testing.T) {
 	n.StartAgent()
 	eventually(t, "the pods are enrolled", func() bool { return n.Enrolled() == 3 })
 	figure(t, "after a reboot 3 pods are governed", time.Since(began))
-	governed(t, pods[:3])
+	allGoverned(t, pods[:3])
 	each(t, pods, 4, (*stage.Pod).Delete)
 	n.GivenBack(before)
 }
@@ -65,7 +65,7 @@ func TestPodsOutliveTheStateUnderRun(t *testing.T) {
 		t.Run(loss.name, func(t *testing.T) {
 			pods := makePods(t, n, 3)
 			each(t, pods, 3, (*stage.Pod).Add)
-			governed(t, pods)
+			allGoverned(t, pods)
 			n.Agent().Kill()
 			n.Holder.Kill()
 			loss.lose()
@@ -75,7 +75,7 @@ func TestPodsOutliveTheStateUnderRun(t *testing.T) {
 			n.StartAgent()
 			eventually(t, "the pods are served again", func() bool { return n.Enrolled() == 3 })
 			figure(t, "%s: 3 pods are governed again after", time.Since(began), loss.name)
-			governed(t, pods)
+			allGoverned(t, pods)
 			each(t, pods, 3, (*stage.Pod).Check)
 			each(t, pods, 3, (*stage.Pod).Delete)
 			n.GivenBack(before)

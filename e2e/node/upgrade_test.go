@@ -27,7 +27,7 @@ func TestUpgradesLoseNoNewConnection(t *testing.T) {
 	each(t, pods, 4, (*stage.Pod).Add)
 	eventually(t, "all pods are enrolled", func() bool { return n.Enrolled() == len(pods) })
 
-	loads := startLoads(t, pods, load.Spec{PerSecond: rate / float64(len(pods)), Targets: []load.Target{web, secure, database, names}})
+	loads := startLoads(t, pods, load.Spec{PerSecond: rate / float64(len(pods)), Targets: []load.Target{web, tls, database, names}})
 	for range upgrades {
 		upgrade(t, n, pods, drain)
 	}
