@@ -18,6 +18,9 @@ func (s *State) done(e Done) {
 	s.busy--
 	s.touch(p)
 	k := kindOf(a)
+	if t.Files != p.files && s.outdated(p, a, e.Err) {
+		return
+	}
 	if e.Err != nil {
 		s.undone(p, a, k, e.Err)
 		return
@@ -72,6 +75,24 @@ func (s *State) done(e Done) {
 		p.held, p.files, p.tellGone = false, 0, false
 		p.rules = Rules{State: RulesUnknown}
 	}
+}
+
+// outdated takes in the end of an action about other sockets than the pod has by now, or
+// even about a namespace that had its inode before. Those that are about their own Files
+// count as ever.
+func (s *State) outdated(p *pod, a PodAction, err error) bool {
+	switch a.(type) {
+	case OpenAndHold, Start, Stop:
+		return false
+	case Release:
+		p.held = false // perhaps: a Keep tells
+		if err == nil {
+			p.stale = slices.DeleteFunc(p.stale, func(f Files) bool { return f == a.At().Files })
+		}
+	default:
+		p.rules, p.exempted = Rules{State: RulesUnknown}, 0
+	}
+	return true
 }
 
 // beatEvery is how often a gate is renewed: two beats may fail.
