@@ -74,3 +74,8 @@ func (a *Agent) lookForExposure(ctx context.Context, said map[wire.Netns]string)
 		}
 	}
 }
+
+// isExposed says that one of a pod's warnings is exposure's.
+func isExposed(warnings []string) bool {
+	return slices.ContainsFunc(warnings, func(w string) bool { return strings.HasPrefix(w, exposure.NotProtected) })
+}

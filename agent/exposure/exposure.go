@@ -45,16 +45,19 @@ var dangerous = []struct {
 	{21, "SYS_ADMIN", false, "it can enter other namespaces and cgroups"},
 }
 
+// NotProtected begins every warning.
+const NotProtected = "NOT PROTECTED: "
+
 // Warnings are sentences for people, none where all is well. byMark: the pod's rules
 // know the agent's sockets by a mark.
 func (p Pod) Warnings(byMark bool) (out []string) {
 	for _, c := range dangerous {
 		if by, held := p.Capabilities[c.name]; held && (byMark || !c.byMark) {
-			out = append(out, "NOT PROTECTED: process "+by.String()+" may have "+c.name+": "+c.means)
+			out = append(out, NotProtected+"process "+by.String()+" may have "+c.name+": "+c.means)
 		}
 	}
 	if by := p.SharesCgroup; by != nil && !byMark {
-		out = append(out, "NOT PROTECTED: process "+by.String()+" is in the agent's cgroup: its connections are taken for the agent's; start the agent in one of its own (--cgroup)")
+		out = append(out, NotProtected+"process "+by.String()+" is in the agent's cgroup: its connections are taken for the agent's; start the agent in one of its own (--cgroup)")
 	}
 	return out
 }

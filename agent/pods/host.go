@@ -445,10 +445,11 @@ func (h *Host) Start(_ context.Context, a core.Start) error {
 }
 
 func (h *Host) log(pod wire.Netns, d core.Description) *slog.Logger {
+	log := h.common.Logs.Pod()
 	if d.Name.Name == "" {
-		return h.common.Log.With("netns", pod.String())
+		return log.With("netns", pod.String())
 	}
-	return h.common.Log.With("pod", d.Name.Namespace+"/"+d.Name.Name)
+	return log // its proxy says which pod it is
 }
 
 // workload is a pod as configuration and metrics know it.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/netns"
+	"github.com/sluice-cni/sluice/agent/podlog"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -33,7 +34,8 @@ type Common struct {
 	Metrics *metrics.Metrics
 	// DrainLimit is how long connections may go on after a proxy was told to end.
 	DrainLimit time.Duration
-	Log        *slog.Logger
+	// Logs is where the pods' logs meet.
+	Logs *podlog.Log
 }
 
 // Proxy serves one pod.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/netns"
+	"github.com/sluice-cni/sluice/agent/podlog"
 	"github.com/sluice-cni/sluice/agent/pods"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/internal/lab"
@@ -135,7 +136,7 @@ func newStage(t *testing.T) *stage {
 func (s *stage) another() *pods.Host {
 	common := &pods.Common{
 		Shares: proxy.NewShares(proxy.Totals{}), Metrics: metrics.New("test"),
-		DrainLimit: patience, Log: slog.New(slog.DiscardHandler),
+		DrainLimit: patience, Logs: podlog.New(slog.DiscardHandler),
 	}
 	h := pods.NewHost(common, s.holder)
 	h.Snapshot(s.snapshot)

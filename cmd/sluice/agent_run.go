@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-cni/sluice/agent"
 	"github.com/sluice-cni/sluice/agent/cgroup"
 	"github.com/sluice-cni/sluice/agent/cri"
+	"github.com/sluice-cni/sluice/agent/podlog"
 	"github.com/sluice-cni/sluice/agent/pods"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/mesh"
@@ -34,7 +35,7 @@ const podConnections = 2000
 
 func runAgent(c *cobra.Command, o agentOptions) error {
 	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
-	common := &pods.Common{Log: log, DrainLimit: o.drainLimit, Metrics: metrics.New(buildVersion())}
+	common := &pods.Common{Logs: podlog.New(log.Handler()), DrainLimit: o.drainLimit, Metrics: metrics.New(buildVersion())}
 	policy, policyErr := outboundPolicy(c)
 	format, formatErr := accessLogFormat(o.format)
 	var namesErr error
@@ -118,20 +119,22 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		log.Info("asking the container runtime about pods", "socket", runtimeSocket)
 	}
 	a := agent.New(cfg)
+	a.Show(common.Metrics)
+	countStore(common.Metrics, store)
 	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
-		return serveNode(ctx, a, store, common, socket, scrape)
+		return serveNode(ctx, a, store, common, socket, scrape, log)
 	})
 }
 
 // serveNode runs the agent and all it stands on, which outlives its draining.
-func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *pods.Common, socket *statusSocket, scrape *handedOver) error {
-	followStore(a, store, common.Log)
+func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *pods.Common, socket *statusSocket, scrape *handedOver, log *slog.Logger) error {
+	followStore(a, store, log)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	var beside sync.WaitGroup
 	run := func(name string, task func(context.Context) error) {
 		beside.Go(func() {
 			if err := task(life); err != nil && life.Err() == nil {
-				common.Log.Error(name+" failed; egress goes on without", "error", err)
+				log.Error(name+" failed; egress goes on without", "error", err)
 			}
 		})
 	}
@@ -140,7 +143,7 @@ func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *p
 	if common.Proxy.AccessLogs != nil {
 		run("the access log", func(ctx context.Context) error { common.Proxy.AccessLogs.Run(ctx); return nil })
 	}
-	endpoint := a.Health(metrics.Endpoint{Metrics: common.Metrics, Ready: a.Ready, Log: common.Log}.Handler())
+	endpoint := a.Health(metrics.Endpoint{Metrics: common.Metrics, Ready: a.Ready, Log: log}.Handler())
 	run("the admin socket", func(ctx context.Context) error { return socket.serve(ctx, a.Handler(endpoint)) })
 	run("the metrics endpoint", func(ctx context.Context) error { return scrape.serve(ctx, endpoint) })
 	err := a.Run(ctx)

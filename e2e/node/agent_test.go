@@ -82,6 +82,9 @@ func TestAPodIsGovernedFromItsFirstConnection(t *testing.T) {
 	for range 3 {
 		p := added(t, n)
 		governed(t, p)
+		if m, err := n.Metrics(); err != nil || m[`sluice_pods{state="enrolled"}`] != 1 || m["sluice_agent_serving"] != 1 {
+			t.Errorf("metrics: %v pods enrolled, serving %v, %v", m[`sluice_pods{state="enrolled"}`], m["sluice_agent_serving"], err)
+		}
 		must(t, p.Check())
 		must(t, p.Delete())
 	}
