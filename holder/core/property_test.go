@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -11,12 +12,13 @@ import (
 	"github.com/sluice-cni/sluice/holder/wire"
 )
 
-// Whatever happens in whatever order: descriptors are dropped once and not used
-// afterwards, a hold is answered once and saved before, an agent is brought what there
-// is and no more than it can take, and only one serves.
+// Whatever happens in whatever order, holders that die and holders that are succeeded
+// among it: descriptors are dropped once and not used afterwards, a hold is answered
+// once and saved before, an agent is brought what there is and no more than it can take,
+// only one serves, and in the end all have the same.
 func TestWhateverHappensNothingIsLostOrLeft(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(300) {
+	for seed := range uint64(400) {
 		w := newWorld(t, seed)
 		for range 120 {
 			w.happen()
@@ -44,26 +46,28 @@ type world struct {
 	alive   map[Bundle]bool
 	refused map[Bundle]bool
 	peers   map[Conn]*model
-	files   map[wire.Netns]bool
+	files   map[wire.Netns]wire.Holding
+	memory  Memory
+	lost    []*model            // agents without a session
 	saved   map[wire.Netns]bool // in this step
 	reopens []Reopen
 }
 
 // model is a peer: a plugin until it says hello.
 type model struct {
-	agent, retire, retired, took bool
-	pid                          int
-	has                          map[wire.Netns]uint64
-	unacked                      []wire.Netns
-	unseen                       []uint64
-	welcomed, kept               bool
-	want                         []wire.Netns
-	answers                      int
+	agent, serving, retire, retired bool
+	pid                             int
+	has                             map[wire.Netns]uint64
+	unacked                         []wire.Netns
+	unseen                          []uint64
+	welcomed, kept                  bool
+	want                            []wire.Netns
+	answers                         int
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), s: New(Settings{}), alive: map[Bundle]bool{}, refused: map[Bundle]bool{},
-		peers: map[Conn]*model{}, files: map[wire.Netns]bool{}}
+		peers: map[Conn]*model{}, files: map[wire.Netns]wire.Holding{}}
 	w.step(Began{Fresh: w.r.IntN(2) == 0})
 	for n := range w.r.IntN(3) {
 		w.step(Inherited{Holding: w.holding(uint64(n)), Bundle: w.newBundle(), Broken: w.r.IntN(2) == 0})
@@ -107,7 +111,7 @@ func (w *world) step(e Event) {
 	}
 	serving := 0
 	for _, a := range w.s.agents {
-		if a.info.Serving && !a.retiring {
+		if a.welcomed && a.info.Serving && !a.retiring {
 			serving++
 		}
 	}
@@ -123,7 +127,9 @@ func (w *world) do(a Action) {
 	case Close:
 		delete(w.peers, a.Conn)
 	case Save:
-		w.files[a.Holding.Netns], w.saved[a.Holding.Netns] = true, true
+		w.files[a.Holding.Netns], w.saved[a.Holding.Netns] = a.Holding, true
+	case Remember:
+		w.memory = a.Memory
 	case Forget:
 		delete(w.files, a.Netns)
 	case Drop:
@@ -159,6 +165,7 @@ func (w *world) sent(a Send) {
 		m.answers++
 	case wire.Welcome:
 		m.welcomed, m.want = true, a.Payload.(wire.WelcomeReply).Want
+		m.kept = len(m.want) == 0
 	case wire.Pod:
 		if !m.agent { // a successor's
 			return
@@ -181,7 +188,7 @@ func (w *world) sent(a Send) {
 	case wire.Present:
 		m.unseen = append(m.unseen, a.Payload.(wire.Roster).Seq)
 	case wire.Retire:
-		m.retire = true
+		m.retire, m.serving = true, false
 	case wire.Resume:
 		if !m.retire {
 			w.t.Error("resume without retire")
@@ -194,8 +201,15 @@ func (w *world) happen() {
 		w.now += int64(w.r.IntN(15)) * int64(time.Second)
 		w.tick()
 	}
-	if len(w.reopens) > 0 && w.r.IntN(2) == 0 {
+	switch {
+	case w.r.IntN(40) == 0:
+		w.nextHolder(w.r.IntN(2) == 0)
+		return
+	case len(w.reopens) > 0 && w.r.IntN(2) == 0:
 		w.reopened()
+		return
+	case len(w.lost) > 0 && w.r.IntN(3) == 0:
+		w.comeBack()
 		return
 	}
 	switch conn, m := w.anyPeer(); {
@@ -222,11 +236,89 @@ func (w *world) reopened() {
 	r := w.reopens[0]
 	w.reopens = w.reopens[1:]
 	e := Reopened{Netns: r.Holding.Netns, Problem: "taken"}
-	if w.r.IntN(2) == 0 {
+	if !w.somebodyHas(r.Holding.Netns) && w.r.IntN(2) == 0 {
 		e.Problem, e.Bundle = "", w.newBundle()
 		e.Cookie = uint64(e.Bundle) + 5000
 	}
 	w.step(e)
+}
+
+// somebodyHas: then the port is taken.
+func (w *world) somebodyHas(n wire.Netns) bool {
+	for _, m := range w.agents() {
+		if _, has := m.has[n]; has {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) agents() []*model {
+	all := slices.Clone(w.lost)
+	for c := Conn(1); c <= w.conn; c++ {
+		if m := w.peers[c]; m != nil && m.agent {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// nextHolder is a holder after one that died, or that it succeeded.
+func (w *world) nextHolder(died bool) {
+	w.lines = append(w.lines, fmt.Sprintf("%s another holder; the one before died: %t", time.Duration(w.now), died))
+	began := Began{Fresh: died || w.s.fresh, Memory: w.memory}
+	var inherited []Inherited
+	for _, p := range w.s.sortedPods() {
+		inherited = append(inherited, Inherited{Holding: w.files[p.Netns], Bundle: w.newBundle(), Broken: died || p.broken})
+		if !died {
+			inherited[len(inherited)-1].Holding = p.Holding
+		}
+	}
+	w.lost = w.agents()
+	for _, m := range w.lost {
+		m.welcomed, m.kept, m.want, m.unacked, m.unseen = false, false, nil, nil, nil
+	}
+	w.s, w.peers, w.refused, w.reopens = New(Settings{}), map[Conn]*model{}, map[Bundle]bool{}, nil
+	w.alive = map[Bundle]bool{}
+	for _, e := range inherited {
+		w.alive[e.Bundle] = true
+	}
+	w.step(began)
+	for _, e := range inherited {
+		w.step(e)
+	}
+}
+
+// comeBack is an agent's next session.
+func (w *world) comeBack() {
+	i := w.r.IntN(len(w.lost))
+	m := w.lost[i]
+	w.lost = slices.Delete(w.lost, i, i+1)
+	w.conn++
+	w.peers[w.conn] = m
+	h := wire.HelloRequest{Versions: wire.Spoken, PID: m.pid, Exemption: wire.ExemptByCgroup, Serving: m.serving, Retired: m.retired}
+	for n, cookie := range m.has {
+		h.Have = append(h.Have, wire.Have{Netns: n, Cookie: cookie})
+	}
+	m.retire = false
+	slices.SortFunc(h.Have, func(a, b wire.Have) int { return compare(a.Netns, b.Netns) })
+	w.frame(w.conn, wire.Hello, h)
+}
+
+// keepOne gives back one pod that the holder wants, and says when that was all.
+func (w *world) keepOne(c Conn, m *model) {
+	if len(m.want) == 0 {
+		m.kept = true
+		w.frame(c, wire.End, nil)
+		return
+	}
+	n := m.want[0]
+	m.want = m.want[1:]
+	if cookie, has := m.has[n]; has {
+		h := w.holding(n.Inode)
+		h.Cookie = cookie
+		w.step(Offered{Conn: c, Kind: wire.Keep, Holding: h, Bundle: w.newBundle()})
+	}
 }
 
 func (w *world) anyPeer() (Conn, *model) {
@@ -286,6 +378,10 @@ func (w *world) frame(c Conn, k wire.Kind, payload any) {
 }
 
 func (w *world) agentSays(c Conn, m *model) {
+	if m.welcomed && !m.kept && w.r.IntN(2) == 0 {
+		w.keepOne(c, m)
+		return
+	}
 	switch w.r.IntN(7) {
 	case 0:
 		w.frame(c, wire.Alive, nil)
@@ -295,8 +391,8 @@ func (w *world) agentSays(c Conn, m *model) {
 		w.seeOne(c, m)
 	case 3:
 		if m.welcomed {
+			m.retire, m.retired, m.serving = false, false, true
 			w.frame(c, wire.Take, nil)
-			m.retire, m.retired = false, false
 		}
 	case 4:
 		if m.retire {
@@ -313,12 +409,10 @@ func (w *world) agentSays(c Conn, m *model) {
 			w.step(Offered{Conn: c, Kind: wire.Keep, Holding: h, Bundle: w.newBundle()})
 		}
 	case 6:
-		if len(m.has) > 0 {
-			for n := range m.has {
-				delete(m.has, n)
-				w.frame(c, wire.Release, wire.Releasing{Netns: &n})
-				break
-			}
+		if len(m.has) > 0 && m.welcomed {
+			n := slices.SortedFunc(maps.Keys(m.has), compare)[w.r.IntN(len(m.has))]
+			delete(m.has, n)
+			w.frame(c, wire.Release, wire.Releasing{Netns: &n})
 		}
 	}
 }
@@ -341,8 +435,8 @@ func (w *world) seeOne(c Conn, m *model) {
 
 // calmDown lets everybody answer, and compares what each has with what is held.
 func (w *world) calmDown() {
-	for len(w.reopens) > 0 {
-		w.reopened()
+	for len(w.lost) > 0 {
+		w.comeBack()
 	}
 	w.now += int64(3 * time.Second)
 	w.tick()
@@ -354,6 +448,10 @@ func (w *world) calmDown() {
 				continue
 			}
 			w.frame(c, wire.Alive, nil)
+			for m.welcomed && !m.kept {
+				busy = true
+				w.keepOne(c, m)
+			}
 			for len(m.unseen) > 0 {
 				busy = true
 				w.seeOne(c, m)
@@ -367,7 +465,7 @@ func (w *world) calmDown() {
 	owned := map[Bundle]bool{}
 	for n, p := range w.s.pods {
 		owned[p.bundle] = true
-		if !w.files[n] {
+		if _, saved := w.files[n]; !saved {
 			w.t.Errorf("%s has no state file", n)
 		}
 	}
@@ -377,6 +475,9 @@ func (w *world) calmDown() {
 	for c, m := range w.peers {
 		if !m.agent || m.retire || m.retired {
 			continue
+		}
+		if !m.welcomed {
+			w.t.Errorf("agent %d is not welcomed", c)
 		}
 		for n, p := range w.s.pods {
 			if cookie, has := m.has[n]; !p.broken && (!has || cookie != p.Cookie) {
