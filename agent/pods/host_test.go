@@ -234,3 +234,19 @@ func opened(t *testing.T, path string) *os.File {
 	must(t, err)
 	return f
 }
+
+// Where the kernel cannot tell sockets by cgroup, those of the agent have a mark.
+func TestAPodMayKnowTheAgentByAMark(t *testing.T) {
+	s := newStage(t)
+	opened := s.do(core.OpenAndHold{Target: s.target(0), Decision: s.decision(), Ports: core.Ports{Outbound: 15001}})
+	if opened.Mark == 0 {
+		t.Fatal("no mark was drawn")
+	}
+	s.config.OutboundPort, s.config.Exemption, s.config.ExemptMark = opened.Ports.Outbound, rules.ExemptByMark, opened.Mark
+	s.do(core.Start{Target: s.target(opened.Files), Decision: s.decision(), Description: core.Description{Mark: opened.Mark}})
+	s.do(core.Apply{Target: s.target(opened.Files), Decision: s.decision(), Running: true})
+	s.governed()
+	if r := s.do(core.ReadBack{Target: s.target(opened.Files)}).Rules; r.Mark != opened.Mark {
+		t.Errorf("read back mark %d, not %d", r.Mark, opened.Mark)
+	}
+}

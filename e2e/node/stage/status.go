@@ -77,13 +77,34 @@ func (n *Node) Metrics() (map[string]float64, error) {
 	return all, nil
 }
 
-func (n *Node) ask(socket, path string) ([]byte, error) {
-	c := http.Client{
-		Timeout: 20 * time.Second,
+// Leave has the agent let every pod go, and returns when it says that it has.
+func (n *Node) Leave() error {
+	c := n.client("agent.sock", patience)
+	resp, err := c.Post("http://sluice/v1/leave", "", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	lines := json.NewDecoder(resp.Body)
+	for {
+		var l struct{ Done bool }
+		if err := lines.Decode(&l); err != nil || l.Done {
+			return err
+		}
+	}
+}
+
+func (n *Node) client(socket string, limit time.Duration) http.Client {
+	return http.Client{
+		Timeout: limit,
 		Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(n.RunDir, socket))
 		}},
 	}
+}
+
+func (n *Node) ask(socket, path string) ([]byte, error) {
+	c := n.client(socket, 20*time.Second)
 	resp, err := c.Get("http://sluice" + path)
 	if err != nil {
 		return nil, err
