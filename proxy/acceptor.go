@@ -35,6 +35,8 @@ type laneAcceptor struct {
 const (
 	// acceptTurn is how many connections are accepted before others have their turn.
 	acceptTurn = 16
+	// lastTurn bounds how many are accepted when a server ends: as many as wait at most.
+	lastTurn = 4096
 	// starvedFor is the wait for a descriptor or memory: connections of ours, or of
 	// others, may end meanwhile.
 	starvedFor = 20 * time.Millisecond
@@ -71,7 +73,7 @@ func (a *acceptor) close() {
 	var ended sync.WaitGroup
 	for _, la := range a.lanes {
 		ended.Add(1)
-		if !la.lane.loop.Post(func() { defer ended.Done(); la.end() }) {
+		if !la.lane.loop.Post(func() { la.end(); la.last(lastTurn, ended.Done) }) {
 			ended.Done()
 		}
 	}
@@ -96,6 +98,23 @@ func (la *laneAcceptor) end() {
 	if la.heard {
 		la.lane.loop.Remove(la.fd)
 		la.heard = false
+	}
+}
+
+// last accepts who waits by now, one in each turn: they believe that they are connected,
+// and would be reset with the socket. Where another server goes on accepting they are its.
+func (la *laneAcceptor) last(most int, ended func()) {
+	s := la.server
+	if most == 0 || s.cfg.HandsOver || s.life.Err() != nil {
+		ended()
+		return
+	}
+	fd, from, errno := la.accept()
+	if errno != 0 || !la.lane.loop.Post(func() { la.last(most-1, ended) }) {
+		ended()
+	}
+	if errno == 0 {
+		s.start(fd, from, la.lane) // after which the loop may be another goroutine's
 	}
 }
 

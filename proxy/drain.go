@@ -74,6 +74,10 @@ func (s *Server) Cut() { s.cut() }
 // cutAll resets what is left.
 func (s *Server) cutAll() {
 	s.kill()
+	s.mu.Lock()
+	left := len(s.conns)
+	s.mu.Unlock()
+	s.observe(Event{Kind: ConnectionsCut, Count: int64(left)})
 	s.each(func(c *connection) {
 		if lc := c.lane.Load(); lc != nil {
 			lc.lane.loop.Post(lc.cutIfHere)

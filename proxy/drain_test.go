@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,6 +209,45 @@ func (h *heldBack) Write(b []byte) (int, error) {
 	return sent + n, err
 }
 
+// Whoever is connected when a server stops is served, accepted or not: what still waits at
+// the listener would be reset with it.
+func TestAStopServesWhoWaitsToBeAccepted(t *testing.T) {
+	t.Parallel()
+	l, err := proxy.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	services := static("a", "a.test", "HTTP", 80, script(t, nil))
+	var cfg proxy.Config
+	beside := newRig(t, mesh.RegistryOnly, services, func(c *proxy.Config) {
+		cfg = *c
+		cfg.Listeners, cfg.DrainTimeout = []*net.TCPListener{l}, 20*time.Second
+	})
+	r := &rig{t: t, addr: l.Addr().String()}
+	if r.server, err = proxy.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	r.apply(mesh.RegistryOnly, services)
+	var all []*net.TCPConn
+	for range 100 {
+		all = append(all, r.dial())
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop() // before anybody was accepted
+	ended := make(chan error, 1)
+	go func() { ended <- r.server.Serve(ctx) }()
+	for i, c := range all {
+		io.WriteString(c, get("x"))
+		if err := okFrom(bufio.NewReader(c)); err != nil {
+			t.Fatalf("connection %d of %d: %v", i, len(all), err)
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	beside.stop()
+}
+
 // Connections that wait for their next request are closed one by one over the first half
 // of a hand-over, and none of them before a request of its own has had its answer.
 func TestIdleConnectionsEndOverTheFirstHalfOfAHandOver(t *testing.T) {
@@ -277,12 +318,24 @@ func TestASilentConnectionEndsWithinADrain(t *testing.T) {
 	}
 }
 
+type observer func(proxy.Event)
+
+func (o observer) Observe(e proxy.Event) { o(e) }
+
 // A namespace that is gone needs no drain.
 func TestCutEndsADrainAtOnce(t *testing.T) {
 	t.Parallel()
 	echo := tcpServer(t, func(c *net.TCPConn) { io.Copy(c, c) })
 	for _, drains := range []bool{true, false} {
-		r := newRig(t, mesh.RegistryOnly, static("a", "db.test", "TCP", 5000, echo), func(c *proxy.Config) { c.DrainTimeout = time.Hour })
+		var cut atomic.Int64
+		r := newRig(t, mesh.RegistryOnly, static("a", "db.test", "TCP", 5000, echo), func(c *proxy.Config) {
+			c.DrainTimeout = time.Hour
+			c.Observer = observer(func(e proxy.Event) {
+				if e.Kind == proxy.ConnectionsCut {
+					cut.Add(e.Count)
+				}
+			})
+		})
 		r.to("203.0.113.1:5000")
 		c := r.dial()
 		got := make([]byte, 1)
@@ -303,6 +356,9 @@ func TestCutEndsADrainAtOnce(t *testing.T) {
 			}
 		case <-time.After(10 * time.Second):
 			t.Errorf("drains %v: it goes on", drains)
+		}
+		if n := cut.Load(); drains && n != 1 {
+			t.Errorf("%d connections are said to be cut, want 1", n)
 		}
 	}
 }

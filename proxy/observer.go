@@ -37,6 +37,8 @@ const (
 	Retried
 	// LogLinesLost are lines of the access log that were not written: Count.
 	LogLinesLost
+	// ConnectionsCut are those of the application that the end of a drain has reset: Count.
+	ConnectionsCut
 )
 
 // Event is one thing that happened. Its strings are constants of this package,

@@ -33,6 +33,7 @@ var Catalogue = []Metric{
 	{"sluice_upstream_connect_failures_total", "counter", "Attempts to connect to an endpoint that failed, retries included.", with("reason")},
 	{"sluice_upstream_retries_total", "counter", "Tries of requests beyond their first; a request is counted once whatever its tries.", ownLabels},
 	{"sluice_tls_handshake_failures_total", "counter", "Those of them where TCP stood and TLS failed.", with("reason")},
+	{"sluice_connections_cut_total", "counter", "Connections of the application that were reset because the proxy's drain was over.", ownLabels},
 	{"sluice_access_log_lines_lost_total", "counter", "Lines of the access log that were not written: a full disk, or a reader that does not read.", ownLabels},
 
 	{"sluice_dns_requests_total", "counter", "DNS queries of the application, by where the answer came from.",

@@ -81,6 +81,7 @@ func (c sink) source(s *sourceSeries, open int64) {
 	c.gauge("sluice_connections", float64(open), own...)
 	c.counter("sluice_connections_total", float64(s.accepted.Load()), own...)
 	c.counter("sluice_upstream_retries_total", float64(s.retried.Load()), own...)
+	c.counter("sluice_connections_cut_total", float64(s.cut.Load()), own...)
 	c.counter("sluice_access_log_lines_lost_total", float64(s.linesLost.Load()), own...)
 	s.refused.each(func(reason string, n int64) {
 		c.counter("sluice_refused_total", float64(n), s.workload, s.namespace, reason)

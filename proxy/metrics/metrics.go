@@ -136,6 +136,8 @@ func (w *Workload) Observe(e proxy.Event) {
 		s.retried.Add(1)
 	case proxy.LogLinesLost:
 		s.linesLost.Add(e.Count)
+	case proxy.ConnectionsCut:
+		s.cut.Add(e.Count)
 	case proxy.ConfigurationInForce:
 		w.metrics.follow(w, &e)
 	}

@@ -47,9 +47,9 @@ type sourceSeries struct {
 	mu       sync.Mutex
 	services map[service]*serviceSeries
 
-	accepted, retried, linesLost atomic.Int64
-	refused, failed              reasons
-	dns                          dnsRequests
+	accepted, retried, cut, linesLost atomic.Int64
+	refused, failed                   reasons
+	dns                               dnsRequests
 }
 
 func newSourceSeries(src source) *sourceSeries {
