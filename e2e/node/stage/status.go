@@ -19,6 +19,9 @@ type Status struct {
 	Connected, Ready bool
 	Serving          int
 	Draining         int
+	Resources        int
+	Errors           int                       // in their files
+	Used             struct{ Connections int } // by all pods
 	Pods             []PodStatus
 }
 
