@@ -128,7 +128,7 @@ func (i *installation) pod(t *testing.T, name string) sandbox {
 // governed requires that a pod's captured traffic is held back, or goes its own way.
 func (i *installation) governed(t *testing.T, p sandbox, is bool) {
 	t.Helper()
-	o, err := p.pod.Run(p.container, "get", "http://"+stage.Web+"/", stage.WebName)
+	o, err := p.pod.Run(p.container, "incontainer", "get", "http://"+stage.Web+"/", stage.WebName)
 	must(t, err)
 	if refused := strings.Contains(o.Err, "refused"); refused != is {
 		t.Errorf("pod %s: %+v; governed must be %v", p.pod.Spec.Name, o, is)

@@ -16,6 +16,7 @@ import (
 var (
 	full     = flag.Bool("full", false, "run the load and fault tests at their full size")
 	runtimes = flag.String("runtime", "", "container runtimes to test with: "+programs.Containerd2+", "+programs.Containerd1+" or both with a comma")
+	race     = flag.Bool("race", false, "run sluice with the race detector; a race that it finds fails the test, and figures mean nothing")
 	seed     = flag.Int64("seed", 0, "seed of the faults; 0 takes the clock's")
 )
 
@@ -46,7 +47,7 @@ func inWorld(m *testing.M) (code int, err error) {
 	if err := os.Chmod(dir, 0o755); err != nil { // other users run programs from it too
 		return 1, err
 	}
-	if err := programs.Build(dir); err != nil {
+	if err := programs.Build(dir, *race); err != nil {
 		return 1, err
 	}
 	var versions []string

@@ -82,10 +82,19 @@ func lock(path string) (unlock func(), err error) {
 // Go builds a package of the module in folder module into output, statically and
 // stripped. flags come before the package.
 func Go(module, output, target string, flags ...string) error {
-	args := append([]string{"build", "-trimpath", "-ldflags", "-s -w", "-o", output}, flags...)
+	return build(module, output, target, append([]string{"-ldflags", "-s -w"}, flags...), "CGO_ENABLED=0")
+}
+
+// Racing is Go with the race detector.
+func Racing(module, output, target string) error {
+	return build(module, output, target, []string{"-race"}, "CGO_ENABLED=1")
+}
+
+func build(module, output, target string, flags []string, cgo string) error {
+	args := append([]string{"build", "-trimpath", "-o", output}, flags...)
 	cmd := exec.Command("go", append(args, target)...)
 	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	cmd.Env = append(os.Environ(), cgo, "GOFLAGS=-buildvcs=false", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s in %s: %w\n%s", target, module, err, out)
 	}

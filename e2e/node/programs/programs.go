@@ -12,9 +12,10 @@ import (
 // test process.
 const folderEnv = "SLUICE_TEST_NODE_PROGRAMS"
 
-// Build builds this tree's programs into dir: sluice, and what runs in the pods of the
-// tests. It also builds the CNI plugins (cnitest.Folder).
-func Build(dir string) error {
+// Build builds this tree's programs into dir: sluice, with the race detector where race
+// is set (which takes a C compiler), and what runs in the pods of the tests. It also
+// builds the CNI plugins (cnitest.Folder).
+func Build(dir string, race bool) error {
 	if os.Getenv(folderEnv) != "" {
 		return nil
 	}
@@ -25,7 +26,15 @@ func Build(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, target := range []string{"./cmd/sluice", "./e2e/node/incontainer", "./e2e/node/attempts"} {
+	if race {
+		err = built.Racing(root, dir+"/", "./cmd/sluice")
+	} else {
+		err = built.Go(root, dir+"/", "./cmd/sluice")
+	}
+	if err != nil {
+		return err
+	}
+	for _, target := range []string{"./e2e/node/incontainer", "./e2e/node/attempts"} {
 		if err := built.Go(root, dir+"/", target); err != nil {
 			return err
 		}

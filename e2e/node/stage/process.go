@@ -51,6 +51,12 @@ func start(t testing.TB, name, logs string, args ...string) *Process {
 	}()
 	t.Cleanup(func() {
 		p.Kill()
+		if i := strings.Index(p.Log(), "WARNING: DATA RACE"); i >= 0 {
+			t.Errorf("%s has a data race:\n%.8000s", name, p.Log()[i:])
+		}
+		if i := strings.Index(p.Log(), "\npanic: "); i >= 0 {
+			t.Errorf("%s panicked:\n%.8000s", name, p.Log()[i:])
+		}
 		if t.Failed() {
 			t.Logf("the end of %s's log (%v):\n%s", name, p.State, p.LogEnd(6000))
 		}
