@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"time"
@@ -69,7 +70,16 @@ func (a *Agent) followRanges(ctx context.Context) {
 
 // followPolicy follows what selects pods. It is written down for the plugin before any
 // pod is decided by it.
+//
+// It begins with the one that was compiled last: files that have a mistake when the agent
+// starts must not leave the node without any.
 func (a *Agent) followPolicy(ctx context.Context) {
+	switch p, err := selection.ReadFile(a.cfg.PolicyFile); {
+	case err == nil:
+		a.decidePolicy(p)
+	case a.cfg.PolicyFile != "" && !errors.Is(err, selection.ErrNone):
+		a.log.Warn("the policy that was compiled last is lost; pods are decided once there is another", "error", err)
+	}
 	if err := a.cfg.Policy.Run(ctx, a.policy); err != nil && ctx.Err() == nil {
 		a.log.Error("the source of policy has ended; its last word stays in force", "error", err)
 	}
@@ -77,10 +87,14 @@ func (a *Agent) followPolicy(ctx context.Context) {
 
 func (a *Agent) policy(p *selection.Policy) {
 	if a.cfg.PolicyFile != "" {
-		if err := p.WriteFile(a.cfg.PolicyFile); err != nil {
+		if _, err := selection.Keep(a.cfg.PolicyFile, p); err != nil {
 			a.log.Error("the plugin goes on with the policy it had", "error", err)
 		}
 	}
+	a.decidePolicy(p)
+}
+
+func (a *Agent) decidePolicy(p *selection.Policy) {
 	a.decideBy(func(g *given) bool {
 		g.policy, g.known = p, true
 		return true

@@ -40,6 +40,7 @@ type NodeStatus struct {
 	Others int `json:"others,omitempty"`
 	// Policy is the generation in force; Ranges those of the cluster, for auto.
 	Policy    uint64 `json:"policy"`
+	PolicyErr string `json:"policyError,omitempty"` // why it is not that of the files
 	Ranges    int    `json:"ranges"`
 	RangesErr string `json:"rangesError,omitempty"`
 	Resources int    `json:"resources"`
@@ -123,6 +124,9 @@ func (a *Agent) node(s core.Status) NodeStatus {
 	}
 	if missing := notReady(s); missing != nil {
 		n.NotReady = missing.Error()
+	}
+	if source, says := a.cfg.Policy.(interface{ Problem() string }); says {
+		n.PolicyErr = source.Problem()
 	}
 	a.givenMu.Lock()
 	n.Ranges = len(a.given.ranges.Prefixes)

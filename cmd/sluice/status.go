@@ -125,7 +125,7 @@ func printNode(w io.Writer, n agent.NodeStatus) {
 		[2]string{"process", fmt.Sprintf("%d, sluice %s, %d goroutines, %d files open", n.PID, n.Build, n.Goroutines, n.Descriptors)},
 		[2]string{"holder", holderState(n)},
 		[2]string{"exemption", exemptionText(n)},
-		[2]string{"policy", "generation " + strconv.FormatUint(n.Policy, 10)},
+		[2]string{"policy", "generation " + strconv.FormatUint(n.Policy, 10) + policyMistakes(n)},
 		[2]string{"ranges", cmp.Or(n.RangesErr, fmt.Sprintf("%d for includeIPRanges auto", n.Ranges))},
 		[2]string{"resources", resourcesText(n)},
 		[2]string{"connections", fmt.Sprintf("%d of %d, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
@@ -203,6 +203,14 @@ func podLabel(name wire.PodName, netns string) string {
 		return "netns " + netns
 	}
 	return name.String()
+}
+
+// policyMistakes say why the policy in force is not that of the files.
+func policyMistakes(n agent.NodeStatus) string {
+	if n.PolicyErr == "" {
+		return ""
+	}
+	return ", since the files cannot be used: " + n.PolicyErr
 }
 
 func rangesCount(p agent.PodStatus) string {

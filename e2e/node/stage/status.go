@@ -22,6 +22,8 @@ type Status struct {
 	Resources        int
 	Errors           int                       // in their files
 	Used             struct{ Connections int } // by all pods
+	Policy           uint64                    // its generation
+	PolicyError      string
 	Pods             []PodStatus
 }
 
