@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,6 +67,7 @@ func MakeCgroups(t testing.TB) bool {
 	cgroupUsers.Lock()
 	defer cgroupUsers.Unlock()
 	cgroupUsers.n++
+	sweepCgroups()
 	t.Cleanup(func() {
 		cgroupUsers.Lock()
 		defer cgroupUsers.Unlock()
@@ -85,6 +87,28 @@ func MakeCgroups(t testing.TB) bool {
 		}
 	}
 	return true
+}
+
+// sweepCgroups removes those of processes that were killed. One that is in use cannot
+// be removed.
+func sweepCgroups() {
+	left, _ := filepath.Glob(filepath.Join(cgroupRoot(), filepath.Dir(cgroupBase()), "sluice-oracle-*")) // a bad pattern it is not
+	for _, dir := range left {
+		pid := strings.TrimPrefix(filepath.Base(dir), "sluice-oracle-")
+		if _, err := os.Stat("/proc/" + pid); err == nil {
+			continue
+		}
+		var inside []string
+		filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+			if err == nil && entry.IsDir() {
+				inside = append(inside, path)
+			}
+			return nil
+		})
+		for _, path := range slices.Backward(inside) {
+			unix.Rmdir(path)
+		}
+	}
 }
 
 func makeThreaded(dir string) bool {
