@@ -95,10 +95,10 @@ func (w *writer) clear(l leftovers) {
 	for _, chain := range l.chains {
 		w.c.FlushChain(chain)
 	}
+	for _, s := range l.sets { // before the chains, since a map may jump to one
+		w.c.DelSet(s)
+	}
 	for _, chain := range l.chains {
 		w.c.DelChain(chain)
-	}
-	for _, s := range l.sets {
-		w.c.DelSet(s)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
@@ -185,5 +187,60 @@ func TestSilentIsNoHeartbeatAndEndsNone(t *testing.T) {
 				t.Errorf("%s after a heartbeat: %s", name, got)
 			}
 		}
+	}
+}
+
+func TestCheckNamesWhatWasTamperedWithInNodeMode(t *testing.T) {
+	t.Parallel()
+	table := &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}
+	accept := []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
+	agents := rules.Agents{Levels: []int{2}, IDs: []uint64{4711}}
+	exempting := nodePlan(t, []rules.Option{rules.Exempting(agents)})
+	for _, tc := range []struct {
+		name, want string
+		tamper     func(*nftables.Conn) error
+		// ids: only who knows the agents can see it.
+		ids bool
+	}{
+		{name: "jump deleted", want: `chain direct: rule "agent" is missing`, tamper: func(c *nftables.Conn) error { return deleteRule(c, "direct", "agent") }},
+		{name: "rule before the jump", want: `chain direct: rule "" (handle `, tamper: func(c *nftables.Conn) error {
+			c.InsertRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: "direct"}, Exprs: accept})
+			return nil
+		}},
+		{name: "everybody exempt", want: `chain agent: rule "" (handle `, tamper: func(c *nftables.Conn) error {
+			c.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: "agent"}, Exprs: accept})
+			return nil
+		}},
+		{name: "everybody exempt by the agents' name", want: `chain agent: rule "agent at level 2" was changed`, tamper: func(c *nftables.Conn) error {
+			return replaceByAccept(c, "agent", "agent at level 2")
+		}},
+		{name: "another is an agent", ids: true, want: `set agent_cgroups: holds elements that are not sluice's`, tamper: func(c *nftables.Conn) error {
+			return c.SetAddElements(&nftables.Set{Table: table, Name: "agent_cgroups", KeyType: nftables.TypeCGroupV2}, []nftables.SetElement{{Key: []byte{9, 9, 0, 0, 0, 0, 0, 0}}})
+		}},
+		{name: "no agent", ids: true, want: `chain agent: rule "agent at level 2" is missing`, tamper: func(c *nftables.Conn) error {
+			c.FlushChain(&nftables.Chain{Table: table, Name: "agent"})
+			return nil
+		}},
+		{name: "something that holds our chains", want: "set mine: not sluice's", tamper: func(c *nftables.Conn) error {
+			jumps := &nftables.Set{ID: 1, Table: table, Name: "mine", KeyType: nftables.TypeMark, IsMap: true, DataType: nftables.TypeVerdict}
+			return c.AddSet(jumps, []nftables.SetElement{{Key: []byte{1, 0, 0, 0}, VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: "excluded"}}})
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			ns := labtest.New(t)
+			apply(t, ns, exempting)
+			change(t, ns, tc.tamper)
+			if err := nft.Check(ns.FD(), exempting); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the agent sees %v; want %q", err, tc.want)
+			}
+			if err := nft.Check(ns.FD(), nodePlan(t, nil)); tc.ids != (err == nil) {
+				t.Errorf("CHECK sees %v", err)
+			}
+			apply(t, ns, exempting)
+			if err := nft.Check(ns.FD(), exempting); err != nil {
+				t.Errorf("after applying again: %v", err)
+			}
+		})
 	}
 }
