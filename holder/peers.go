@@ -146,7 +146,11 @@ func (h *holder) read(ctx context.Context, p *peer) {
 func (h *holder) translate(p *peer, m wire.Message, fds []int) core.Event {
 	if m.Kind != wire.Hold && m.Kind != wire.Keep {
 		closeAll(fds) // nobody sends files with anything else
-		return core.Frame{Conn: p.id, Kind: m.Kind, Payload: m.Payload}
+		f := core.Frame{Conn: p.id, Kind: m.Kind, Payload: m.Payload}
+		if m.Kind == wire.Hello {
+			f.Process, _ = lookAt(int(p.pid)) // zero: it is not seen from here
+		}
+		return f
 	}
 	e := core.Offered{Conn: p.id, Kind: m.Kind}
 	err := json.Unmarshal(m.Payload, &e.Holding)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/holder/client"
+	"github.com/sluice-cni/sluice/holder/core"
 	"github.com/sluice-cni/sluice/holder/wire"
 )
 
@@ -137,6 +138,54 @@ func TestAnAgentKeepsWhatTheStateFilesLost(t *testing.T) {
 	wantFiles(t, dir, p.Netns.String()+suffix)
 	if err := roundTrip(p, "tcp4"); err != nil {
 		t.Error(err)
+	}
+}
+
+// An agent that died with its holder is no rival of the next one, and is not waited
+// for; one that lives is, until it comes.
+func TestADeadAgentIsForgottenAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, SocketName)
+	files := stateFiles{dir}
+	dead := startProcess(t, t.TempDir(), 0)
+	who, err := lookAt(dead.cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.kill()
+	living, err := lookAt(os.Getppid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reused := living
+	reused.Start++ // the number is another's by now
+	for name, p := range map[string]wire.Process{"dead": who, "another": reused} {
+		if isDead, known := isDead(p); !isDead || !known {
+			t.Errorf("%s: dead %t, known %t", name, isDead, known)
+		}
+	}
+	if isDead, known := isDead(living); isDead || !known {
+		t.Errorf("who lives: dead %t, known %t", isDead, known)
+	}
+	if _, known := isDead(wire.Process{PID: who.PID, Start: who.Start, Namespace: 1}); known {
+		t.Error("a number of another namespace says something here")
+	}
+	agent := func(id uint64, p wire.Process) wire.AgentInfo {
+		return wire.AgentInfo{PID: p.PID, Process: p, Serving: true, Agents: wire.Agents{IDs: []uint64{id}}}
+	}
+	memory := core.Memory{Exemption: wire.ExemptByCgroup, Agents: []wire.AgentInfo{agent(1, who), agent(2, reused), agent(3, living)}}
+	if err := makePrivate(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.remember(memory); err != nil {
+		t.Fatal(err)
+	}
+	_, log := startHere(t, Options{RunDir: dir})
+	until(t, "the dead are forgotten", func() bool { return strings.Count(log.String(), "is dead") == 2 })
+	a := openAgent(t, path, wire.HelloRequest{}) // after two seconds: the third may come yet
+	if others := a.Welcome.Others; len(others) != 1 || others[0].Process != living {
+		t.Errorf("others are %+v", others)
 	}
 }
 

@@ -88,12 +88,23 @@ func call(ctx context.Context, path string, ask wire.Kind, question any, files [
 	}
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	if err := c.Send(ask, question, files...); err != nil {
-		return because(ctx, err)
-	}
+	return exchange(ctx, c, ask, question, files, want, answer)
+}
+
+// exchange asks and reads the answer. A holder that refuses the peer says so before it
+// has been asked, and closes: then asking fails, and the refusal is there to be read.
+func exchange(ctx context.Context, c *wire.Conn, ask wire.Kind, question any, files []*os.File, want wire.Kind, answer any) error {
+	unsent := c.Send(ask, question, files...)
 	deadline, _ := ctx.Deadline()
+	if unsent != nil {
+		deadline = time.Now().Add(time.Second)
+	}
 	m, err := c.Receive(deadline)
-	if err != nil {
+	switch {
+	case unsent != nil && (err != nil || m.Kind != wire.Refused):
+		m.Close()
+		return because(ctx, unsent)
+	case err != nil:
 		return because(ctx, fmt.Errorf("no answer to %s: %w", ask, err))
 	}
 	defer m.Close()

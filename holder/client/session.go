@@ -53,7 +53,7 @@ func Open(ctx context.Context, path string, hello wire.HelloRequest) (*Session, 
 	}
 	if err := introduce(ctx, c, hello, &welcome); err != nil {
 		c.Close()
-		return nil, welcome, fmt.Errorf("sluice holder at %s: %w", path, because(ctx, err))
+		return nil, welcome, fmt.Errorf("sluice holder at %s: %w", path, err)
 	}
 	return &Session{conn: c, path: path}, welcome, nil
 }
@@ -61,16 +61,7 @@ func Open(ctx context.Context, path string, hello wire.HelloRequest) (*Session, 
 func introduce(ctx context.Context, c *wire.Conn, hello wire.HelloRequest, welcome *wire.WelcomeReply) error {
 	defer context.AfterFunc(ctx, func() { c.Close() })()
 	hello.Versions = wire.Spoken
-	if err := c.Send(wire.Hello, hello); err != nil {
-		return err
-	}
-	deadline, _ := ctx.Deadline()
-	m, err := c.Receive(deadline)
-	if err != nil {
-		return fmt.Errorf("no answer to hello: %w", err)
-	}
-	defer m.Close()
-	return read(m, wire.Welcome, welcome)
+	return exchange(ctx, c, wire.Hello, hello, nil, wire.Welcome, welcome)
 }
 
 // Next waits for the holder's next word. An error ends the session; io.EOF: the holder

@@ -32,7 +32,7 @@ type agent struct {
 	retiring, resumed bool
 }
 
-func (s *State) greet(conn Conn, h wire.HelloRequest) {
+func (s *State) greet(conn Conn, h wire.HelloRequest, who wire.Process) {
 	if s.agents[conn] != nil {
 		s.refuse(conn, wire.CodeInvalid, "hello: said already")
 		s.do(Close{Conn: conn, Why: "a second hello"})
@@ -46,7 +46,7 @@ func (s *State) greet(conn Conn, h wire.HelloRequest) {
 		return
 	}
 	a := &agent{conn: conn, hello: h, heard: s.now, taken: s.now - int64(h.ServingFor),
-		info:   wire.AgentInfo{PID: h.PID, Build: h.Build, Agents: h.Agents, Serving: h.Serving && !h.Retired, Retired: h.Retired},
+		info:   wire.AgentInfo{PID: h.PID, Build: h.Build, Agents: h.Agents, Serving: h.Serving && !h.Retired, Retired: h.Retired, Process: who},
 		unseen: map[Conn]uint64{}, welcomeBy: s.now + int64(seenLimit), has: map[wire.Netns]uint64{}, flying: map[wire.Netns]int{}}
 	for _, o := range s.sortedAgents() {
 		if sameAgent(o.info, a.info) { // its earlier session's end is yet to be noticed
@@ -98,6 +98,10 @@ func (s *State) connected(but Conn) []wire.AgentInfo {
 	return infos
 }
 
+// Absent are the agents that were there when the holder before ended, and have not come
+// back yet.
+func (s *State) Absent() []wire.AgentInfo { return slices.Clone(s.ghosts) }
+
 // sameAgent knows an agent again by its cgroup, of which the number is never used
 // twice; by its process where it has none.
 func sameAgent(a, b wire.AgentInfo) bool {
@@ -111,6 +115,16 @@ func sameAgent(a, b wire.AgentInfo) bool {
 func (s *State) layGhosts() {
 	if len(s.ghosts) > 0 && s.now >= s.ghostsUntil {
 		s.noGhosts()
+	}
+}
+
+// died: an agent that was there before will not come back.
+func (s *State) died(who wire.Process) {
+	before := len(s.ghosts)
+	s.ghosts = slices.DeleteFunc(s.ghosts, func(g wire.AgentInfo) bool { return g.Process == who })
+	if len(s.ghosts) < before {
+		s.log("info", "an agent that was there before is dead", "pid", who.PID)
+		s.present(0)
 	}
 }
 

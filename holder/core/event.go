@@ -30,11 +30,12 @@ type (
 		Bundle  Bundle
 		Broken  bool
 	}
-	// Frame is a message without files.
+	// Frame is a message without files, and with a Hello who sends it.
 	Frame struct {
 		Conn    Conn
 		Kind    wire.Kind
 		Payload json.RawMessage
+		Process wire.Process
 	}
 	// Offered is a Hold or a Keep with its files. Problem is what is wrong with them,
 	// for people; Full says that nothing is, but that there is no room for them.
@@ -50,6 +51,8 @@ type (
 	}
 	// Closed ends a connection from the other side.
 	Closed struct{ Conn Conn }
+	// Died: an agent of Memory is not alive any more.
+	Died struct{ Process wire.Process }
 	// Left: a pod's namespace is not at its path any more.
 	Left struct {
 		Netns wire.Netns
@@ -72,6 +75,7 @@ func (Inherited) event() {}
 func (Frame) event()     {}
 func (Offered) event()   {}
 func (Closed) event()    {}
+func (Died) event()      {}
 func (Left) event()      {}
 func (Reopened) event()  {}
 func (Tick) event()      {}

@@ -16,7 +16,7 @@ func (s *State) frame(f Frame) {
 	case wire.Status:
 		s.answer(f.Conn, wire.Status, s.Status())
 	case wire.Hello:
-		read(s, f, func(h wire.HelloRequest) { s.greet(f.Conn, h) })
+		read(s, f, func(h wire.HelloRequest) { s.greet(f.Conn, h, f.Process) })
 	case wire.Succeed:
 		read(s, f, func(r wire.SuccessionRequest) { s.yield(f.Conn, r) })
 	case wire.Took:

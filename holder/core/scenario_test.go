@@ -234,7 +234,8 @@ func (o *options) event(name string, conn Conn) Event {
 	case "began":
 		b := Began{Fresh: o.has("fresh"), Memory: Memory{Exemption: o.text("exemption")}}
 		if pid := int(o.number("agent")); pid != 0 {
-			b.Agents = []wire.AgentInfo{{PID: pid, Build: "v1", Serving: true, Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{uint64(pid)}}}}
+			b.Agents = []wire.AgentInfo{{PID: pid, Build: "v1", Serving: true, Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{uint64(pid)}},
+				Process: wire.Process{PID: pid, Start: 1, Namespace: 1}}}
 		}
 		return b
 	case "inherited":
@@ -247,6 +248,8 @@ func (o *options) event(name string, conn Conn) Event {
 		return Offered{Conn: conn, Kind: kind, Holding: o.holding(), Bundle: bundle, Problem: o.text("problem"), PathGone: o.has("pathgone")}
 	case "closed":
 		return Closed{conn}
+	case "died":
+		return Died{wire.Process{PID: int(o.number("agent")), Start: 1, Namespace: 1}}
 	case "left":
 		return Left{Netns: o.netns(), Why: "its path is gone"}
 	case "reopened":

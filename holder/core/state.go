@@ -111,6 +111,8 @@ func (s *State) Step(now int64, e Event) []Action {
 		}
 	case Reopened:
 		s.reopened(e)
+	case Died:
+		s.died(e.Process)
 	case Tick:
 	}
 	if !s.left {

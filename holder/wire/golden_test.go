@@ -23,7 +23,8 @@ func messages() []struct {
 } {
 	netns := Netns{Device: 4, Inode: 4026532281}
 	exempt := Agents{Levels: []int{1, 2}, IDs: []uint64{8123, 9001}}
-	info := AgentInfo{PID: 4711, Build: "v1.2.3", Agents: exempt, Serving: true, Retired: true}
+	info := AgentInfo{PID: 4711, Build: "v1.2.3", Agents: exempt, Serving: true, Retired: true,
+		Process: Process{PID: 4711, Start: 99, Namespace: 4026531836}}
 	holding := Holding{Netns: netns, Attachment: Attachment{ContainerID: "3f2a", Interface: "eth0", Path: "/run/netns/cni-1"},
 		Pod:     PodName{Namespace: "shop", Name: "cart-0", UID: "c0ffee"},
 		Sockets: []Socket{{RoleTCP, "tcp4", 15001}, {RoleTCP, "tcp6", 15001}, {RoleDNSPacket, "udp4", 15053}, {RoleDNSStream, "tcp4", 15053}},

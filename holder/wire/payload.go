@@ -190,6 +190,16 @@ type WelcomeReply struct {
 	Want []Netns `json:"want,omitempty"`
 }
 
+// Process is a process that cannot be mistaken for a later one of the same number.
+type Process struct {
+	PID int `json:"pid"`
+	// Start is when it started, in clock ticks since the machine did (proc(5), field 22
+	// of stat).
+	Start uint64 `json:"start"`
+	// Namespace is the inode of the PID namespace in which that is its number.
+	Namespace uint64 `json:"namespace"`
+}
+
 // AgentInfo is an agent as the others see it.
 type AgentInfo struct {
 	PID     int    `json:"pid"`
@@ -197,6 +207,10 @@ type AgentInfo struct {
 	Agents  Agents `json:"agents"`
 	Serving bool   `json:"serving,omitempty"`
 	Retired bool   `json:"retired,omitempty"`
+	// Process is the agent as the kernel showed it to the holder; zero where it is in a
+	// PID namespace that the holder does not see. The holder sets it, and knows by it
+	// who will not come back.
+	Process Process `json:"process,omitzero"`
 }
 
 // Roster is the payload of Present: the agents that are there beside the one it is
