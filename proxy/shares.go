@@ -93,8 +93,8 @@ type Share struct {
 
 // Usage is what is held.
 type Usage struct {
-	Connections int   // of applications and to servers
-	Memory      int64 // bytes
+	Connections int   `json:"connections"` // of applications and to servers
+	Memory      int64 `json:"memory"`      // bytes
 }
 
 // Usage is what all hold together, and how much that may be.

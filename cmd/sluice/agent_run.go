@@ -53,6 +53,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		return err
 	}
 	limitPods(common)
+	common.Proxy.Register = commandLine(c, "create -f -")
 	// Before any socket: each belongs to the cgroup that it was made in, for good.
 	known, err := o.exemption(log)
 	if err != nil {
