@@ -30,6 +30,10 @@ import (
 	"github.com/sluice-cni/sluice/vip/ledger"
 )
 
+// podDescriptors is what a pod with dnsCapture takes beside its connections: its
+// namespace, and each of its six sockets twice, to be served and to be kept.
+const podDescriptors = 13
+
 // podConnections is how many connections one pod may have, unless told otherwise.
 const podConnections = 2000
 
@@ -172,7 +176,7 @@ func limitPods(common *pods.Common) {
 		l.Connections = podConnections
 	}
 	common.Names.Limits = dnsproxy.LimitsOfOneOfMany()
-	common.Shares = proxy.NewShares(proxy.Totals{})
+	common.Shares = proxy.NewShares(proxy.Totals{Fixed: podDescriptors})
 }
 
 // shareAmongPods makes what all pods' proxies use together.
