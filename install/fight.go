@@ -6,17 +6,26 @@ import (
 	"time"
 )
 
-var errPatience = errors.New("waited long enough")
+var (
+	errPatience = errors.New("waited long enough")
+	errUndone   = errors.New("the entry went again before the runtime had loaded it")
+)
 
 // More than fightCount restorations within fightTime are a fight: two programs that
-// undo each other would keep the runtime reading for ever.
+// undo each other would keep the runtime reading for ever. The entry is then left as it
+// is for a while, at first a short one, since a primary that starts writes several times.
 const (
 	fightCount = 5
 	fightTime  = time.Minute
+	firstPause = 5 * time.Second
+	lastPause  = time.Minute
 )
 
 // fights counts how often our entry had to be restored.
-type fights struct{ restored []time.Time }
+type fights struct {
+	restored []time.Time
+	pause    time.Duration // the last
+}
 
 // wait notes that the entry was found gone, and says how long to leave it so.
 func (f *fights) wait(now time.Time) time.Duration {
@@ -27,12 +36,19 @@ func (f *fights) wait(now time.Time) time.Duration {
 		}
 	}
 	f.restored = recent
-	if len(recent) >= fightCount {
-		return fightTime
+	if len(recent) == 0 {
+		f.pause = 0
 	}
-	f.restored = append(f.restored, now)
+	if len(recent) >= fightCount {
+		f.pause = min(max(2*f.pause, firstPause), lastPause)
+		return f.pause
+	}
+	f.note(now)
 	return 0
 }
+
+// note counts a restoration.
+func (f *fights) note(now time.Time) { f.restored = append(f.restored, now) }
 
 // advice is what an operator can do about the program whose plugin is first.
 func advice(owner string) string {

@@ -146,6 +146,10 @@ func (i *Installer) waitFor(ctx context.Context, there bool) (bool, error) {
 		case err == nil && bytes.Contains(conf, []byte(pluginType)) == there:
 			return true, nil
 		}
+		// Whoever undoes it meanwhile would have it waited for in vain.
+		if steps, _, err := i.plan(ctx); there && err == nil && len(steps) > 0 {
+			return false, errUndone
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

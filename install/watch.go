@@ -14,6 +14,8 @@ const (
 	// settle is how long a directory must be quiet: who writes it in several steps
 	// is not answered in the middle.
 	settle = 100 * time.Millisecond
+	// soon is when to look after the entry went while the runtime was waited for.
+	soon = settle
 )
 
 // Watch keeps the entry in place until ctx ends, and changes nothing then: an
@@ -39,8 +41,8 @@ func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready fu
 			continue
 		case <-timer.C:
 		}
-		wait, err := i.again(ctx, held)
-		held = wait > 0
+		wait, err := i.look(ctx, held)
+		held = wait > 0 && err != nil
 		text := ""
 		switch {
 		case ctx.Err() != nil:
@@ -58,19 +60,24 @@ func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready fu
 			i.Log.Info("network configuration", "is", "as it should be again")
 		}
 		said = text
-		timer.Reset(max(wait, resync))
+		if wait == 0 {
+			wait = resync
+		}
+		timer.Reset(wait)
 	}
 }
 
-// again looks, and restores what somebody undid, unless that is a fight; then it
-// says how long to wait. after says that it was waited already.
-func (i *Installer) again(ctx context.Context, after bool) (time.Duration, error) {
+// look looks, and restores what somebody undid, unless that is a fight; then it
+// says how long to wait, and why. after says that it was waited already.
+func (i *Installer) look(ctx context.Context, after bool) (time.Duration, error) {
 	steps, c, err := i.plan(ctx)
 	if err != nil && !errors.Is(err, errNoNetwork) {
 		return 0, err // perhaps somebody is in the middle of writing
 	}
 	undone := i.was && err == nil && len(steps) > 0
-	if undone && !after {
+	if undone && after {
+		i.fights.note(time.Now())
+	} else if undone {
 		if wait := i.fights.wait(time.Now()); wait > 0 {
 			return wait, fmt.Errorf("somebody undoes %s: it was restored %d times within %v, and will be again only in %v; pods that start meanwhile are enrolled by the agent afterwards; %s",
 				steps[0].Path, len(i.fights.restored), fightTime, wait, advice(c.list.owner()))
@@ -82,8 +89,11 @@ func (i *Installer) again(ctx context.Context, after bool) (time.Duration, error
 	if errors.Is(err, errNoNetwork) { // it may come back with another name: that is no fight
 		i.was = false
 	}
-	if _, err = i.Ensure(ctx); err == nil {
+	_, err = i.Ensure(ctx)
+	if errors.Is(err, errUndone) {
 		i.was = true
+		return soon, nil
 	}
+	i.was = i.was || err == nil
 	return 0, err
 }

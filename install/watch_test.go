@@ -92,14 +92,31 @@ func TestAFightIsNamedAndEnds(t *testing.T) {
 		if w.in(t) || !strings.Contains(w.log.String(), "10-a.conflist") || !strings.Contains(w.log.String(), "--mode own") {
 			t.Fatalf("in %v; log:\n%s", w.in(t), w.log)
 		}
-		w.undo(t) // and again: nothing is done before the minute is over
-		time.Sleep(fightTime / 2)
-		if w.in(t) {
-			t.Fatal("restored in the middle of a fight")
+		for pause := firstPause; pause < lastPause/2; pause *= 2 {
+			w.undo(t) // and again: nothing is done before the pause is over
+			time.Sleep(pause - time.Second)
+			if w.in(t) {
+				t.Fatal("restored in the middle of a fight")
+			}
+			time.Sleep(2 * time.Second)
+			if !w.in(t) {
+				t.Fatalf("not restored %v after the fight", pause)
+			}
+			w.undo(t)
+			time.Sleep(settle)
+			if w.in(t) {
+				t.Fatal("the fight is forgotten at once")
+			}
 		}
-		time.Sleep(fightTime)
+		time.Sleep(2 * lastPause)
 		if !w.in(t) {
 			t.Fatal("not restored after the fight")
+		}
+		time.Sleep(fightTime)
+		w.undo(t)
+		time.Sleep(settle)
+		if !w.in(t) {
+			t.Fatal("the fight is never forgotten")
 		}
 	})
 }
