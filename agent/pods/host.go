@@ -287,14 +287,15 @@ func (h *Host) OpenAndHold(ctx context.Context, a core.OpenAndHold) (o Opened, e
 		return o, err
 	}
 	defer closeFiles(files)
-	h.mu.Lock() // before the holder can bring it: Adopt must find it
+	h.mu.Lock() // before the holder can bring it: Adopt must find it, and may change the holding
+	holding := s.holding
 	o.Files = h.add(s)
 	h.mu.Unlock()
 	o.Ports = core.Ports{Outbound: s.sockets.Port(wire.RoleTCP), DNS: s.sockets.Port(wire.RoleDNSPacket)}
 	if a.Files != 0 { // the holder has the pod: it is to have more of it
-		return o, h.holder.Keep(s.holding, files)
+		return o, h.holder.Keep(holding, files)
 	}
-	if err = h.holder.Hold(ctx, s.holding, files); err != nil && ctx.Err() != nil {
+	if err = h.holder.Hold(ctx, holding, files); err != nil && ctx.Err() != nil {
 		h.holder.Release(a.Pod) // it may have been held all the same, just now
 	}
 	return o, err
@@ -309,7 +310,8 @@ func (h *Host) opened(a core.OpenAndHold) (*set, error) {
 	if err != nil {
 		return nil, err
 	}
-	opened, err := Open(ns, sockets.Wanted{TCP: a.Ports.Outbound, DNS: a.Decision.DNS, DNSPort: a.Ports.DNS, Everywhere: reroutes(a.Decision)})
+	// Rules that are there already redirect DNS too, whatever is decided of them later.
+	opened, err := Open(ns, sockets.Wanted{TCP: a.Ports.Outbound, DNS: a.Decision.DNS || a.Ports.DNS != 0, DNSPort: a.Ports.DNS, Everywhere: reroutes(a.Decision)})
 	if err != nil {
 		ns.Close()
 		return nil, err
@@ -349,7 +351,10 @@ func (h *Host) widened(a core.OpenAndHold) (*set, error) {
 		closeAll(fds[:last])
 		return nil, err
 	}
-	s := &set{holding: old.holding, ns: ns, sockets: Sockets{old.sockets.all, fds[:last]}}
+	h.mu.Lock()
+	holding := old.holding
+	h.mu.Unlock()
+	s := &set{holding: holding, ns: ns, sockets: Sockets{old.sockets.all, fds[:last]}}
 	if a.Decision.DNS && s.sockets.Port(wire.RoleDNSPacket) == 0 {
 		more, err := Open(ns, sockets.Wanted{DNS: true, DNSPort: a.Ports.DNS})
 		if err != nil {
