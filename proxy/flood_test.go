@@ -65,6 +65,11 @@ func newNeighbours(t *testing.T) *neighbours {
 		shares: proxy.NewShares(proxy.Totals{Descriptors: pods * (8 + 4*perPod), Fixed: 8, Memory: 4 * pods * memoryPerPod}),
 		logged: &slowReader{read: make(chan struct{})}, arrived: make(chan struct{}, 100), leave: make(chan struct{}),
 	}
+	t.Cleanup(func() { // when the Servers have ended
+		if held, _ := n.shares.Usage(); held != (proxy.Usage{}) {
+			t.Errorf("nobody is there, and %+v is held", held)
+		}
+	})
 	logs := proxy.NewAccessLog(n.logged, proxy.AccessLogJSON, slog.New(slog.DiscardHandler))
 	var logging sync.WaitGroup
 	t.Cleanup(logging.Wait)
