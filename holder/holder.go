@@ -149,7 +149,8 @@ func (h *holder) open(ctx context.Context, first []core.Event) error {
 	}
 	h.listener = l
 	h.work.Go(func() { h.accept(ctx, l) })
-	h.work.Go(func() { h.mourn(ctx, h.core.Absent()) })
+	absent := h.core.Absent() // asked here: from now on the core is the loop's
+	h.work.Go(func() { h.mourn(ctx, absent) })
 	h.work.Go(func() { h.watcher.run(ctx, cmp.Or(h.look, lookEvery)) })
 	h.log.Info("ready", "socket", filepath.Join(h.RunDir, SocketName), "pods", len(h.core.Status().Pods), "pid", os.Getpid(), "build", h.Build)
 	return nil
