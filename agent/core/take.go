@@ -127,7 +127,7 @@ func (s *State) held(e Held) {
 	}
 	if p == nil {
 		p = s.add(e.Pod)
-	} else if p.files == 0 && p.described.Facts && another(p.described.Name, e.Name) {
+	} else if p.described.Facts && another(p.described.Name, e.Name) {
 		p.forgetWhatItWas()
 	}
 	if p.files != 0 && p.files != e.Files {
