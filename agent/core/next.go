@@ -113,7 +113,7 @@ func (s *State) openAndHold(p *pod, ports Ports) PodAction {
 		return s.readBack(p)
 	}
 	return OpenAndHold{
-		Target: s.target(p, p.files), Description: p.described, Decision: p.decision,
+		Target: s.target(p, p.files), Description: p.described, Decision: s.inForce(p),
 		Ports: ports, Gate: s.gate(p), Container: p.container,
 	}
 }
@@ -148,7 +148,7 @@ func (s *State) serve(p *pod) PodAction {
 	}
 	if p.served == p.files {
 		if p.told != p.version && !s.blocked(p, kindFollow) {
-			return Follow{Target: s.target(p, p.files), Description: p.described, Decision: p.decision}
+			return Follow{Target: s.target(p, p.files), Description: p.described, Decision: s.inForce(p)}
 		}
 		return nil
 	}
@@ -165,7 +165,7 @@ func (s *State) serve(p *pod) PodAction {
 	if s.blocked(p, kindStart) {
 		return nil
 	}
-	return Start{Target: s.target(p, p.files), Description: p.described, Decision: p.decision}
+	return Start{Target: s.target(p, p.files), Description: p.described, Decision: s.inForce(p)}
 }
 
 // converge makes the rules of a held pod what they should be.

@@ -186,6 +186,15 @@ func (s *State) mode(p *pod) mode {
 	return enrol
 }
 
+// inForce is the decision that a pod is served by: where nobody can say what it should
+// be, the one that its rules were made from.
+func (s *State) inForce(p *pod) Decision {
+	if s.mode(p) == keep && p.last != nil {
+		return *p.last
+	}
+	return p.decision
+}
+
 // awaitsFacts says that a source may still tell the pod's labels.
 func (s *State) awaitsFacts(p *pod) bool {
 	return !p.described.Facts && s.now < p.factsBy

@@ -35,6 +35,9 @@ func render(a core.Action) string {
 		if !a.Description.Facts {
 			put(" without-facts")
 		}
+		if a.Decision.Why == "as its rules say" {
+			put(" as-its-rules-say")
+		}
 	case core.Follow:
 		put("follow")
 	case core.ReadBack:

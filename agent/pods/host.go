@@ -273,7 +273,7 @@ func (h *Host) OpenAndHold(ctx context.Context, a core.OpenAndHold) (o Opened, e
 			h.forget(o.Files)
 		}
 	}()
-	s.holding.Policy, s.holding.Gate = policyOf(a.Decision.Gate)
+	s.holding.Policy, s.holding.Gate = policyOf(a.Gate)
 	if s.holding.Document == nil {
 		if o.Mark, err = document(s, a.Description); err != nil {
 			s.close()
