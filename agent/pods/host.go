@@ -46,12 +46,12 @@ type Host struct {
 // set is what came or was made at one time: a namespace, sockets in it, and the proxy
 // that serves them.
 type set struct {
-	holding wire.Holding // without the Document where the agent found the pod
 	ns      *netns.Namespace
 	sockets Sockets
 	cookie  uint64
 
-	// Guarded by Host.mu; changed by the one action that is under way for the pod.
+	// Guarded by Host.mu.
+	holding  wire.Holding
 	proxy    *Proxy
 	workload mesh.Workload
 }
@@ -274,11 +274,9 @@ func (h *Host) OpenAndHold(ctx context.Context, a core.OpenAndHold) (o Opened, e
 		}
 	}()
 	s.holding.Policy, s.holding.Gate = policyOf(a.Gate)
-	if s.holding.Document == nil {
-		if o.Mark, err = document(s, a.Description); err != nil {
-			s.close()
-			return o, err
-		}
+	if o.Mark, err = document(s, a.Description); err != nil {
+		s.close()
+		return o, err
 	}
 	s.cookie = s.sockets.cookie()
 	files, err := s.files()
@@ -367,8 +365,12 @@ func (h *Host) widened(a core.OpenAndHold) (*set, error) {
 	return s, nil
 }
 
-// document is what an agent after this one needs to know of the pod.
+// document is what an agent after this one needs to know of the pod, with a mark of its
+// own. One that the pod has already stays.
 func document(s *set, d core.Description) (mark uint32, err error) {
+	if s.holding.Document != nil {
+		return d.Mark, nil
+	}
 	if mark, err = drawMark(); err != nil {
 		return 0, err
 	}
@@ -416,6 +418,7 @@ func (h *Host) Keep(_ context.Context, a core.Keep) error {
 	}
 	h.mu.Lock()
 	s.holding.Policy, s.holding.Gate = policyOf(a.Gate)
+	s.holding.Found = a.Found
 	if a.Container != "" {
 		s.holding.ContainerID = a.Container
 	}
