@@ -25,12 +25,9 @@ const (
 
 // The main goroutine stays on the thread that the process began with, whose id is
 // the process's: were another to call exec, the first would be dying while the
-// supervisor asks it for the listener.
-func init() {
-	if len(os.Args) > 1 && os.Args[1] == stepwise {
-		runtime.LockOSThread()
-	}
-}
+// supervisor asks it for the listener. And no goroutine that enters a pod may get that
+// thread: it cannot end, and /proc/self/ns/net would be the pod's for good.
+func init() { runtime.LockOSThread() }
 
 // execStepwise asks the supervisor before the system calls that change something
 // outside the process or ask for it, and becomes the command.
