@@ -44,10 +44,10 @@ type Config struct {
 	Resources func() (resources, errors int)
 	// DrainLimit is how long connections go on that a pod, or this agent, has to give up.
 	DrainLimit time.Duration
-	// Took is called when this agent serves every pod, Retiring when it stops to: both
-	// once, at most.
-	Took, Retiring func()
-	Log            *slog.Logger
+	// Took is called when this agent serves every pod, Retiring each time that it stops
+	// to, and Resumed when it goes on all the same, since its successor is gone.
+	Took, Retiring, Resumed func()
+	Log                     *slog.Logger
 }
 
 // Agent is the node's agent.
@@ -64,12 +64,12 @@ type Agent struct {
 	givenMu sync.Mutex
 	given   given
 
-	took, retiring func()
-	serving        atomic.Pointer[time.Time] // since when
-	retired        atomic.Bool
-	ending         atomic.Bool // told to end: nothing resumes
-	over           chan struct{}
-	finish         func()
+	took    func()
+	serving atomic.Pointer[time.Time] // since when
+	retired atomic.Bool
+	ending  atomic.Bool // told to end: nothing resumes
+	over    chan struct{}
+	finish  func()
 
 	actions sync.WaitGroup
 	quick   chan struct{} // places for what the kernel does
@@ -93,7 +93,8 @@ func New(cfg Config) *Agent {
 		quick: make(chan struct{}, quickPlaces),
 		slow:  make(chan struct{}, slowPlaces),
 	}
-	a.took, a.retiring = sync.OnceFunc(orNothing(cfg.Took)), sync.OnceFunc(orNothing(cfg.Retiring))
+	a.cfg.Retiring, a.cfg.Resumed = orNothing(cfg.Retiring), orNothing(cfg.Resumed)
+	a.took = sync.OnceFunc(orNothing(cfg.Took))
 	a.finish = sync.OnceFunc(func() { close(a.over) })
 	settings := core.Settings{ByMark: cfg.ByMark, DrainLimit: cfg.DrainLimit}
 	if len(cfg.Facts) > 0 {
@@ -150,7 +151,7 @@ func (a *Agent) retire() {
 
 func (a *Agent) stopServing() {
 	a.retired.Store(true)
-	a.retiring()
+	a.cfg.Retiring()
 	a.loop.tell(core.Retire{})
 }
 

@@ -115,6 +115,7 @@ func (h *handler) Resume() {
 	h.log.Warn("the agent that had taken over is gone: serving again")
 	h.retired.Store(false)
 	h.loop.tell(core.Resume{})
+	h.cfg.Resumed()
 }
 
 func (h *handler) Lost(err error) {

@@ -107,7 +107,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		return err
 	}
 	defer socket.remove()
-	scrape := &handedOver{address: o.metrics, log: log}
+	scrape := newHandedOver(o.metrics, log)
 	cfg := agent.Config{
 		Holder: o.holderSocket(), Build: buildVersion(),
 		Agents: known.agents, ByMark: known.byMark, Why: known.why, Cgroup: known.cgroup,
@@ -115,6 +115,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		Resources:  func() (int, int) { return store.Snapshot().Len(), store.Errors() },
 		DrainLimit: o.drainLimit, Took: socket.take,
 		Retiring: func() { closeAddresses(); scrape.end() },
+		Resumed:  func() { socket.retake(); scrape.resume() },
 		Log:      log,
 	}
 	if runtimeSocket != "" {

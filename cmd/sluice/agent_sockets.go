@@ -20,13 +20,14 @@ import (
 
 // statusSocket is the admin socket of an agent. It is made under a name of its own, and
 // comes to the agents' common one when this agent serves the node: until then the one
-// before is asked there, which goes on answering whom it has.
+// before is asked there.
 type statusSocket struct {
-	net.Listener
 	path, own string
 	log       *slog.Logger
-	moved     func()
-	at        func() string
+
+	mu sync.Mutex
+	l  net.Listener
+	at string // where its file is
 }
 
 func listenForStatus(path string, log *slog.Logger) (*statusSocket, error) {
@@ -34,47 +35,81 @@ func listenForStatus(path string, log *slog.Logger) (*statusSocket, error) {
 		return nil, fmt.Errorf("--run-dir %q: %w", filepath.Dir(path), reason(err))
 	}
 	s := &statusSocket{path: path, own: fmt.Sprintf("%s.%d", path, os.Getpid()), log: log}
-	l, err := admin.Listen(s.own)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.own, reason(err))
+	if err := s.listen(); err != nil {
+		return nil, err
 	}
-	if u, ok := l.(interface{ SetUnlinkOnClose(bool) }); ok {
-		u.SetUnlinkOnClose(false)
-	}
-	s.Listener = l
-	var mu sync.Mutex
-	now := s.own
-	s.at = func() string { mu.Lock(); defer mu.Unlock(); return now }
-	s.moved = sync.OnceFunc(func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if err := os.Rename(s.own, s.path); err != nil {
-			log.Warn("'sluice status' cannot ask this agent", "error", err)
-			return
-		}
-		now = s.path
-	})
 	if !answered(path) {
-		s.moved()
+		s.take()
 	}
 	return s, nil
 }
 
-// take has the common name lead here.
-func (s *statusSocket) take() { s.moved() }
+// listen opens the socket under its own name; s.mu is held, or nobody else has s yet.
+func (s *statusSocket) listen() error {
+	l, err := admin.Listen(s.own)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.own, reason(err))
+	}
+	if u, ok := l.(interface{ SetUnlinkOnClose(bool) }); ok {
+		u.SetUnlinkOnClose(false) // the name may be another's by then
+	}
+	s.l, s.at = l, s.own
+	return nil
+}
 
+// take has the common name lead here.
+func (s *statusSocket) take() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == s.path {
+		return
+	}
+	if err := os.Rename(s.own, s.path); err != nil {
+		s.log.Warn("'sluice status' cannot ask this agent", "error", err)
+		return
+	}
+	s.at = s.path
+}
+
+// retake is take for an agent whose successor, which had the name, is gone.
+func (s *statusSocket) retake() {
+	s.mu.Lock()
+	before := s.l
+	err := s.listen()
+	s.mu.Unlock()
+	if err != nil {
+		s.log.Warn("'sluice status' cannot ask this agent", "error", err)
+		return
+	}
+	s.take()
+	before.Close()
+}
+
+func (s *statusSocket) current() net.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.l
+}
+
+// serve answers until ctx ends, at whichever socket is the current one.
 func (s *statusSocket) serve(ctx context.Context, h http.Handler) error {
-	return aside.Serve(ctx, s.Listener, h)
+	for {
+		l := s.current()
+		if err := aside.Serve(ctx, l, h); ctx.Err() != nil || l == s.current() {
+			return err
+		}
+	}
 }
 
 // remove removes the socket's file, if it is this agent's still.
 func (s *statusSocket) remove() {
-	s.Listener.Close()
-	path := s.at()
-	if path == s.path && answered(path) { // the next agent's
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.l.Close()
+	if s.at == s.path && answered(s.path) { // the next agent's
 		return
 	}
-	os.Remove(path)
+	os.Remove(s.at)
 }
 
 // answered says that somebody listens at a socket.
@@ -92,35 +127,49 @@ func answered(path string) bool {
 type handedOver struct {
 	address string
 	log     *slog.Logger
+	again   chan struct{} // has a token after resume
 
 	mu    sync.Mutex
 	l     net.Listener
 	ended bool
 }
 
+func newHandedOver(address string, log *slog.Logger) *handedOver {
+	return &handedOver{address: address, log: log, again: make(chan struct{}, 1)}
+}
+
 // untilFree is how often it is tried to listen where another still does.
 const untilFree = 200 * time.Millisecond
 
+// serve answers at the address until ctx ends, whenever it is this agent's.
 func (o *handedOver) serve(ctx context.Context, h http.Handler) error {
 	if o.address == "" || o.address == "off" {
 		return nil
 	}
-	l, err := o.listen(ctx)
-	if err != nil || l == nil {
-		return err
+	for {
+		l, err := o.listen(ctx)
+		if err != nil {
+			return err
+		}
+		if l != nil {
+			if err := aside.Serve(ctx, l, h); err != nil && !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-o.again:
+		}
 	}
-	if err := aside.Serve(ctx, l, h); !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil // by end
 }
 
+// listen waits until the address is free; nil when it is not this agent's any more.
 func (o *handedOver) listen(ctx context.Context) (net.Listener, error) {
 	for said := false; ; {
 		l, err := net.Listen("tcp", o.address)
 		switch {
 		case err == nil:
-			o.log.Info("metrics", "address", l.Addr())
 			return o.keep(l), nil
 		case !errors.Is(err, unix.EADDRINUSE):
 			return nil, fmt.Errorf("--metrics-listen %q: %w", o.address, reason(err))
@@ -152,6 +201,7 @@ func (o *handedOver) keep(l net.Listener) net.Listener {
 		l.Close()
 		return nil
 	}
+	o.log.Info("metrics", "address", l.Addr())
 	o.l = l
 	return l
 }
@@ -163,5 +213,17 @@ func (o *handedOver) end() {
 	o.ended = true
 	if o.l != nil {
 		o.l.Close()
+		o.l = nil
+	}
+}
+
+// resume takes it again, after end.
+func (o *handedOver) resume() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = false
+	select {
+	case o.again <- struct{}{}:
+	default:
 	}
 }

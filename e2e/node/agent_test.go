@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -261,4 +262,29 @@ func TestLeavingLetsEveryPodGo(t *testing.T) {
 	if s, err := n.HolderStatus(); err != nil || len(s.Pods) != 0 {
 		t.Errorf("the holder has %v, %v", s.Pods, err)
 	}
+}
+
+// An upgrade to an agent that dies at once leaves the old one to serve, to answer, and
+// to be asked for its metrics.
+func TestTheOldAgentGoesOnWhenTheNewOneDies(t *testing.T) {
+	n := aNode(t, stage.Options{DrainLimit: patience, Agent: []string{"--metrics-listen", "127.0.0.1:15090"}})
+	p := added(t, n)
+	eventually(t, "it is captured", func() bool { return isEnrolled(n, p) })
+	startStream(t, p, 10*time.Minute) // so that the old agent has something to drain
+	eventually(t, "a connection lasts", func() bool { return n.Internet.Streams.Load() == 1 })
+	old := n.Agent()
+	n.StartAgent()
+	n.Agent().Kill()
+	eventually(t, "the old one answers", func() bool {
+		s, err := n.Status()
+		return err == nil && s.PID == old.PID && s.Ready
+	})
+	governed(t, p)
+	eventually(t, "its metrics are at the address", func() bool {
+		c, err := net.Dial("tcp", "127.0.0.1:15090")
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 }

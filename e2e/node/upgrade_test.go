@@ -122,6 +122,7 @@ func startStream(t *testing.T, p *stage.Pod, lasting time.Duration) *stream {
 	cmd := p.Command("stream", database.Address, stage.StreamName, lasting.String())
 	cmd.Stdout = &s.out
 	must(t, p.NS.Start(cmd))
+	t.Cleanup(func() { cmd.Process.Kill() })
 	s.wait = func(t *testing.T) (r load.Streamed) {
 		t.Helper()
 		must(t, cmd.Wait())
