@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/e2e/egress"
@@ -152,6 +155,58 @@ func TestProxiesThatFollowOneAnotherLoseNoRedirectedConnection(t *testing.T) {
 	close(ended)
 	all.Wait()
 	t.Logf("%d connections, %d lost", made.Load(), lost.Load())
+}
+
+// A port that an application had until the proxy reset its connection is still redirected
+// by conntrack when the proxy's own next connection happens to get it.
+func TestAConnectionFromAPortThatConntrackStillRedirectsArrives(t *testing.T) {
+	t.Parallel()
+	const port = 40404
+	var armed atomic.Bool
+	p := egress.New(t, egress.Options{Proxy: func(c *proxy.Config) {
+		c.DrainTimeout = 100 * time.Millisecond
+		socket := c.Socket
+		c.Socket = func(domain, typ int) (int, error) {
+			fd, err := socket(domain, typ)
+			if err == nil && typ&unix.SOCK_STREAM != 0 && armed.CompareAndSwap(true, false) {
+				err = fromPort(fd, port)
+			}
+			return fd, err
+		}
+	}})
+	answering(p, "here")
+	from := applications(t, p)
+	open := func(domain, typ int) (int, error) {
+		fd, err := from(domain, typ)
+		if err == nil {
+			err = fromPort(fd, port)
+		}
+		return fd, err
+	}
+	to := netip.AddrPortFrom(netip.MustParseAddr(p.Net.Lookup("db.example.com", "IPv4")), 5432)
+	c, err := dial.Sockets(open).Conn(t.Context(), "tcp", to)
+	egress.Must(t, err)
+	defer c.Close()
+	egress.Eventually(t, "the connection stands", func() bool { return p.Net.Connections("db.example.com") > 0 })
+	p.HandOver()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Fatalf("at the end of the drain: %v, want a reset", err)
+	}
+	armed.Store(true)
+	if err := visit(t, p, from, 2, "here"); err != nil {
+		t.Error(err)
+	}
+	if armed.Load() {
+		t.Error("the proxy has made no socket")
+	}
+}
+
+// fromPort has a socket connect from a port of the pod's address.
+func fromPort(fd int, port int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	return unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: netip.MustParseAddr(egress.Address).As4()})
 }
 
 // Pods of one process have the same addresses, and the same servers are elsewhere for

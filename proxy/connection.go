@@ -39,6 +39,7 @@ type connection struct {
 	stays   bool                     // it was to go to a lane, and could not
 	left    uint8                    // how often it came back
 	penance uint16                   // requests before it may go again
+	passes  uint8                    // how often what it brings has passed through here already
 
 	deadline deadline // on reads from tcp
 }
@@ -134,7 +135,7 @@ func (c *connection) speaksFirst(st *state) bool {
 // sent back to it: serving it would never end. One that is just being made is not
 // known yet; so it is asked again once there is a connection upstream.
 func (c *connection) refusedAsLoop() bool {
-	if !c.server.ownConn.has(ends{c.src, c.dst}) {
+	if c.passes = c.server.ownConn.passes(ends{c.src, c.dst}); c.passes < lastPass {
 		return false
 	}
 	e := c.entry("tcp")
@@ -142,6 +143,9 @@ func (c *connection) refusedAsLoop() bool {
 	c.refuse(e)
 	return true
 }
+
+// pass is that of a connection which carries on what this one brings.
+func (c *connection) pass() uint8 { return c.passes + firstPass }
 
 // abort ends the connection with a reset: the application sees at once that it
 // was refused or cut, and no half answer passes for a whole one.

@@ -25,15 +25,22 @@ type dialer struct {
 // waiter is told before something is waited for.
 type waiter interface{ mayWait() }
 
-// patient is a waiter who may always wait.
-type patient struct{}
+// carrier is the waiter that a connection of opaque bytes is made for.
+type carrier interface {
+	waiter
+	pass() uint8 // of the connection to be made
+}
 
-func (patient) mayWait() {}
+// pooled is who connections are made for that requests share: nobody's in particular.
+type pooled struct{}
+
+func (pooled) mayWait()    {}
+func (pooled) pass() uint8 { return lastPass }
 
 // polled makes a connection that Go polls.
 func (d *dialer) polled(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, error) {
 	dst = unmapped(dst)
-	fd, local, err := d.raw(ctx, dst, patient{})
+	fd, local, err := d.raw(ctx, dst, pooled{})
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +54,8 @@ func (d *dialer) polled(ctx context.Context, dst netip.AddrPort) (*net.TCPConn, 
 
 // raw makes a connection for an event loop: Go's netpoller never sees it, unless it takes
 // its time to be made. It also returns the socket's own address. dst is unmapped.
-func (d *dialer) raw(ctx context.Context, dst netip.AddrPort, w waiter) (int, netip.AddrPort, error) {
-	fd, local, err := d.begin(dst)
+func (d *dialer) raw(ctx context.Context, dst netip.AddrPort, w carrier) (int, netip.AddrPort, error) {
+	fd, local, err := d.begin(dst, w.pass())
 	if err == nil {
 		err = finishDial(ctx, fd, dst, w)
 	}
@@ -67,7 +74,7 @@ func (d *dialer) raw(ctx context.Context, dst netip.AddrPort, w waiter) (int, ne
 
 // begin makes a socket that is connecting. On error the socket, unless -1, is the
 // caller's to close.
-func (d *dialer) begin(dst netip.AddrPort) (int, netip.AddrPort, error) {
+func (d *dialer) begin(dst netip.AddrPort, pass uint8) (int, netip.AddrPort, error) {
 	fd, err := d.sockets.Open(dst.Addr(), unix.SOCK_STREAM)
 	if err != nil {
 		return -1, netip.AddrPort{}, err
@@ -78,7 +85,7 @@ func (d *dialer) begin(dst netip.AddrPort) (int, netip.AddrPort, error) {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fd, netip.AddrPort{}, os.NewSyscallError("setsockopt", err)
 	}
-	local, err := d.own.connect(fd, dst)
+	local, err := d.own.connect(fd, dst, pass)
 	return fd, local, err
 }
 

@@ -33,7 +33,7 @@ func TestARawDialSaysHowItFailed(t *testing.T) {
 		{"a black hole", late, full, os.ErrDeadlineExceeded, ConnectTimeout},
 		{"a black hole and a caller who leaves", canceled, full, context.Canceled, ConnectCanceled},
 	} {
-		fd, _, err := (&dialer{own: new(ownConns)}).raw(tc.ctx, tc.dst, patient{})
+		fd, _, err := (&dialer{own: new(ownConns)}).raw(tc.ctx, tc.dst, pooled{})
 		if fd != -1 || !errors.Is(err, tc.want) {
 			t.Errorf("%s: descriptor %d, error %v; want %v", tc.name, fd, err, tc.want)
 		}
@@ -57,7 +57,7 @@ func TestARawDialWaitsForASlowServer(t *testing.T) {
 	}
 	dialled := make(chan result, 1)
 	go func() {
-		fd, local, err := (&dialer{own: new(ownConns)}).raw(ctx, dst, patient{})
+		fd, local, err := (&dialer{own: new(ownConns)}).raw(ctx, dst, pooled{})
 		dialled <- result{fd, local, err}
 	}()
 	room() // the kernel tries again a second after the first attempt
@@ -77,11 +77,11 @@ func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
 	t.Parallel()
 	s, server := besideServer(t)
 	u := &upstream{server: s, cluster: ungoverned}
-	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())}, patient{})
+	up, err := u.connectOpaque(t.Context(), poolKey{addr: addrPort(server.Addr())}, pooled{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if up.tcp != nil || !s.ownConn.has(up.ends()) {
+	if up.tcp != nil || s.ownConn.passes(up.ends()) == 0 {
 		t.Error("the connection is not a raw one, or the proxy does not know it for its own")
 	}
 	peer, err := server.Accept()
@@ -94,7 +94,7 @@ func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
 	if n, err := peer.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("the server reads %d bytes, %v; want the end", n, err)
 	}
-	if u.open.Load() != 0 || s.ownConn.has(up.ends()) {
+	if u.open.Load() != 0 || s.ownConn.passes(up.ends()) > 0 {
 		t.Error("a closed connection is still on the books")
 	}
 }

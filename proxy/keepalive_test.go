@@ -21,7 +21,7 @@ func TestProbesAreSetOnEveryUpstreamSocket(t *testing.T) {
 			key := poolKey{addr: addrPort(server.Addr())}
 			connect := func() (*upstreamConn, error) { return u.connect(t.Context(), key, nil) }
 			if raw {
-				connect = func() (*upstreamConn, error) { return u.connectOpaque(t.Context(), key, patient{}) }
+				connect = func() (*upstreamConn, error) { return u.connectOpaque(t.Context(), key, pooled{}) }
 			}
 			up, err := connect()
 			if err != nil {

@@ -56,7 +56,7 @@ func (lc *laneConn) proceed(k kind) {
 	ln, c := lc.lane, lc.c
 	st := c.server.state.Load()
 	l := st.view.Listener(c.dst.Port())
-	if k == isHTTP1 && l.ReadsHTTP(c.dst.Addr()) && !c.server.ownConn.has(ends{c.src, c.dst}) {
+	if k == isHTTP1 && l.ReadsHTTP(c.dst.Addr()) && c.server.ownConn.passes(ends{c.src, c.dst}) == 0 {
 		c.seen.Store(uint32(seenHTTP1))
 		lc.next()
 		return

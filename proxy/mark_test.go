@@ -35,7 +35,7 @@ func TestEverySocketOfAMarkCarriesIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer udp.Close()
-		fd, _, err := d.raw(t.Context(), to, patient{})
+		fd, _, err := d.raw(t.Context(), to, pooled{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -213,7 +213,7 @@ func (u *upstream) dial(ctx context.Context, key poolKey, alpn []string) (*upstr
 		u.gone(u.target(key.addr))
 		return nil, u.notReady(err)
 	}
-	if err := s.mayConnect(ctx, patient{}); err != nil {
+	if err := s.mayConnect(ctx, pooled{}); err != nil {
 		u.gone(u.target(key.addr))
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func (u *upstream) over(ctx context.Context, tcp *net.TCPConn, key poolKey, alpn
 	s := u.server
 	c := &upstreamConn{Conn: tcp, tcp: tcp, up: u, key: key, target: u.target(key.addr), local: addrPort(tcp.LocalAddr()), born: time.Now()}
 	c.in.memory = &s.memory
-	s.ownConn.add(c.ends())
+	s.ownConn.add(c.ends(), lastPass)
 	u.open.Add(1)
 	c.probe = c.peek
 	c.read.set, c.write.set = tcp.SetReadDeadline, tcp.SetWriteDeadline

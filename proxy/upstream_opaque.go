@@ -9,7 +9,7 @@ import (
 // connectOpaque opens a connection for bytes that nobody looks at. Without TLS it is
 // bound for the relay engine and so stays out of Go's netpoller. It calls w.mayWait
 // before it waits.
-func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (c *upstreamConn, err error) {
+func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w carrier) (c *upstreamConn, err error) {
 	t := u.target(key.addr)
 	if !u.admit(t) {
 		return nil, poolFull
@@ -31,7 +31,7 @@ func (u *upstream) connectOpaque(ctx context.Context, key poolKey, w waiter) (c 
 }
 
 // dialOpaque makes a connection, counted already, without Go's netpoller.
-func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w waiter) (*upstreamConn, error) {
+func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w carrier) (*upstreamConn, error) {
 	s := u.server
 	if u.cluster.TLS != nil {
 		w.mayWait() // for files
