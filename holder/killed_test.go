@@ -79,6 +79,7 @@ func story(t *testing.T, who string, n int) (died bool) {
 	k.start(map[bool]int{true: n}[who != "the first"])
 	k.settle()
 	q.release(t, path)
+	q.unpin(t) // as runtimes do: a holder that died once it had answered told no agent
 	until(t, "the agent knows that one is gone", func() bool { return !a.has(q.Netns) })
 	until(t, "the other is held", func() bool {
 		held := status(t, path).Pods
@@ -90,6 +91,7 @@ func story(t *testing.T, who string, n int) (died bool) {
 	}
 	wantFiles(t, dir, p.Netns.String()+suffix)
 	p.release(t, path)
+	p.unpin(t)
 	until(t, "the agent knows that both are gone", func() bool { return !a.has(p.Netns) })
 	wantFiles(t, dir)
 	k.settle()
