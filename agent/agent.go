@@ -72,8 +72,8 @@ type Agent struct {
 	finish  func()
 
 	actions sync.WaitGroup
-	quick   chan struct{} // places for what the kernel does
-	slow    chan struct{} // places for what waits for others
+	quick   places // for what the kernel does
+	slow    places // for what waits for others
 	life    context.Context
 }
 
@@ -90,8 +90,8 @@ func New(cfg Config) *Agent {
 		cfg: cfg, log: cfg.Log,
 		words: newQueue[word](),
 		over:  make(chan struct{}),
-		quick: make(chan struct{}, quickPlaces),
-		slow:  make(chan struct{}, slowPlaces),
+		quick: make(places, quickPlaces),
+		slow:  make(places, slowPlaces),
 	}
 	a.cfg.Retiring, a.cfg.Resumed = orNothing(cfg.Retiring), orNothing(cfg.Resumed)
 	a.took = sync.OnceFunc(orNothing(cfg.Took))
@@ -185,13 +185,12 @@ func (a *Agent) perform(action core.Action) {
 }
 
 func (a *Agent) do(action core.PodAction) (core.Done, <-chan struct{}) {
-	places, limit := a.quick, time.Duration(0)
+	free, limit := a.quick, time.Duration(0)
 	switch action.(type) {
 	case core.OpenAndHold, core.Keep, core.Release, core.Stop:
-		places, limit = a.slow, slowLimit
+		free, limit = a.slow, slowLimit
 	}
-	places <- struct{}{}
-	defer func() { <-places }()
+	defer free.take(placeTime)()
 	ctx := a.life
 	if limit > 0 {
 		var cancel context.CancelFunc

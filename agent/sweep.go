@@ -108,7 +108,7 @@ func (s *sweeper) once(ctx context.Context) {
 		}
 	}
 	for _, n := range all {
-		pod := core.FoundPod{Pod: n.ID, Path: n.Path, PID: n.PID}
+		pod := core.FoundPod{Pod: n.ID, Path: n.Path, PID: n.PID, Foreign: n.Foreign}
 		if f, ok := known[n.ID]; ok {
 			pod.Known, pod.Name, pod.DNS, pod.Container = true, f.Pod, f.DNS, f.Container
 			delete(known, n.ID)

@@ -95,8 +95,9 @@ func (s *State) outdated(p *pod, a PodAction, err error) bool {
 	return true
 }
 
-// beatEvery is how often a gate is renewed: two beats may fail.
-func beatEvery(gate time.Duration) time.Duration { return gate / 3 }
+// beatEvery is how often a gate is renewed: two beats may fail. What a pod's rules say
+// may be forged, where it may change them: nothing else would be done for it any more.
+func beatEvery(gate time.Duration) time.Duration { return max(gate/3, time.Second) }
 
 // undone takes in that an action failed. What it was to change may have changed.
 func (s *State) undone(p *pod, a PodAction, k kind, err error) {

@@ -67,6 +67,9 @@ type FoundPod struct {
 	Pod  wire.Netns
 	Path string // where it can be opened; "" when only PID leads there
 	PID  int    // a process inside, the lowest; 0 when there is none
+	// Foreign: a pod's own process may have made it and the rules in it. Unless somebody
+	// knows it, or holds it, it is not even looked at.
+	Foreign bool
 	// Known says that a container runtime or Kubernetes knows this pod: Name and DNS
 	// are what it says, labels too. A namespace nobody knows is never enrolled; if it
 	// has rules of ours it is served as they say.

@@ -218,9 +218,13 @@ func (s *scenario) do(words []string) {
 	case "running": // a pod that no plugin saw
 		n := pod()
 		n.alive, n.pid, n.name, n.known, n.rules = true, 4000+int(n.id.Inode), podName(arg(1)), !has("unknown"), kernelRules{state: core.RulesNone}
+		n.foreign = has("foreign")
 		if !has("no-path") {
 			n.path = s.newPath(n.id)
 		}
+	case "forge": // whoever may change its rules writes some like ours
+		r := &pod().rules
+		r.state, r.hash, r.shape, r.gate, r.ports = core.RulesApplied, "forged", "forged", s.duration(arg(1)), core.Ports{Outbound: 15001}
 	case "standalone":
 		pod().rules.state = core.RulesStandalone
 	case "process": // containers start; the runtime knows the pod

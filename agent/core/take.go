@@ -221,11 +221,18 @@ func (s *State) sweep(e Found) {
 
 func (s *State) saw(f FoundPod) {
 	p := s.pods[f.Pod]
+	if f.Foreign && !f.Known && (p == nil || p.files == 0 && (!p.described.Facts || p.moved(f))) {
+		if p != nil && p.found {
+			p.found = false // whatever had this inode before is gone
+			s.touch(p)
+		}
+		return
+	}
 	if p == nil {
 		p = s.add(f.Pod)
 	} else if p.gone {
 		return
-	} else if p.files == 0 && p.found && (p.path != f.Path || f.Path == "" && p.pid != f.PID) {
+	} else if p.files == 0 && p.found && p.moved(f) {
 		p.forgetWhatItWas()
 		s.touch(p)
 	}
@@ -243,6 +250,9 @@ func (s *State) saw(f FoundPod) {
 		})
 	}
 }
+
+// moved says that a namespace is not where it was: another one may have its inode.
+func (p *pod) moved(f FoundPod) bool { return p.path != f.Path || f.Path == "" && p.pid != f.PID }
 
 // tell changes what is known of a pod, and decides again when that is news.
 func (s *State) tell(p *pod, change func(*Description)) {

@@ -38,9 +38,11 @@ type namespace struct {
 	path  string
 	pid   int
 	known bool // to the runtime
-	alive bool
-	rules kernelRules
-	conns map[*agent]int // redirected and open
+	// foreign: a pod's own process made it
+	foreign bool
+	alive   bool
+	rules   kernelRules
+	conns   map[*agent]int // redirected and open
 }
 
 type kernelRules struct {
@@ -316,7 +318,7 @@ func (w *world) sweep(complete bool) core.Found {
 	f := core.Found{Complete: complete}
 	for _, id := range w.sorted() {
 		if n := w.namespaces[id]; n.alive {
-			f.Pods = append(f.Pods, core.FoundPod{Pod: id, Path: n.path, PID: n.pid, Known: n.known, Name: w.nameFor(n)})
+			f.Pods = append(f.Pods, core.FoundPod{Pod: id, Path: n.path, PID: n.pid, Foreign: n.foreign, Known: n.known, Name: w.nameFor(n)})
 		}
 	}
 	return f

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/holder/wire"
 )
@@ -23,6 +25,10 @@ type Namespace struct {
 	ID   wire.Netns
 	Path string // of its file; "" where only processes lead to it
 	PID  int    // the lowest of the processes inside, 0 for none
+	// Foreign: no file leads to it, and it belongs to another user namespace than this
+	// process's. Any process may have made it, and may do in it whatever it likes
+	// (user_namespaces(7)): write rules that look like ours, for instance.
+	Foreign bool
 }
 
 // Where is a path that leads to it.
@@ -57,6 +63,7 @@ func List(ctx context.Context) ([]Namespace, error) {
 	var all []Namespace
 	for id, n := range seen {
 		if !skip[id] {
+			n.Foreign = n.Path == "" && foreign(n)
 			all = append(all, n)
 		}
 	}
@@ -64,6 +71,23 @@ func List(ctx context.Context) ([]Namespace, error) {
 		return cmp.Or(cmp.Compare(a.ID.Device, b.ID.Device), cmp.Compare(a.ID.Inode, b.ID.Inode))
 	})
 	return all, errors.Join(errs...)
+}
+
+// foreign looks whose a namespace is. One that is gone by now is nobody's.
+func foreign(n Namespace) bool {
+	f, err := os.Open(netns.PathOf(n.PID))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	owner, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_USERNS)
+	if err != nil {
+		return false // EPERM: it belongs to an ancestor of ours
+	}
+	defer unix.Close(owner)
+	var st unix.Stat_t
+	own, err := netns.At("/proc/self/ns/user")
+	return err == nil && unix.Fstat(owner, &st) == nil && own != wire.Netns{Device: st.Dev, Inode: st.Ino}
 }
 
 // All calls visit with each namespace, open, which it closes. An error of visit ends it.

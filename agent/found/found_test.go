@@ -82,3 +82,31 @@ func TestNamespacesAreFoundByFileAndByProcess(t *testing.T) {
 		t.Errorf("visited %v, %v", visited, err)
 	}
 }
+
+// Where the seccomp profile lets it, any process of a pod makes namespaces like this one.
+func TestANamespaceThatAPodsProcessMadeIsForeign(t *testing.T) {
+	made := exec.Command("sleep", "1000")
+	made.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: 1000, Size: 1}},
+	}
+	if err := made.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { made.Process.Kill(); made.Wait() }()
+	all, err := found.List(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := false
+	for _, n := range all {
+		own := n.PID == made.Process.Pid
+		seen = seen || own
+		if own != n.Foreign && (own || n.Path != "") {
+			t.Errorf("%+v, made by the test: %v", n, own)
+		}
+	}
+	if !seen {
+		t.Error("it is not found")
+	}
+}
