@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+func members(all map[string]string) map[string]json.RawMessage {
+	out := map[string]json.RawMessage{
+		selection.KeyAgentSocket: json.RawMessage(`"/run/sluice/holder.sock"`),
+		selection.KeyPolicyFile:  json.RawMessage(`"/var/lib/sluice/policy.json"`),
+	}
+	for name, value := range all {
+		out[name] = json.RawMessage(value)
+	}
+	return out
+}
+
+// deciding is a decider with "auto" for the pods that were found running.
+func deciding(t *testing.T, ranges string) *decider {
+	t.Helper()
+	entry, err := selection.ReadConf(members(map[string]string{"includeIPRanges": `"auto"`}))
+	must(t, err)
+	list, _, err := cidr.Parse(ranges)
+	must(t, err)
+	yes, no := true, false
+	return &decider{
+		entry: entry, ranges: list, shapes: map[shapeOf]string{},
+		policy: &selection.Policy{Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {Select: &yes}, "off": {Select: &no}}},
+	}
+}
+
+func described(namespace string, annotations map[string]string) core.Description {
+	return core.Description{Name: selection.Pod{Namespace: namespace, Name: "web", Annotations: annotations}}
+}
+
+func TestWhatIsDecidedOfAPod(t *testing.T) {
+	t.Parallel()
+	fromADD := described("off", nil)
+	fromADD.Document = selection.Document{Fields: map[string]json.RawMessage{
+		selection.KeyAgentSocket: json.RawMessage(`"/run/sluice/holder.sock"`), "includeIPRanges": json.RawMessage(`"192.0.2.0/24"`),
+	}}
+	unreadable := described("shop", nil)
+	unreadable.Document = selection.Document{Fields: map[string]json.RawMessage{"includeIPRanges": json.RawMessage(`7`)}}
+	elsewhere := described("shop", nil)
+	elsewhere.Ports = core.Ports{Outbound: 15111}
+	marked := described("shop", nil)
+	marked.Mark = 77
+	bypass := map[string]string{"sluice.dev/failurePolicy": "bypass"}
+	for name, tc := range map[string]struct {
+		pod      core.Description
+		byMark   bool
+		noRanges error
+		selected bool
+		err      string // part of it
+		check    func(core.Decision) bool
+	}{
+		"selected by its namespace":           {pod: described("shop", nil), selected: true, check: func(d core.Decision) bool { return d.Auto && d.Gate == 0 && !d.DNS }},
+		"not selected":                        {pod: described("off", nil)},
+		"its entry has no policy":             {pod: fromADD, selected: true, check: func(d core.Decision) bool { return !d.Auto }},
+		"an entry that cannot be read":        {pod: unreadable, selected: true, err: "includeIPRanges"},
+		"a malformed annotation":              {pod: described("shop", map[string]string{"traffic.sidecar.istio.io/excludeOutboundPorts": "x"}), selected: true, err: "excludeOutboundPorts"},
+		"ranges are not known":                {pod: described("shop", nil), noRanges: errors.New("no ranges"), selected: true, err: "no ranges"},
+		"bypass":                              {pod: described("shop", bypass), selected: true, check: func(d core.Decision) bool { return d.Gate == selection.DefaultGate }},
+		"its sockets are elsewhere":           {pod: elsewhere, selected: true, check: func(d core.Decision) bool { return d.Config.OutboundPort == 15111 }},
+		"a mark is not used where cgroups do": {pod: marked, selected: true, check: func(d core.Decision) bool { return d.Config.ExemptMark == 0 }},
+		"a mark where they do not": {pod: marked, byMark: true, selected: true, check: func(d core.Decision) bool {
+			return d.Config.Exemption == rules.ExemptByMark && d.Config.ExemptMark == 77
+		}},
+	} {
+		d := deciding(t, "203.0.113.0/24")
+		d.byMark, d.noRanges = tc.byMark, tc.noRanges
+		got := d.decide(tc.pod)
+		if got.Selected != tc.selected || (tc.err == "") != (got.Err == "") || !strings.Contains(got.Err, tc.err) {
+			t.Errorf("%s: %+v", name, got)
+			continue
+		}
+		if valid := tc.selected && tc.err == ""; valid && (got.Hash == "" || got.Shape == "" || got.Config == nil) {
+			t.Errorf("%s: a valid decision without rules: %+v", name, got)
+		}
+		if tc.check != nil && !tc.check(got) {
+			t.Errorf("%s: %+v, %+v", name, got, got.Config)
+		}
+	}
+}
+
+// Where only ranges differ sets are replaced, and nothing else: the shape is the same.
+func TestOnlyRangesLeaveTheShape(t *testing.T) {
+	t.Parallel()
+	pod := described("shop", nil)
+	first := deciding(t, "203.0.113.0/24").decide(pod)
+	again := deciding(t, "203.0.113.0/24").decide(pod)
+	if first.Hash != again.Hash || first.Shape != again.Shape {
+		t.Error("the same is decided differently")
+	}
+	other := deciding(t, "203.0.113.0/24,198.51.100.0/24").decide(pod)
+	if other.Hash == first.Hash || other.Shape != first.Shape {
+		t.Errorf("other ranges: hashes %s and %s, shapes %s and %s", first.Hash, other.Hash, first.Shape, other.Shape)
+	}
+	for name, annotations := range map[string]map[string]string{
+		"bypass":        {"sluice.dev/failurePolicy": "bypass"},
+		"other non-TCP": {"sluice.dev/nonTCP": "allow"},
+	} {
+		changed := deciding(t, "203.0.113.0/24").decide(described("shop", annotations))
+		if changed.Err != "" || changed.Shape == first.Shape {
+			t.Errorf("%s: %+v", name, changed)
+		}
+	}
+}
+
+func TestTheRosterCountsWhoServes(t *testing.T) {
+	t.Parallel()
+	h := (*handler)(New(Config{Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{9}}}))
+	r := h.roster([]wire.AgentInfo{
+		{Agents: wire.Agents{Levels: []int{1}, IDs: []uint64{3}}, Serving: true},
+		{Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{4}}, Serving: true, Retired: true},
+		{Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{9}}},
+	})
+	if r.Others != 3 || r.Rivals != 1 || len(r.Agents.IDs) != 3 || len(r.Agents.Levels) != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The loop gives events in their order, and ticks when the core wants one.
+func TestTheLoopKeepsOrderAndTime(t *testing.T) {
+	t.Parallel()
+	l := newLoop(core.Settings{FactsWait: time.Millisecond})
+	acted := make(chan core.Action, 16)
+	l.perform, l.alive = func(a core.Action) { acted <- a }, func() {}
+	ended := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { defer close(ended); l.run(ctx) }()
+	pod := wire.Netns{Device: 4, Inode: 1}
+	l.tell(core.SnapshotReady{})
+	l.tell(core.Connected{Roster: core.Roster{Agents: wire.Agents{IDs: []uint64{1}}}})
+	l.tell(core.Held{Pod: pod, Files: 1, Name: selection.Pod{Namespace: "shop", Name: "web"}})
+	l.tell(core.Listed{})
+	exempt := (<-acted).(core.Exempt)
+	l.tell(core.Done{Action: exempt})
+	for started := false; !started; { // once its facts are waited for no more: by a tick
+		switch a := (<-acted).(type) {
+		case core.ReadBack:
+			l.tell(core.Done{Action: a, Rules: core.Rules{State: core.RulesApplied}})
+		case core.Start:
+			started = true
+		}
+	}
+	served := make(chan int, 1)
+	must(t, l.ask(ctx, func(s *core.State) { served <- len(s.Status().Pods) }))
+	if n := <-served; n != 1 {
+		t.Errorf("%d pods", n)
+	}
+	gone, give := context.WithCancel(ctx)
+	give()
+	if err := l.ask(gone, func(*core.State) { t.Error("asked, although nobody waits") }); err != nil && !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	cancel()
+	<-ended
+}
