@@ -60,6 +60,7 @@ var ErrNoHolder = errors.New("no session with the holder")
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = 2 * time.Second // between two attempts to connect
+	lasting      = 2 * time.Second // a session that was no failure
 	helloTimeout = 15 * time.Second
 )
 
@@ -67,8 +68,9 @@ const (
 func (l *Link) Run(ctx context.Context) {
 	said := ""
 	for pause := firstPause; ctx.Err() == nil; pause = min(2*pause, longestPause) {
+		begun := time.Now()
 		started, err := l.once(ctx)
-		if started {
+		if started && time.Since(begun) >= lasting { // one that breaks at once would do so again
 			pause, said = firstPause, ""
 		}
 		if ctx.Err() != nil {

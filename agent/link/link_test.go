@@ -212,3 +212,18 @@ func TestAPodThatCannotBeTakenIsSaid(t *testing.T) {
 	}
 	h.expect(wire.Take, nil)
 }
+
+// What breaks one session may break the next: they come later and later.
+func TestASessionThatBreaksAtOnceIsNotBegunAgainAtOnce(t *testing.T) {
+	t.Parallel()
+	_, h := start(t, &agent{})
+	begun := time.Now()
+	for range 5 {
+		h.accept()
+		h.welcome(wire.WelcomeReply{})
+		h.Close()
+	}
+	if took := time.Since(begun); took < 700*time.Millisecond { // 50 + 100 + 200 + 400 ms
+		t.Errorf("five sessions in %v", took)
+	}
+}
