@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -58,6 +59,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	}
 	limitPods(common)
 	common.Proxy.Register = commandLine(c, "create -f -")
+	collectOften()
 	// Before any socket: each belongs to the cgroup that it was made in, for good.
 	known, err := o.exemption(log)
 	if err != nil {
@@ -226,4 +228,13 @@ func ownDir(path string) error {
 		return err
 	}
 	return os.Chmod(filepath.Clean(path), 0o700)
+}
+
+// collectOften has the garbage collected when there is half as much of it as of what is
+// in use, instead of as much: an idle agent with hundreds of pods is mostly that. What
+// carries bytes allocates hardly anything, so it costs little. GOGC says otherwise.
+func collectOften() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 }
