@@ -48,7 +48,7 @@ func (n *Node) GivenBack(before Baseline) {
 	n.t.Helper()
 	var left, last []string
 	began := time.Now()
-	if !Within(patience/2, func() bool { last, left = left, n.left(before); return len(left) == 0 }) {
+	if !Within(patience, func() bool { last, left = left, n.left(before); return len(left) == 0 }) {
 		n.t.Errorf("left behind: %s", strings.Join(left, "; "))
 	}
 	if took := time.Since(began); took > time.Second {
