@@ -143,8 +143,7 @@ func (s *State) keep(e Offered) {
 		delete(a.has, h.Netns)
 		s.spread(p)
 	case p != nil && !p.broken:
-		s.do(Drop{e.Bundle})
-		s.reword(p, h, a)
+		s.reword(p, e, a)
 	case h.Watched && e.PathGone, s.tombstones.has(h):
 		s.do(Drop{e.Bundle})
 		s.send(e.Conn, wire.Gone, wire.Departure{Netns: h.Netns, Why: "released while no holder held it"})
@@ -159,15 +158,40 @@ func (s *State) keep(e Offered) {
 	}
 }
 
-func (s *State) reword(p *pod, h wire.Holding, a *agent) {
+// reword takes what an agent says of a pod anew, and the sockets with it where there are
+// more: those for DNS, which a pod gets while it runs. A pod never gets fewer.
+func (s *State) reword(p *pod, e Offered, a *agent) {
+	h := e.Holding
 	a.has[h.Netns] = h.Cookie
 	if a.info.Retired || a.retiring || same(p.Holding, h) {
+		s.do(Drop{e.Bundle})
 		return
+	}
+	var lacking []*agent
+	switch more := len(h.Sockets) - len(p.Sockets); {
+	case more > 0:
+		if p.refusing {
+			s.do(Wait{p.bundle})
+			p.refusing = false
+		}
+		s.do(Drop{p.bundle})
+		p.bundle = e.Bundle
+		lacking = slices.DeleteFunc(s.sortedAgents(), func(o *agent) bool { return o == a })
+	case more < 0:
+		s.do(Drop{e.Bundle})
+		h.Sockets, h.Everywhere = p.Sockets, p.Everywhere
+		lacking = []*agent{a}
+	default:
+		s.do(Drop{e.Bundle})
 	}
 	h.Watched = p.Watched
 	p.Holding = h
 	s.do(Save{h})
 	s.tellSuccessor(p)
+	for _, o := range lacking {
+		delete(o.has, h.Netns)
+	}
+	s.spread(p)
 }
 
 func (s *State) release(conn Conn, r wire.Releasing) {

@@ -211,6 +211,9 @@ func (o *options) netns() wire.Netns { return wire.Netns{Device: 4, Inode: o.num
 func (o *options) holding() wire.Holding {
 	h := wire.Holding{Netns: o.netns(), Policy: wire.PolicyBlock, Gate: o.duration("gate"), Cookie: o.number("cookie"),
 		Found: o.has("found"), Watched: o.has("watched"), Sockets: []wire.Socket{{Role: wire.RoleTCP, Network: "tcp4", Port: 15001}}}
+	if o.has("dns") {
+		h.Sockets = append(h.Sockets, wire.Socket{Role: wire.RoleDNSPacket, Network: "udp4", Port: 15053})
+	}
 	if h.Gate > 0 {
 		h.Policy = wire.PolicyBypass
 	}
