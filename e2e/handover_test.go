@@ -35,21 +35,37 @@ func applications(t *testing.T, p *egress.Pod) dial.Sockets {
 	return ns.Socket
 }
 
+// threeProtocols need no DNS: what is measured is not how fast that is.
 const threeProtocols = `
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: web}
-spec: {hosts: [web.example.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}
+spec:
+  hosts: [web.example.com]
+  addresses: ['{{v4 "web.example.com"}}', '{{v6 "web.example.com"}}']
+  ports: [{number: 80, name: p, protocol: HTTP}]
+  resolution: STATIC
+  endpoints: [{address: '{{v4 "web.example.com"}}'}, {address: '{{v6 "web.example.com"}}'}]
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: secure}
-spec: {hosts: [secure.example.com], ports: [{number: 443, name: tls, protocol: TLS}], resolution: NONE}
+spec:
+  hosts: [secure.example.com]
+  addresses: ['{{v4 "secure.example.com"}}', '{{v6 "secure.example.com"}}']
+  ports: [{number: 443, name: p, protocol: TLS}]
+  resolution: STATIC
+  endpoints: [{address: '{{v4 "secure.example.com"}}'}, {address: '{{v6 "secure.example.com"}}'}]
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: db}
-spec: {hosts: [db.example.com], addresses: ['{{v4 "db.example.com"}}', '{{v6 "db.example.com"}}'], ports: [{number: 5432, name: tcp, protocol: TCP}], resolution: NONE}
+spec:
+  hosts: [db.example.com]
+  addresses: ['{{v4 "db.example.com"}}', '{{v6 "db.example.com"}}']
+  ports: [{number: 5432, name: p, protocol: TCP}]
+  resolution: STATIC
+  endpoints: [{address: '{{v4 "db.example.com"}}'}]
 `
 
 // visits are one exchange of each protocol; each says what it was answered.
@@ -97,12 +113,12 @@ func answering(p *egress.Pod, word string) {
 	p.Apply(threeProtocols)
 }
 
-// visit makes one connection in a pod. It is answered with the word, and was made from the
-// pod's own address of the family that the application chose.
+// visit makes one connection in a pod, to an address of either family. It is answered with
+// the word, and the proxy's was made from an address of the pod's own.
 func visit(t *testing.T, p *egress.Pod, from dial.Sockets, i int, word string) error {
-	v, family, own := visits[i%len(visits)], "IPv4", egress.Address
+	v, family := visits[i%len(visits)], "IPv4"
 	if i%2 == 1 {
-		family, own = "IPv6", egress.AddressIPv6
+		family = "IPv6"
 	}
 	to := netip.AddrPortFrom(netip.MustParseAddr(p.Net.Lookup(v.host, family)), v.port)
 	c, err := from.Conn(t.Context(), "tcp", to)
@@ -112,8 +128,9 @@ func visit(t *testing.T, p *egress.Pod, from dial.Sockets, i int, word string) e
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	got, err := v.visit(c)
-	if want := word + " for " + own + "\n"; err == nil && got != want {
-		err = fmt.Errorf("answered %q, want %q", got, want)
+	said, own := strings.CutPrefix(strings.TrimSpace(got), word+" for ")
+	if err == nil && (!own || said != egress.Address && said != egress.AddressIPv6) {
+		err = fmt.Errorf("answered %q, want %q for the pod's address", got, word)
 	}
 	if err != nil {
 		return fmt.Errorf("%s over %s: %w", v.host, family, err)
