@@ -10,7 +10,8 @@ import (
 )
 
 // Facts know the pods of this node by name: a container runtime does, and Kubernetes.
-// Pods is asked often, and must be cheap for pods that it has told of before.
+// Pods is asked often, and must be cheap for pods that it has told of before. With an
+// error some may be missing; those that it names are there.
 type Facts interface {
 	Pods(ctx context.Context) ([]Found, error)
 }
@@ -32,20 +33,35 @@ type Runtime struct{ *cri.Client }
 // be found from here.
 func (r Runtime) Pods(ctx context.Context) ([]Found, error) {
 	all, err := r.Sandboxes(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var out []Found
 	for _, s := range all {
 		if s.HostNetwork {
 			continue
 		}
 		f := Found{Path: s.Netns, PID: s.PID, Pod: s.Pod, DNS: s.DNS, Container: s.ID}
-		if f.Netns, f.Path, err = locate(s.Netns, s.PID); err == nil {
+		var lost error
+		if f.Netns, f.Path, lost = locate(s.Netns, s.PID); lost == nil {
 			out = append(out, f)
 		}
 	}
-	return out, nil
+	return certain(out), err
+}
+
+// certain leaves one pod for each namespace. A process may have ended and another pod's
+// have its number: whom a file leads to is the pod, and who is found by a process is not.
+func certain(all []Found) (out []Found) {
+	at := map[wire.Netns]int{}
+	for _, f := range all {
+		i, taken := at[f.Netns]
+		switch {
+		case !taken:
+			at[f.Netns] = len(out)
+			out = append(out, f)
+		case out[i].Path == "":
+			out[i] = f
+		}
+	}
+	return out
 }
 
 // locate identifies a namespace by its file, or by a process where that is out of

@@ -101,7 +101,6 @@ func (s *sweeper) once(ctx context.Context) {
 		}
 		if err != nil {
 			event.Complete, trouble = false, err.Error()
-			continue
 		}
 		for _, p := range pods {
 			known[p.Netns] = p
@@ -126,7 +125,7 @@ func (s *sweeper) once(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	if trouble != "" && trouble != s.said {
-		s.agent.log.Warn("the node could not be looked through wholly; pods that are served stay so", "error", trouble)
+		s.agent.log.Warn("the node could not be looked through wholly; pods that are served stay so", "error", clip(trouble))
 	}
 	s.said = trouble
 	s.agent.loop.tell(event)

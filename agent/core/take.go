@@ -27,7 +27,7 @@ func (s *State) take(e Event) {
 	case Found:
 		s.sweep(e)
 	case Facts:
-		if p := s.pods[e.Pod]; p != nil && !p.gone {
+		if p := s.pods[e.Pod]; p != nil && !p.gone && p.mayBe(e.Name) {
 			s.tell(p, func(d *Description) { d.Name, d.DNS, d.Facts = e.Name, e.DNS, true })
 		}
 	case Noted:
@@ -157,6 +157,12 @@ func another(a, b selection.Pod) bool {
 	return a.Namespace != b.Namespace || a.Name != b.Name || a.UID != "" && b.UID != "" && a.UID != b.UID
 }
 
+// mayBe says that somebody who calls the pod by this name can mean it. What ADD called it
+// stands: others may have been led there by the number of a process that has ended.
+func (p *pod) mayBe(name selection.Pod) bool {
+	return p.files == 0 || p.byAgent || p.described.Name.Name == "" || !another(p.described.Name, name)
+}
+
 // forgetWhatItWas: a sweep saw a namespace that has ended since, and this one has its
 // inode. (Nobody held it, so the kernel could give it to another.)
 func (p *pod) forgetWhatItWas() {
@@ -241,7 +247,7 @@ func (s *State) saw(f FoundPod) {
 	}
 	p.found, p.path, p.pid, p.missed = true, f.Path, f.PID, 0
 	p.container = cmp.Or(f.Container, p.container)
-	if f.Known {
+	if f.Known && p.mayBe(f.Name) {
 		s.tell(p, func(d *Description) {
 			d.Name, d.Facts = f.Name, true
 			if f.DNS != nil {

@@ -15,8 +15,9 @@ type Client struct {
 	socket string
 	calls  *unary.Client
 
-	mu    sync.Mutex
-	known map[string]Sandbox // by ID, of the last Sandboxes
+	mu     sync.Mutex
+	known  map[string]Sandbox // by ID, of the last Sandboxes
+	failed map[string]int     // 1 for each that it was not told of
 }
 
 // New is a client of the runtime that listens on the unix socket at path, with or

@@ -1,8 +1,13 @@
 package cri
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 
 	"github.com/sluice-cni/sluice/agent/cri/unary"
 	"github.com/sluice-cni/sluice/selection"
@@ -25,19 +30,28 @@ type Sandbox struct {
 	Addresses []netip.Addr
 }
 
-// Sandboxes are the pods that run, in the runtime's order. One that went away while
+// askTime is how long a runtime may take to tell of one sandbox. One whose shim hangs
+// must not keep the others' from being told.
+const askTime = 2 * time.Second
+
+// Sandboxes are the pods that run, in the runtime's order; those that it could not tell
+// of the last time come last. One that went away while
 // they were asked about is left out. What was told of a sandbox before is not asked
-// again: it cannot change.
+// again: it cannot change. An error is of those that the runtime could not tell of; the
+// others are there all the same.
 func (c *Client) Sandboxes(ctx context.Context) ([]Sandbox, error) {
 	ids, err := c.ready(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
-	before := c.known
+	before, failed := c.known, c.failed
 	c.mu.Unlock()
+	slices.SortStableFunc(ids, func(a, b string) int { return cmp.Compare(failed[a], failed[b]) })
+	failed = map[string]int{}
 	known := make(map[string]Sandbox, len(ids))
 	all := make([]Sandbox, 0, len(ids))
+	var errs []error
 	for _, id := range ids {
 		s, told := before[id]
 		if !told {
@@ -46,16 +60,18 @@ func (c *Client) Sandboxes(ctx context.Context) ([]Sandbox, error) {
 				continue
 			}
 			if err != nil {
-				return nil, err
+				failed[id] = 1
+				errs = append(errs, fmt.Errorf("sandbox %s: %w", id, err))
+				continue
 			}
 		}
 		known[id] = s
 		all = append(all, s)
 	}
 	c.mu.Lock()
-	c.known = known
+	c.known, c.failed = known, failed
 	c.mu.Unlock()
-	return all, nil
+	return all, errors.Join(errs...)
 }
 
 // ready are the IDs of all sandboxes that are ready. The state's number is 0, which a
@@ -81,6 +97,8 @@ func (c *Client) ready(ctx context.Context) (ids []string, err error) {
 
 func (c *Client) sandbox(ctx context.Context, id string) (Sandbox, error) {
 	s := Sandbox{ID: id}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
 	answer, err := c.call(ctx, "PodSandboxStatus", unary.Join(unary.Text(1, id), unary.Number(2, 1))) // verbose
 	if err != nil {
 		return s, err

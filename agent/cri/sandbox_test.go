@@ -22,6 +22,7 @@ type runtime struct {
 	verbose map[string]string
 	asked   map[string]int
 	gone    map[string]bool
+	broken  map[string]bool
 }
 
 func (r *runtime) client(t *testing.T) *cri.Client {
@@ -57,6 +58,9 @@ func (r *runtime) status(request []byte) (answer []byte, code string) {
 	r.asked[id]++
 	if r.gone[id] {
 		return nil, "5"
+	}
+	if r.broken[id] {
+		return nil, "2"
 	}
 	return unary.Join(
 		unary.Message(1,
@@ -135,5 +139,23 @@ func TestAnErrorNamesTheSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.sock")
 	if _, err := cri.New(path).Sandboxes(t.Context()); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// One pod's trouble is one pod's: what a runtime cannot tell of a sandbox is missing of
+// that one.
+func TestASandboxThatCannotBeToldOfHidesNoOther(t *testing.T) {
+	t.Parallel()
+	r := runtime{verbose: map[string]string{"a": full, "b": full, "c": full}, broken: map[string]bool{"b": true}}
+	c := r.client(t)
+	for range 2 {
+		all, err := c.Sandboxes(t.Context())
+		if len(all) != 2 || err == nil || !strings.Contains(err.Error(), "sandbox b") {
+			t.Errorf("%d sandboxes, %v", len(all), err)
+		}
+	}
+	r.broken["b"] = false
+	if all, err := c.Sandboxes(t.Context()); len(all) != 3 || err != nil {
+		t.Errorf("%d sandboxes, %v", len(all), err)
 	}
 }
