@@ -288,3 +288,28 @@ func TestTheOldAgentGoesOnWhenTheNewOneDies(t *testing.T) {
 		return err == nil
 	})
 }
+
+// A policy that turns dnsCapture on gives running pods sockets for DNS beside those they
+// have, and whoever comes after has them all.
+func TestRunningPodsGetSocketsForDNS(t *testing.T) {
+	n := aNode(t, stage.Options{Entry: map[string]any{"dnsCapture": false}})
+	p := added(t, n)
+	eventually(t, "it is captured", func() bool { return isEnrolled(n, p) })
+	n.Policy("defaults: {dnsCapture: true}\n")
+	answered := func() bool {
+		s, err := n.HolderStatus()
+		return err == nil && len(s.Pods) == 1 && len(s.Pods[0].Sockets) == 6 && isEnrolled(n, p)
+	}
+	eventually(t, "it has six sockets", answered)
+	governed(t, p)
+	n.StartAgent()
+	governed(t, p)
+	n.StartHolder()
+	eventually(t, "the next holder has them", answered)
+	n.Agent().Kill()
+	n.StartAgent()
+	eventually(t, "an agent that begins has them", answered)
+	governed(t, p)
+	q := added(t, n)
+	governed(t, q)
+}
