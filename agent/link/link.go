@@ -140,7 +140,13 @@ func (l *Link) listen(session *client.Session) error {
 		}
 		switch e.Kind {
 		case wire.Pod:
-			if err := session.Ack(e.Pod.Netns, l.handler.Pod(e.Pod, e.Files)); err != nil {
+			problem := e.Problem
+			if problem == nil {
+				problem = l.handler.Pod(e.Pod, e.Files)
+			} else {
+				l.log.Warn("a pod cannot be taken from the holder; it brings it again", "pod", e.Pod.Pod.String(), "netns", e.Pod.Netns.String(), "error", problem)
+			}
+			if err := session.Ack(e.Pod.Netns, problem); err != nil {
 				return err
 			}
 		case wire.End:

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -37,6 +38,9 @@ type Event struct {
 	// namespace. The receiver closes them.
 	Pod   wire.Holding
 	Files []*os.File
+	// Problem is why a Pod has no Files: this process has no descriptors left, say. It is
+	// for Ack, and the pod is brought again.
+	Problem error
 	// Gone is a pod that is held no more; its sockets must be closed here too.
 	Gone wire.Departure
 	// Present are the other agents; the answer is Seen.
@@ -69,14 +73,20 @@ func introduce(ctx context.Context, c *wire.Conn, hello wire.HelloRequest, welco
 func (s *Session) Next() (Event, error) {
 	for {
 		m, err := s.conn.Receive(time.Time{})
-		if err != nil {
+		lost := errors.Is(err, wire.ErrTruncated) && m.Kind == wire.Pod
+		if err != nil && !lost {
 			return Event{}, err
 		}
 		e := Event{Kind: m.Kind, Files: m.Files}
 		switch m.Kind {
 		case wire.Pod:
-			if err = m.Into(&e.Pod); err == nil && len(m.Files) != len(e.Pod.Sockets)+1 {
-				err = fmt.Errorf("pod: %d files for %d sockets and a namespace", len(m.Files), len(e.Pod.Sockets))
+			if lost {
+				e.Problem = err
+			}
+			if err = m.Into(&e.Pod); err == nil && !lost && len(m.Files) != len(e.Pod.Sockets)+1 {
+				e.Problem = fmt.Errorf("%d files for %d sockets and a namespace", len(m.Files), len(e.Pod.Sockets))
+				m.Close()
+				e.Files = nil
 			}
 		case wire.Gone:
 			err = m.Into(&e.Gone)

@@ -2,7 +2,9 @@ package core
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/sluice-cni/sluice/holder/wire"
 )
@@ -25,6 +27,7 @@ type agent struct {
 	has      map[wire.Netns]uint64
 	queue    []wire.Netns
 	flying   map[wire.Netns]int
+	again    map[wire.Netns]again // what it could not take
 	ended    bool
 	ready    bool
 
@@ -47,7 +50,7 @@ func (s *State) greet(conn Conn, h wire.HelloRequest, who wire.Process) {
 	}
 	a := &agent{conn: conn, hello: h, heard: s.now, taken: s.now - int64(h.ServingFor),
 		info:   wire.AgentInfo{PID: h.PID, Build: h.Build, Agents: h.Agents, Serving: h.Serving && !h.Retired, Retired: h.Retired, Process: who},
-		unseen: map[Conn]uint64{}, welcomeBy: s.now + int64(seenLimit), has: map[wire.Netns]uint64{}, flying: map[wire.Netns]int{}}
+		unseen: map[Conn]uint64{}, welcomeBy: s.now + int64(seenLimit), has: map[wire.Netns]uint64{}, flying: map[wire.Netns]int{}, again: map[wire.Netns]again{}}
 	for _, o := range s.sortedAgents() {
 		if sameAgent(o.info, a.info) { // its earlier session's end is yet to be noticed
 			delete(s.agents, o.conn)
@@ -245,8 +248,43 @@ func (s *State) acknowledged(a *agent, k wire.Acknowledgement) {
 	if a.flying[k.Netns]--; a.flying[k.Netns] <= 0 {
 		delete(a.flying, k.Netns)
 	}
-	if p := s.pods[k.Netns]; p != nil {
-		p.agentError = k.Error
+	p := s.pods[k.Netns]
+	if p == nil {
+		delete(a.again, k.Netns)
+		return
+	}
+	p.agentError = k.Error
+	if k.Error == "" {
+		delete(a.again, k.Netns)
+		return
+	}
+	delete(a.has, k.Netns)
+	fails := a.again[k.Netns].fails
+	a.again[k.Netns] = again{fails: fails + 1, at: s.now + int64(min(firstAgain<<min(fails, 10), lastAgain))}
+}
+
+// again is when an agent is brought a pod anew that it could not take: it may have had
+// no descriptors left, just then.
+type again struct {
+	at    int64 // 0: it is on its way
+	fails int
+}
+
+const (
+	firstAgain = time.Second
+	lastAgain  = 30 * time.Second
+)
+
+// bringAgain queues what an agent could not take before.
+func (s *State) bringAgain(a *agent) {
+	for _, n := range slices.SortedFunc(maps.Keys(a.again), compare) {
+		switch one := a.again[n]; {
+		case s.pods[n] == nil, a.info.Retired, a.retiring && !a.resumed:
+			delete(a.again, n)
+		case one.at != 0 && one.at <= s.now:
+			a.again[n] = again{fails: one.fails}
+			a.queue = append(a.queue, n)
+		}
 	}
 }
 

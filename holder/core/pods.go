@@ -212,8 +212,11 @@ func (s *State) drop(p *pod, why string, asked Conn) {
 	s.log("info", "gone", "pod", p.Pod.String(), "container", p.ContainerID, "netns", p.Netns.String(), "why", why)
 	gone := wire.Departure{Netns: p.Netns, Why: why}
 	for _, a := range s.sortedAgents() {
-		if _, has := a.has[p.Netns]; has {
+		_, has := a.has[p.Netns]
+		_, lacks := a.again[p.Netns] // but may have what it was before
+		if has || lacks {
 			delete(a.has, p.Netns)
+			delete(a.again, p.Netns)
 			if a.conn != asked {
 				s.send(a.conn, wire.Gone, gone)
 			}

@@ -141,6 +141,11 @@ func (s *State) Next() (at int64, wanted bool) {
 		if s.breathes(a) {
 			sooner(a.heard + int64(wire.AliveLimit))
 		}
+		for _, one := range a.again {
+			if one.at != 0 {
+				sooner(one.at)
+			}
+		}
 	}
 	for _, p := range s.pods {
 		switch {
@@ -162,6 +167,7 @@ func (s *State) settle() {
 	s.layGhosts()
 	for _, a := range s.sortedAgents() {
 		s.admit(a)
+		s.bringAgain(a)
 		s.bring(a)
 	}
 	s.lookForAgents()

@@ -19,7 +19,8 @@ import (
 const headerSize = 12
 
 // Errors of a connection that speaks something else. After any error of Receive but
-// a deadline before a frame's first byte, the connection is of no more use.
+// a deadline before a frame's first byte, and ErrTruncated, the connection is of no more
+// use. With ErrTruncated comes the message, without any of its descriptors.
 var (
 	ErrNotOurs   = errors.New("not a frame of the holder's protocol")
 	ErrVersion   = errors.New("a version of the holder's protocol that this build does not speak")
@@ -142,7 +143,8 @@ func (c *Conn) ReceiveRaw(deadline time.Time) (m Message, fds []int, err error) 
 		return m, nil, err
 	}
 	header, fds, err := c.header(deadline)
-	if err != nil {
+	truncated := errors.Is(err, ErrTruncated)
+	if err != nil && !truncated {
 		return m, fds, err
 	}
 	m.Kind = Kind(header[4])
@@ -151,12 +153,15 @@ func (c *Conn) ReceiveRaw(deadline time.Time) (m Message, fds []int, err error) 
 		return m, fds, ErrNotOurs
 	case header[3] < MinVersion || header[3] > Version:
 		return m, fds, fmt.Errorf("%w: %d; it speaks %d to %d", ErrVersion, header[3], MinVersion, Version)
-	case int(header[5]) != len(fds):
+	case int(header[5]) != len(fds) && !truncated:
 		return m, fds, fmt.Errorf("%w: %d instead of %d", ErrFiles, len(fds), header[5])
 	case length > MaxPayload:
 		return m, fds, fmt.Errorf("%w (%d)", ErrTooLong, length)
 	default:
 		m.Payload, err = c.payload(int64(length))
+		if err == nil && truncated {
+			err = ErrTruncated
+		}
 		return m, fds, err
 	}
 }
@@ -164,13 +169,13 @@ func (c *Conn) ReceiveRaw(deadline time.Time) (m Message, fds []int, err error) 
 // header reads twelve bytes and what descriptors come with them.
 func (c *Conn) header(deadline time.Time) (header [headerSize]byte, fds []int, err error) {
 	rights := make([]byte, unix.CmsgSpace(4*MaxFiles))
+	truncated := false
 	for got := 0; got < headerSize; {
 		n, oobn, flags, _, err := c.c.ReadMsgUnix(header[got:], rights)
 		more, badRights := descriptorsIn(rights[:max(oobn, 0)])
 		fds = append(fds, more...)
+		truncated = truncated || flags&unix.MSG_CTRUNC != 0
 		switch {
-		case flags&unix.MSG_CTRUNC != 0:
-			return header, fds, ErrTruncated
 		case badRights != nil:
 			return header, fds, badRights
 		case err == nil && n == 0, errors.Is(err, io.EOF):
@@ -187,6 +192,9 @@ func (c *Conn) header(deadline time.Time) (header [headerSize]byte, fds []int, e
 			}
 		}
 		got += n
+	}
+	if truncated {
+		return header, fds, ErrTruncated
 	}
 	return header, fds, nil
 }
