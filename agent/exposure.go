@@ -64,8 +64,12 @@ func (a *Agent) lookForExposure(ctx context.Context, said map[wire.Netns]string)
 		}
 		said[p.Pod] = now
 		a.loop.tell(core.Noted{Pod: p.Pod, Warnings: slices.Clone(warnings)})
-		if now != "" {
-			a.log.Warn("a pod is not wholly protected", "pod", fmt.Sprintf("%s/%s", p.Name.Namespace, p.Name.Name), "netns", p.Pod.String(), "why", now)
+		name := []any{"pod", fmt.Sprintf("%s/%s", p.Name.Namespace, p.Name.Name), "netns", p.Pod.String()}
+		switch {
+		case isExposed(warnings):
+			a.log.Warn("a pod is not wholly protected", append(name, "why", now)...)
+		case now != "":
+			a.log.Info("a pod is served with a limitation", append(name, "why", now)...)
 		}
 	}
 	for pod := range said {

@@ -3,7 +3,9 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"time"
 
@@ -119,7 +121,9 @@ func (h *handler) Resume() {
 }
 
 func (h *handler) Lost(err error) {
-	h.log.Warn("the session with the holder has ended; what is served goes on", "error", err)
+	if !errors.Is(err, net.ErrClosed) { // by this agent, which ends
+		h.log.Warn("the session with the holder has ended; what is served goes on", "error", err)
+	}
 	h.loop.tell(core.HolderLost{})
 }
 

@@ -62,6 +62,9 @@ func Configure(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Deci
 	if err != nil {
 		return d, err
 	}
+	if by := injectEnforcedBy(c, p, pod.Namespace); by != "" && pod.Annotations[AnnotationInject] == "false" {
+		notes = append(notes, rules.Warning{Field: Inject, Text: "is enforced by " + by + ": annotation " + AnnotationInject + " is ignored"})
+	}
 	d.Config, d.Warnings = config, slices.Concat(notes, warnings, doubts)
 	return d, nil
 }

@@ -106,6 +106,7 @@ func TestWhoseWordHolds(t *testing.T) {
 		{"enforced by the namespace", "", `{"defaults":{"excludeOutboundPorts":"4"},"namespaces":{"shop":{"defaults":{"excludeOutboundPorts":"3"},"enforce":["excludeOutboundPorts"]}}}`, annotation, "excludeOutboundPorts", "3", "by the policy of namespace shop"},
 		{"enforced by the policy", "", `{"defaults":{"excludeOutboundPorts":"4"},"enforce":["*"],"namespaces":{"shop":{"defaults":{"excludeOutboundPorts":"3"}}}}`, annotation, "excludeOutboundPorts", "4", "by the policy:"},
 		{"enforced by the entry", `"enforce":"excludeOutboundPorts"`, `{"defaults":{"excludeOutboundPorts":"4"}}`, annotation, "excludeOutboundPorts", "", "by the configuration"},
+		{"being captured is enforced", "", `{"enforce":["inject"]}`, map[string]string{"sluice.dev/inject": "false"}, "excludeOutboundPorts", "", "inject is enforced by the policy: annotation sluice.dev/inject is ignored"},
 		{"another is enforced", "", `{"enforce":["nonTCP"]}`, annotation, "excludeOutboundPorts", "1", "nonTCP"},
 	} {
 		d, err := selection.Decide(confOf(t, tc.conf), policyOf(t, tc.policy), selection.Pod{Namespace: "shop", Annotations: tc.annotations}, noRanges)

@@ -104,6 +104,9 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 		return admin.Client{Path: running[0]}, nil
 	case 0:
 		hint := "start 'sluice proxy', or name its socket with --admin"
+		if answered(defaultAgentSocket) {
+			hint = "this node has an agent: --pod NAMESPACE/NAME asks about one of its pods"
+		}
 		if os.Geteuid() != 0 {
 			hint += "; root's proxies are asked with sudo"
 		}
@@ -115,6 +118,14 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 		}
 		return admin.Client{}, hinted(err, "--admin PATH names one of them")
 	}
+}
+
+// askHint says what to look at when a question had no answer.
+func askHint(client admin.Client) string {
+	if client.Beneath != "" {
+		return "'sluice status --all' lists the agent's pods and what became of them"
+	}
+	return "--admin names the socket of a running proxy"
 }
 
 // describeProxy is what a proxy says of itself, as far as it answers.

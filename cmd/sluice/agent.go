@@ -50,7 +50,7 @@ old; it takes over, and the old one ends when its connections have, after --drai
 at the latest. SIGTERM ends it the same way; a second signal ends it at once.
 
 Which pods are captured is decided by the plugin's configuration, the files of
---policy-dir and the pods' annotations (docs/agent.md). Pods that were running before
+--policy-dir and the pods' annotations (docs/selection.md). Pods that were running before
 are captured too, and pods that are selected no more let go, both without a restart of
 the pod and without breaking a connection.
 
@@ -75,7 +75,7 @@ which the pods' rules know its connections. It makes one itself where it may.`,
 	f.DurationVar(&o.drainLimit, "drain-limit", 10*time.Minute, "how long (`TIME`) connections may go on after another agent has taken over, after SIGTERM, and in a pod that is captured no more")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.format, "access-log-format", "json", accessLogFormatFlag)
-	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, metricsFlag)
+	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, "`ADDRESS` that /metrics, /healthz and /readyz are served on, or off; :15090 is every address of the node, so everybody's who reaches it")
 	o.names.flags(c, false)
 	o.pressure.flags(f)
 	f.Lookup("max-connections").Usage = "how many connections (`N`) of one pod are served at once; more get 503 or a reset; 0 is 2000. All pods together share what the limit of open files allows: a pod below its part always finds room"

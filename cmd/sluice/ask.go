@@ -66,7 +66,7 @@ func (l question[T]) run(c *cobra.Command, q admin.Question, output string) erro
 	}
 	var answer admin.List[T]
 	if err := client.Ask(c.Context(), l.path, q, &answer); err != nil {
-		return hinted(err, "--admin names the socket of a running proxy")
+		return hinted(err, askHint(client))
 	}
 	if output == "json" {
 		return writeJSON(c.OutOrStdout(), answer)
@@ -100,11 +100,13 @@ const maxCell = 160
 
 // printable is a text that somebody else may have written, safe for a terminal and a
 // table: no control characters, nothing invisible, not too long.
-func printable(s string) string {
+func printable(s string) string { return printableUpTo(s, maxCell) }
+
+func printableUpTo(s string, most int) string {
 	var b strings.Builder
 	n := 0
 	for i, r := range s {
-		if n++; n > maxCell {
+		if n++; n > most {
 			b.WriteString("…")
 			break
 		}

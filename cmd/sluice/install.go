@@ -71,7 +71,7 @@ that is 'sluice uninstall'.`,
 	}
 	o.flags(c)
 	f := c.Flags()
-	f.StringVar(&o.mode, "mode", string(install.Auto), "how to become part of the network configuration: auto, dropin, append or own")
+	f.StringVar(&o.mode, "mode", string(install.Auto), "`MODE`: how to become part of the network configuration: auto, dropin, append or own")
 	f.StringVar(&o.binary, "binary", "", "the plugin's `FILE`, or off where the image of the node brings it (default sluice-cni beside this program)")
 	f.StringVar(&o.entry, "entry", "", "`FILE` with the plugin's configuration as JSON, - for standard input (default an entry for the agent of this node)")
 	f.BoolVar(&o.watch, "watch", false, "stay, and keep the entry in place")

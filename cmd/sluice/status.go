@@ -108,12 +108,15 @@ func (o statusOptions) run(c *cobra.Command, pod string) error {
 	return nil
 }
 
+// maxFact is the longest of them, in characters: several mistakes in several files fit.
+const maxFact = 4000
+
 // facts writes names and values below each other; those without a value are left out.
 func facts(w io.Writer, pairs ...[2]string) error {
 	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
 	for _, p := range pairs {
 		if p[1] != "" {
-			fmt.Fprintf(t, "%s\t%s\n", p[0], printable(p[1]))
+			fmt.Fprintf(t, "%s\t%s\n", p[0], printableUpTo(p[1], maxFact))
 		}
 	}
 	return t.Flush()
@@ -282,19 +285,21 @@ func printPods(w io.Writer, pods []agent.PodStatus) error {
 		pairs := [][2]string{
 			{"pod", podLabel(p.Name, p.Netns)}, {"uid", p.Name.UID}, {"state", state}, {"decided by", p.Decided},
 			{"rules", strings.TrimSpace(p.Rules + " " + p.Hash)}, {"failure policy", p.Policy}, {"ranges", rangesCount(p)},
-			{"exemption", p.Exemption}, {"connections", connectionsText(p)}, {"served for", served(p)},
-			{"namespace", p.Netns + " " + p.Path}, {"container", p.Container},
-		}
-		if p.DNS {
-			pairs = append(pairs, [2]string{"DNS", "captured"})
-		}
-		if p.Drifts > 0 {
-			pairs = append(pairs, [2]string{"rules changed", count(p.Drifts, "time") + " by somebody else, and put right"})
 		}
 		if len(p.Ranges) > 1 {
 			for _, r := range p.Ranges {
 				pairs = append(pairs, [2]string{"", r})
 			}
+		}
+		pairs = append(pairs, [][2]string{
+			{"exemption", p.Exemption}, {"connections", connectionsText(p)}, {"served for", served(p)},
+			{"namespace", p.Netns + " " + p.Path}, {"container", p.Container},
+		}...)
+		if p.DNS {
+			pairs = append(pairs, [2]string{"DNS", "captured"})
+		}
+		if p.Drifts > 0 {
+			pairs = append(pairs, [2]string{"rules changed", count(p.Drifts, "time") + " by somebody else, and put right"})
 		}
 		for _, text := range p.Warnings {
 			pairs = append(pairs, [2]string{"warning", text})

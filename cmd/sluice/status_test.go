@@ -93,6 +93,8 @@ decided by       namespace shop: select
 rules            applied abc
 failure policy   block
 ranges           2 (auto)
+                 10.0.0.0/8
+                 fd00::/8
 exemption        cgroup
 connections      7, older ones drain
 served for       90m
@@ -100,8 +102,6 @@ namespace        4-101 /run/netns/cni-1
 container        c1
 DNS              captured
 rules changed    1 time by somebody else, and put right
-                 10.0.0.0/8
-                 fd00::/8
 warning          one\u001b[31m
 warning          two
 `)
@@ -155,6 +155,10 @@ func TestPodsOfTheAgentAreAskedByName(t *testing.T) {
 	socket := filepath.Join(dir, agentSocketName)
 	if out, errs, code := runSluice(t, "clusters", "--pod", "shop/web", "--admin", socket); code != 0 || !strings.Contains(out, "outbound|80||a.test") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	_, errs, code := runSluice(t, "clusters", "--pod", "shop/none", "--admin", socket)
+	if code != 1 || strings.Contains(errs, "--admin") || !strings.Contains(errs, "hint: 'sluice status --all' lists") {
+		t.Errorf("exit %d: %s", code, errs)
 	}
 	if _, errs, code := runSluice(t, "clusters", "--pod", "web", "--admin", socket); code != 2 || !strings.Contains(errs, `--pod "web": not a pod; use NAMESPACE/NAME`) {
 		t.Errorf("exit %d: %s", code, errs)

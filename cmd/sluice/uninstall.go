@@ -46,7 +46,7 @@ is refused: 'sluice cleanup' takes them out.`,
 	f := c.Flags()
 	f.StringVar(&agent, "agent", defaultAgentSocket, "the agent's `SOCKET`, or off")
 	f.StringVar(&policy, "policy-file", selection.DefaultPath, "the compiled policy's `FILE`")
-	f.DurationVar(&wait, "wait", 15*time.Minute, "how long to wait for the agent to let go of all pods")
+	f.DurationVar(&wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods")
 	return c
 }
 

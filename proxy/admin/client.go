@@ -76,6 +76,9 @@ func (c Client) do(request *http.Request, out any) error {
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
+		if c.Beneath != "" && response.StatusCode == http.StatusNotFound { // who is asked for it knows no such proxy
+			return fmt.Errorf("%s: %s", c.Path, strings.TrimSpace(string(text)))
+		}
 		return fmt.Errorf("%s: the proxy answers %s: %s", c.Path, response.Status, strings.TrimSpace(string(text)))
 	}
 	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
