@@ -139,7 +139,7 @@ func (s *succession) next() {
 // goes on for longer is let alone until its server's drain is over.
 func TestServersFollowOneAnotherWithoutALostConnection(t *testing.T) {
 	t.Parallel()
-	const handOvers, every, limit = 10, 2 * time.Millisecond, 2 * time.Second
+	const handOvers, every, limit = 10, 2 * time.Millisecond, 4 * time.Second
 	authority := newAuthority(t)
 	echo := tcpServer(t, func(c *net.TCPConn) { io.Copy(c, c) })
 	greet := tcpServer(t, func(c *net.TCPConn) { io.WriteString(c, "hello\n"); io.Copy(io.Discard, c) })
