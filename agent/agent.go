@@ -60,6 +60,8 @@ type Agent struct {
 	words  *queue[word] // for the holder, in order
 	sweep  *sweeper
 	counts counts
+	// newsLog has the bound of all lines about pods.
+	newsLog *slog.Logger
 
 	givenMu sync.Mutex
 	given   given
@@ -101,6 +103,10 @@ func New(cfg Config) *Agent {
 		settings.FactsWait = factsWait
 	}
 	a.loop = newLoop(settings)
+	a.loop.news, a.newsLog = a.noteNews, cfg.Log
+	if cfg.Common != nil && cfg.Common.Logs != nil {
+		a.newsLog = cfg.Common.Logs.Pod()
+	}
 	a.loop.perform, a.loop.alive = a.perform, func() { a.say((*client.Session).Alive) }
 	a.link = link.New(cfg.Holder, (*handler)(a), cfg.Log)
 	a.host = pods.NewHost(cfg.Common, holder{a.link})

@@ -14,13 +14,14 @@ type loop struct {
 	begun   time.Time
 	inbox   *queue[any] // core.Event, or func(*core.State)
 	perform func(core.Action)
+	news    func(core.News)
 	alive   func() // called every aliveEvery, from here: a core that hangs is not alive
 }
 
 const aliveEvery = 5 * time.Second // wire.AliveEvery
 
 func newLoop(s core.Settings) *loop {
-	return &loop{state: core.New(s), begun: time.Now(), inbox: newQueue[any]()}
+	return &loop{state: core.New(s), begun: time.Now(), inbox: newQueue[any](), news: func(core.News) {}}
 }
 
 func (l *loop) tell(e core.Event) { l.inbox.put(e) }
@@ -79,5 +80,8 @@ func (l *loop) run(ctx context.Context) {
 func (l *loop) step(e core.Event) {
 	for _, a := range l.state.Step(l.now(), e) {
 		l.perform(a)
+	}
+	for _, n := range l.state.TakeNews() {
+		l.news(n)
 	}
 }

@@ -148,6 +148,9 @@ func podStatus(p core.PodStatus) PodStatus {
 		State: string(p.State), Reason: p.Reason, Decided: p.Why, Rules: string(p.Rules), Hash: p.Hash,
 		Draining: p.Drains, Drifts: p.Drifts, Warnings: p.Warnings,
 	}
+	if p.State == core.PodUntouched {
+		out.Warnings = nil // of a capture that is not
+	}
 	if p.Rules == core.RulesNone || p.Rules == core.RulesStandalone {
 		return out
 	}

@@ -117,7 +117,9 @@ func kindOf(a core.PodAction) int {
 func (c *counts) ended(d core.Done) {
 	k := kindOf(d.Action)
 	if d.Err != nil {
-		c.done[k].failed.Add(1)
+		if !expected(d.Err) {
+			c.done[k].failed.Add(1)
+		}
 		return
 	}
 	c.done[k].fine.Add(1)

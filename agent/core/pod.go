@@ -64,8 +64,11 @@ type pod struct {
 	doingIn  uint64 // the session with the holder that it began in: what another one heard is lost
 	back     [kinds]backoff
 	failing  kind
-	blocked  bool   // something wanted waits for its backoff
-	reason   string // of failing
+	blocked  bool     // something wanted waits for its backoff
+	reason   string   // of failing
+	said     PodState // in the news
+	saidWhy  string
+	before   bool // the holder had it before this agent served
 
 	dirty     bool
 	wake      int64 // when to look again; 0 is never

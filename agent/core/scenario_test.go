@@ -316,6 +316,12 @@ func (s *scenario) answer(words []string) {
 		for _, a := range s.agents {
 			s.say("%s %s", a.name, renderStatus(a.core.Status()))
 		}
+	case "news":
+		for _, a := range s.agents {
+			for _, n := range a.core.TakeNews() {
+				s.say("%s %d %s %s (%s) before=%t", a.name, n.Pod.Inode, n.Name, n.State, n.Reason, n.Before)
+			}
+		}
 	case "kernel":
 		for _, id := range s.sorted() {
 			n := s.namespaces[id]

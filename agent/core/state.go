@@ -42,6 +42,8 @@ type State struct {
 	timers  timers
 	ring    *list.List // of pods, the one whose check is longest ago in front
 	checkAt int64
+
+	news []News
 }
 
 // New is a core that knows nothing yet.
@@ -190,6 +192,7 @@ func (s *State) forget(p *pod) {
 
 // settle counts who is still to be served before this agent may take over.
 func (s *State) settle(p *pod) {
+	s.notice(p)
 	unsettled := s.pods[p.id] == p && !p.gone && p.files != 0 && p.served != p.files && s.toBeServed(p)
 	if unsettled != p.unsettled {
 		p.unsettled = unsettled

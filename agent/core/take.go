@@ -134,7 +134,7 @@ func (s *State) held(e Held) {
 		p.stale = append(p.stale, p.files)
 	}
 	p.files, p.held, p.heldGate, p.heldAt = e.Files, true, e.Gate, s.now
-	p.attachment, p.byAgent = e.Attachment, e.Found
+	p.attachment, p.byAgent, p.before = e.Attachment, e.Found, !s.taken
 	p.named = !e.Found || e.Name.Name != ""
 	p.container = cmp.Or(e.Attachment.ContainerID, p.container)
 	p.committed, p.polls, p.pollAt = e.Found, 0, 0

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -99,7 +100,10 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 	if path := cmp.Or(flagValue(c, "admin"), os.Getenv(adminVariable)); path != "" {
 		return admin.Client{Path: path}, nil
 	}
-	switch running := admin.Running(admin.Directories()); len(running) {
+	running := slices.DeleteFunc(admin.Running(admin.Directories()), func(path string) bool {
+		return path == defaultAgentSocket // answers for single pods only
+	})
+	switch len(running) {
 	case 1:
 		return admin.Client{Path: running[0]}, nil
 	case 0:

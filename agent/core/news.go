@@ -1,0 +1,52 @@
+package core
+
+import "github.com/sluice-cni/sluice/holder/wire"
+
+// News is what became of a pod, for the log: it is enrolled, it was captured and is no
+// more (untouched; connections may drain), or what is decided of it cannot be done (failed). What an action
+// says of itself when it fails is not among it.
+type News struct {
+	Pod    wire.Netns
+	Name   string // NAMESPACE/NAME; "" when nobody knows
+	State  PodState
+	Reason string // failed: why; else what decided
+	// Before: the holder had it before this agent served.
+	Before bool
+}
+
+// TakeNews are the news since it was called last.
+func (s *State) TakeNews() []News {
+	all := s.news
+	s.news = nil
+	return all
+}
+
+// notice adds to the news where the pod is not what was said of it last.
+func (s *State) notice(p *pod) {
+	if s.retired || p.gone || p.reason != "" {
+		return
+	}
+	state, reason := s.podState(p)
+	switch state {
+	case PodFailed:
+		if p.said == state && p.saidWhy == reason {
+			return
+		}
+	case PodEnrolled, PodUntouched, PodLeaving:
+		if state == PodLeaving {
+			state = PodUntouched // for new connections it is
+		}
+		if p.said == state || p.said == "" && state == PodUntouched {
+			return
+		}
+		reason = p.decision.Why
+	default:
+		return
+	}
+	n := News{Pod: p.id, State: state, Reason: reason, Before: p.before && p.said == ""}
+	if p.described.Name.Name != "" {
+		n.Name = p.described.Name.Namespace + "/" + p.described.Name.Name
+	}
+	p.said, p.saidWhy = state, reason
+	s.news = append(s.news, n)
+}
