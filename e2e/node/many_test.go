@@ -58,11 +58,13 @@ func manyPods(t *testing.T, byADD bool) {
 	figure(t, "%d pods enrolled after", enrolled, count)
 	allGoverned(t, pods)
 
+	old := hashes(t, n)
 	began = time.Now()
 	n.Ranges(stage.Captured, "203.0.113.0/24")
-	eventually(t, "the new range is in every pod", func() bool { return rangesIn(t, pods, 2) })
+	eventually(t, "the new range is in every pod", func() bool { return allOthers(hashes(t, n), old) })
 	ranges := time.Since(began)
 	figure(t, "a new range in %d pods after", ranges, count)
+	wantRanges(t, pods, 2)
 
 	if *full {
 		idle(t, n, time.Minute)
@@ -86,16 +88,39 @@ func manyPods(t *testing.T, byADD bool) {
 	n.GivenBack(before)
 }
 
-// rangesIn reports whether each pod's kernel captures so many ranges.
-func rangesIn(t *testing.T, pods []*stage.Pod, want int) bool {
-	for _, p := range pods {
-		applied, found, err := nft.Read(p.NS.FD())
-		must(t, err)
-		if !found || len(applied.Config.IncludeIPRanges.Ranges4()) != want {
+// hashes are those of each pod's rules, by the agent's word.
+func hashes(t *testing.T, n *stage.Node) map[string]string {
+	t.Helper()
+	s, err := n.Status()
+	must(t, err)
+	all := map[string]string{}
+	for _, p := range s.Pods {
+		if p.Hash != "" {
+			all[p.Name.Name] = p.Hash
+		}
+	}
+	return all
+}
+
+func allOthers(now, old map[string]string) bool {
+	for pod, hash := range old {
+		if now[pod] == hash {
 			return false
 		}
 	}
-	return true
+	return len(now) == len(old)
+}
+
+// wantRanges requires that each pod's kernel captures so many ranges.
+func wantRanges(t *testing.T, pods []*stage.Pod, want int) {
+	t.Helper()
+	for _, p := range pods {
+		applied, found, err := nft.Read(p.NS.FD())
+		must(t, err)
+		if got := len(applied.Config.IncludeIPRanges.Ranges4()); !found || got != want {
+			t.Errorf("pod %s captures %d ranges, want %d", p.Name, got, want)
+		}
+	}
 }
 
 // idle lets an agent alone for some time and tells what it did with it.

@@ -7,11 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/programs"
@@ -55,12 +58,48 @@ func (n *Node) Pod(name string) (*Pod, error) {
 		lab.Connect(
 			lab.End{In: ns, Name: "eth0", Addresses: []netip.Prefix{netip.PrefixFrom(p.Address, 30)}},
 			lab.End{In: n.ns, Name: p.link, Addresses: []netip.Prefix{netip.PrefixFrom(gateway, 30)}}),
+		n.acquaint(p, gateway),
 		ns.Do(func() error { return lab.AddRoute("eth0", netip.MustParsePrefix("0.0.0.0/0"), gateway) }))
 	if err != nil {
 		ns.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// acquaint tells both ends of a pod's cable the other's hardware address for good. What
+// the kernel resolves by itself counts against one limit for all namespaces of the
+// machine (net.ipv4.neigh.default.gc_thresh3, 1024), which hundreds of pods exceed: then
+// packets wait for seconds.
+func (n *Node) acquaint(p *Pod, gateway netip.Addr) error {
+	hardware := func(ns *lab.Namespace, name string) (mac net.HardwareAddr, err error) {
+		err = ns.Do(func() error {
+			link, err := netlink.LinkByName(name)
+			if err == nil {
+				mac = link.Attrs().HardwareAddr
+			}
+			return err
+		})
+		return mac, err
+	}
+	know := func(ns *lab.Namespace, name string, other netip.Addr, mac net.HardwareAddr) error {
+		return ns.Do(func() error {
+			link, err := netlink.LinkByName(name)
+			if err != nil {
+				return err
+			}
+			return netlink.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: other.AsSlice(), HardwareAddr: mac, State: netlink.NUD_PERMANENT})
+		})
+	}
+	inside, err := hardware(p.NS, "eth0")
+	if err != nil {
+		return err
+	}
+	outside, err := hardware(n.ns, p.link)
+	if err != nil {
+		return err
+	}
+	return errors.Join(know(p.NS, "eth0", gateway, outside), know(n.ns, p.link, p.Address, inside))
 }
 
 // Failure is a CNI error object.
