@@ -13,8 +13,8 @@ import (
 // invents. The longest idle go first. It is looked at only when a connection is made,
 // so requests do not pay for it.
 type idleCrowd struct {
-	open atomic.Int64  // connections to servers, or being made
-	wake chan struct{} // has room for one
+	open     atomic.Int64 // connections to servers, or being made
+	thinning *chore
 
 	mu    sync.Mutex
 	short bool          // descriptors ran out
@@ -32,7 +32,7 @@ const (
 // begun counts one more connection, and gone one less.
 func (x *idleCrowd) begun(l *Limits) {
 	if x.open.Add(1) > int64(min(l.Idle, l.Connections)) {
-		ring(x.wake)
+		x.thinning.ring()
 	}
 }
 
@@ -54,28 +54,28 @@ func (x *idleCrowd) press() <-chan struct{} {
 		x.pass = make(chan struct{})
 	}
 	x.short = true
-	ring(x.wake)
+	x.thinning.ring()
 	return x.pass
 }
 
-// thin runs until ctx ends.
-func (p *pools) thin(ctx context.Context) {
+// thin runs while there are too many.
+func (p *pools) thin(ctx context.Context, c *chore) {
 	x := &p.crowd
 	again := time.NewTimer(restful)
-	defer again.Stop()
-	for {
+	again.Stop()
+	for young := false; young || !c.rests(); {
 		select {
 		case <-ctx.Done():
 			return
 		case <-again.C:
-		case <-x.wake:
+		case <-c.wake:
 		}
 		x.mu.Lock()
 		pass, short := x.pass, x.short
 		x.pass, x.short = nil, false
 		x.mu.Unlock()
 		need := short || x.open.Load() > int64(p.server.cfg.Limits.Connections)
-		if p.thinOnce(ctx, short, need) {
+		if young = p.thinOnce(ctx, short, need); young {
 			again.Reset(restful)
 		}
 		switch {

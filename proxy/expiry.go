@@ -50,9 +50,9 @@ func (c *upstreamConn) old(now time.Time) bool {
 // expiries are when upstreams have connections to end, as far as the next sweep would be
 // too late for them: a heap, of which the pools' goroutine has the timer.
 type expiries struct {
-	mu   sync.Mutex
-	heap expiryHeap
-	wake chan struct{} // has room for one
+	mu       sync.Mutex
+	heap     expiryHeap
+	sweeping *chore
 }
 
 type expiry struct {
@@ -75,7 +75,7 @@ func (u *upstream) expireAt(at time.Time) {
 	u.looksAt = at
 	heap.Push(&x.heap, expiry{at, u})
 	if x.heap[0].u == u {
-		ring(x.wake)
+		x.sweeping.ring()
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 // those who write, and nobody else.
 type notices struct {
 	log   *slog.Logger
-	later chan func()   // lines of those who must not wait; sumUp writes them
-	begun chan struct{} // has room for one: there is something to sum up
+	later chan func() // lines of those who must not wait; sumUp writes them
+	sums  *chore
 
 	mu     sync.Mutex
 	said   map[noticeKey]*notice
@@ -51,7 +51,9 @@ const (
 )
 
 func newNotices(log *slog.Logger) *notices {
-	return &notices{log: log, later: make(chan func(), noticesLater), begun: make(chan struct{}, 1), said: map[noticeKey]*notice{}, lines: noticeBurst}
+	n := &notices{log: log, later: make(chan func(), noticesLater), said: map[noticeKey]*notice{}, lines: noticeBurst}
+	n.sums = newChore(n.sumUp)
+	return n
 }
 
 // say logs a notice at its first time and counts it afterwards. describe is
@@ -71,6 +73,7 @@ func (n *notices) sayLater(key noticeKey, describe func() notice) {
 	}
 	select {
 	case n.later <- line:
+		n.sums.ring()
 	default:
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -78,7 +81,7 @@ func (n *notices) sayLater(key noticeKey, describe func() notice) {
 			first.again++
 		} else {
 			n.unsaid++
-			ring(n.begun)
+			n.sums.ring()
 		}
 	}
 }
@@ -98,7 +101,7 @@ func (n *notices) note(key noticeKey, describe func() notice) func() {
 		return nil
 	}
 	if len(n.said) == 0 {
-		ring(n.begun)
+		n.sums.ring()
 	}
 	first := describe()
 	first.since = now
@@ -129,29 +132,36 @@ func (n *notices) allowed(now time.Time) bool {
 	return true
 }
 
-// sumUp writes the lines of those who must not wait, until ctx ends; then it says
-// what is still untold.
-func (n *notices) sumUp(ctx context.Context) {
+// sumUp writes the lines of those who must not wait, and says now and then what happened
+// again.
+func (n *notices) sumUp(ctx context.Context, c *chore) {
 	due := time.NewTimer(sweepEvery)
 	defer due.Stop()
-	for {
+	for more := true; more || len(n.later) > 0 || !c.rests(); {
 		select {
 		case line := <-n.later:
 			line()
-		case <-n.begun:
-			due.Reset(sweepEvery)
-		case <-ctx.Done():
-			for len(n.later) > 0 {
-				(<-n.later)()
+		case <-c.wake:
+			if !more {
+				more = true
+				due.Reset(sweepEvery)
 			}
-			n.sum(time.Now(), true)
+		case <-ctx.Done():
 			return
 		case now := <-due.C:
-			if n.sum(now, false) {
+			if more = n.sum(now, false); more {
 				due.Reset(sweepEvery)
 			}
 		}
 	}
+}
+
+// end tells all that there is, once nothing adds to it.
+func (n *notices) end() {
+	for len(n.later) > 0 {
+		(<-n.later)()
+	}
+	n.sum(time.Now(), true)
 }
 
 // sum says what happened again, and forgets what did not. It says whether there is

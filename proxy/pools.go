@@ -16,7 +16,7 @@ type pools struct {
 	expiries expiries
 	crowd    idleCrowd
 
-	begun chan struct{} // has room for one: there is something to sweep
+	sweeping *chore
 
 	mu     sync.Mutex
 	newest *state // nil before the first
@@ -43,8 +43,11 @@ const (
 )
 
 func newPools(s *Server) *pools {
-	return &pools{server: s, byKey: map[clusterKey]*upstream{}, begun: make(chan struct{}, 1), expiries: expiries{wake: make(chan struct{}, 1)},
-		crowd: idleCrowd{wake: make(chan struct{}, 1)}}
+	p := &pools{server: s, byKey: map[clusterKey]*upstream{}}
+	p.sweeping = newChore(p.sweep)
+	p.expiries.sweeping = p.sweeping
+	p.crowd.thinning = newChore(p.thin)
+	return p
 }
 
 // get returns the upstream of a cluster, the one of earlier snapshots where the
@@ -57,7 +60,7 @@ func (p *pools) get(c *mesh.Cluster, generation uint64, namespace string) *upstr
 		u = &upstream{server: p.server, cluster: c, lanes: make([]lanePool, len(p.server.lanes))}
 		u.tls.settings, u.tls.store, u.tls.namespace = c.TLS, p.server.cfg.Credentials, namespace
 		if len(p.byKey) == 0 {
-			ring(p.begun)
+			p.sweeping.ring()
 		}
 		p.byKey[key] = u
 	}
@@ -93,24 +96,25 @@ func (p *pools) follow(view *mesh.View, namespace string) *state {
 	return st
 }
 
-// sweep runs until ctx ends. It sleeps while there is nothing to look at: a node has a
-// Server for each pod, and few of them are busy.
-func (p *pools) sweep(ctx context.Context) {
+// sweep runs while there are upstreams.
+func (p *pools) sweep(ctx context.Context, c *chore) {
 	due, soon := time.NewTimer(sweepEvery), time.NewTimer(sweepEvery)
 	defer due.Stop()
 	defer soon.Stop()
-	for {
+	for more := true; more || !c.rests(); {
 		select {
 		case <-ctx.Done():
 			return
-		case <-p.begun:
-			due.Reset(sweepEvery)
-		case now := <-due.C:
-			if p.sweepOnce(now) {
+		case <-c.wake:
+			if !more {
+				more = true
 				due.Reset(sweepEvery)
 			}
-		case <-p.expiries.wake:
 			p.expireDue(time.Now(), soon)
+		case now := <-due.C:
+			if more = p.sweepOnce(now); more {
+				due.Reset(sweepEvery)
+			}
 		case now := <-soon.C:
 			p.expireDue(now, soon)
 		}

@@ -56,6 +56,8 @@ type Config struct {
 	// Resolver looks names up; default the machine's own configuration. Serve runs it;
 	// servers may share one.
 	Resolver *dns.Resolver
+	// SharedResolver says that whoever made Resolver runs it.
+	SharedResolver bool
 	// Limits bound what the server holds at once.
 	Limits Limits
 	// RefuseTLS is what TLS connections must not be like.
@@ -280,10 +282,13 @@ func (s *Server) Serve(ctx context.Context) error {
 		a.open(s.lanes)
 	}
 	housekeeping, stop := context.WithCancel(context.WithoutCancel(ctx))
-	background.Go(func() { s.pools.sweep(housekeeping) })
-	background.Go(func() { s.pools.thin(housekeeping) })
-	background.Go(func() { s.cfg.Resolver.Run(housekeeping) })
-	background.Go(func() { s.notices.sumUp(housekeeping) })
+	chores := []*chore{s.pools.sweeping, s.pools.crowd.thinning, s.notices.sums}
+	for _, c := range chores {
+		c.open(housekeeping, &background)
+	}
+	if !s.cfg.SharedResolver {
+		background.Go(func() { s.cfg.Resolver.Run(housekeeping) })
+	}
 	if s.cfg.AccessLog != nil {
 		background.Go(func() { s.access.in.Run(housekeeping) })
 	}
@@ -297,7 +302,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.drain()
 	s.closeLanes()
 	stop()
+	for _, c := range chores {
+		c.close()
+	}
 	background.Wait()
+	s.notices.end()
 	s.pools.close()
 	if s.cfg.Relay == nil {
 		s.relay.Close()

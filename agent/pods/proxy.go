@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -134,19 +135,23 @@ func (p *Proxy) run() {
 	if p.names != nil {
 		tasks = append(tasks, p.names.Serve)
 	}
-	failed := make(chan error, len(tasks))
+	var mu sync.Mutex
+	left := len(tasks)
 	for _, task := range tasks {
-		go func() { failed <- task(ctx) }()
-	}
-	go func() {
-		defer close(p.ended)
-		for range tasks {
-			p.failure = errors.Join(p.failure, <-failed)
+		go func() {
+			err := task(ctx)
 			stop() // one without the other serves half a pod
-		}
-		p.share.Leave()
-		p.counted.Close()
-	}()
+			mu.Lock()
+			defer mu.Unlock()
+			p.failure = errors.Join(p.failure, err)
+			if left--; left > 0 {
+				return
+			}
+			p.share.Leave()
+			p.counted.Close()
+			close(p.ended)
+		}()
+	}
 }
 
 // Follow puts a snapshot in force, for a workload that may be known better by now. The

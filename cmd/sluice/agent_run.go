@@ -59,6 +59,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	}
 	limitPods(common)
 	common.Proxy.Register = commandLine(c, "create -f -")
+	common.Proxy.SharedResolver = true // serveNode runs it
 	collectOften()
 	// Before any socket: each belongs to the cgroup that it was made in, for good.
 	known, err := o.exemption(log)
