@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"sync"
@@ -92,6 +93,9 @@ func (d dialling) dial() (*os.File, error) {
 		return nil, err
 	}
 	defer pod.Close()
+	if d.Network == rawTCP {
+		return openRaw(pod, d.Address)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := pod.Dial(ctx, d.Network, d.Address)
@@ -100,6 +104,25 @@ func (d dialling) dial() (*os.File, error) {
 	}
 	defer c.Close()
 	return c.(interface{ File() (*os.File, error) }).File()
+}
+
+// rawTCP is the network of a socket that writes headers of TCP by itself.
+const rawTCP = "raw"
+
+func openRaw(pod *lab.Namespace, address string) (f *os.File, err error) {
+	to, err := netip.ParseAddr(address)
+	if err != nil {
+		return nil, err
+	}
+	err = pod.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
+		if err != nil {
+			return err
+		}
+		f = os.NewFile(uintptr(fd), rawTCP)
+		return unix.Connect(fd, &unix.SockaddrInet4{Addr: to.As4()})
+	})
+	return f, err
 }
 
 // connect connects from inside a pod as its application.

@@ -92,7 +92,7 @@ func TestRangesAreReplacedInRulesThatAreThere(t *testing.T) {
 	before := s.decision()
 	old := before.Hash
 	r := s.do(core.ReadBack{Target: s.target(files)}).Rules
-	if r.State != core.RulesApplied || r.Hash != before.Hash || !r.Running || r.Ports.Outbound != s.config.OutboundPort || r.Config == nil {
+	if r.State != core.RulesApplied || r.Hash != before.Hash || r.Running || r.Ports.Outbound != s.config.OutboundPort || r.Config == nil {
 		t.Errorf("read back %+v", r)
 	}
 	s.include("198.51.100.0/24")

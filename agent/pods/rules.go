@@ -120,16 +120,39 @@ func Plan(d core.Decision, more ...rules.Option) (rules.Plan, error) {
 	return rules.NewPlan(*d.Config, options...)
 }
 
-// Apply puts a decision's rules in place of whatever there is.
+// Apply puts a decision's rules in place of whatever there is. In a running pod they come
+// twice: first those that let through what belongs to connections from before, which
+// lets made-up packets through too (raw sockets; CAP_NET_RAW is a default of containers).
+// When conntrack knows these connections, the strict ones follow. Where it cannot be
+// told, the first ones stay.
 func (h *Host) Apply(_ context.Context, a core.Apply) error {
-	options := []rules.Option{rules.Exempting(agents(a.Agents))}
-	if a.Running {
-		options = append(options, rules.Running())
-	}
-	plan, err := Plan(a.Decision, options...)
+	strict, err := Plan(a.Decision, rules.Exempting(agents(a.Agents)))
 	if err != nil {
 		return err
 	}
+	if !a.Running {
+		return h.put(a, strict)
+	}
+	lenient, err := Plan(a.Decision, rules.Exempting(agents(a.Agents)), rules.Running())
+	if err != nil {
+		return err
+	}
+	if err := h.put(a, lenient); err != nil {
+		return err
+	}
+	ns, done, err := h.reach(a.Target)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := ns.Do(trackLiving); err != nil {
+		h.common.Logs.Pod().Warn("connections from before the pod's capture are not known to conntrack; until it restarts a process with NET_RAW in it can send packets past the proxy that begin no connection", "netns", a.Pod.String(), "error", err)
+		return nil
+	}
+	return h.put(a, strict)
+}
+
+func (h *Host) put(a core.Apply, plan rules.Plan) error {
 	return h.inside(a.Target, func(fd int) error {
 		_, _, err := backend.Apply(a.Decision.Config.Backend, fd, plan)
 		return err

@@ -41,6 +41,7 @@ const (
 type stage struct {
 	t       *testing.T
 	pod     *lab.Namespace
+	outside *lab.Namespace
 	id      wire.Netns
 	host    *pods.Host
 	holder  *fakeHolder
@@ -109,6 +110,7 @@ func newStage(t *testing.T) *stage {
 	t.Parallel()
 	s := &stage{t: t, pod: labtest.New(t), holder: &fakeHolder{held: map[wire.Netns]wire.Holding{}}}
 	outside := labtest.New(t)
+	s.outside = outside
 	must(t, lab.Connect(
 		lab.End{In: s.pod, Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix(podAddr + "/24")}},
 		lab.End{In: outside, Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}}))
