@@ -110,6 +110,7 @@ func New(cfg Config) *Agent {
 	a.loop.perform, a.loop.alive = a.perform, func() { a.say((*client.Session).Alive) }
 	a.link = link.New(cfg.Holder, (*handler)(a), cfg.Log)
 	a.host = pods.NewHost(cfg.Common, holder{a.link})
+	a.host.Fell = func(e core.Fell) { a.loop.tell(e) }
 	a.sweep = newSweeper(a)
 	return a
 }

@@ -110,6 +110,9 @@ type Config struct {
 	// their next request are closed one by one over the first half of DrainTimeout, so that
 	// their applications do not all come back at once, and delays and back-offs go on.
 	HandsOver bool
+	// Unable is told when nothing can be accepted any more, before Serve drains and returns
+	// that error; nil: nobody is. It must not block for long.
+	Unable func(error)
 }
 
 // AddressMismatch says what becomes of a request for a registered name that was
@@ -297,6 +300,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case <-s.cutting:
 	case err = <-s.failed:
+		if s.cfg.Unable != nil {
+			s.cfg.Unable(err)
+		}
 	}
 	s.closeListeners(acceptors)
 	s.drain()

@@ -21,6 +21,9 @@ func (s *State) done(e Done) {
 	if t.Files != p.files && s.outdated(p, a, e.Err) {
 		return
 	}
+	if _, started := a.(Start); started && e.Err == nil {
+		e.Err = p.fell
+	}
 	if e.Err != nil {
 		s.undone(p, a, k, e.Err)
 		return

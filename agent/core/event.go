@@ -152,6 +152,14 @@ type Drained struct {
 	Stop uint64 // Target.Seq of the Stop
 }
 
+// Fell: what served Files has ended by itself, its sockets having failed. It is started
+// again.
+type Fell struct {
+	Pod   wire.Netns
+	Files Files
+	Err   error
+}
+
 // Done brings the result of an action about a pod; each one gets exactly one.
 // (Take, Seen, Retired and Ended get none.)
 type Done struct {
@@ -186,5 +194,6 @@ func (Retire) event()        {}
 func (Resume) event()        {}
 func (Leave) event()         {}
 func (Drained) event()       {}
+func (Fell) event()          {}
 func (Done) event()          {}
 func (Tick) event()          {}

@@ -60,6 +60,7 @@ type pod struct {
 	doing    PodAction
 	doingAt  int64
 	drained  bool   // doing is a Stop, and nothing of it is open any more
+	fell     error  // doing is a Start, and what it started has ended already
 	doingGen uint64 // generation that doing writes; 0 when it writes none
 	doingIn  uint64 // the session with the holder that it began in: what another one heard is lost
 	back     [kinds]backoff

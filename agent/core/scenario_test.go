@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -240,6 +241,13 @@ func (s *scenario) do(words []string) {
 		pod().rules.tampered = true
 	case "client": // in the pod connects
 		s.say("%s", s.connect(pod().id))
+	case "fall": // its proxy's sockets fail
+		for _, a := range slices.Clone(s.agents) {
+			if f := a.serving[pod().id]; f != 0 {
+				delete(a.serving, pod().id)
+				s.give([]step{{a, core.Fell{Pod: pod().id, Files: f, Err: errors.New("accept: broken")}}})
+			}
+		}
 	case "hangup": // its connections end
 		clear(pod().conns)
 		for _, a := range slices.Clone(s.agents) {

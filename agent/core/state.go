@@ -130,7 +130,7 @@ func (s *State) advance(p *pod) PodAction {
 		return nil
 	}
 	s.timers.set(p, 0)
-	p.doing, p.doingAt, p.doingIn, p.drained = a, s.now, s.session, false
+	p.doing, p.doingAt, p.doingIn, p.drained, p.fell = a, s.now, s.session, false, nil
 	s.busy++
 	switch a.(type) {
 	case Exempt, Apply:
@@ -216,7 +216,7 @@ func (s *State) toBeServed(p *pod) bool {
 }
 
 func (s *State) takeTimer() int64 {
-	if s.listed && !s.taken && !s.retired {
+	if s.listed && !s.taken && !s.retired && s.snapshot { // without one no time will help
 		return s.takeBy
 	}
 	return 0

@@ -65,6 +65,8 @@ func (s *State) take(e Event) {
 		}
 	case Drained:
 		s.drained(e)
+	case Fell:
+		s.fell(e)
 	case Done:
 		s.done(e)
 	case Tick:
@@ -303,6 +305,22 @@ func (s *State) resume() {
 	s.readAllAgain()
 	for _, p := range s.order {
 		p.retryNow()
+	}
+}
+
+func (s *State) fell(e Fell) {
+	p := s.pods[e.Pod]
+	if p == nil {
+		return
+	}
+	if start, starting := p.doing.(Start); starting && start.Files == e.Files {
+		p.fell = e.Err // before Done
+		return
+	}
+	if p.served == e.Files && e.Files != 0 {
+		s.serves(p, 0)
+		p.failed(kindStart, s.now, e.Err)
+		s.touch(p)
 	}
 }
 

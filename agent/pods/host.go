@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,11 +38,15 @@ type Holder interface {
 type Host struct {
 	common *Common
 	holder Holder
+	// Fell is told of proxies that ended by themselves; nil: nobody is. It must not wait.
+	// It is set before the first Start.
+	Fell func(core.Fell)
 
 	mu       sync.Mutex
 	sets     map[core.Files]*set
 	last     core.Files
-	snapshot *mesh.Snapshot // in force; nil before the first
+	drains   map[wire.Netns]map[*Proxy]bool // which only have old connections left
+	snapshot *mesh.Snapshot                 // in force; nil before the first
 }
 
 // set is what came or was made at one time: a namespace, sockets in it, and the proxy
@@ -58,7 +64,7 @@ type set struct {
 
 // NewHost makes a Host without pods.
 func NewHost(common *Common, holder Holder) *Host {
-	return &Host{common: common, holder: holder, sets: map[core.Files]*set{}}
+	return &Host{common: common, holder: holder, sets: map[core.Files]*set{}, drains: map[wire.Netns]map[*Proxy]bool{}}
 }
 
 // Adopt takes a pod's files over from the holder: the sockets, then the namespace. new
@@ -446,10 +452,24 @@ func (h *Host) Start(_ context.Context, a core.Start) error {
 	}
 	s.proxy, err = h.common.serve(serving{
 		namespace: s.ns, sockets: s.sockets, workload: w, dns: a.Description.DNS, mark: a.Description.Mark,
-		log: h.log(a.Pod, a.Description),
+		log: h.log(a.Pod, a.Description), fell: func(p *Proxy, err error) { h.fell(s, p, core.Fell{Pod: a.Pod, Files: a.Files, Err: err}) },
 	}, h.snapshot)
 	s.workload = w
 	return err
+}
+
+// fell takes the place from a proxy that has ended by itself, for another.
+func (h *Host) fell(s *set, p *Proxy, e core.Fell) {
+	h.mu.Lock()
+	mine := s.proxy == p
+	if mine {
+		s.proxy, h.drains[e.Pod] = nil, with(h.drains[e.Pod], p)
+		go func() { <-p.ended; h.drained(e.Pod, p) }()
+	}
+	h.mu.Unlock()
+	if mine && h.Fell != nil {
+		h.Fell(e)
+	}
 }
 
 func (h *Host) log(pod wire.Netns, d core.Description) *slog.Logger {
@@ -480,7 +500,9 @@ func (h *Host) Follow(_ context.Context, a core.Follow) error {
 	return nil
 }
 
-// Stop ends serving. Of files that are closed already it is done.
+// Stop ends serving. Of files that are closed already it is done. Without a drain what
+// drains from before is cut too: in a namespace that is gone nothing is worth waiting for,
+// and its sockets would keep it.
 func (h *Host) Stop(_ context.Context, a core.Stop) (drained <-chan struct{}, err error) {
 	h.mu.Lock()
 	s := h.sets[a.Files]
@@ -491,31 +513,57 @@ func (h *Host) Stop(_ context.Context, a core.Stop) (drained <-chan struct{}, er
 			delete(h.sets, a.Files)
 		}
 	}
+	before := slices.Collect(maps.Keys(h.drains[a.Pod]))
+	if p != nil && a.Drain > 0 {
+		h.drains[a.Pod] = with(h.drains[a.Pod], p)
+	}
 	h.mu.Unlock()
 	closeRest := func() {}
 	if s != nil && a.Close {
 		s.sockets.Close()
 		closeRest = func() { s.ns.Close() } // in which those that drain make sockets still
 	}
-	ended := make(chan struct{})
-	switch {
-	case p != nil && a.Drain > 0:
-		p.Drain()
-		go func() {
-			defer close(ended)
-			p.within(a.Drain)
-			closeRest()
-		}()
-		return ended, nil
-	case p != nil:
-		p.Cut()
+	if a.Drain == 0 {
+		for _, other := range before {
+			other.Cut()
+		}
+		if p != nil {
+			p.Cut()
+		}
+		closeRest()
+		return nil, nil
 	}
-	closeRest()
-	if a.Drain > 0 { // there is nothing to wait for, and its end is told all the same
+	ended := make(chan struct{})
+	if p == nil { // there is nothing to wait for, and its end is told all the same
+		closeRest()
 		close(ended)
 		return ended, nil
 	}
-	return nil, nil
+	p.Drain()
+	go func() {
+		defer close(ended)
+		p.within(a.Drain)
+		h.drained(a.Pod, p)
+		closeRest()
+	}()
+	return ended, nil
+}
+
+func with(all map[*Proxy]bool, p *Proxy) map[*Proxy]bool {
+	if all == nil {
+		all = map[*Proxy]bool{}
+	}
+	all[p] = true
+	return all
+}
+
+func (h *Host) drained(pod wire.Netns, p *Proxy) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.drains[pod], p)
+	if len(h.drains[pod]) == 0 {
+		delete(h.drains, pod)
+	}
 }
 
 // Release lets the holder let go of a pod, and does so too.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/pods"
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -248,5 +250,56 @@ func TestAPodMayKnowTheAgentByAMark(t *testing.T) {
 	s.governed()
 	if r := s.do(core.ReadBack{Target: s.target(opened.Files)}).Rules; r.Mark != opened.Mark {
 		t.Errorf("read back mark %d, not %d", r.Mark, opened.Mark)
+	}
+}
+
+// Who may act in the pod's namespace can shut its sockets (ss -K). The proxy that served
+// them says that it fell, and the next one has them listen again.
+func TestAProxyWhoseSocketsWereShutIsStartedAgain(t *testing.T) {
+	s := newStage(t)
+	fell := make(chan core.Fell, 4)
+	s.host.Fell = func(e core.Fell) { fell <- e }
+	files := s.enrol()
+	s.governed()
+	_, held, ok := s.host.Kept(s.id)
+	if !ok {
+		t.Fatal("it is not held")
+	}
+	for _, f := range held[:len(held)-1] {
+		raw, err := f.SyscallConn()
+		must(t, err)
+		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		f.Close()
+	}
+	held[len(held)-1].Close()
+	select {
+	case e := <-fell:
+		if e.Pod != s.id || e.Files != files || e.Err == nil {
+			t.Errorf("%+v", e)
+		}
+	case <-time.After(patience):
+		t.Fatal("nobody said that it fell")
+	}
+	s.do(core.Start{Target: s.target(files), Decision: s.decision()})
+	s.governed()
+}
+
+// A namespace that is gone keeps nobody who drained from before.
+func TestAnEndAtOnceEndsEarlierDrainsToo(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	check := s.echo()
+	must(t, check())
+	s.do(core.Stop{Target: s.target(files), Drain: patience * 10})
+	drained := s.drained
+	must(t, check())
+	s.do(core.Stop{Target: s.target(files), Close: true})
+	select {
+	case <-drained:
+	case <-time.After(patience):
+		t.Error("it drains still")
+	}
+	if check() == nil {
+		t.Error("its connection is open")
 	}
 }

@@ -1,11 +1,13 @@
 package pods
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +50,9 @@ type Proxy struct {
 	since   time.Time
 	stop    context.CancelFunc
 	ended   chan struct{}
-	failure error // read once ended is closed
+	told    atomic.Bool // to end
+	fell    func(error) // called once at most, when it ends without being told
+	failure error       // read once ended is closed
 }
 
 // serving is one pod's part of a proxy's configuration.
@@ -59,6 +63,7 @@ type serving struct {
 	dns       *selection.DNS // nil: not known
 	mark      uint32         // of its sockets; 0: none
 	log       *slog.Logger
+	fell      func(*Proxy, error) // the proxy has ended, or accepts no more, by itself
 }
 
 // socket makes a socket in the pod, by whose mark, where it has one, the pod's rules
@@ -105,6 +110,17 @@ func (c *Common) serve(s serving, snapshot *mesh.Snapshot) (p *Proxy, err error)
 	cfg.Listeners, cfg.Workload, cfg.Socket = sockets.tcp, s.workload, s.socket
 	cfg.Limits.Share, cfg.Observer, cfg.Log = p.share, p.counted, s.log
 	cfg.DrainTimeout, cfg.HandsOver = c.DrainLimit, true
+	var once sync.Once
+	p.fell = func(err error) {
+		once.Do(func() {
+			if !p.told.Load() {
+				p.stop()
+				s.log.Error("the pod's proxy has ended by itself; it is started again", "error", err)
+				s.fell(p, err)
+			}
+		})
+	}
+	cfg.Unable = p.fell
 	if p.names != nil {
 		cfg.Answers = p.names
 	}
@@ -149,6 +165,7 @@ func (p *Proxy) run() {
 			}
 			p.share.Leave()
 			p.counted.Close()
+			p.fell(cmp.Or(p.failure, errors.New("nobody says why")))
 			close(p.ended)
 		}()
 	}
@@ -165,10 +182,14 @@ func (p *Proxy) Follow(snapshot *mesh.Snapshot, w mesh.Workload) {
 
 // Drain ends accepting. What is connected goes on, for as long as DrainLimit; then
 // Ended is closed.
-func (p *Proxy) Drain() { p.stop() }
+func (p *Proxy) Drain() {
+	p.told.Store(true)
+	p.stop()
+}
 
 // Cut ends everything at once, and waits until it has.
 func (p *Proxy) Cut() {
+	p.told.Store(true)
 	p.stop()
 	p.server.Cut()
 	<-p.ended

@@ -84,6 +84,10 @@ func (s Sockets) serve() (out served, err error) {
 		if own, err = unix.FcntlInt(uintptr(s.fds[i]), unix.F_DUPFD_CLOEXEC, 0); err != nil {
 			return out, os.NewSyscallError("fcntl", err)
 		}
+		if socket.Role != wire.RoleDNSPacket {
+			// One that listens goes on; one that somebody in the pod has shut listens again.
+			unix.Listen(own, sockets.Backlog)
+		}
 		f := os.NewFile(uintptr(own), socket.Role)
 		switch socket.Role {
 		case wire.RoleTCP:

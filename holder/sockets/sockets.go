@@ -24,9 +24,9 @@ type Wanted struct {
 	Everywhere bool
 }
 
-// backlog is how many connections wait while no agent accepts. The kernel bounds it by
+// Backlog is how many connections wait while no agent accepts. The kernel bounds it by
 // the namespace's net.core.somaxconn, which is 4096 by default (since Linux 5.4).
-const backlog = 4096
+const Backlog = 4096
 
 // Open opens the sockets in the namespace of the calling thread, whose lo must be up:
 // before that its addresses cannot be bound. A family that the namespace lacks is left
@@ -117,7 +117,7 @@ func prepare(fd, typ int, v6 bool, port uint16, everywhere bool) (bound uint16, 
 		return 0, os.NewSyscallError("bind", err)
 	}
 	if typ == unix.SOCK_STREAM {
-		if err := unix.Listen(fd, backlog); err != nil {
+		if err := unix.Listen(fd, Backlog); err != nil {
 			return 0, os.NewSyscallError("listen", err)
 		}
 	}
