@@ -227,7 +227,7 @@ func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
 		err = errors.New(`field "type": must be "sluice-cni"`)
 	}
 	if err == nil {
-		_, err = selection.Configure(conf, nil, selection.Pod{}, noRanges)
+		_, err = selection.Configure(conf, nil, selection.Pod{}, someRanges)
 	}
 	if err != nil {
 		return nil, hinted(fmt.Errorf("entry %s: %w", o.entry, err), "docs/cni.md lists the fields")
@@ -235,6 +235,9 @@ func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// noRanges stands for the ranges of includeIPRanges auto, which the entry is not
-// judged by: they may come later.
-func noRanges() (cidr.List, error) { return cidr.List{}, nil }
+// someRanges stand for those of includeIPRanges auto, by which the entry is not judged:
+// they may come later.
+func someRanges() (cidr.List, error) {
+	some, _, err := cidr.Parse("192.0.2.0/24,2001:db8::/32")
+	return some, err
+}
