@@ -147,6 +147,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	parts.Wait()
 	a.actions.Wait()
 	a.host.Close()
+	a.log.Info("ends: no connection is left, or the drain limit has passed")
 	return nil
 }
 

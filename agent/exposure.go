@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -64,12 +63,12 @@ func (a *Agent) lookForExposure(ctx context.Context, said map[wire.Netns]string)
 		}
 		said[p.Pod] = now
 		a.loop.tell(core.Noted{Pod: p.Pod, Warnings: slices.Clone(warnings)})
-		name := []any{"pod", fmt.Sprintf("%s/%s", p.Name.Namespace, p.Name.Name), "netns", p.Pod.String()}
+		name := naming(wire.PodName{Namespace: p.Name.Namespace, Name: p.Name.Name}, p.Pod)
 		switch {
 		case isExposed(warnings):
-			a.log.Warn("a pod is not wholly protected", append(name, "why", now)...)
+			a.log.Warn("a pod is not wholly protected", name, "why", now)
 		case now != "":
-			a.log.Info("a pod is served with a limitation", append(name, "why", now)...)
+			a.log.Info("a pod is served with a limitation", name, "why", now)
 		}
 	}
 	for pod := range said {

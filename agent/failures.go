@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/holder/wire"
 )
 
 // noteFailure says what could not be done to a pod. The core tries again, later and
@@ -16,12 +17,12 @@ func (a *Agent) noteFailure(d core.Done) {
 	kind := kindNames[kindOf(d.Action)]
 	switch {
 	case d.Drift != "":
-		a.log.Warn("a pod's rules were changed by somebody else; they are put back", "netns", at.Pod.String(), "drift", clip(d.Drift))
+		a.log.Warn("a pod's rules were changed by somebody else; they are put back", naming(a.host.Name(at.Pod), at.Pod), "drift", clip(d.Drift))
 	case d.Err == nil:
 	case expected(d.Err):
 		a.log.Debug("not done", "action", kind, "netns", at.Pod.String(), "error", d.Err)
 	default:
-		a.log.Warn("cannot be done to a pod; it is tried again", "action", kind, "netns", at.Pod.String(), "error", d.Err)
+		a.log.Warn("cannot be done to a pod; it is tried again", "action", kind, naming(a.host.Name(at.Pod), at.Pod), "error", d.Err)
 	}
 }
 
@@ -42,11 +43,15 @@ func (a *Agent) noteNews(n core.News) {
 	case n.Before:
 		level = slog.LevelDebug
 	}
-	pod := slog.String("netns", n.Pod.String())
-	if n.Name != "" {
-		pod = slog.String("pod", n.Name)
+	a.newsLog.Log(context.Background(), level, text, naming(n.Name, n.Pod), slog.String("why", clip(n.Reason)))
+}
+
+// naming is what a line calls a pod: its name, or the namespace where nobody knows one.
+func naming(name wire.PodName, pod wire.Netns) slog.Attr {
+	if name.Name == "" {
+		return slog.String("netns", pod.String())
 	}
-	a.newsLog.Log(context.Background(), level, text, pod, slog.String("why", clip(n.Reason)))
+	return slog.String("pod", name.Namespace+"/"+name.Name)
 }
 
 // clip shortens a text that somebody else may have made long.

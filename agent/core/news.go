@@ -7,7 +7,7 @@ import "github.com/sluice-cni/sluice/holder/wire"
 // says of itself when it fails is not among it.
 type News struct {
 	Pod    wire.Netns
-	Name   string // NAMESPACE/NAME; "" when nobody knows
+	Name   wire.PodName
 	State  PodState
 	Reason string // failed: why; else what decided
 	// Before: the holder had it before this agent served.
@@ -43,10 +43,10 @@ func (s *State) notice(p *pod) {
 	default:
 		return
 	}
-	n := News{Pod: p.id, State: state, Reason: reason, Before: p.before && p.said == ""}
-	if p.described.Name.Name != "" {
-		n.Name = p.described.Name.Namespace + "/" + p.described.Name.Name
-	}
+	named := p.described.Name
+	s.news = append(s.news, News{
+		Pod: p.id, Name: wire.PodName{Namespace: named.Namespace, Name: named.Name, UID: named.UID},
+		State: state, Reason: reason, Before: p.before && p.said == "",
+	})
 	p.said, p.saidWhy = state, reason
-	s.news = append(s.news, n)
 }

@@ -181,6 +181,18 @@ func (h *Host) Kept(pod wire.Netns) (wire.Holding, []*os.File, bool) {
 	return s.holding, files, err == nil
 }
 
+// Name is what the holder calls a pod: zero where nobody knows, or it is not held.
+func (h *Host) Name(pod wire.Netns) (name wire.PodName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.sets {
+		if s.holding.Netns == pod {
+			name = s.holding.Pod
+		}
+	}
+	return name
+}
+
 // files are duplicates of all of a set's: sockets, then the namespace.
 func (s *set) files() (files []*os.File, err error) {
 	defer func() {

@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
@@ -101,7 +103,8 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 		return admin.Client{Path: path}, nil
 	}
 	running := slices.DeleteFunc(admin.Running(admin.Directories()), func(path string) bool {
-		return path == defaultAgentSocket // answers for single pods only
+		// The agent answers for single pods only, the holder in words of its own.
+		return path == defaultAgentSocket || path == filepath.Join(holder.DefaultRunDir, holder.SocketName)
 	})
 	switch len(running) {
 	case 1:
@@ -126,6 +129,9 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 
 // askHint says what to look at when a question had no answer.
 func askHint(client admin.Client) string {
+	if client.Beneath == "" && filepath.Base(client.Path) == agentSocketName {
+		return "an agent listens there: --pod NAMESPACE/NAME says which of its pods is meant"
+	}
 	if client.Beneath != "" {
 		return "'sluice status --all' lists the agent's pods and what became of them"
 	}
