@@ -25,45 +25,77 @@ type given struct {
 	err    error // why there are no ranges
 }
 
-// decideBy makes the core decide by what is given now, after change has changed it.
-func (a *Agent) decideBy(change func(*given) (policy bool)) {
+// decideBy makes the core decide by what is given now, after change has changed it, and
+// returns once the core has: a file that is written over and over gives no more work than
+// can be done, since what happens to it meanwhile is one change.
+func (a *Agent) decideBy(ctx context.Context, change func(*given) news) {
+	if a.decideNow(change) {
+		a.loop.ask(ctx, func(*core.State) {})
+	}
+}
+
+// news is what changed of what is given.
+type news int
+
+const (
+	noNews news = iota
+	newRanges
+	newPolicy
+)
+
+func (a *Agent) decideNow(change func(*given) news) (told bool) {
 	a.givenMu.Lock()
 	defer a.givenMu.Unlock() // events are told in the order of the changes
-	policy := change(&a.given)
-	if !a.given.known {
-		return
+	what := change(&a.given)
+	if !a.given.known || what == noNews {
+		return false
 	}
 	d := &decider{entry: a.cfg.Entry, policy: a.given.policy, ranges: a.given.ranges, noRanges: a.given.err, byMark: a.cfg.ByMark, shapes: map[shapeOf]string{}}
-	if policy {
+	if what == newPolicy {
 		generation := uint64(0)
 		if d.policy != nil {
 			generation = d.policy.Generation
 		}
 		a.loop.tell(core.PolicyChanged{Generation: generation, Decide: d.decide})
-		return
+		return true
 	}
 	a.loop.tell(core.RangesChanged{Decide: d.decide})
+	return true
 }
 
 // followRanges follows the file of the cluster's ranges. One that cannot be read, or is
 // out of date, leaves the ranges that were known in force.
 func (a *Agent) followRanges(ctx context.Context) {
+	said := "" // the last trouble, so that it is not said again and again
 	watchFile(ctx, a.cfg.RangesFile, func() {
 		list, err := rangesfile.Read(a.cfg.RangesFile, time.Now())
-		a.decideBy(func(g *given) bool {
+		warn := func(text string) {
+			if err.Error() != said {
+				a.log.Warn(text, "error", err)
+			}
+			said = err.Error()
+		}
+		a.decideBy(ctx, func(g *given) news {
 			switch {
 			case err != nil && g.err == nil && !g.ranges.None():
-				a.log.Warn("the cluster's ranges cannot be read; the last ones stay in force", "error", err)
+				warn("the cluster's ranges cannot be read; the last ones stay in force")
+				return noNews
 			case err != nil:
-				if g.err == nil || g.err.Error() != err.Error() {
-					a.log.Warn("the cluster's ranges are not known; pods whose includeIPRanges is auto cannot be enrolled", "error", err)
+				warn("the cluster's ranges are not known; pods whose includeIPRanges is auto cannot be enrolled")
+				if g.err != nil && g.err.Error() == err.Error() {
+					return noNews
 				}
 				g.err = err
+				return newRanges
+			}
+			said = ""
+			switch {
 			case g.err != nil || !slices.Equal(g.ranges.Prefixes, list.Prefixes) || g.ranges.All != list.All:
 				a.log.Info("the cluster's ranges", "ranges", len(list.Prefixes))
 				g.ranges, g.err = list, nil
+				return newRanges
 			}
-			return false
+			return noNews
 		})
 	})
 }
@@ -76,28 +108,28 @@ func (a *Agent) followRanges(ctx context.Context) {
 func (a *Agent) followPolicy(ctx context.Context) {
 	switch p, err := selection.ReadFile(a.cfg.PolicyFile); {
 	case err == nil:
-		a.decidePolicy(p)
+		a.decidePolicy(ctx, p)
 	case a.cfg.PolicyFile != "" && !errors.Is(err, selection.ErrNone):
 		a.log.Warn("the policy that was compiled last is lost; pods are decided once there is another", "error", err)
 	}
-	if err := a.cfg.Policy.Run(ctx, a.policy); err != nil && ctx.Err() == nil {
+	if err := a.cfg.Policy.Run(ctx, func(p *selection.Policy) { a.policy(ctx, p) }); err != nil && ctx.Err() == nil {
 		a.log.Error("the source of policy has ended; its last word stays in force", "error", err)
 	}
 }
 
-func (a *Agent) policy(p *selection.Policy) {
+func (a *Agent) policy(ctx context.Context, p *selection.Policy) {
 	if a.cfg.PolicyFile != "" {
 		if _, err := selection.Keep(a.cfg.PolicyFile, p); err != nil {
 			a.log.Error("the plugin goes on with the policy it had", "error", err)
 		}
 	}
-	a.decidePolicy(p)
+	a.decidePolicy(ctx, p)
 }
 
-func (a *Agent) decidePolicy(p *selection.Policy) {
-	a.decideBy(func(g *given) bool {
+func (a *Agent) decidePolicy(ctx context.Context, p *selection.Policy) {
+	a.decideBy(ctx, func(g *given) news {
 		g.policy, g.known = p, true
-		return true
+		return newPolicy
 	})
 	a.log.Info("policy in force", "generation", p.Generation, "namespaces", len(p.Namespaces))
 }
