@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -18,16 +19,35 @@ type home struct {
 
 // own opens it once, and keeps it open for as long as the process lives. The calling
 // thread's is meant, not /proc/self's: the process's first thread may be in a pod just
-// now, for somebody else.
-var own = sync.OnceValues(func() (home, error) {
+// now, for somebody else. What failed, for want of descriptors say, is tried again.
+func own() (home, error) {
+	if known := opened.Load(); known != nil {
+		return *known, nil
+	}
+	opening.Lock()
+	defer opening.Unlock()
+	if known := opened.Load(); known != nil {
+		return *known, nil
+	}
 	const path = "/proc/thread-self/ns/net"
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return home{}, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	id, err := identify(fd)
-	return home{fd, id}, err
-})
+	if err != nil {
+		unix.Close(fd)
+		return home{}, err
+	}
+	h := home{fd, id}
+	opened.Store(&h)
+	return h, nil
+}
+
+var (
+	opened  atomic.Pointer[home]
+	opening sync.Mutex
+)
 
 // enter brings the thread back. Where that cannot be, the process ends: another
 // goroutine would go on in a pod, and do there what is meant for the host. The holder

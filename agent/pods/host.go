@@ -58,6 +58,7 @@ type set struct {
 
 	// Guarded by Host.mu.
 	holding  wire.Holding
+	opening  bool // the holder has not answered yet whether it holds them
 	proxy    *Proxy
 	workload mesh.Workload
 }
@@ -151,12 +152,14 @@ func (s *set) close() {
 	s.ns.Close()
 }
 
-// Have are the pods whose files are here, for the holder.
+// Have are the pods whose files are here, for the holder. What it is being asked to hold
+// at this moment is not among them: it would want it as something that it lost, and then
+// refuse it as held.
 func (h *Host) Have() (all []wire.Have) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.sets {
-		if s.sockets.fds != nil {
+		if s.sockets.fds != nil && !s.opening {
 			all = append(all, wire.Have{Netns: s.holding.Netns, Cookie: s.cookie})
 		}
 	}
@@ -169,7 +172,7 @@ func (h *Host) Kept(pod wire.Netns) (wire.Holding, []*os.File, bool) {
 	defer h.mu.Unlock()
 	var newest core.Files
 	for id, s := range h.sets {
-		if s.holding.Netns == pod && s.sockets.fds != nil {
+		if s.holding.Netns == pod && s.sockets.fds != nil && !s.opening {
 			newest = max(newest, id)
 		}
 	}
@@ -305,6 +308,7 @@ func (h *Host) OpenAndHold(ctx context.Context, a core.OpenAndHold) (o Opened, e
 	defer closeFiles(files)
 	h.mu.Lock() // before the holder can bring it: Adopt must find it, and may change the holding
 	holding := s.holding
+	s.opening = a.Files == 0
 	o.Files = h.add(s)
 	h.mu.Unlock()
 	o.Ports = core.Ports{Outbound: s.sockets.Port(wire.RoleTCP), DNS: s.sockets.Port(wire.RoleDNSPacket)}
@@ -314,6 +318,9 @@ func (h *Host) OpenAndHold(ctx context.Context, a core.OpenAndHold) (o Opened, e
 	if err = h.holder.Hold(ctx, holding, files); err != nil && ctx.Err() != nil {
 		h.holder.Release(a.Pod) // it may have been held all the same, just now
 	}
+	h.mu.Lock()
+	s.opening = false
+	h.mu.Unlock()
 	return o, err
 }
 

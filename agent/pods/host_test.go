@@ -303,3 +303,20 @@ func TestAnEndAtOnceEndsEarlierDrainsToo(t *testing.T) {
 		t.Error("its connection is open")
 	}
 }
+
+// A session with the holder that begins while it is asked to hold a pod says nothing of it.
+func TestWhatTheHolderIsAskedToHoldIsNotSaidToBeHeld(t *testing.T) {
+	s := newStage(t)
+	s.holder.ask = func() {
+		if have := s.host.Have(); len(have) != 0 {
+			t.Errorf("it says that it has %v", have)
+		}
+		if _, _, known := s.host.Kept(s.id); known {
+			t.Error("it would give it twice")
+		}
+	}
+	s.enrol()
+	if have := s.host.Have(); len(have) != 1 {
+		t.Errorf("then it has %v", have)
+	}
+}

@@ -57,9 +57,13 @@ type fakeHolder struct {
 	mu   sync.Mutex
 	held map[wire.Netns]wire.Holding
 	fail error
+	ask  func() // called before each Hold; nil: nothing is
 }
 
 func (f *fakeHolder) Hold(_ context.Context, h wire.Holding, files []*os.File) error {
+	if f.ask != nil {
+		f.ask()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fail != nil {
