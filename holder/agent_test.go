@@ -154,18 +154,6 @@ func (a *testAgent) drop(n wire.Netns) {
 	}
 }
 
-// retire stops accepting.
-func (a *testAgent) retire() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, p := range a.pods {
-		for _, l := range p.listeners {
-			l.Close()
-		}
-		p.listeners = nil
-	}
-}
-
 func (a *testAgent) has(n wire.Netns) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

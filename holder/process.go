@@ -70,7 +70,7 @@ func lookAt(pid int) (p wire.Process, err error) {
 	}
 	// The name, in brackets, may hold anything; what follows has no more of them.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	const state, start = 3 - 3, 22 - 3 // fields of proc(5), which begin with 1; the name is 2
+	const state, start = 0, 19 // proc(5)'s fields 3 and 22, which begin with 1; the name is 2
 	if len(fields) <= start {
 		return p, fmt.Errorf("/proc/%d/stat: has %d fields", pid, len(fields)+2)
 	}

@@ -66,7 +66,9 @@ func used(dir string) ([]string, error) {
 		l, err := libcni.ConfListFromFile(file)
 		if filepath.Ext(file) != ".conflist" {
 			var single *libcni.PluginConfig
+			//lint:ignore SA1019 runtimes read such files by it
 			if single, err = libcni.ConfFromFile(file); err == nil {
+				//lint:ignore SA1019 so do they make a list of it
 				l, err = libcni.ConfListFromConf(single)
 			}
 		}

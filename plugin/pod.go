@@ -43,11 +43,9 @@ func readPod(cniArgs string, object map[string]json.RawMessage) (selection.Pod, 
 	return p, nil
 }
 
-// capabilityDNS is how a runtime hands over what the pod's resolv.conf will say (the
-// conventions of CNI; containerd and CRI-O do).
-const capabilityDNS = "dns"
-
-// readDNS is nil where the runtime does not say, or not in the conventions' words.
+// readDNS reads what the pod's resolv.conf will say, which runtimes hand over to a plugin
+// with the capability dns (the conventions of CNI; containerd and CRI-O do). It is nil
+// where the runtime does not say, or not in the conventions' words.
 func readDNS(object map[string]json.RawMessage) *selection.DNS {
 	var runtimeConfig struct{ DNS *selection.DNS }
 	if json.Unmarshal(object["runtimeConfig"], &runtimeConfig) != nil {

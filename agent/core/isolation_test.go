@@ -37,8 +37,7 @@ func others(seed uint64, failing float64) (done []string) {
 	events := rand.New(rand.NewPCG(seed, 1))  // the same in both runs
 	trouble := rand.New(rand.NewPCG(seed, 2)) // pod 1's own
 	a := w.startAgent()
-	var give func(steps []step)
-	give = func(steps []step) {
+	give := func(steps []step) {
 		for len(steps) > 0 {
 			actions, more := w.step(steps[0].agent, steps[0].event)
 			for _, act := range actions {

@@ -158,8 +158,11 @@ func TestWhatDoesNotFitIsNotSent(t *testing.T) {
 	sent := make(chan error, 1)
 	go func() { sent <- a.Send(Pod, long, files[1:]...) }()
 	m, err := b.Receive(soon())
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer m.Close()
-	if err != nil || !bytes.Equal(m.Payload, long) || len(m.Files) != MaxFiles || <-sent != nil {
+	if !bytes.Equal(m.Payload, long) || len(m.Files) != MaxFiles || <-sent != nil {
 		t.Errorf("the longest payload with the most files: %d bytes, %d files, %v", len(m.Payload), len(m.Files), err)
 	}
 }
