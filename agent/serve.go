@@ -65,7 +65,11 @@ func (a *Agent) proxyOf(r *http.Request, namespace, name string) (*proxy.Server,
 	}
 	known := false
 	for _, p := range s.Pods {
-		if (namespace != AnonymousPods || p.Pod.String() != name) && (p.Name.Namespace != namespace || p.Name.Name != name) {
+		asked := p.Name.Namespace == namespace && p.Name.Name == name
+		if namespace == AnonymousPods { // a namespace of that name may have pods that are called like others' numbers
+			asked = p.Pod.String() == name
+		}
+		if !asked {
 			continue
 		}
 		known = true
