@@ -231,11 +231,11 @@ func ownDir(path string) error {
 	return os.Chmod(filepath.Clean(path), 0o700)
 }
 
-// collectOften has the garbage collected when there is half as much of it as of what is
+// collectOften has the garbage collected when there is a third as much of it as of what is
 // in use, instead of as much: an idle agent with hundreds of pods is mostly that. What
 // carries bytes allocates hardly anything, so it costs little. GOGC says otherwise.
 func collectOften() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(30)
 	}
 }
