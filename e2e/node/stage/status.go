@@ -23,6 +23,7 @@ type Status struct {
 	Errors           int                       // in their files
 	Used             struct{ Connections int } // by all pods
 	Policy           uint64                    // its generation
+	Ranges           int                       // of the cluster
 	PolicyError      string
 	Pods             []PodStatus
 }
