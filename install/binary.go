@@ -69,6 +69,9 @@ func Retire(ctx context.Context, binDir string) (bool, error) {
 
 // put writes a program beside its place, runs it, and moves it there.
 func put(ctx context.Context, dir, target string, write func(io.Writer) error) error {
+	if err := sweep(dir); err != nil {
+		return fmt.Errorf("directory %q: cannot be cleaned of what an interrupted install left: %w", dir, err)
+	}
 	f, err := os.CreateTemp(dir, temporary)
 	if err != nil {
 		return fmt.Errorf("directory %q: cannot be written: %w; name the runtime's with --bin-dir", dir, cause(err))

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,7 +42,7 @@ func apply(dir string, s Step) error {
 	if s.Before != nil {
 		beside = filepath.Dir(target)
 	}
-	if err := replace(beside, target, like, s.After); err != nil {
+	if err := replace(beside, target, like, s); err != nil {
 		return fmt.Errorf("file %q: %w", s.Path, err)
 	}
 	if beside != dir && filepath.Dir(filepath.Join(dir, s.Path)) == filepath.Clean(dir) {
@@ -74,9 +75,13 @@ func takeOut(dir, target, path string) error {
 	return os.Remove(moved)
 }
 
-// replace writes data beside and moves it over target, with the mode and owner of
-// another file.
-func replace(beside, target, like string, data []byte) error {
+// errChanged is a file that is not any more what the step was made from.
+var errChanged = errors.New("was written by somebody else meanwhile; try again")
+
+// replace writes the step's content beside and moves it over target, with the mode and
+// owner of another file. Labels and access lists stay those of the target; a new file
+// has those that its directory gives.
+func replace(beside, target, like string, s Step) error {
 	f, err := os.CreateTemp(beside, temporary)
 	if err != nil {
 		return err
@@ -92,7 +97,10 @@ func replace(beside, target, like string, data []byte) error {
 			return err
 		}
 	}
-	if _, err := f.Write(data); err != nil {
+	if s.Before != nil {
+		keepAttributes(target, f)
+	}
+	if _, err := f.Write(s.After); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -101,10 +109,31 @@ func replace(beside, target, like string, data []byte) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
+	// Last, since a sync can take long: a primary that writes without a rename would
+	// lose what it wrote since the look.
+	if now, err := os.ReadFile(target); err == nil && !bytes.Equal(now, s.Before) || err != nil && s.Before != nil {
+		return errors.Join(errChanged, err)
+	}
 	if err := os.Rename(f.Name(), target); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(target))
+}
+
+// keepAttributes gives a file the extended attributes of another, as far as the disk and
+// the kernel's policy let it: what SELinux calls a file, and access lists.
+func keepAttributes(of string, f *os.File) {
+	names := make([]byte, 4096)
+	n, err := unix.Listxattr(of, names)
+	if err != nil {
+		return
+	}
+	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
+		if size, err := unix.Getxattr(of, name, value); err == nil {
+			unix.Fsetxattr(int(f.Fd()), name, value[:size], 0)
+		}
+	}
 }
 
 func syncDir(dir string) error {

@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -14,6 +15,8 @@ const (
 	loadInterval = 200 * time.Millisecond
 	// blindWait is how long a runtime that cannot be asked is given.
 	blindWait = 5 * time.Second
+	// lookAgain is how many times a file is read that is being written.
+	lookAgain = 5
 )
 
 // An Installer keeps our entry in one conf dir. Its methods are for one goroutine.
@@ -91,44 +94,55 @@ func (i *Installer) Ensure(ctx context.Context) ([]Step, error) {
 	if err := sweep(i.dir); err != nil {
 		return nil, err
 	}
-	steps, c, err := i.plan(ctx)
-	for n, s := range steps {
-		if err := apply(i.dir, s); err != nil {
-			return steps[:n], err
-		}
+	steps, err := i.change(func() ([]Step, error) {
+		steps, _, err := i.plan(ctx)
+		return steps, err
+	})
+	if len(steps) > 0 {
 		i.loadedIt = false
-		i.Log.Info("network configuration", "step", s.String(), "mode", c.mode, "why", c.why)
 	}
 	if err == nil && !i.loadedIt && i.Runtime != nil {
-		err = i.loaded(ctx, c)
+		err = i.loaded(ctx)
 		i.loadedIt = err == nil
 	}
 	return steps, err
 }
 
+// change makes the steps, and those of another look where somebody wrote a file between
+// the look and the change: what they wrote is not lost.
+func (i *Installer) change(plan func() ([]Step, error)) (done []Step, err error) {
+	for range lookAgain {
+		var steps []Step
+		steps, err = plan()
+		for _, s := range steps {
+			if failed := apply(i.dir, s); failed != nil {
+				err = failed
+				break
+			}
+			done = append(done, s)
+			i.Log.Info("network configuration", "step", s.String())
+		}
+		if !errors.Is(err, errChanged) {
+			break
+		}
+	}
+	return done, err
+}
+
 // loaded waits until the runtime uses the entry. One that missed the change is shown
-// another: the primary's file again, with the bytes that it has.
-func (i *Installer) loaded(ctx context.Context, c choice) error {
+// another, of no file of others.
+func (i *Installer) loaded(ctx context.Context) error {
 	there, err := i.waitFor(ctx, true)
 	if there || err != nil {
 		return err
 	}
-	path := filepath.Join(i.dir, c.list.file)
-	if err := replace(i.dir, path, path, c.now(i.dir)); err != nil {
+	if err := nudge(i.dir); err != nil {
 		return err
 	}
 	if there, err = i.waitFor(ctx, true); there || err != nil {
 		return err
 	}
 	return fmt.Errorf("directory %q: has the entry, but the runtime did not load it in %v; is it the directory that the runtime reads (--conf-dir)?", i.ConfDir, 2*loadLimit)
-}
-
-// now is the primary's file as it is.
-func (c choice) now(dir string) []byte {
-	if d, err := look(dir); err == nil && d.files[c.list.file] != nil {
-		return d.files[c.list.file]
-	}
-	return c.list.raw
 }
 
 // waitFor waits until the runtime's configuration has our entry, or has it no more,

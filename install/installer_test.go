@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 
 	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sys/unix"
 )
 
 // conflist is a primary's list as people have them.
@@ -154,12 +155,13 @@ func TestTheRuntimeUsesTheEntryLastAndOnceAndAllElseAsItWas(t *testing.T) {
 		"unknown runtime":     {map[string]string{"10-a.conflist": conflist}, Auto, "", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
 		"no drop-ins allowed": {map[string]string{"10-a.conflist": inlined}, Auto, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
 		"a single plugin":     {map[string]string{"10-a.conf": single}, Auto, "v2.1.0", []string{"bridge", "sluice-cni", "podnet", "1.0.0"}, []string{"00-00-sluice.conflist"}},
+		"versions to choose":  {map[string]string{"10-a.conflist": strings.Replace(conflist, `"name"`, `"cniVersions": ["0.2.0", "1.1.0"], "name"`, 1)}, Append, "", []string{"ptp", "portmap", "sluice-cni", "podnet", "1.1.0"}, []string{"10-a.conflist"}},
 		"a list of our own":   {map[string]string{"10-a.conflist": conflist}, Own, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"00-00-sluice.conflist"}},
 		"the first file only": {map[string]string{"10-a.conflist": conflist, "20-b.conflist": single}, Append, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
 		"other drop-ins": {map[string]string{"10-a.conflist": conflist, "podnet/10-x.conf": `{"type":"tuning"}`}, DropIn, "v2.1.0",
 			[]string{"ptp", "portmap", "tuning", "sluice-cni", "podnet", "0.3.1"}, []string{"podnet/50-sluice.conf"}},
-		"nothing but drop-ins": {map[string]string{"10-a.conflist": `{"name":"podnet"}`, "podnet/10-x.conf": `{"type":"ptp"}`}, Auto, "v2.3.1",
-			[]string{"ptp", "sluice-cni", "podnet", ""}, []string{"podnet/50-sluice.conf"}},
+		"nothing but drop-ins": {map[string]string{"10-a.conflist": `{"cniVersion":"1.0.0","name":"podnet"}`, "podnet/10-x.conf": `{"type":"ptp"}`}, Auto, "v2.3.1",
+			[]string{"ptp", "sluice-cni", "podnet", "1.0.0"}, []string{"podnet/50-sluice.conf"}},
 		"appended before an upgrade": {map[string]string{"10-a.conflist": strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1)}, Auto, "v2.1.0",
 			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist", "podnet/50-sluice.conf"}},
 		"the network was renamed": {map[string]string{"10-a.conflist": conflist, "old/50-sluice.conf": entry}, Auto, "v2.1.0",
@@ -251,9 +253,11 @@ func TestWhatCannotBeInstalledIsSaid(t *testing.T) {
 		"broken":               {map[string]string{"10-a.conflist": "{"}, Auto, `file "10-a.conflist": line 1: unexpected EOF`},
 		"empty":                {map[string]string{"10-a.conflist": `{"name":"n","plugins":[]}`}, Auto, `file "10-a.conflist": has no plugins`},
 		"only ours":            {map[string]string{"10-a.conflist": `{"name":"n","plugins":[{"type":"sluice-cni"}]}`}, Auto, `file "10-a.conflist": has no plugins`},
-		"single and append":    {map[string]string{"a.conf": `{"name":"n","type":"ptp"}`}, Append, "use --mode own or auto"},
-		"single and drop-in":   {map[string]string{"a.conf": `{"name":"n","type":"ptp"}`}, DropIn, "use --mode auto"},
-		"own would come later": {map[string]string{"00-00-a.conf": `{"name":"n","type":"ptp"}`}, Auto, "rename it, or use --mode append"},
+		"too old to chain":     {map[string]string{"10-a.conf": `{"cniVersion":"0.2.0","name":"n","type":"ptp"}`}, Auto, `file "10-a.conf": field "cniVersion": value "0.2.0": a plugin cannot be added`},
+		"no version":           {map[string]string{"10-a.conflist": `{"name":"n","plugins":[{"type":"ptp"}]}`}, Auto, `field "cniVersion": value ""`},
+		"single and append":    {map[string]string{"a.conf": `{"cniVersion":"1.0.0","name":"n","type":"ptp"}`}, Append, "use --mode own or auto"},
+		"single and drop-in":   {map[string]string{"a.conf": `{"cniVersion":"1.0.0","name":"n","type":"ptp"}`}, DropIn, "use --mode auto"},
+		"own would come later": {map[string]string{"00-00-a.conf": `{"cniVersion":"1.0.0","name":"n","type":"ptp"}`}, Auto, "rename it, or use --mode append"},
 	} {
 		dir := confDir(t, test.files)
 		before := listing(t, dir)
@@ -319,6 +323,93 @@ func TestARuntimeThatDoesNotLoadTheEntryIsAnError(t *testing.T) {
 			if _, err := i.Ensure(t.Context()); err == nil || !strings.Contains(err.Error(), "--conf-dir") {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// A primary that writes its file while ours is being made loses nothing of it.
+func TestWhatOthersWriteMeanwhileIsKept(t *testing.T) {
+	t.Parallel()
+	dir := confDir(t, map[string]string{"10-a.conflist": conflist})
+	i := installer(t, Options{ConfDir: dir, Mode: Append})
+	newer := strings.Replace(conflist, "portmap", "bandwidth", 1)
+	looks := 0
+	steps, err := i.change(func() ([]Step, error) {
+		steps, _, err := i.plan(t.Context())
+		if looks++; looks == 1 {
+			write(t, filepath.Join(dir, "10-a.conflist"), newer)
+		}
+		return steps, err
+	})
+	got := listing(t, dir)["10-a.conflist"]
+	if err != nil || looks != 2 || len(steps) != 1 || !strings.Contains(got, "bandwidth") || !strings.Contains(got, "sluice-cni") {
+		t.Errorf("%d looks, %v, %v: %s", looks, steps, err, got)
+	}
+	_, err = i.change(func() ([]Step, error) { // it never ends
+		steps, err := i.Leaving()
+		newer += " "
+		write(t, filepath.Join(dir, "10-a.conflist"), newer)
+		return steps, err
+	})
+	if got := listing(t, dir); err != nil && !errors.Is(err, errChanged) || got["10-a.conflist"] != newer || len(got) != 1 {
+		t.Errorf("%v: %q", err, got)
+	}
+}
+
+// A runtime that missed the change is shown another, but a file that is a link stays one.
+func TestWaitingForTheRuntimeWritesNoFileOfOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		target := filepath.Join(confDir(t, map[string]string{"list": conflist}), "list")
+		dir := t.TempDir()
+		link := filepath.Join(dir, "10-a.conflist")
+		if err := os.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+		i := installer(t, Options{ConfDir: dir, Mode: DropIn, Runtime: containerd{dir: dir, version: "v2.1.0", deaf: true}})
+		if _, err := i.Ensure(t.Context()); err == nil {
+			t.Error("a deaf runtime loaded it")
+		}
+		if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+			t.Errorf("the link became %v, %v", info, err)
+		}
+	})
+}
+
+func TestLabelsOfAFileAreKept(t *testing.T) {
+	t.Parallel()
+	dir := confDir(t, map[string]string{"10-a.conflist": conflist})
+	file := filepath.Join(dir, "10-a.conflist")
+	if err := unix.Setxattr(file, "trusted.label", []byte("cni_conf_t"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := installer(t, Options{ConfDir: dir, Mode: Append}).Ensure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	value := make([]byte, 64)
+	if n, err := unix.Getxattr(file, "trusted.label", value); err != nil || string(value[:n]) != "cni_conf_t" {
+		t.Errorf("label %q, %v", value[:max(n, 0)], err)
+	}
+}
+
+// backAgain is a runtime beside which another installer watches.
+type backAgain struct{ containerd }
+
+func (b backAgain) NetworkConfig(ctx context.Context) ([]byte, error) {
+	file := filepath.Join(b.dir, "podnet", dropInName)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(entry), 0o600)); err != nil {
+		return nil, err
+	}
+	return b.containerd.NetworkConfig(ctx)
+}
+
+func TestAnEntryThatComesBackIsSaid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir := confDir(t, map[string]string{"10-a.conflist": conflist, "podnet/50-sluice.conf": entry})
+		i := installer(t, Options{ConfDir: dir, Runtime: backAgain{containerd{dir: dir, version: "v2.1.0"}}})
+		if _, err := i.Remove(t.Context()); err == nil || !strings.Contains(err.Error(), "podnet/50-sluice.conf; stop") {
+			t.Error(err)
 		}
 	})
 }

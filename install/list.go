@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // pluginType is how our entry is known, in a list or in a file of its own.
@@ -19,10 +22,11 @@ type list struct {
 	file    string // its name in the conf dir
 	raw     []byte
 	name    string
-	version string // cniVersion; may be empty
-	single  bool   // one plugin, no list: a .conf or .json file
-	inlined bool   // loadOnlyInlinedPlugins: files beside the list are not read
-	array   span   // of the value of plugins
+	version string   // cniVersion; may be empty
+	others  []string // cniVersions, of which the runtime picks one (libcni 1.2 and above)
+	single  bool     // one plugin, no list: a .conf or .json file
+	inlined bool     // loadOnlyInlinedPlugins: files beside the list are not read
+	array   span     // of the value of plugins
 	plugins []plugin
 }
 
@@ -57,6 +61,10 @@ func (l *list) read() error {
 			err = stringField(value, "name", &l.name)
 		case "cniVersion":
 			err = stringField(value, "cniVersion", &l.version)
+		case "cniVersions":
+			if json.Unmarshal(value, &l.others) != nil {
+				err = fmt.Errorf("field \"cniVersions\": value %s: not a list of strings", value)
+			}
 		case "loadOnlyInlinedPlugins":
 			// libcni takes true and "true".
 			l.inlined = strings.Trim(string(value), `"`) == "true"
@@ -119,6 +127,18 @@ func stringField(raw []byte, name string, to *string) error {
 		return fmt.Errorf("field %q: value %s: not a string", name, raw)
 	}
 	return nil
+}
+
+// chains refuses a list in whose version of the specification our plugin cannot run:
+// with the entry in it every pod of the node would fail. A runtime takes 0.1.0 for none.
+func (l list) chains() error {
+	for _, v := range append([]string{l.version}, l.others...) {
+		if slices.Contains(selection.SpecVersions(), v) {
+			return nil
+		}
+	}
+	return fmt.Errorf("file %q: field \"cniVersion\": value %q: a plugin cannot be added in this version, every pod would fail; set one of %s that the network's own plugins know",
+		l.file, l.version, strings.Join(selection.SpecVersions(), ", "))
 }
 
 // has says whether our entry is in the list itself.

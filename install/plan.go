@@ -45,6 +45,9 @@ func choose(d directory, want Mode, dropIns bool, because string) (choice, error
 		return choice{}, err
 	}
 	c := choice{want, "as told", l}
+	if err := l.chains(); err != nil {
+		return c, err
+	}
 	switch {
 	case want == Auto && l.single:
 		c.mode, c.why = Own, l.file+" is a single plugin and no list, to which nothing can be added"

@@ -21,15 +21,9 @@ func (i *Installer) Remove(ctx context.Context) ([]Step, error) {
 	if err := sweep(i.dir); err != nil {
 		return nil, err
 	}
-	steps, err := i.Leaving()
+	steps, err := i.change(i.Leaving)
 	if err != nil {
-		return nil, err
-	}
-	for n, s := range steps {
-		if err := apply(i.dir, s); err != nil {
-			return steps[:n], err
-		}
-		i.Log.Info("network configuration", "step", s.String())
+		return steps, err
 	}
 	return steps, i.unloaded(ctx, len(steps) > 0)
 }
@@ -49,6 +43,9 @@ func (i *Installer) unloaded(ctx context.Context, changed bool) error {
 		}
 	}
 	gone, err := i.waitFor(ctx, false)
+	if back, wrong := i.Leaving(); err == nil && wrong == nil && len(back) > 0 {
+		return fmt.Errorf("directory %q: the entry is back in %s; stop what puts it there, first of all 'sluice install --watch' on this node, then try again", i.ConfDir, back[0].Path)
+	}
 	if err == nil && !gone {
 		err = fmt.Errorf("directory %q: is without the entry, but the runtime still uses it after %v; restart the runtime, then try again", i.ConfDir, loadLimit)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 	"github.com/sluice-cni/sluice/internal/retired"
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // Codes of the plugin's own errors; the specification leaves those from 100 to it.
@@ -31,7 +32,7 @@ const (
 
 // versions are those of the specification that can chain plugins.
 func versions() version.PluginInfo {
-	return version.PluginSupports("0.3.1", "0.4.0", "1.0.0", "1.1.0")
+	return version.PluginSupports(selection.SpecVersions()...)
 }
 
 // Main runs the verb that the environment names, as a container runtime calls it,

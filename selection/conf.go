@@ -33,6 +33,10 @@ func StandardKeys() []string {
 	}
 }
 
+// SpecVersions are the versions of the CNI specification in which the plugin runs:
+// before them there is no chain, and so no result of a plugin before it.
+func SpecVersions() []string { return []string{"0.3.1", "0.4.0", "1.0.0", "1.1.0"} }
+
 // ReadConf reads the entry, split into its members; nil is one without any. What it
 // gives is valid beside an error too: a key that cannot be read has its default and
 // makes Select choose the pod. The fields are judged by Decide.
