@@ -1,7 +1,7 @@
 // Package exposure looks at the processes of pods for what the rules in their network
 // namespaces do not protect against: capabilities with which a process may change the
 // rules or go around them, and a cgroup that it shares with the agent. It only looks;
-// docs/security.md says what each means.
+// docs/security-model.md says what each means.
 package exposure
 
 import (
@@ -42,6 +42,7 @@ var dangerous = []struct {
 	{12, "NET_ADMIN", false, "it can change the rules"},
 	{13, "NET_RAW", true, "it can set marks, and try out the agent's"},
 	{16, "SYS_MODULE", false, "it can load code into the kernel"},
+	{39, "BPF", false, "it can load programs that send"},
 	{21, "SYS_ADMIN", false, "it can enter other namespaces and cgroups"},
 }
 

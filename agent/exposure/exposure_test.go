@@ -19,7 +19,7 @@ func TestWhatMayBeHadIsAsDangerousAsWhatIsHeld(t *testing.T) {
 		"Name:\tapp\nCapEff:\t0000000000000000\nCapBnd:\t00000000a80425fb\n": "NET_RAW", // containerd's default set
 		"Name:\tapp\nCapEff:\t0000000000001000\nCapBnd:\t0000000000000000\n": "NET_ADMIN",
 		"Name:\tapp\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\n": "",
-		"Name:\tapp\nCapBnd:\t000001ffffffffff\n":                            "NET_ADMIN NET_RAW SYS_ADMIN SYS_MODULE",
+		"Name:\tapp\nCapBnd:\t000001ffffffffff\n":                            "BPF NET_ADMIN NET_RAW SYS_ADMIN SYS_MODULE",
 		"": "",
 	} {
 		if _, held := parse(text); strings.Join(held, " ") != want {
