@@ -68,9 +68,15 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 		fmt.Fprintf(c.OutOrStdout(), "remove %s\nmark %s as retired\n", policy, filepath.Join(o.binDir, "sluice-cni"))
 		return nil
 	}
-	steps, err := i.Remove(c.Context())
-	printChangesOf(c, steps, "no entry in "+o.confDir)
+	steps, err := i.Leaving()
 	if err != nil {
+		return err
+	}
+	printChangesOf(c, steps, "no entry in "+o.confDir)
+	if len(steps) > 0 {
+		fmt.Fprintln(c.OutOrStdout(), "waiting until the runtime uses it no more")
+	}
+	if _, err := i.Remove(c.Context()); err != nil {
 		return err
 	}
 	left := letGo(c, agent, wait)
