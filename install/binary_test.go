@@ -75,6 +75,7 @@ func TestTheBinaryIsInstalledAndRetired(t *testing.T) {
 	if _, err := Binary(t.Context(), target, t.TempDir()); err == nil || !strings.Contains(err.Error(), "name a fresh one") {
 		t.Error("a retired one is installed:", err)
 	}
+	write(t, filepath.Join(dir, temporary+"1"), "half a program, of an installer that was killed")
 	if changed, err := Binary(t.Context(), source, dir); err != nil || !changed {
 		t.Error("a fresh one does not replace the retired one:", err)
 	}
