@@ -51,6 +51,10 @@ type Options struct {
 	Mode    Mode            // Auto by default
 	Entry   json.RawMessage // our plugin's configuration, with "type"
 	Runtime Runtime         // may be nil: then nobody is asked
+	// Program puts the plugin's binary where it is missing or another. Watch calls it at
+	// each look: with the entry in place and no binary every pod's ADD and DEL fails. It
+	// may be nil.
+	Program func(context.Context) error
 	Log     *slog.Logger
 }
 

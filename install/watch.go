@@ -43,6 +43,9 @@ func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready fu
 		}
 		wait, err := i.look(ctx, held)
 		held = wait > 0 && err != nil
+		if i.Program != nil {
+			err = errors.Join(err, i.Program(ctx))
+		}
 		text := ""
 		switch {
 		case ctx.Err() != nil:

@@ -150,3 +150,20 @@ func TestAPrimaryThatGoesAndComesIsFollowed(t *testing.T) {
 		}
 	})
 }
+
+func TestTheBinaryIsLookedAtWithTheEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dir, looks := confDir(t, map[string]string{"10-a.conflist": conflist}), 0
+		i := installer(t, Options{ConfDir: dir, Mode: Append, Program: func(context.Context) error { looks++; return nil }})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); i.Watch(ctx, nil, nil) }()
+		time.Sleep(2*resync + time.Second)
+		cancel()
+		<-done
+		if looks != 3 {
+			t.Errorf("%d looks in two intervals, want 3", looks)
+		}
+	})
+}

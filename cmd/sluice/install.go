@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -197,6 +198,15 @@ func (o installOptions) putBinary(c *cobra.Command) error {
 func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.binary != "off" {
+		i.Program = func(ctx context.Context) error {
+			changed, err := install.Binary(ctx, o.source(), o.binDir)
+			if changed {
+				log.Warn("the plugin's binary was missing or another; it is restored", "bin-dir", o.binDir)
+			}
+			return err
+		}
+	}
 	i.Watch(ctx, directoryEvents(ctx, o.confDir, log), func() { log.Info("installed", "conf-dir", o.confDir) })
 	log.Info("ends; the entry and the binary stay in place, 'sluice uninstall' takes them out")
 	return nil
