@@ -104,3 +104,23 @@ func TestOnlyANetworkNamespaceOfAPodIsProgrammed(t *testing.T) {
 		t.Errorf("left on the host: %v", left)
 	}
 }
+
+// Under much garbage, as of a pod with long annotations, no descriptor may come to stand
+// for another: once standard input's did, and the rules went into the host's namespace.
+func TestGarbageCollectedInTheMiddleProgramsThePod(t *testing.T) {
+	t.Parallel()
+	here, err := lab.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	ns := pod(t)
+	annotations := map[string]string{"example.com/page": strings.Repeat("<", 255<<10)}
+	call{verb: "ADD", netns: ns.Path(), stdin: annotated(t, "", annotations), env: []string{"GOGC=1"}}.run(t).succeeded(t)
+	if left := tables(t, here); len(left) > 0 {
+		t.Errorf("left on the host: %v", left)
+	}
+	if len(tables(t, ns)) == 0 {
+		t.Error("the pod has no rules")
+	}
+}

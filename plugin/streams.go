@@ -16,7 +16,7 @@ func keepStdin(verb string) ([]byte, error) {
 	case "", "VERSION":
 		return nil, nil // nothing is read, least of all from a terminal
 	}
-	conf, err := io.ReadAll(os.Stdin)
+	conf, err := io.ReadAll(input)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +34,11 @@ func keepStdin(verb string) ([]byte, error) {
 	os.Stdin = f
 	return conf, nil
 }
+
+// input keeps descriptor 0 open. Else the garbage collector would close it once os.Stdin
+// is another file, and the next thing that is opened, such as the pod's namespace, would
+// have its number, which libraries take for "none".
+var input = os.Stdin
 
 // stdout and stderr write without os.File: that ends the process when nobody
 // reads any more (SIGPIPE), and an ADD that ends so leaves its rules behind.

@@ -67,6 +67,10 @@ func NewAt(path string) (*Namespace, error) {
 
 // Current is the namespace of the calling thread.
 func Current() (*Namespace, error) {
+	// The thread that is asked about must not meanwhile be taken into another namespace
+	// by somebody else's goroutine.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	h, err := netns.Get()
 	if err != nil {
 		return nil, err

@@ -3,12 +3,14 @@ package nft
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
-	"github.com/sluice-cni/sluice/rules"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/rules"
 )
 
 // The errors of every backend, by this package's name.
@@ -48,6 +50,12 @@ func open(netnsFD int) (c *nftables.Conn, err error) {
 	}()
 	if err := haveNetfilterSockets(); err != nil {
 		return nil, explain("open a netlink socket", err)
+	}
+	if netnsFD == 0 { // "none" for the library: it would program the namespace we are in
+		if netnsFD, err = unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3); err != nil {
+			return nil, explain("open a netlink socket", os.NewSyscallError("fcntl", err))
+		}
+		defer unix.Close(netnsFD)
 	}
 	c, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(netnsFD), nftables.WithSockOptions(prepareSocket))
 	if err != nil {
