@@ -38,6 +38,9 @@ const closeAfter = 100 * time.Millisecond
 // a hundred times what the transaction took. A process that ends before closes it by that.
 func closeLater(c *nftables.Conn) { time.AfterFunc(closeAfter, func() { c.CloseLasting() }) }
 
+// ownNamespace stands for the namespace of this process, where open takes a descriptor.
+const ownNamespace = -1
+
 // open connects to the namespace behind a descriptor. The caller must see to it that the
 // connection is closed (closeLater).
 func open(netnsFD int) (c *nftables.Conn, err error) {
@@ -51,7 +54,9 @@ func open(netnsFD int) (c *nftables.Conn, err error) {
 	if err := haveNetfilterSockets(); err != nil {
 		return nil, explain("open a netlink socket", err)
 	}
-	if netnsFD == 0 { // "none" for the library: it would program the namespace we are in
+	if netnsFD == ownNamespace {
+		netnsFD = 0 // which is "none" for the library
+	} else if netnsFD == 0 { // "none" for the library: it would program the namespace we are in
 		if netnsFD, err = unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3); err != nil {
 			return nil, explain("open a netlink socket", os.NewSyscallError("fcntl", err))
 		}

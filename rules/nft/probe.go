@@ -15,7 +15,7 @@ import (
 // Probe asks the kernel, without changing anything, whether it has nf_tables and
 // lets this process use it in the calling thread's namespace.
 func Probe() error {
-	c, err := open(0)
+	c, err := open(ownNamespace)
 	if err != nil {
 		return err
 	}
