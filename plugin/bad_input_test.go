@@ -107,20 +107,30 @@ func TestOnlyANetworkNamespaceOfAPodIsProgrammed(t *testing.T) {
 
 // Under much garbage, as of a pod with long annotations, no descriptor may come to stand
 // for another: once standard input's did, and the rules went into the host's namespace.
-func TestGarbageCollectedInTheMiddleProgramsThePod(t *testing.T) {
+func TestGarbageCollectedInTheMiddleChangesNoNamespaceButThePods(t *testing.T) {
 	t.Parallel()
 	here, err := lab.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer here.Close()
-	ns := pod(t)
 	annotations := map[string]string{"example.com/page": strings.Repeat("<", 255<<10)}
-	call{verb: "ADD", netns: ns.Path(), stdin: annotated(t, "", annotations), env: []string{"GOGC=1"}}.run(t).succeeded(t)
-	if left := tables(t, here); len(left) > 0 {
-		t.Errorf("left on the host: %v", left)
-	}
-	if len(tables(t, ns)) == 0 {
-		t.Error("the pod has no rules")
+	for mode, fields := range map[string]string{
+		"a proxy in the pod": `"dnsCapture":true`,
+		"the node's agent":   newHolder(t, nil).fields(`"dnsCapture":true`),
+	} {
+		ns := pod(t)
+		for _, verb := range []string{"ADD", "CHECK", "ADD", "CHECK", "DEL", "DEL"} {
+			call{verb: verb, netns: ns.Path(), stdin: annotated(t, fields, annotations), env: []string{"GOGC=1"}}.run(t).succeeded(t)
+			if left := tables(t, here); len(left) > 0 {
+				t.Fatalf("%s, %s: on the host are %v", mode, verb, left)
+			}
+			if found := tables(t, ns); len(found) > 0 != (verb != "DEL") {
+				t.Errorf("%s, %s: the pod has %v", mode, verb, found)
+			}
+		}
+		if f := (call{verb: "CHECK", netns: ns.Path(), stdin: annotated(t, fields, annotations), env: []string{"GOGC=1"}}).run(t).failed(t); f.Code != 103 {
+			t.Errorf("%s: CHECK of a pod without rules: %+v", mode, f)
+		}
 	}
 }

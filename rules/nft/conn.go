@@ -41,6 +41,10 @@ func closeLater(c *nftables.Conn) { time.AfterFunc(closeAfter, func() { c.CloseL
 // ownNamespace stands for the namespace of this process, where open takes a descriptor.
 const ownNamespace = -1
 
+// Connect is for whoever reads a namespace's rules with the library: to it descriptor 0 is
+// none, and it would look at the namespace it is in. The caller closes the connection.
+func Connect(netnsFD int) (*nftables.Conn, error) { return open(netnsFD) }
+
 // open connects to the namespace behind a descriptor. The caller must see to it that the
 // connection is closed (closeLater).
 func open(netnsFD int) (c *nftables.Conn, err error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/nft"
 )
 
 // table is the name of the table that rules/nft writes.
@@ -15,9 +16,9 @@ const table = "sluice"
 // NFT walks the flow's first packet through the nf_tables rules of a namespace.
 // cgroups are the kernel's numbers of the sender's cgroup and those above it.
 func NFT(netnsFD int, f rules.Flow, cgroups []uint64) (Result, error) {
-	c, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(netnsFD))
+	c, err := nft.Connect(netnsFD)
 	if err != nil {
-		return Result{}, fmt.Errorf("open a netlink socket: %w", err)
+		return Result{}, err
 	}
 	defer c.CloseLasting()
 	chains, err := c.ListChains()

@@ -1,7 +1,9 @@
 package trace_test
 
 import (
+	"errors"
 	"net/netip"
+	"os"
 	"testing"
 
 	"github.com/google/nftables"
@@ -14,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/rules/rulestest"
 	"github.com/sluice-cni/sluice/rules/trace"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { labtest.Main(m) }
@@ -132,6 +135,39 @@ func TestTheWalkSeesWhatTheKernelHasNotWhatItShouldHave(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	}
+}
+
+// Descriptor 0 is one as any, though to libraries it is none. Standard input's place is
+// this process's to give: nobody in it reads there.
+func TestDescriptor0IsANamespaceAsAny(t *testing.T) {
+	t.Parallel()
+	ns := labtest.New(t)
+	apply(t, ns, rules.Default())
+	if err := unix.Dup2(ns.FD(), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = errors.Join(unix.Dup2(null, 0), unix.Close(null))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	got, err := trace.NFT(0, flow, nil)
+	if err != nil || got.Fate != trace.Redirected {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if applied, found, err := nft.Read(0); err != nil || !found || applied.Disabled {
+		t.Errorf("read: %+v, %v, %v", applied, found, err)
+	}
+	if err := nft.Remove(0); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := nft.Read(ns.FD()); err != nil || found {
+		t.Errorf("the rules are still in the namespace: %v, %v", found, err)
 	}
 }
 
