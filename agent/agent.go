@@ -205,7 +205,7 @@ func (a *Agent) do(action core.PodAction) (core.Done, <-chan struct{}) {
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	return pods.Perform(ctx, a.host, action)
+	return a.host.Perform(ctx, action)
 }
 
 // word is something for the holder. What cannot be told since there is no session is

@@ -14,7 +14,7 @@ import (
 // not worth a line.
 func (a *Agent) noteFailure(d core.Done) {
 	at := d.Action.At()
-	kind := kindNames[kindOf(d.Action)]
+	kind := core.KindOf(d.Action).String()
 	switch {
 	case d.Drift != "":
 		a.log.Warn("a pod's rules were changed by somebody else; they are put back", naming(a.host.Name(at.Pod), at.Pod), "drift", clip(d.Drift))

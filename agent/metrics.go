@@ -29,9 +29,9 @@ var Metrics = []metrics.Metric{
 func (a *Agent) Show(m *metrics.Metrics) { m.More(Metrics, a.show) }
 
 func (a *Agent) show(show func(name string, value float64, labels ...string)) {
-	for kind := range a.counts.done {
-		show("sluice_actions_total", float64(a.counts.done[kind].fine.Load()), kindNames[kind], "ok")
-		show("sluice_actions_total", float64(a.counts.done[kind].failed.Load()), kindNames[kind], "failed")
+	for kind := range core.Kinds {
+		show("sluice_actions_total", float64(a.counts.done[kind].fine.Load()), kind.String(), "ok")
+		show("sluice_actions_total", float64(a.counts.done[kind].failed.Load()), kind.String(), "failed")
 	}
 	show("sluice_drift_total", float64(a.counts.drifts.Load()))
 	used, most := a.cfg.Common.Shares.Usage()

@@ -17,7 +17,7 @@ func (s *State) done(e Done) {
 	p.doing, p.doingGen = nil, 0
 	s.busy--
 	s.touch(p)
-	k := kindOf(a)
+	k := KindOf(a)
 	if t.Files != p.files && s.outdated(p, a, e.Err) {
 		return
 	}
@@ -103,7 +103,7 @@ func (s *State) outdated(p *pod, a PodAction, err error) bool {
 func beatEvery(gate time.Duration) time.Duration { return max(gate/3, time.Second) }
 
 // undone takes in that an action failed. What it was to change may have changed.
-func (s *State) undone(p *pod, a PodAction, k kind, err error) {
+func (s *State) undone(p *pod, a PodAction, k Kind, err error) {
 	if errors.Is(err, ErrGone) && p.files == 0 {
 		p.found = false
 		return

@@ -63,8 +63,8 @@ type pod struct {
 	fell     error  // doing is a Start, and what it started has ended already
 	doingGen uint64 // generation that doing writes; 0 when it writes none
 	doingIn  uint64 // the session with the holder that it began in: what another one heard is lost
-	back     [kinds]backoff
-	failing  kind
+	back     [Kinds]backoff
+	failing  Kind
 	blocked  bool     // something wanted waits for its backoff
 	reason   string   // of failing
 	said     PodState // in the news
@@ -83,69 +83,8 @@ type backoff struct {
 	until int64
 }
 
-// kind is an action's, for its backoff.
-type kind uint8
-
-const (
-	kindOpen kind = iota
-	kindKeep
-	kindExempt
-	kindStart
-	kindFollow
-	kindReadBack
-	kindApply
-	kindReplace
-	kindBeat
-	kindCheck
-	kindDisable
-	kindRemove
-	kindStop
-	kindRelease
-	kinds
-)
-
-var kindWords = [kinds]string{
-	"open its sockets", "give it back to the holder", "exempt the agent", "serve it", "tell its proxy",
-	"read its rules", "apply its rules", "change its ranges", "beat", "check its rules",
-	"disable its rules", "remove its rules", "stop serving it", "release it",
-}
-
-func kindOf(a PodAction) kind {
-	switch a.(type) {
-	case OpenAndHold:
-		return kindOpen
-	case Keep:
-		return kindKeep
-	case Exempt:
-		return kindExempt
-	case Start:
-		return kindStart
-	case Follow:
-		return kindFollow
-	case ReadBack:
-		return kindReadBack
-	case Apply:
-		return kindApply
-	case ReplaceSets:
-		return kindReplace
-	case Beat:
-		return kindBeat
-	case Check:
-		return kindCheck
-	case Disable:
-		return kindDisable
-	case Remove:
-		return kindRemove
-	case Stop:
-		return kindStop
-	case Release:
-		return kindRelease
-	}
-	panic("core: an action without a kind")
-}
-
 // failed notes that an action of this kind did not work.
-func (p *pod) failed(k kind, now int64, err error) {
+func (p *pod) failed(k Kind, now int64, err error) {
 	b := &p.back[k]
 	wait := min(firstRetry<<min(b.fails, 10), lastRetry)
 	b.fails++
@@ -153,7 +92,7 @@ func (p *pod) failed(k kind, now int64, err error) {
 	p.failing, p.reason = k, "cannot "+kindWords[k]+": "+err.Error()
 }
 
-func (p *pod) worked(k kind) {
+func (p *pod) worked(k Kind) {
 	p.back[k] = backoff{}
 	if p.failing == k {
 		p.reason = ""

@@ -124,7 +124,7 @@ func (s *State) advance(p *pod) PodAction {
 	a := s.next(p)
 	if a == nil {
 		if !p.blocked { // nothing is wanted, so nothing has failed
-			p.reason, p.back = "", [kinds]backoff{}
+			p.reason, p.back = "", [Kinds]backoff{}
 		}
 		s.forget(p)
 		return nil
@@ -147,7 +147,7 @@ func (s *State) wait(p *pod, at int64) {
 }
 
 // blocked says that an action of this kind failed lately and has to wait.
-func (s *State) blocked(p *pod, k kind) bool {
+func (s *State) blocked(p *pod, k Kind) bool {
 	until := p.back[k].until
 	if until <= s.now {
 		return false

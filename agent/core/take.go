@@ -83,7 +83,7 @@ func (s *State) connectedAgain(e Connected) {
 		}
 	}
 	for _, p := range s.order {
-		for _, k := range []kind{kindOpen, kindKeep, kindRelease} {
+		for _, k := range []Kind{kindOpen, kindKeep, kindRelease} {
 			p.back[k].until = 0
 		}
 		s.touch(p)

@@ -107,7 +107,7 @@ func TestRangesAreReplacedInRulesThatAreThere(t *testing.T) {
 		t.Errorf("drift: %s", drift)
 	}
 	a := core.ReplaceSets{Target: s.target(files), From: old, Decision: before}
-	if done, _ := pods.Perform(context.Background(), s.host, a); !errors.Is(done.Err, core.ErrOtherRules) {
+	if done, _ := s.host.Perform(context.Background(), a); !errors.Is(done.Err, core.ErrOtherRules) {
 		t.Errorf("sets of other rules: %v", done.Err)
 	}
 	now := s.decision().Hash
@@ -141,12 +141,12 @@ func TestANamespaceThatIsNotTheOneIsGone(t *testing.T) {
 		"no file":    {Pod: s.id, Path: "/run/netns/nowhere"},
 		"no process": {Pod: s.id, PID: 1 << 22},
 	} {
-		done, _ := pods.Perform(context.Background(), s.host, core.ReadBack{Target: target})
+		done, _ := s.host.Perform(context.Background(), core.ReadBack{Target: target})
 		if !errors.Is(done.Err, core.ErrGone) {
 			t.Errorf("%s: %v", name, done.Err)
 		}
 	}
-	done, _ := pods.Perform(context.Background(), s.host, core.Exempt{Target: s.target(0), Agents: own})
+	done, _ := s.host.Perform(context.Background(), core.Exempt{Target: s.target(0), Agents: own})
 	if !errors.Is(done.Err, core.ErrNoRules) {
 		t.Errorf("exempt without rules: %v", done.Err)
 	}
@@ -185,7 +185,8 @@ func TestAPodComesFromTheHolderAndIsItsAgain(t *testing.T) {
 	if err != nil || !fresh {
 		t.Fatal(err)
 	}
-	must(t, other.Start(context.Background(), core.Start{Target: s.target(id), Decision: s.decision()}))
+	done, _ := other.Perform(context.Background(), core.Start{Target: s.target(id), Decision: s.decision()})
+	must(t, done.Err)
 	s.do(core.Stop{Target: s.target(files), Drain: patience, Close: true})
 	s.governed()
 }

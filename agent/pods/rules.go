@@ -1,7 +1,6 @@
 package pods
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,11 +15,21 @@ import (
 	"github.com/sluice-cni/sluice/rules/nft"
 )
 
-// Exempt makes agents those whose sockets the pod's rules let pass.
-func (h *Host) Exempt(_ context.Context, a core.Exempt) error {
-	return h.inside(a.Target, func(fd int) error {
+// change changes rules that are there, in the namespace whose descriptor fd is.
+func change(fd int, a core.PodAction) error {
+	switch a := a.(type) {
+	case core.Exempt:
 		return known(nft.Exempt(fd, agents(a.Agents)))
-	})
+	case core.ReplaceSets:
+		return replaceSets(fd, a)
+	case core.Beat:
+		return known(nft.Beat(fd, a.Gate))
+	case core.Disable:
+		return backend.Disable(fd)
+	case core.Remove:
+		return backend.Remove(fd)
+	}
+	return fmt.Errorf("no change of rules: %T", a)
 }
 
 // known says in the core's words what a namespace without rules of a node agent is.
@@ -34,8 +43,8 @@ func known(err error) error {
 	return err
 }
 
-// ReadBack reads what rules a pod has.
-func (h *Host) ReadBack(_ context.Context, a core.ReadBack) (r core.Rules, err error) {
+// readBack reads what rules a pod has.
+func (h *Host) readBack(a core.ReadBack) (r core.Rules, err error) {
 	err = h.inside(a.Target, func(fd int) error {
 		_, applied, found, err := read(fd)
 		switch {
@@ -120,12 +129,12 @@ func Plan(d core.Decision, more ...rules.Option) (rules.Plan, error) {
 	return rules.NewPlan(*d.Config, options...)
 }
 
-// Apply puts a decision's rules in place of whatever there is. In a running pod they come
+// apply puts a decision's rules in place of whatever there is. In a running pod they come
 // twice: first those that let through what belongs to connections from before, which
 // lets made-up packets through too (raw sockets; CAP_NET_RAW is a default of containers).
 // When conntrack knows these connections, the strict ones follow. Where it cannot be
 // told, the first ones stay.
-func (h *Host) Apply(_ context.Context, a core.Apply) error {
+func (h *Host) apply(a core.Apply) error {
 	strict, err := Plan(a.Decision, rules.Exempting(agents(a.Agents)))
 	if err != nil {
 		return err
@@ -159,43 +168,36 @@ func (h *Host) put(a core.Apply, plan rules.Plan) error {
 	})
 }
 
-// ReplaceSets changes a pod's ranges and nothing else.
-func (h *Host) ReplaceSets(_ context.Context, a core.ReplaceSets) error {
-	return h.inside(a.Target, func(fd int) error {
-		applied, found, err := nft.Read(fd)
-		if err != nil {
-			return err
-		}
-		if !found { // of iptables, or none
-			return core.ErrOtherRules
-		}
-		var options []rules.Option
-		if applied.Running {
-			options = append(options, rules.Running())
-		}
-		plan, err := Plan(a.Decision, options...)
-		if err != nil {
-			return err
-		}
-		return known(nft.ReplaceSets(fd, a.From, plan))
-	})
+// replaceSets changes a pod's ranges and nothing else.
+func replaceSets(fd int, a core.ReplaceSets) error {
+	applied, found, err := nft.Read(fd)
+	if err != nil {
+		return err
+	}
+	if !found { // of iptables, or none
+		return core.ErrOtherRules
+	}
+	var options []rules.Option
+	if applied.Running {
+		options = append(options, rules.Running())
+	}
+	plan, err := Plan(a.Decision, options...)
+	if err != nil {
+		return err
+	}
+	return known(nft.ReplaceSets(fd, a.From, plan))
 }
 
-// Beat has a bypass pod's rules redirect for another while.
-func (h *Host) Beat(_ context.Context, a core.Beat) error {
-	return h.inside(a.Target, func(fd int) error { return known(nft.Beat(fd, a.Gate)) })
-}
-
-// Check compares a pod's rules with their own record.
-func (h *Host) Check(_ context.Context, a core.Check) (drift string, err error) {
+// check compares a pod's rules with their own record.
+func (h *Host) check(a core.Check) (drift string, err error) {
 	err = h.inside(a.Target, func(fd int) error {
-		drift, err = check(fd, a)
+		drift, err = compared(fd, a)
 		return err
 	})
 	return drift, err
 }
 
-func check(fd int, a core.Check) (string, error) {
+func compared(fd int, a core.Check) (string, error) {
 	b, applied, found, err := read(fd)
 	switch {
 	case err != nil:
@@ -221,16 +223,6 @@ func drifted(err error) (string, error) {
 		return strings.Join(drift, "; "), nil
 	}
 	return "", err
-}
-
-// Disable ends a pod's capture and keeps its connections.
-func (h *Host) Disable(_ context.Context, a core.Disable) error {
-	return h.inside(a.Target, backend.Disable)
-}
-
-// Remove takes a pod's rules out.
-func (h *Host) Remove(_ context.Context, a core.Remove) error {
-	return h.inside(a.Target, backend.Remove)
 }
 
 // Shape is equal for plans that differ in nothing but the elements of their sets, so

@@ -60,12 +60,6 @@ func (s *Sockets) Close() {
 	s.fds = nil
 }
 
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
-}
-
 // served are the same sockets as a proxy takes them, duplicates each.
 type served struct {
 	tcp     []*net.TCPListener

@@ -202,7 +202,7 @@ func (s *stage) target(f core.Files) core.Target {
 // do performs an action that must succeed.
 func (s *stage) do(a core.PodAction) core.Done {
 	s.t.Helper()
-	done, drained := pods.Perform(context.Background(), s.host, a)
+	done, drained := s.host.Perform(context.Background(), a)
 	if done.Err != nil {
 		s.t.Fatalf("%T: %v", a, done.Err)
 	}
