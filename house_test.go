@@ -14,11 +14,12 @@ const module = "github.com/sluice-cni/sluice/"
 // floors orders the top folders from the ground up. A package imports its own
 // folder and lower floors only, so that reading one never leads upstairs.
 var floors = map[string]int{
-	"internal": 0, "cidr": 0, "vip": 0,
-	"mesh": 1, "rules": 1,
-	"proxy": 2, "holder": 2, "selection": 2,
-	"plugin": 3, "sandbox": 3, "demo": 3, "agent": 3, "install": 3,
-	"cmd": 4, "e2e": 5, "bench": 5, "soak": 5, "": 6,
+	"internal": 0,
+	"cidr":     1, "vip": 1,
+	"mesh": 2, "rules": 2,
+	"proxy": 3, "holder": 3, "selection": 3,
+	"plugin": 4, "sandbox": 4, "demo": 4, "agent": 4, "install": 4,
+	"cmd": 5, "e2e": 6, "bench": 6, "soak": 6, "": 7,
 }
 
 type listed struct {

@@ -68,7 +68,7 @@ func TestAutoWithoutAUsableFileFailsADDAndSaysWhatToDo(t *testing.T) {
 		ns := pod(t)
 		stdin := conf(`"includeIPRanges":"auto","rangesFile":"` + filepath.Join(dir, file) + `"`)
 		f := call{verb: "ADD", netns: ns.Path(), stdin: stdin}.run(t).failed(t)
-		if f.Code != 7 || !strings.Contains(f.Details, want) || !strings.Contains(f.Details, "sluice cidr --write") {
+		if f.Code != 7 || !strings.Contains(f.Details, want) || !strings.Contains(f.Details, "'sluice cidr --from-cluster --write ") {
 			t.Errorf("%s: %+v", file, f)
 		}
 		if len(tables(t, ns)) > 0 {

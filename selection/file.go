@@ -7,12 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"github.com/sluice-cni/sluice/internal/wholefile"
 )
 
 var (
@@ -39,7 +36,7 @@ type file struct {
 
 // ReadFile reads a compiled policy, whole and valid, or says ErrNone or ErrTorn.
 func ReadFile(path string) (*Policy, error) {
-	data, err := content(path)
+	data, err := wholefile.Read(path, mostPolicy)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("policy file %q: %w", path, ErrNone)
@@ -68,23 +65,6 @@ func ReadFile(path string) (*Policy, error) {
 
 func torn(path string, err error) error {
 	return fmt.Errorf("policy file %q: %w: %w; the agent writes it anew when it starts, 'sluice policy compile' at once", path, ErrTorn, err)
-}
-
-// content reads a regular file; a pipe could hold the reader up for ever.
-func content(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, mostPolicy+1))
-	if err == nil && len(data) > mostPolicy {
-		err = fmt.Errorf("it is larger than %d bytes", mostPolicy)
-	}
-	return data, err
 }
 
 func strictly(data []byte, into any) error {
@@ -119,32 +99,8 @@ func (p *Policy) WriteFile(path string) error {
 	if err != nil {
 		return fmt.Errorf("policy file %q: %w", path, err)
 	}
-	if err := replace(path, append(data, '\n')); err != nil {
+	if err := wholefile.Replace(path, append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("policy file %q: cannot be written, the old one stays: %w", path, err)
 	}
 	return nil
-}
-
-func replace(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // it is gone by then unless something failed
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Chmod(0o600), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -16,15 +16,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/sluice-cni/sluice/internal/wholefile"
 	"github.com/sluice-cni/sluice/selection"
 )
 
@@ -84,19 +82,15 @@ func isPolicy(name string) bool {
 	return !strings.HasPrefix(name, ".") && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name))
 }
 
-// content reads a regular file, or one that a link leads to, as in a mounted ConfigMap.
+// content reads one of them.
 func content(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, errors.Unwrap(err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, mostFile+1))
-	if err == nil && len(data) > mostFile {
-		err = fmt.Errorf("larger than %d bytes; split it", mostFile)
+	data, err := wholefile.Read(path, mostFile)
+	var failed *fs.PathError
+	switch {
+	case errors.As(err, &failed):
+		return nil, failed.Err // the file is named already
+	case errors.Is(err, wholefile.ErrTooLarge):
+		return nil, fmt.Errorf("%w; split it", err)
 	}
 	return data, err
 }

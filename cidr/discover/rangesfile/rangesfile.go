@@ -9,14 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/sluice-cni/sluice/cidr"
-	"golang.org/x/sys/unix"
+	"github.com/sluice-cni/sluice/internal/wholefile"
 )
 
 // DefaultPath survives a reboot, and lies outside of /etc/sluice, where every .json
@@ -45,9 +42,9 @@ const (
 	most = 32 << 20
 )
 
-// hint is what to do about every file that cannot be used.
+// hint is what to do about every file that cannot be used, to be pasted as it is.
 func hint(path string) string {
-	return "run 'sluice cidr --write " + path + "' on this node, or name the ranges"
+	return "run 'sluice cidr --from-cluster --write " + path + "' on this node ('sluice cidr --help' has other ways to find the ranges), or name the ranges"
 }
 
 // Read gives the ranges of a file that is there, whole, and not out of date at the
@@ -91,25 +88,18 @@ func Load(path string) (File, error) {
 	return f, nil
 }
 
-// content reads a regular file; a pipe could hold the reader up for ever.
 func content(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	data, err := wholefile.Read(path, most)
+	var failed *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, errors.New("is missing")
+	case errors.As(err, &failed):
+		return nil, fmt.Errorf("cannot be read: %w", failed.Err)
 	case err != nil:
-		return nil, fmt.Errorf("cannot be read: %w", errors.Unwrap(err))
+		return nil, fmt.Errorf("is %w", err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return nil, errors.New("is not a regular file")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && len(data) > most {
-		err = fmt.Errorf("is larger than %d bytes", most)
-	}
-	return data, err
+	return data, nil
 }
 
 // Write replaces the file at once: a reader finds the old one or the new one, after
@@ -120,35 +110,10 @@ func Write(path string, f File) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("file %q: its folder cannot be made: %w", path, errors.Unwrap(err))
-	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("file %q: cannot be written: %w", path, errors.Unwrap(err))
-	}
-	defer os.Remove(tmp.Name()) // it is gone by then unless something failed
-	_, err = tmp.Write(append(data, '\n'))
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err == nil {
-		err = syncFolder(dir)
-	}
-	if err != nil {
+	if err := wholefile.Replace(path, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("file %q: cannot be written: %w", path, err)
 	}
 	return nil
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -48,7 +48,7 @@ func TestAFileOutOfDateIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 	_, err := rangesfile.Read(path, until.Add(time.Second))
-	if err == nil || !strings.Contains(err.Error(), "out of date since 2026-11-23T13:00:00Z") || !strings.Contains(err.Error(), "sluice cidr --write") {
+	if err == nil || !strings.Contains(err.Error(), "out of date since 2026-11-23T13:00:00Z") || !strings.Contains(err.Error(), "'sluice cidr --from-cluster --write ") {
 		t.Error(err)
 	}
 }
@@ -77,7 +77,7 @@ func TestAFileThatCannotBeUsedSaysWhatToDo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if list, err := rangesfile.Read(path, now); err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "sluice cidr --write") || !list.None() {
+		if list, err := rangesfile.Read(path, now); err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), "'sluice cidr --from-cluster --write ") || !list.None() {
 			t.Errorf("%s: %q %v", name, list, err)
 		}
 	}

@@ -160,7 +160,7 @@ func TestApplyReadsTheConfigurationOfThePluginAndAutoRanges(t *testing.T) {
 	t.Parallel()
 	ns, file := pod(t), filepath.Join(t.TempDir(), "ranges.json")
 	list := `{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"ptp"},{"type":"sluice-cni","includeIPRanges":"auto","rangesFile":"` + file + `","selection":"all"}]}`
-	if p := sluice(t, list, "rules", "apply", "--netns", ns.Path(), "--config", "-"); p.code != 1 || !strings.Contains(p.err, "is missing; run 'sluice cidr --write") {
+	if p := sluice(t, list, "rules", "apply", "--netns", ns.Path(), "--config", "-"); p.code != 1 || !strings.Contains(p.err, "is missing; run 'sluice cidr --from-cluster --write") {
 		t.Error(p)
 	}
 	fine(t, "clusterIpv4Cidr: 10.4.0.0/14\n", "cidr", "--write", file)
