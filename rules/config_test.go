@@ -84,7 +84,7 @@ func TestEveryErrorIsReportedWithFieldValueAndRemedy(t *testing.T) {
 		`outboundPort "[15001]": an array; this field takes one value`,
 		`dnsPort "dns": not a port; use 1 to 65535`,
 		`dnsCapture "yes": not a boolean; use true or false`,
-		`nonTCP "drop": not a known value; use reject,allow`,
+		`nonTCP "drop": not a known value; use reject or allow`,
 		`exemptMark "{\"a\": 1}": an object`,
 		`exemption "null": null is not a value; remove the field to get its default`,
 		`includeRanges: unknown field`,

@@ -93,10 +93,16 @@ func oneOf[T ~string](at func(*Config) *T, allowed ...T) setter {
 					return nil, nil
 				}
 			}
-			return nil, fmt.Errorf("not a known value; use %s", join(allowed, func(a T) string { return string(a) }))
+			return nil, fmt.Errorf("not a known value; use %s", alternatives(allowed))
 		},
 		get: func(c Config) string { return string(*at(&c)) },
 	}
+}
+
+// alternatives lists words as a sentence does: "a, b or c".
+func alternatives[T ~string](words []T) string {
+	last := len(words) - 1
+	return joinText(words[:last], func(w T) string { return string(w) }, ", ") + " or " + string(words[last])
 }
 
 func setDNSCapture(c *Config, v value) ([]string, error) {

@@ -199,7 +199,7 @@ func TestMistakesOfRulesAreSaidAllAtOnce(t *testing.T) {
 		"no such file": {[]string{"apply", "--netns", ns.Path(), "--config", "/nowhere.json"}, "", 1, []string{`file "/nowhere.json": cannot be read`}},
 		"a directory":  {[]string{"apply", "--netns", ns.Path(), "--config", "/tmp"}, "", 1, []string{`--config "/tmp": is a directory; name a JSON file`, "hint: ", "'sluice proxy --config /tmp'"}},
 		"verb":         {[]string{"aply"}, "", 2, []string{"did you mean 'sluice rules apply'"}},
-		"backend":      {[]string{"apply", "--netns", ns.Path(), "--backend", "ebpf"}, "", 1, []string{`backend "ebpf": not a known value; use auto,nft,iptables-nft,iptables-legacy`}},
+		"backend":      {[]string{"apply", "--netns", ns.Path(), "--backend", "ebpf"}, "", 1, []string{`backend "ebpf": not a known value; use auto, nft, iptables-nft or iptables-legacy`}},
 		"output":       {[]string{"show", "--netns", ns.Path(), "-o", "yaml"}, "", 2, []string{`output "yaml"`}},
 	} {
 		p := sluice(t, tc.stdin, append([]string{"rules"}, tc.args...)...)
