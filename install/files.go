@@ -158,6 +158,9 @@ func nudge(dir string) error {
 // sweep removes what an installer left that was killed.
 func sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), temporary) {
 			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))

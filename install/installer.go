@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 )
@@ -43,6 +44,15 @@ func New(o Options) (*Installer, error) {
 		o.Mode = Auto
 	}
 	return &Installer{Options: o, dir: dir}, nil
+}
+
+// Leaver is New for Remove alone: where there is no conf dir, no entry is in it.
+func Leaver(o Options) (*Installer, error) {
+	i, err := New(o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Installer{Options: o, dir: o.ConfDir}, nil
+	}
+	return i, err
 }
 
 // Plan is what Ensure would do now, and the mode with its reason.

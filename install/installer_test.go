@@ -413,3 +413,34 @@ func TestAnEntryThatComesBackIsSaid(t *testing.T) {
 		}
 	})
 }
+
+// Where the network was taken down first, what else an uninstall does is not held up; but
+// a conf dir of another name is no reason to call it done while the runtime uses ours.
+func TestAConfDirThatIsGoneHasNoEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gone := filepath.Join(t.TempDir(), "net.d")
+		options := Options{ConfDir: gone, Entry: json.RawMessage(`{"type":"sluice-cni"}`), Log: slog.New(slog.DiscardHandler)}
+		if _, err := New(options); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("installing into it: %v", err)
+		}
+		i, err := Leaver(options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if steps, err := i.Remove(t.Context()); err != nil || len(steps) > 0 {
+			t.Errorf("%v, %v", steps, err)
+		}
+		elsewhere := t.TempDir()
+		if err := os.WriteFile(filepath.Join(elsewhere, "10-podnet.conflist"), []byte(`{"cniVersion":"1.0.0","name":"podnet","plugins":[{"type":"ptp"},{"type":"sluice-cni"}]}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		options.Runtime = containerd{dir: elsewhere, version: "v1.6.20"}
+		if i, err = Leaver(options); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := i.Remove(t.Context()); err == nil || !strings.Contains(err.Error(), "is not there, and the runtime still uses the entry") {
+			t.Error(err)
+		}
+	})
+}

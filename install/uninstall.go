@@ -2,13 +2,19 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 )
 
 // Leaving is what Remove would do.
 func (i *Installer) Leaving() ([]Step, error) {
 	d, err := look(i.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the node's network is gone, and the entry with it
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +51,9 @@ func (i *Installer) unloaded(ctx context.Context, changed bool) error {
 	gone, err := i.waitFor(ctx, false)
 	if back, wrong := i.Leaving(); err == nil && wrong == nil && len(back) > 0 {
 		return fmt.Errorf("directory %q: the entry is back in %s; stop what puts it there, first of all 'sluice install --watch' on this node, then try again", i.ConfDir, back[0].Path)
+	}
+	if _, missing := os.Stat(i.dir); err == nil && !gone && errors.Is(missing, fs.ErrNotExist) {
+		return fmt.Errorf("directory %q: is not there, and the runtime still uses the entry after %v; name its directory with --conf-dir, or restart the runtime, then try again", i.ConfDir, loadLimit)
 	}
 	if err == nil && !gone {
 		err = fmt.Errorf("directory %q: is without the entry, but the runtime still uses it after %v; restart the runtime, then try again", i.ConfDir, loadLimit)

@@ -104,7 +104,7 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 	}
 	running := slices.DeleteFunc(admin.Running(admin.Directories()), func(path string) bool {
 		// The agent answers for single pods only, the holder in words of its own.
-		return path == defaultAgentSocket || path == filepath.Join(holder.DefaultRunDir, holder.SocketName)
+		return path == defaultAgentSocket || path == holder.DefaultSocket
 	})
 	switch len(running) {
 	case 1:

@@ -82,8 +82,8 @@ which the pods' rules know its connections. It makes one itself where it may.`,
 	return c
 }
 
-func (o agentOptions) holderSocket() string { return filepath.Join(o.runDir, "holder.sock") }
-func (o agentOptions) adminSocket() string  { return filepath.Join(o.runDir, "agent.sock") }
+func (o agentOptions) holderSocket() string { return filepath.Join(o.runDir, holder.SocketName) }
+func (o agentOptions) adminSocket() string  { return filepath.Join(o.runDir, agentSocketName) }
 func (o agentOptions) policyFile() string   { return filepath.Join(o.stateDir, "policy.json") }
 func (o agentOptions) ownState() string     { return filepath.Join(o.stateDir, "agent") }
 
@@ -91,9 +91,7 @@ func (o agentOptions) ownState() string     { return filepath.Join(o.stateDir, "
 func (o agentOptions) check() error {
 	var errs []error
 	for _, dir := range []struct{ flag, path string }{{"run-dir", o.runDir}, {"state-dir", o.stateDir}, {"policy-dir", o.policyDir}, {"ranges-file", o.ranges}} {
-		if !filepath.IsAbs(dir.path) {
-			errs = append(errs, fmt.Errorf("--%s %q: not an absolute path; begin with a slash", dir.flag, dir.path))
-		}
+		errs = append(errs, absolute(dir.flag, dir.path))
 	}
 	if o.drainLimit < time.Second {
 		errs = append(errs, fmt.Errorf("--drain-limit %q: too short for a connection to end; use 1s or more", o.drainLimit))

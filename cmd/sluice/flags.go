@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"unicode"
 
@@ -39,6 +40,15 @@ func flagValue(c *cobra.Command, name string) string {
 		return f.Value.String()
 	}
 	return ""
+}
+
+// absolute refuses a path that depends on where this process was started: others are to
+// find what is there.
+func absolute(flag, path string) error {
+	if filepath.IsAbs(path) {
+		return nil
+	}
+	return fmt.Errorf("--%s %q: not an absolute path; begin with a slash", flag, path)
 }
 
 // flagError says in our words what is wrong with a flag.

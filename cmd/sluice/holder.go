@@ -44,8 +44,12 @@ The first SIGTERM or SIGINT ends it. 'sluice status' shows what it holds.`,
   sluice holder --run-dir /run/sluice --wait-limit 10s`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			err := absolute("run-dir", o.RunDir) // the plugin and agents would look elsewhere
 			if o.WaitLimit <= 0 {
-				return usage(fmt.Errorf("--wait-limit %q: is not positive; use a time such as 30s", o.WaitLimit), "see 'sluice holder --help'")
+				err = errors.Join(err, fmt.Errorf("--wait-limit %q: is not positive; use a time such as 30s", o.WaitLimit))
+			}
+			if err != nil {
+				return usage(err, "see 'sluice holder --help'")
 			}
 			return runHolder(c, o, stay)
 		},

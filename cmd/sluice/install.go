@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/selection"
 )
@@ -24,8 +25,7 @@ const (
 	defaultConfDir = "/etc/cni/net.d"
 	defaultBinDir  = "/opt/cni/bin"
 
-	defaultHolderSocket = "/run/sluice/holder.sock"
-	defaultAgentSocket  = "/run/sluice/agent.sock"
+	defaultAgentSocket = holder.DefaultRunDir + "/" + agentSocketName
 )
 
 // installOptions are the flags that install and uninstall share.
@@ -85,7 +85,7 @@ func nodeEntry() json.RawMessage {
 	return json.RawMessage(`{
   "type": "sluice-cni",
   "capabilities": {"io.kubernetes.cri.pod-annotations": true, "dns": true},
-  "agentSocket": "` + defaultHolderSocket + `",
+  "agentSocket": "` + holder.DefaultSocket + `",
   "policyFile": "` + selection.DefaultPath + `"
 }`)
 }
@@ -103,7 +103,7 @@ func (o installOptions) install(c *cobra.Command) error {
 	if o.watch {
 		log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 	}
-	i, done, err := o.installer(mode, entry, log)
+	i, done, err := o.installer(install.New, mode, entry, log)
 	if err != nil {
 		return err
 	}
@@ -127,13 +127,13 @@ func (o installOptions) install(c *cobra.Command) error {
 	return err
 }
 
-// installer is for the conf dir; done ends what it opened.
-func (o installOptions) installer(mode install.Mode, entry json.RawMessage, log *slog.Logger) (*install.Installer, func(), error) {
+// installer makes one for the conf dir; done ends what it opened.
+func (o installOptions) installer(make func(install.Options) (*install.Installer, error), mode install.Mode, entry json.RawMessage, log *slog.Logger) (*install.Installer, func(), error) {
 	runtime, done, err := criRuntime(o.cri)
 	if err != nil {
 		return nil, nil, err
 	}
-	i, err := install.New(install.Options{ConfDir: o.confDir, Mode: mode, Entry: entry, Runtime: runtime, Log: log})
+	i, err := make(install.Options{ConfDir: o.confDir, Mode: mode, Entry: entry, Runtime: runtime, Log: log})
 	if err != nil {
 		done()
 	}

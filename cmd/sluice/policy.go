@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/selection"
 	"github.com/sluice-cni/sluice/selection/policydir"
@@ -144,7 +145,7 @@ an error, and the exit code 1.`,
 // that lead to the policy.
 func entryOf(path string) (selection.Conf, error) {
 	if path == "" {
-		return selection.ReadConf(map[string]json.RawMessage{selection.KeyAgentSocket: json.RawMessage(`"/run/sluice/holder.sock"`)})
+		return selection.ReadConf(map[string]json.RawMessage{selection.KeyAgentSocket: json.RawMessage(`"` + holder.DefaultSocket + `"`)})
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

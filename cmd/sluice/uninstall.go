@@ -51,7 +51,7 @@ is refused: 'sluice cleanup' takes them out.`,
 }
 
 func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait time.Duration) error {
-	i, done, err := o.installer(install.Auto, nodeEntry(), slog.New(slog.DiscardHandler))
+	i, done, err := o.installer(install.Leaver, install.Auto, nodeEntry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 		if err != nil {
 			return err
 		}
-		printChangesOf(c, steps, "no entry in "+o.confDir)
+		printChangesOf(c, steps, o.noEntry())
 		if agent != "off" {
 			fmt.Fprintln(c.OutOrStdout(), "ask the agent at", agent, "to let go of every pod")
 		}
@@ -72,7 +72,7 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 	if err != nil {
 		return err
 	}
-	printChangesOf(c, steps, "no entry in "+o.confDir)
+	printChangesOf(c, steps, o.noEntry())
 	if len(steps) > 0 {
 		fmt.Fprintln(c.OutOrStdout(), "waiting until the runtime uses it no more")
 	}
@@ -88,4 +88,11 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 		fmt.Fprintln(c.OutOrStdout(), filepath.Join(o.binDir, "sluice-cni"), "passes everything through from now on")
 	}
 	return errors.Join(left, err)
+}
+
+func (o installOptions) noEntry() string {
+	if _, err := os.Stat(o.confDir); errors.Is(err, fs.ErrNotExist) {
+		return "no entry: there is no " + o.confDir
+	}
+	return "no entry in " + o.confDir
 }
