@@ -116,10 +116,14 @@ func notInNodeMode(config rules.Config, from map[string]string) error {
 		}
 		errs = append(errs, blamed(from, f.Name, fmt.Errorf("%s %q: %s", f.Name, f.Value(config), why)))
 	}
-	if config.FailurePolicy == rules.FailureBypass && (config.Backend == rules.BackendIPTablesNFT || config.Backend == rules.BackendIPTablesLegacy) {
+	if bypassWithoutGate(config) {
 		errs = append(errs, blamed(from, "failurePolicy", fmt.Errorf("failurePolicy %q: %w", config.FailurePolicy, ErrBypassNeedsNFT)))
 	}
 	return errors.Join(errs...)
+}
+
+func bypassWithoutGate(config rules.Config) bool {
+	return config.FailurePolicy == rules.FailureBypass && (config.Backend == rules.BackendIPTablesNFT || config.Backend == rules.BackendIPTablesLegacy)
 }
 
 // ErrBypassNeedsNFT is why a pod that a node's agent serves cannot have failurePolicy

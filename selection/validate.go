@@ -64,6 +64,35 @@ func (p *Policy) Problems() (out []Problem) {
 	return out
 }
 
+// Contradictions are what a valid policy says that no pod can have: each field is right by
+// itself. They are for who writes a policy. One that was compiled with them is used all the
+// same, since they are the trouble of those pods and of no others.
+func (p *Policy) Contradictions() (out []Problem) {
+	if p == nil {
+		return nil
+	}
+	namespaces := slices.Sorted(maps.Keys(p.Namespaces))
+	for _, namespace := range append([]string{""}, namespaces...) {
+		fields, _ := Conf{}.beneath(p, namespace)
+		config, _, err := rules.DecodeValues(fields)
+		if err != nil || !bypassWithoutGate(config) {
+			continue
+		}
+		prefix, own := "defaults.", p.Defaults
+		if namespace != "" {
+			prefix, own = "namespaces."+namespace+".defaults.", p.Namespaces[namespace].Defaults
+		}
+		name, value, other := "failurePolicy", string(config.FailurePolicy), "backend "+string(config.Backend)
+		if own[name] == nil {
+			name, value, other = "backend", string(config.Backend), "failurePolicy bypass"
+		}
+		if own[name] != nil { // else it is said where it is written
+			out = append(out, Problem{prefix + name, fmt.Sprintf("%s%s %q: not beside %s: bypass %v", prefix, name, value, other, ErrBypassNeedsNFT)})
+		}
+	}
+	return out
+}
+
 // judgeLayer judges what the node's policy and that of a namespace have in common.
 func judgeLayer(prefix string, defaults map[string]json.RawMessage, enforce []string, onInvalid string) (out []Problem) {
 	for _, name := range slices.Sorted(maps.Keys(defaults)) {

@@ -97,7 +97,7 @@ func content(path string) ([]byte, error) {
 
 // result judges what the files say together.
 func (r *reader) result() (*selection.Policy, error) {
-	for _, p := range r.policy.Problems() {
+	for _, p := range append(r.policy.Problems(), r.policy.Contradictions()...) {
 		r.wrong = append(r.wrong, mistake{r.where(p.Path), p.Text})
 	}
 	if len(r.wrong) == 0 {
