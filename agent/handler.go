@@ -48,7 +48,11 @@ func (h *handler) roster(others []wire.AgentInfo) core.Roster {
 	all := []rules.Agents{{Levels: h.cfg.Agents.Levels, IDs: h.cfg.Agents.IDs}}
 	for _, o := range others {
 		all = append(all, rules.Agents{Levels: o.Agents.Levels, IDs: o.Agents.IDs})
-		if o.Serving && !o.Retired {
+		if o.Retired {
+			continue
+		}
+		r.Unretired++
+		if o.Serving {
 			r.Rivals++
 		}
 	}

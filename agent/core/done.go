@@ -17,6 +17,10 @@ func (s *State) done(e Done) {
 	p.doing, p.doingGen = nil, 0
 	s.busy--
 	s.touch(p)
+	if p.again {
+		p.again = false
+		defer p.unknown()
+	}
 	k := KindOf(a)
 	if t.Files != p.files && s.outdated(p, a, e.Err) {
 		return
@@ -93,7 +97,7 @@ func (s *State) outdated(p *pod, a PodAction, err error) bool {
 			p.stale = slices.DeleteFunc(p.stale, func(f Files) bool { return f == a.At().Files })
 		}
 	default:
-		p.rules, p.exempted = Rules{State: RulesUnknown}, 0
+		p.unknown()
 	}
 	return true
 }

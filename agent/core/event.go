@@ -131,6 +131,10 @@ type Roster struct {
 	// Rivals is how many of the others serve and have not retired. Only one agent at a
 	// time changes rules (except for exemptions and beats): the one without rivals.
 	Rivals int
+	// Unretired is how many of the others have not said that they retired, Rivals among
+	// them: what they had under way may still be done to rules, as that of one that was
+	// stopped and goes on.
+	Unretired int
 }
 
 // Retire: another agent serves everything (the holder's "retire"), or this process is

@@ -61,6 +61,7 @@ type pod struct {
 	doingAt  int64
 	drained  bool   // doing is a Stop, and nothing of it is open any more
 	fell     error  // doing is a Start, and what it started has ended already
+	again    bool   // what doing does may be undone by another agent: look after it
 	doingGen uint64 // generation that doing writes; 0 when it writes none
 	doingIn  uint64 // the session with the holder that it began in: what another one heard is lost
 	back     [Kinds]backoff

@@ -133,7 +133,7 @@ func (d *drawn) happen() {
 	}
 	switch k := d.r.IntN(100); {
 	case k < 36: // an action under way is done
-		if some != nil && len(some.under) > 0 {
+		if some != nil && len(some.under) > 0 && !some.stopped {
 			act := some.under[d.r.IntN(len(some.under))]
 			how := []outcome{works, works, works, works, works, works, works, fails, worksUnheard}[d.r.IntN(9)]
 			done := d.perform(some, act, how)
@@ -230,7 +230,7 @@ func (d *drawn) happen() {
 	case k < 90: // kill -9, with what it had under way done or not
 		if some != nil {
 			for _, act := range slices.Clone(some.under) {
-				if d.r.IntN(2) == 0 {
+				if !some.stopped && d.r.IntN(2) == 0 {
 					d.perform(some, act, works)
 				}
 			}
@@ -272,9 +272,21 @@ func (d *drawn) happen() {
 		if alive {
 			d.connect(n)
 		}
+	case k < 99 && some != nil && d.r.IntN(3) == 0:
+		d.stopOrWake(some)
 	default:
 		d.others()
 	}
+}
+
+func (d *drawn) stopOrWake(a *agent) {
+	if a.stopped {
+		d.note("%s is woken", a.name)
+		d.give(d.wake(a))
+		return
+	}
+	d.note("%s is stopped", a.name)
+	d.stopAgent(a)
 }
 
 // others is what goes on by itself.
@@ -337,6 +349,11 @@ func (d *drawn) rest() {
 	if !d.holder.up {
 		d.restartHolder(false)
 	}
+	for _, a := range slices.Clone(d.agents) {
+		if a.stopped {
+			d.stopOrWake(a)
+		}
+	}
 	for len(d.agents) > 1 {
 		d.give(d.kill(d.agents[0]))
 	}
@@ -393,6 +410,9 @@ func (d *drawn) judgeRest() {
 				d.breaks("pod %d is gone and held", n.Inode)
 			}
 			continue
+		}
+		if ns.rules.slipped {
+			d.breaks("pod %d: exempt are %v, of before an agent was stopped", n.Inode, ns.rules.agents)
 		}
 		want := d.policy.decide(core.Description{Name: ns.name, Ports: h.Ports})
 		serves := len(d.servers(n)) == 1

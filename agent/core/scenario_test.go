@@ -127,7 +127,7 @@ func (s *scenario) settle() {
 	for busy := true; busy; {
 		busy = false
 		for _, a := range slices.Clone(s.agents) {
-			for len(a.under) > 0 && slices.Contains(s.agents, a) {
+			for len(a.under) > 0 && slices.Contains(s.agents, a) && !a.stopped {
 				busy = true
 				s.give([]step{{a, s.perform(a, a.under[0], works)}})
 			}
@@ -272,6 +272,10 @@ func (s *scenario) do(words []string) {
 			}
 		}
 		s.give(s.kill(a))
+	case "stop": // SIGSTOP: it hears of nothing, and does nothing
+		s.stopAgent(s.agentNamed(arg(0)))
+	case "wake":
+		s.give(s.wake(s.agentNamed(arg(0))))
 	case "sigterm":
 		s.give([]step{{s.agentNamed(arg(0)), core.Retire{}}})
 	case "resume": // the holder gives an agent that drains its work back

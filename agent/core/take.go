@@ -97,20 +97,31 @@ func (s *State) present(r Roster) {
 	if s.agentsGen == 0 || !slices.Equal(r.Agents.IDs, before.Agents.IDs) || !slices.Equal(r.Agents.Levels, before.Agents.Levels) {
 		s.agentsGen++
 	}
-	if before.Rivals > 0 && r.Rivals == 0 {
-		s.readAllAgain() // a rival was at the rules until now
+	if r.Unretired < before.Unretired { // nothing of that one's comes after this
+		for _, p := range s.order {
+			p.exempted = 0
+		}
+	}
+	if before.Rivals > 0 && r.Rivals == 0 || r.Unretired < before.Unretired {
+		s.readAllAgain() // somebody else was at the rules until now
 	}
 	s.touchAll()
 }
 
+// readAllAgain takes nothing for known that another agent may have changed meanwhile: what
+// is under way may have been done before that.
 func (s *State) readAllAgain() {
 	for _, p := range s.order {
 		if p.files != 0 {
 			p.rules = Rules{State: RulesUnknown}
 		}
+		p.again = p.doing != nil
 		s.touch(p)
 	}
 }
+
+// unknown: the pod's rules have to be read, and the agents exempted in them.
+func (p *pod) unknown() { p.rules, p.exempted = Rules{State: RulesUnknown}, 0 }
 
 // leads says that this agent is the one to change rules.
 func (s *State) leads() bool {
@@ -140,7 +151,7 @@ func (s *State) held(e Held) {
 	p.named = !e.Found || e.Name.Name != ""
 	p.container = cmp.Or(e.Attachment.ContainerID, p.container)
 	p.committed, p.polls, p.pollAt = e.Found, 0, 0
-	p.rules, p.exempted = Rules{State: RulesUnknown}, 0
+	p.unknown()
 	p.retryNow()
 	s.touch(p)
 	if e.Name.Name != "" && s.settings.FactsWait > 0 {

@@ -56,6 +56,8 @@ type kernelRules struct {
 	ports    core.Ports
 	mark     uint32
 	tampered bool
+	// slipped: an agent that was stopped meanwhile wrote its exemptions over another's.
+	slipped bool
 }
 
 type holder struct {
@@ -81,6 +83,9 @@ type agent struct {
 	asked     map[uint64]mayChange // by Seq: what allowed a change of rules when it was asked for
 	seenSeq   uint64
 	greeting  bool // waits for the others' Seen
+	stopped   bool // by SIGSTOP
+	missed    []core.Event
+	late      bool // was stopped; what it does may be of long before
 }
 
 type drainOf struct {
@@ -163,7 +168,11 @@ func (w *world) roster(a *agent) core.Roster {
 		}
 		r.Agents.IDs = append(r.Agents.IDs, o.cgroup)
 		r.Others++
-		if o.serves && !o.retired {
+		if o.retired {
+			continue
+		}
+		r.Unretired++
+		if o.serves {
 			r.Rivals++
 		}
 	}
@@ -201,7 +210,7 @@ func (w *world) admit(a *agent) (out []step) {
 		return nil
 	}
 	for _, o := range w.agents {
-		if o.connected && o.seenSeq != 0 {
+		if o.connected && o.seenSeq != 0 && !o.stopped { // that one is waited for 2 s
 			return nil
 		}
 	}
@@ -410,6 +419,10 @@ func (w *world) finish(a *agent) (out []step) {
 
 // take runs an agent's core, and returns what its node's actions lead to.
 func (w *world) step(a *agent, e core.Event) (actions []core.Action, more []step) {
+	if a.stopped {
+		a.missed = append(a.missed, e)
+		return nil, nil
+	}
 	actions = a.core.Step(w.now, e)
 	for _, act := range actions {
 		switch act := act.(type) {
@@ -437,7 +450,7 @@ func (w *world) step(a *agent, e core.Event) (actions []core.Action, more []step
 				more = append(more, w.admit(o)...)
 			}
 		case core.Retired:
-			a.retired = true
+			a.retired, a.late = true, false
 			more = append(more, w.tellRoster()...)
 		case core.Ended:
 			if len(a.draining) > 0 || len(a.serving) > 0 {
@@ -448,6 +461,29 @@ func (w *world) step(a *agent, e core.Event) (actions []core.Action, more []step
 	}
 	w.judge()
 	return actions, more
+}
+
+// stop is SIGSTOP, wake SIGCONT: the agent hears of all that it missed, and goes on with
+// what it was doing.
+func (w *world) stopAgent(a *agent) { a.stopped = true }
+
+func (w *world) wake(a *agent) (out []step) {
+	a.stopped, a.late = false, true
+	for _, e := range a.missed {
+		out = append(out, step{a, e})
+	}
+	a.missed = nil
+	return out
+}
+
+// overwrites says that an agent which was stopped exempts fewer than there are.
+func (w *world) overwrites(a *agent, those wire.Agents) bool {
+	return a.late && !w.byMark && slices.ContainsFunc(w.agents, func(o *agent) bool { return o.admitted && !slices.Contains(those.IDs, o.cgroup) })
+}
+
+// superseded says that an agent that was stopped is to retire, since another serves.
+func (w *world) superseded(a *agent) bool {
+	return a.late && slices.ContainsFunc(w.agents, func(o *agent) bool { return o != a && o.serves && !o.retired })
 }
 
 // outcome is how an action goes.
@@ -520,6 +556,9 @@ func (w *world) do(a *agent, act core.PodAction, done *core.Done) {
 			return
 		}
 		h, known := w.holder.held[t.Pod]
+		if known && w.superseded(a) { // the holder takes no word of one that is to retire
+			return
+		}
 		h.Pod, h.Name, h.Gate, h.Ports, h.Document = t.Pod, act.Description.Name, act.Gate, act.Description.Ports, act.Description.Document
 		h.Attachment, h.Found = wire.Attachment{ContainerID: act.Container, Path: t.Path}, act.Found
 		w.holder.held[t.Pod] = h
@@ -532,6 +571,7 @@ func (w *world) do(a *agent, act core.PodAction, done *core.Done) {
 			return
 		}
 		n.rules.agents = act.Agents.IDs
+		n.rules.slipped = w.overwrites(a, act.Agents)
 	case core.Start:
 		a.serving[t.Pod] = t.Files
 	case core.Follow:
@@ -552,6 +592,7 @@ func (w *world) do(a *agent, act core.PodAction, done *core.Done) {
 			state: core.RulesApplied, hash: d.Hash, shape: d.Shape, running: act.Running, gate: d.Gate,
 			beatTill: w.now + int64(d.Gate), agents: act.Agents.IDs, ports: portsOf(d.Hash),
 		}
+		n.rules.slipped = w.overwrites(a, act.Agents)
 		if w.byMark {
 			n.rules.mark = uint32(t.Pod.Inode) + 1000
 		}
@@ -589,7 +630,7 @@ func (w *world) do(a *agent, act core.PodAction, done *core.Done) {
 	case core.Remove:
 		w.mustAllow(a, act, n, asked)
 		for o, open := range n.conns {
-			if open > 0 {
+			if open > 0 && !a.late {
 				w.breaks("%s: %s: resets %d connections of %s", a.name, render(act), open, o.name)
 			}
 		}
@@ -614,7 +655,7 @@ func portsOf(hash string) core.Ports {
 }
 
 func (w *world) mustAllow(a *agent, act core.PodAction, n *namespace, asked mayChange) {
-	if n.alive && !asked.unselected {
+	if n.alive && !asked.unselected && !a.late {
 		w.breaks("%s: %s: policy selects it", a.name, render(act))
 	}
 }
@@ -687,11 +728,15 @@ func (w *world) stop(a *agent, act core.Stop, n *namespace) {
 
 func (w *world) letGo(a *agent, act core.Release) {
 	n := w.namespaces[act.Pod]
-	if n.alive && n.rules.state == core.RulesApplied {
-		w.breaks("%s: %s: its rules redirect", a.name, render(act))
-	}
 	if !a.connected {
 		return
+	}
+	if w.superseded(a) { // the holder takes no word of one that is to retire
+		delete(a.files, act.Files)
+		return
+	}
+	if n.alive && n.rules.state == core.RulesApplied {
+		w.breaks("%s: %s: its rules redirect", a.name, render(act))
 	}
 	delete(w.holder.held, act.Pod)
 	delete(a.files, act.Files)
@@ -717,7 +762,7 @@ func (w *world) judge() {
 			if !n.alive || r.state != core.RulesApplied {
 				continue
 			}
-			if !w.byMark && !slices.Contains(r.agents, a.cgroup) {
+			if !w.byMark && !r.slipped && !slices.Contains(r.agents, a.cgroup) {
 				w.breaks("%s serves pod %d and is redirected to itself: exempt are %v", a.name, id.Inode, r.agents)
 			}
 			if w.byMark && r.mark != uint32(id.Inode)+1000 {
