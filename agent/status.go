@@ -72,15 +72,18 @@ type PodStatus struct {
 	// Policy is what becomes of traffic without an agent: block, or bypass.
 	Policy string `json:"failurePolicy,omitempty"`
 	// Ranges are captured; Auto: they are the cluster's.
-	Ranges      []string   `json:"ranges,omitempty"`
-	Auto        bool       `json:"auto,omitempty"`
-	DNS         bool       `json:"dns,omitempty"`
-	Exemption   string     `json:"exemption,omitempty"`
-	Connections int        `json:"connections"`
-	Draining    int        `json:"draining,omitempty"` // former servers of it whose connections have not ended
-	Drifts      int        `json:"drifts,omitempty"`
-	Since       *time.Time `json:"since,omitempty"` // it is served
-	Warnings    []string   `json:"warnings,omitempty"`
+	Ranges []string `json:"ranges,omitempty"`
+	Auto   bool     `json:"auto,omitempty"`
+	DNS    bool     `json:"dns,omitempty"`
+	// Settings are the fields of the capture that are not at their defaults, but what is
+	// above, and how its agents are exempt: that may be a mark, which is a secret.
+	Settings    map[string]string `json:"settings,omitempty"`
+	Exemption   string            `json:"exemption,omitempty"`
+	Connections int               `json:"connections"`
+	Draining    int               `json:"draining,omitempty"` // former servers of it whose connections have not ended
+	Drifts      int               `json:"drifts,omitempty"`
+	Since       *time.Time        `json:"since,omitempty"` // it is served
+	Warnings    []string          `json:"warnings,omitempty"`
 }
 
 // Status is the state of the node and its pods.
@@ -168,6 +171,20 @@ func podStatus(p core.PodStatus) PodStatus {
 		}
 		if c.IncludeIPRanges.All {
 			out.Ranges = []string{"*"}
+		}
+		out.Settings = settings(*c)
+	}
+	return out
+}
+
+var notSettings = []string{"includeIPRanges", "dnsCapture", "failurePolicy", "exemption", "exemptUIDs", "exemptGIDs", "exemptMark", "exemptCgroups"}
+
+func settings(c rules.Config) map[string]string {
+	out := map[string]string{}
+	defaults := rules.Default()
+	for _, f := range rules.Fields() {
+		if value := f.Value(c); value != f.Value(defaults) && !slices.Contains(notSettings, f.Name) {
+			out[f.Name] = value
 		}
 	}
 	return out

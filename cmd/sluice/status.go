@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -46,8 +47,8 @@ func newStatusCommand() *cobra.Command {
   untouched   not selected, so nothing of sluice is in it; listed with --all
 
 With a pod's name everything about that pod is shown: why it is selected or not, the
-captured ranges, and warnings. While no agent answers the holder ('sluice holder') is
-asked, which knows less; the exit code is 1 then.`,
+captured ranges, each setting that is not the default, and warnings. While no agent
+answers the holder ('sluice holder') is asked, which knows less; the exit code is 1 then.`,
 		Example: `  sluice status
   sluice status shop/web-7d4f
   sluice status -o json`,
@@ -181,11 +182,40 @@ func printPodTable(w io.Writer, pods []agent.PodStatus) error {
 	if len(pods) == 0 {
 		return nil
 	}
+	shared := sharedWarnings(pods)
 	rows := [][]string{{"POD", "STATE", "POLICY", "RANGES", "CONNECTIONS", "SERVED FOR", "REASON"}}
 	for _, p := range pods {
-		rows = append(rows, []string{podLabel(p.Name, p.Netns), p.State, p.Policy, rangesCount(p), connectionsText(p), served(p), reasonAndWarnings(p)})
+		rows = append(rows, []string{podLabel(p.Name, p.Netns), p.State, p.Policy, rangesCount(p), connectionsText(p), served(p), reasonAndWarnings(p, shared)})
 	}
-	return table(w, rows)
+	if err := table(w, rows); err != nil {
+		return err
+	}
+	return printShared(w, shared)
+}
+
+// sharedWarnings are those that several pods have, with how many do: in each pod's row
+// they would hide what is the matter with one.
+func sharedWarnings(pods []agent.PodStatus) map[string]int {
+	out := map[string]int{}
+	for _, p := range pods {
+		for _, text := range p.Warnings {
+			out[text]++
+		}
+	}
+	maps.DeleteFunc(out, func(_ string, pods int) bool { return pods < 2 })
+	return out
+}
+
+func printShared(w io.Writer, shared map[string]int) error {
+	for i, text := range slices.Sorted(maps.Keys(shared)) {
+		if i == 0 {
+			fmt.Fprintln(w)
+		}
+		if _, err := fmt.Fprintf(w, "warning, %s: %s\n", count(shared[text], "pod"), printableUpTo(text, maxFact)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // table writes rows of equal length; the first is the header.
@@ -258,13 +288,14 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%dd", d/(24*time.Hour))
 }
 
-func reasonAndWarnings(p agent.PodStatus) string {
+func reasonAndWarnings(p agent.PodStatus, shared map[string]int) string {
 	text := p.Reason
-	if n := len(p.Warnings); n > 0 {
+	own := slices.DeleteFunc(slices.Clone(p.Warnings), func(text string) bool { return shared[text] > 0 })
+	if n := len(own); n > 0 {
 		if text != "" {
 			text += "; "
 		}
-		text += "warning: " + p.Warnings[0]
+		text += "warning: " + own[0]
 		if n > 1 {
 			text += fmt.Sprintf(" (and %d more)", n-1)
 		}
@@ -297,6 +328,9 @@ func printPods(w io.Writer, pods []agent.PodStatus) error {
 		}...)
 		if p.DNS {
 			pairs = append(pairs, [2]string{"DNS", "captured"})
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.Settings)) {
+			pairs = append(pairs, [2]string{name, cmp.Or(p.Settings[name], `""`)})
 		}
 		if p.Drifts > 0 {
 			pairs = append(pairs, [2]string{"rules changed", count(p.Drifts, "time") + " by somebody else, and put right"})

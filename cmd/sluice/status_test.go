@@ -59,9 +59,10 @@ func TestStatusShowsTheNodeAndItsPods(t *testing.T) {
 			{
 				Name: wire.PodName{Namespace: "shop", Name: "web", UID: "u-1"}, Netns: "4-101", Path: "/run/netns/cni-1", Container: "c1",
 				State: "enrolled", Decided: "namespace shop: select", Rules: "applied", Hash: "abc", Policy: "block", Ranges: []string{"10.0.0.0/8", "fd00::/8"},
-				Auto: true, DNS: true, Exemption: "cgroup", Connections: 7, Draining: 1, Drifts: 1, Since: &since, Warnings: []string{"one\x1b[31m", "two"},
+				Auto: true, DNS: true, Exemption: "cgroup", Connections: 7, Draining: 1, Drifts: 1, Since: &since, Warnings: []string{"everybody's", "one\x1b[31m", "two"},
+				Settings: map[string]string{"excludeOutboundPorts": "22,6443", "excludeIPRanges": "10.96.0.0/12", "dnsServers": ""},
 			},
-			{Netns: "4-102", State: "failed", Reason: "cannot serve it: too many open files", Rules: "applied", Policy: "bypass", Ranges: []string{"*"}},
+			{Netns: "4-102", State: "failed", Reason: "cannot serve it: too many open files", Rules: "applied", Policy: "bypass", Ranges: []string{"*"}, Warnings: []string{"everybody's"}},
 			{Name: wire.PodName{Namespace: "kube-system", Name: "dns"}, Netns: "4-103", State: "untouched", Rules: "none"},
 		},
 	}})
@@ -81,29 +82,35 @@ connections   12 of 9000, 3 of 256 MiB of buffers
 POD           STATE      POLICY   RANGES     CONNECTIONS           SERVED FOR   REASON
 shop/web      enrolled   block    2 (auto)   7, older ones drain   90m          warning: one\u001b[31m (and 1 more)
 netns 4-102   failed     bypass   *          0                     -            cannot serve it: too many open files
+
+warning, 2 pods: everybody's
 `)
 	out, errs, code = runSluice(t, "status", "shop/web", "--run-dir", dir)
 	if code != 0 || errs != "" {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	same(t, out, `pod              shop/web
-uid              u-1
-state            enrolled
-decided by       namespace shop: select
-rules            applied abc
-failure policy   block
-ranges           2 (auto)
-                 10.0.0.0/8
-                 fd00::/8
-exemption        cgroup
-connections      7, older ones drain
-served for       90m
-namespace        4-101 /run/netns/cni-1
-container        c1
-DNS              captured
-rules changed    1 time by somebody else, and put right
-warning          one\u001b[31m
-warning          two
+	same(t, out, `pod                    shop/web
+uid                    u-1
+state                  enrolled
+decided by             namespace shop: select
+rules                  applied abc
+failure policy         block
+ranges                 2 (auto)
+                       10.0.0.0/8
+                       fd00::/8
+exemption              cgroup
+connections            7, older ones drain
+served for             90m
+namespace              4-101 /run/netns/cni-1
+container              c1
+DNS                    captured
+dnsServers             ""
+excludeIPRanges        10.96.0.0/12
+excludeOutboundPorts   22,6443
+rules changed          1 time by somebody else, and put right
+warning                everybody's
+warning                one\u001b[31m
+warning                two
 `)
 	if _, errs, code = runSluice(t, "status", "shop/none", "--run-dir", dir); code != 1 || !strings.Contains(errs, `pod "shop/none": the agent knows no such pod`) {
 		t.Errorf("exit %d: %s", code, errs)

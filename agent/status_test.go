@@ -1,0 +1,24 @@
+package agent
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// What decides about a pod's traffic can be asked; the mark of its agents cannot: with it
+// a process that may set marks would be taken for an agent.
+func TestSettingsAreShownAndTheMarkIsNot(t *testing.T) {
+	t.Parallel()
+	c, _, err := rules.Parse([]byte(`{"includeIPRanges":"10.0.0.0/8","excludeIPRanges":"10.96.0.0/12","excludeOutboundPorts":"22","dnsCapture":true,"dnsServers":"10.96.0.10","nonTCP":"allow","outboundPort":40001,"exemption":"mark","exemptMark":4711}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := podStatus(core.PodStatus{Rules: core.RulesApplied, Mark: true, Decision: core.Decision{Config: &c, DNS: true}})
+	want := map[string]string{"excludeIPRanges": "10.96.0.0/12", "excludeOutboundPorts": "22", "dnsServers": "10.96.0.10/32", "nonTCP": "allow", "outboundPort": "40001"}
+	if !maps.Equal(got.Settings, want) || len(got.Ranges) != 1 || !got.DNS || got.Exemption != "mark" {
+		t.Errorf("%+v", got)
+	}
+}
