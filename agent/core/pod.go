@@ -120,7 +120,7 @@ func (s *State) mode(p *pod) mode {
 	switch {
 	case s.leaving:
 		return leave
-	case s.decide == nil, !p.named && !p.described.Facts, s.awaitsFacts(p):
+	case !s.judged(p):
 		return keep
 	case !p.decision.Selected:
 		return leave
@@ -128,6 +128,12 @@ func (s *State) mode(p *pod) mode {
 		return keep
 	}
 	return enrol
+}
+
+// judged says that what was decided of the pod is about this pod: there is a policy, and
+// somebody said who the pod is.
+func (s *State) judged(p *pod) bool {
+	return s.decide != nil && (p.named || p.described.Facts) && !s.awaitsFacts(p)
 }
 
 // inForce is the decision that a pod is served by: where nobody can say what it should

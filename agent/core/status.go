@@ -98,7 +98,7 @@ func (s *State) podState(p *pod) (PodState, string) {
 		return PodLeaving, "this agent serves no more"
 	case p.reason != "":
 		return PodFailed, p.reason
-	case p.decision.Err != "" && !s.leaving:
+	case p.decision.Err != "" && s.judged(p) && !s.leaving:
 		return PodFailed, p.decision.Err
 	case idle && p.rules.State == RulesStandalone:
 		return PodUntouched, "its rules were made by a plugin without an agent, or by sluice exec"
