@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -20,9 +19,6 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
-
-// The main thread stays out of namespaces: this process would seem to live there.
-func init() { runtime.LockOSThread() }
 
 const applicationsEnv = "SLUICE_TEST_APPLICATIONS"
 

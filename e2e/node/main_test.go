@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -19,11 +18,6 @@ var (
 	race     = flag.Bool("race", false, "run sluice with the race detector; a race that it finds fails the test, and figures mean nothing")
 	seed     = flag.Int64("seed", 0, "seed of the faults; 0 takes the clock's")
 )
-
-// The main goroutine keeps the main thread to itself. Otherwise one that enters a
-// namespace may get it, and this thread cannot end: the process would seem to live in
-// that namespace, and keep it.
-func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -32,6 +32,12 @@ type Namespace struct {
 	path   string
 }
 
+// The main goroutine keeps the main thread to itself, in every program that uses this
+// package. A goroutine of onOwnThread takes its thread with it when it ends, but the main
+// thread cannot end: one that ran there would leave it in a namespace, where the process
+// would seem to live, for as long as the process does.
+func init() { runtime.LockOSThread() }
+
 // New makes an anonymous namespace with its loopback up. It lives until Close or
 // the end of the process, so a crash leaves nothing behind.
 func New() (*Namespace, error) {
