@@ -2,7 +2,8 @@
 # Runs every test. As root on a Debian-like system it first installs what is
 # missing: a C compiler (the race detector needs one), iptables in both variants
 # (rules/iptables), and curl, Python and Node (e2e). Without a compiler the suite runs without -race and says so.
-# SLUICE_TEST_ARGS are passed to go test.
+# Debian 12's containerd and runc (e2e/node) are unpacked into the user's cache folder:
+# nothing of them is installed or started. SLUICE_TEST_ARGS are passed to go test.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +13,14 @@ compiler() { has "${CC:-gcc}" || has clang; }
 needed=(iptables-nft-restore iptables-legacy-restore curl python3 node)
 compiler || needed+=(gcc)
 scripts/needs.sh "${needed[@]}"
+
+old_containerd() { apt-cache show --no-all-versions containerd 2>/dev/null | grep -q '^Version: 1\.6\.20'; }
+if [ "$(id -u)" = 0 ] && has apt-get; then
+	apt-cache show containerd runc >/dev/null 2>&1 || apt-get -qq update
+	if old_containerd; then
+		export SLUICE_TEST_RUNTIMES=${SLUICE_TEST_RUNTIMES:-1.6.20}
+	fi
+fi
 
 race=()
 if compiler; then

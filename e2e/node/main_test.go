@@ -14,7 +14,7 @@ import (
 
 var (
 	full     = flag.Bool("full", false, "run the load and fault tests at their full size")
-	runtimes = flag.String("runtime", "", "container runtimes to test with: "+programs.Containerd2+", "+programs.Containerd1+" or both with a comma")
+	runtimes = flag.String("runtime", os.Getenv("SLUICE_TEST_RUNTIMES"), "container runtimes to test with: "+programs.Containerd2+", "+programs.Containerd1+" or both with a comma")
 	race     = flag.Bool("race", false, "run sluice with the race detector; a race that it finds fails the test, and figures mean nothing")
 	seed     = flag.Int64("seed", 0, "seed of the faults; 0 takes the clock's")
 )
@@ -75,7 +75,7 @@ func needsRoot(t testing.TB) {
 func withRuntimes(t *testing.T, test func(t *testing.T, r programs.Runtime)) {
 	needsRoot(t)
 	if len(programs.Runtimes()) == 0 {
-		t.Skip("not run: needs containerd; `make e2e-node` runs it")
+		t.Skip("not run: needs containerd; `make test` runs it as root on Debian 12, `make e2e-node` on every Debian")
 	}
 	for _, r := range programs.Runtimes() {
 		t.Run("containerd "+r.Version, func(t *testing.T) { test(t, r) })
