@@ -6,7 +6,7 @@ import (
 )
 
 // settings are what a configuration file is made of. All folders are the world's own.
-type settings struct{ Root, Runc, PluginDir, ConfDir, Image string }
+type settings struct{ Root, Socket, Runc, PluginDir, ConfDir, Image string }
 
 // What containerd needs beyond folders: restrict_oom_score_adj since lowering it takes
 // CAP_SYS_RESOURCE, which root in a container lacks; no AppArmor since it is the
@@ -17,7 +17,7 @@ root = "{{.Root}}/root"
 state = "{{.Root}}/state"
 temp = "{{.Root}}/tmp"
 [grpc]
-  address = "{{.Root}}/containerd.sock"
+  address = "{{.Socket}}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{{.Root}}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -43,7 +43,7 @@ root = "{{.Root}}/root"
 state = "{{.Root}}/state"
 temp = "{{.Root}}/tmp"
 [grpc]
-  address = "{{.Root}}/containerd.sock"
+  address = "{{.Socket}}"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{{.Root}}/opt"
 [plugins."io.containerd.cri.v1.images"]

@@ -41,15 +41,19 @@ func Start(t testing.TB, r programs.Runtime, pluginDir, confDir, cgroupParent st
 		Version: r.Version, ConfDir: confDir, PluginDir: pluginDir, CgroupParent: cgroupParent,
 		t: t, programs: r, root: t.TempDir(),
 	}
-	c.Socket = filepath.Join(c.root, "containerd.sock")
+	// Not below root: the name of a socket has 104 bytes with all that containerd appends,
+	// and the folder for temporary files may be deep.
+	run, err := os.MkdirTemp("/run", "containerd-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(run) })
+	c.Socket = filepath.Join(run, "containerd.sock")
 	c.config = filepath.Join(c.root, "config.toml")
 	c.client = unary.New(c.Socket)
 	var config bytes.Buffer
-	s := settings{Root: c.root, Runc: r.Runc, PluginDir: pluginDir, ConfDir: confDir, Image: Image}
+	s := settings{Root: c.root, Socket: c.Socket, Runc: r.Runc, PluginDir: pluginDir, ConfDir: confDir, Image: Image}
 	must(t, configurations[second(r.Version)].Execute(&config, s))
 	must(t, os.WriteFile(c.config, config.Bytes(), 0o644))
 	must(t, os.Mkdir(filepath.Join(c.root, "tmp"), 0o755))
-	var err error
 	c.log, err = os.Create(filepath.Join(c.root, "log"))
 	must(t, err)
 	t.Cleanup(c.end)
