@@ -11,8 +11,8 @@ import (
 )
 
 // defaultConfigDir is where resources are kept unless --config or SLUICE_CONFIG
-// says otherwise.
-const defaultConfigDir = "/etc/sluice"
+// says otherwise. A variable, so that a build can set another (-ldflags -X).
+var defaultConfigDir = "/etc/sluice"
 
 // commands are the constructors of every subcommand.
 var commands = []func() *cobra.Command{
