@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"golang.org/x/sys/unix"
@@ -396,22 +397,37 @@ func TestLabelsOfAFileAreKept(t *testing.T) {
 type backAgain struct{ containerd }
 
 func (b backAgain) NetworkConfig(ctx context.Context) ([]byte, error) {
-	file := filepath.Join(b.dir, "podnet", dropInName)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(entry), 0o600)); err != nil {
+	if err := putBack(b.dir); err != nil {
 		return nil, err
 	}
 	return b.containerd.NetworkConfig(ctx)
 }
 
+func putBack(dir string) error {
+	file := filepath.Join(dir, "podnet", dropInName)
+	return errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(entry), 0o600))
+}
+
 func TestAnEntryThatComesBackIsSaid(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		dir := confDir(t, map[string]string{"10-a.conflist": conflist, "podnet/50-sluice.conf": entry})
-		i := installer(t, Options{ConfDir: dir, Runtime: backAgain{containerd{dir: dir, version: "v2.1.0"}}})
-		if _, err := i.Remove(t.Context()); err == nil || !strings.Contains(err.Error(), "podnet/50-sluice.conf; stop") {
-			t.Error(err)
-		}
-	})
+	for name, runtime := range map[string]func(dir string) Runtime{
+		"beside a runtime": func(dir string) Runtime { return backAgain{containerd{dir: dir, version: "v2.1.0"}} },
+		"where none can be asked": func(dir string) Runtime {
+			time.AfterFunc(100*time.Millisecond, func() { putBack(dir) })
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				dir := confDir(t, map[string]string{"10-a.conflist": conflist, "podnet/50-sluice.conf": entry})
+				i := installer(t, Options{ConfDir: dir, Runtime: runtime(dir)})
+				if _, err := i.Remove(t.Context()); err == nil || !strings.Contains(err.Error(), "podnet/50-sluice.conf; stop") {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 // Where the network was taken down first, what else an uninstall does is not held up; but

@@ -34,29 +34,38 @@ func (i *Installer) Remove(ctx context.Context) ([]Step, error) {
 	return steps, i.unloaded(ctx, len(steps) > 0)
 }
 
+// unloaded waits until the runtime uses the entry no more, and looks whether somebody
+// put it back meanwhile.
 func (i *Installer) unloaded(ctx context.Context, changed bool) error {
-	if i.Runtime == nil {
-		if !changed {
-			return nil
-		}
-		timer := time.NewTimer(blindWait)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	gone, err := true, error(nil)
+	switch {
+	case i.Runtime != nil:
+		gone, err = i.waitFor(ctx, false)
+	case changed:
+		err = waitBlindly(ctx)
 	}
-	gone, err := i.waitFor(ctx, false)
-	if back, wrong := i.Leaving(); err == nil && wrong == nil && len(back) > 0 {
+	if err != nil {
+		return err
+	}
+	if back, err := i.Leaving(); err == nil && len(back) > 0 {
 		return fmt.Errorf("directory %q: the entry is back in %s; stop what puts it there, first of all 'sluice install --watch' on this node, then try again", i.ConfDir, back[0].Path)
 	}
-	if _, missing := os.Stat(i.dir); err == nil && !gone && errors.Is(missing, fs.ErrNotExist) {
+	if gone {
+		return nil
+	}
+	if _, err := os.Stat(i.dir); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("directory %q: is not there, and the runtime still uses the entry after %v; name its directory with --conf-dir, or restart the runtime, then try again", i.ConfDir, loadLimit)
 	}
-	if err == nil && !gone {
-		err = fmt.Errorf("directory %q: is without the entry, but the runtime still uses it after %v; restart the runtime, then try again", i.ConfDir, loadLimit)
+	return fmt.Errorf("directory %q: is without the entry, but the runtime still uses it after %v; restart the runtime, then try again", i.ConfDir, loadLimit)
+}
+
+func waitBlindly(ctx context.Context) error {
+	timer := time.NewTimer(blindWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	return err
 }
