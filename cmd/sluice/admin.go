@@ -73,14 +73,20 @@ func alongside(name string, log *slog.Logger, extra, serve func(context.Context)
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			if err := extra(until); err != nil && !errors.Is(err, net.ErrClosed) { // by a second signal
-				log.Error(name+" failed; egress goes on without", "error", err)
-			}
+			sayFailed(log, name, extra(until))
 		}()
 		err := serve(ctx)
 		stop()
 		<-ended
 		return err
+	}
+}
+
+// sayFailed says that something beside the traffic has failed. A second signal closes
+// sockets while they are served, which is no failure.
+func sayFailed(log *slog.Logger, name string, err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		log.Error(name+" failed; egress goes on without", "error", err)
 	}
 }
 

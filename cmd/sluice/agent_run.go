@@ -142,8 +142,8 @@ func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *p
 	var beside sync.WaitGroup
 	run := func(name string, task func(context.Context) error) {
 		beside.Go(func() {
-			if err := task(life); err != nil && life.Err() == nil {
-				log.Error(name+" failed; egress goes on without", "error", err)
+			if err := task(life); life.Err() == nil {
+				sayFailed(log, name, err)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -48,7 +49,8 @@ func newStatusCommand() *cobra.Command {
 
 With a pod's name everything about that pod is shown: why it is selected or not, the
 captured ranges, each setting that is not the default, and warnings. While no agent
-answers the holder ('sluice holder') is asked, which knows less; the exit code is 1 then.`,
+answers, within 5 s, the holder ('sluice holder') is asked, which knows less; the exit
+code is 1 then.`,
 		Example: `  sluice status
   sluice status shop/web-7d4f
   sluice status -o json`,
@@ -73,13 +75,23 @@ answers the holder ('sluice holder') is asked, which knows less; the exit code i
 	return c
 }
 
+// answerWithin is how long an agent, and then a holder, may take to answer. One that
+// stands still lets whoever asks connect, and never answers.
+const answerWithin = 5 * time.Second
+
 func (o statusOptions) run(c *cobra.Command, pod string) error {
 	path := filepath.Join(o.runDir, agentSocketName)
 	if !answered(path) {
-		return o.askHolder(c, path)
+		return o.askHolder(c, fmt.Errorf("%s: no agent answers on this node", path), "start 'sluice agent'")
 	}
+	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
+	defer cancel()
 	var s agent.Status
-	if err := (admin.Client{Path: path}).Ask(c.Context(), agent.StatusPath, admin.Question{}, &s); err != nil {
+	err := (admin.Client{Path: path}).Ask(asking, agent.StatusPath, admin.Question{}, &s)
+	switch {
+	case err != nil && asking.Err() != nil && c.Context().Err() == nil:
+		return o.askHolder(c, fmt.Errorf("%s: the agent has not answered for %v: it stands still, or has more to do than it can", path, answerWithin), "look at its process and its log")
+	case err != nil:
 		return hinted(err, "--run-dir names the directory that 'sluice agent' was given")
 	}
 	if pod != "" {
@@ -345,11 +357,13 @@ func printPods(w io.Writer, pods []agent.PodStatus) error {
 	return nil
 }
 
-// askHolder shows what the holder knows, since there is no agent to ask.
-func (o statusOptions) askHolder(c *cobra.Command, agentPath string) error {
+// askHolder shows what the holder knows, since no agent answers: none says why not, and
+// todo what to do about it.
+func (o statusOptions) askHolder(c *cobra.Command, none error, todo string) error {
 	path := filepath.Join(o.runDir, holder.SocketName)
-	none := fmt.Errorf("%s: no agent answers on this node", agentPath)
-	s, err := client.Status(c.Context(), path)
+	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
+	defer cancel()
+	s, err := client.Status(asking, path)
 	if err != nil {
 		return hinted(errors.Join(none, fmt.Errorf("%s: nor does a holder: %w", path, reason(err))),
 			"start 'sluice holder' and 'sluice agent', or name the directory of their sockets with --run-dir")
@@ -361,7 +375,7 @@ func (o statusOptions) askHolder(c *cobra.Command, agentPath string) error {
 	} else if err := printHolder(c.OutOrStdout(), s); err != nil {
 		return err
 	}
-	return hinted(none, "start 'sluice agent'; this is what the holder knows")
+	return hinted(none, todo+"; this is what the holder knows")
 }
 
 func printHolder(w io.Writer, s wire.HolderStatus) error {

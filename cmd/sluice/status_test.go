@@ -121,10 +121,9 @@ warning                two
 	}
 }
 
-// The holder is asked where no agent answers; that is an error all the same.
-func TestStatusWithoutAnAgentShowsWhatTheHolderHas(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+// holderAnswers has a holder at its socket in dir answer one question.
+func holderAnswers(t *testing.T, dir string) {
+	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, holder.SocketName), Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -144,14 +143,44 @@ func TestStatusWithoutAnAgentShowsWhatTheHolderHas(t *testing.T) {
 			{Netns: wire.Netns{Device: 4, Inode: 101}, Pod: wire.PodName{Namespace: "shop", Name: "web"}, Policy: "block", State: wire.StateRefusing, Reason: "no agent for 30s"},
 		}})
 	}()
-	out, errs, code := runSluice(t, "status", "--run-dir", dir)
-	same(t, out, `holder   process 17, sluice 1.2.3, holds 1 pod
+}
+
+const whatTheHolderHas = `holder   process 17, sluice 1.2.3, holds 1 pod
 
 POD        STATE      POLICY   REASON
 shop/web   refusing   block    no agent for 30s
-`)
+`
+
+// The holder is asked where no agent answers; that is an error all the same.
+func TestStatusWithoutAnAgentShowsWhatTheHolderHas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	holderAnswers(t, dir)
+	out, errs, code := runSluice(t, "status", "--run-dir", dir)
+	same(t, out, whatTheHolderHas)
 	if code != 1 || !strings.Contains(errs, "no agent answers on this node") || !strings.Contains(errs, "hint: start 'sluice agent'") {
 		t.Errorf("exit %d: %s", code, errs)
+	}
+}
+
+// One that was stopped (SIGSTOP) has its socket open, and the kernel lets others connect.
+func TestStatusOfAnAgentThatStandsStillShowsWhatTheHolderHas(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, agentSocketName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	holderAnswers(t, dir)
+	begun := time.Now()
+	out, errs, code := runSluice(t, "status", "--run-dir", dir)
+	same(t, out, whatTheHolderHas)
+	if code != 1 || !strings.Contains(errs, "the agent has not answered for 5s") || !strings.Contains(errs, "hint: look at its process and its log; this is what the holder knows") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if took := time.Since(begun); took > 4*answerWithin {
+		t.Errorf("it took %v", took)
 	}
 }
 

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// saysWho answers with a name.
+func saysWho(name string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) })
+}
+
+// whoAnswers at an address.
+func whoAnswers(t *testing.T, network, address string) string {
+	t.Helper()
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}}}
+	r, err := client.Get("http://agent/")
+	if err != nil {
+		return err.Error()
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(body)
+}
+
+// serving runs serve until the test ends.
+func serving(t *testing.T, serve func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	})
+}
+
+// The socket's name leads to the agent that serves: to the second once it has taken over,
+// and to the first again when that is gone and it resumes.
+func TestTheAgentThatServesIsTheOneThatIsAsked(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), agentSocketName)
+	start := func(name string) *statusSocket {
+		t.Helper()
+		s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving(t, func(ctx context.Context) error { return s.serve(ctx, saysWho(name)) })
+		return s
+	}
+	asked := func(want string) {
+		t.Helper()
+		if got := whoAnswers(t, "unix", path); got != want {
+			t.Errorf("asked is %s, not %s", got, want)
+		}
+	}
+	first := start("first")
+	asked("first")
+	first.own = path + ".1" // it is another process
+	second := start("second")
+	asked("first")
+	second.take()
+	asked("second")
+	second.remove()
+	first.retake()
+	asked("first")
+	first.remove()
+}
+
+// One agent after the other listens at the address of the metrics, and the first again.
+func TestTheAddressOfTheMetricsIsHandedOverAndBack(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	start := func(name string) *handedOver {
+		o := newHandedOver(address, slog.New(slog.DiscardHandler))
+		serving(t, func(ctx context.Context) error { return o.serve(ctx, saysWho(name)) })
+		return o
+	}
+	answers := func(want string) {
+		t.Helper()
+		got := ""
+		for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(untilFree / 10) {
+			got = whoAnswers(t, "tcp", address)
+		}
+		if got != want {
+			t.Errorf("%s answers, not %s", got, want)
+		}
+	}
+	first := start("first")
+	answers("first")
+	second := start("second")
+	first.end()
+	answers("second")
+	second.end()
+	first.resume()
+	answers("first")
+}
+
+// A second signal closes the sockets that are served. Nobody has to look into that.
+func TestASecondSignalIsNoFailure(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	s, err := listenForStatus(filepath.Join(t.TempDir(), agentSocketName), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- s.serve(context.Background(), saysWho("one")) }()
+	s.remove()
+	sayFailed(log, "the admin socket", <-ended)
+	if said.Len() > 0 {
+		t.Errorf("said: %s", said.String())
+	}
+	sayFailed(log, "the admin socket", errors.New("accept: too many open files"))
+	if !strings.Contains(said.String(), "level=ERROR") {
+		t.Errorf("said: %s", said.String())
+	}
+}
