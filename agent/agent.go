@@ -47,7 +47,9 @@ type Config struct {
 	// Took is called when this agent serves every pod, Retiring each time that it stops
 	// to, and Resumed when it goes on all the same, since its successor is gone.
 	Took, Retiring, Resumed func()
-	Log                     *slog.Logger
+	// Collects: the agent decides how often this process's garbage is collected (GOGC).
+	Collects bool
+	Log      *slog.Logger
 }
 
 // Agent is the node's agent.
@@ -60,6 +62,7 @@ type Agent struct {
 	words  *queue[word] // for the holder, in order
 	sweep  *sweeper
 	counts counts
+	memory tidier
 	// newsLog has the bound of all lines about pods.
 	newsLog *slog.Logger
 
@@ -90,10 +93,11 @@ const (
 func New(cfg Config) *Agent {
 	a := &Agent{
 		cfg: cfg, log: cfg.Log,
-		words: newQueue[word](),
-		over:  make(chan struct{}),
-		quick: make(places, quickPlaces),
-		slow:  make(places, slowPlaces),
+		words:  newQueue[word](),
+		over:   make(chan struct{}),
+		memory: tidier{collects: cfg.Collects},
+		quick:  make(places, quickPlaces),
+		slow:   make(places, slowPlaces),
 	}
 	a.cfg.Retiring, a.cfg.Resumed = orNothing(cfg.Retiring), orNothing(cfg.Resumed)
 	a.took = sync.OnceFunc(orNothing(cfg.Took))
@@ -139,7 +143,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.life = life
 	defer context.AfterFunc(ctx, a.retire)()
 	var parts sync.WaitGroup
-	for _, part := range []func(context.Context){a.loop.run, a.link.Run, a.speak, a.sweep.run, a.followRanges, a.followPolicy, a.tidy, a.watchExposure} {
+	for _, part := range []func(context.Context){a.loop.run, a.link.Run, a.speak, a.sweep.run, a.followRanges, a.followPolicy, a.memory.run, a.watchExposure} {
 		parts.Go(func() { part(life) })
 	}
 	<-a.over
@@ -167,8 +171,10 @@ func (a *Agent) stopServing() {
 func (a *Agent) perform(action core.Action) {
 	switch action := action.(type) {
 	case core.PodAction:
+		ended := a.memory.begin(action)
 		a.actions.Go(func() {
 			done, drained := a.do(action)
+			ended()
 			a.counts.ended(done)
 			a.noteFailure(done)
 			a.loop.tell(done)

@@ -6,11 +6,10 @@ import (
 	"github.com/sluice-cni/sluice/agent/core"
 )
 
-// counts are of actions, for metrics and for tidy.
+// counts are of actions, for metrics.
 type counts struct {
-	started atomic.Int64 // pods that came to be served
-	done    [core.Kinds]struct{ fine, failed atomic.Int64 }
-	drifts  atomic.Int64
+	done   [core.Kinds]struct{ fine, failed atomic.Int64 }
+	drifts atomic.Int64
 }
 
 func (c *counts) ended(d core.Done) {
@@ -22,9 +21,6 @@ func (c *counts) ended(d core.Done) {
 		return
 	}
 	c.done[k].fine.Add(1)
-	if _, started := d.Action.(core.Start); started {
-		c.started.Add(1)
-	}
 	if d.Drift != "" {
 		c.drifts.Add(1)
 	}

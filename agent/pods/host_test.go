@@ -119,6 +119,19 @@ func TestRangesAreReplacedInRulesThatAreThere(t *testing.T) {
 func TestWhatSomebodyElseChangedIsDrift(t *testing.T) {
 	s := newStage(t)
 	files := s.enrol()
+	for range 2 { // by comparison, and by the kernel's word that nothing has changed
+		if drift := s.do(core.Check{Target: s.target(files), Hash: s.decision().Hash, Agents: own}).Drift; drift != "" {
+			t.Errorf("drift before anybody changed anything: %s", drift)
+		}
+	}
+	for name, a := range map[string]core.Check{
+		"nobody exempt":   {Target: s.target(files), Hash: s.decision().Hash},
+		"a configuration": {Target: s.target(files), Hash: "another", Agents: own},
+	} {
+		if s.do(a).Drift == "" {
+			t.Errorf("%s is not what the rules have, and that is no drift", name)
+		}
+	}
 	must(t, nft.Exempt(s.pod.FD(), rules.Agents{}))
 	drift := s.do(core.Check{Target: s.target(files), Hash: s.decision().Hash, Agents: own}).Drift
 	if drift == "" {

@@ -188,32 +188,26 @@ func replaceSets(fd int, a core.ReplaceSets) error {
 	return known(nft.ReplaceSets(fd, a.From, plan))
 }
 
-// check compares a pod's rules with their own record.
-func (h *Host) check(a core.Check) (drift string, err error) {
-	err = h.inside(a.Target, func(fd int) error {
-		drift, err = compared(fd, a)
-		return err
-	})
-	return drift, err
-}
-
-func compared(fd int, a core.Check) (string, error) {
+// compared says how a pod's rules differ from their own record. certain is false where
+// that also depends on what is outside of the namespace's nf_tables.
+func compared(fd int, a core.Check) (drift string, certain bool, err error) {
 	b, applied, found, err := read(fd)
 	switch {
 	case err != nil:
-		return "", err
+		return "", false, err
 	case !found:
-		return "there are none", nil
+		return "there are none", false, nil
 	case applied.Hash != a.Hash:
-		return "they were made from another configuration", nil
+		return "they were made from another configuration", false, nil
 	case applied.Disabled:
-		return "capture is disabled", nil
+		return "capture is disabled", false, nil
 	}
 	plan, err := rules.NewPlan(applied.Config, append(applied.Options(), rules.Exempting(agents(a.Agents)))...)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	return drifted(b.Check(fd, plan))
+	drift, err = drifted(b.Check(fd, plan))
+	return drift, b.Name() == rules.BackendNFT && len(applied.Config.ExemptCgroups) == 0, err
 }
 
 // drifted tells a difference from the failure to look for one.

@@ -26,6 +26,7 @@ type set struct {
 	ns      *netns.Namespace
 	sockets Sockets
 	cookie  uint64
+	rules   checked // belongs to the pod's actions, which come one after the other
 
 	// Guarded by sets.mu, as soon as it is one of them.
 	holding wire.Holding

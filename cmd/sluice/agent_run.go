@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -60,7 +59,6 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	limitPods(common)
 	common.Proxy.Register = commandLine(c, "create -f -")
 	common.Proxy.SharedResolver = true // serveNode runs it
-	collectOften()
 	// Before any socket: each belongs to the cgroup that it was made in, for good.
 	known, err := o.exemption(log)
 	if err != nil {
@@ -119,6 +117,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		DrainLimit: o.drainLimit, Took: socket.take,
 		Retiring: func() { closeAddresses(); scrape.end() },
 		Resumed:  func() { socket.retake(); scrape.resume() },
+		Collects: os.Getenv("GOGC") == "",
 		Log:      log,
 	}
 	if runtimeSocket != "" {
@@ -229,13 +228,4 @@ func ownDir(path string) error {
 		return err
 	}
 	return os.Chmod(filepath.Clean(path), 0o700)
-}
-
-// collectOften has the garbage collected when there is a third as much of it as of what is
-// in use, instead of as much: an idle agent with hundreds of pods is mostly that. What
-// carries bytes allocates hardly anything, so it costs little. GOGC says otherwise.
-func collectOften() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(30)
-	}
 }

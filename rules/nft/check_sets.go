@@ -49,8 +49,11 @@ func setDifferences(c *nftables.Conn, t *nftables.Table, want tableLayout, cgrou
 	return nil
 }
 
+// sameType compares what a set holds and how: one whose elements may have a timeout loses
+// them without anybody's doing.
 func sameType(have *nftables.Set, want rules.Set) bool {
-	return have.KeyType.Name == keyTypes[want.Type].Name && have.Interval == want.Interval() && have.Dynamic == want.Dynamic
+	return have.KeyType.Name == keyTypes[want.Type].Name && have.Interval == want.Interval() &&
+		have.Dynamic == want.Dynamic && have.HasTimeout == want.Dynamic
 }
 
 // elementDifference compares elements in any order: the kernel gives them back in

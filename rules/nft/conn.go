@@ -47,30 +47,36 @@ func Connect(netnsFD int) (*nftables.Conn, error) { return open(netnsFD) }
 
 // open connects to the namespace behind a descriptor. The caller must see to it that the
 // connection is closed (closeLater).
-func open(netnsFD int) (c *nftables.Conn, err error) {
+func open(netnsFD int) (*nftables.Conn, error) {
+	return connected(netnsFD, func(fd int) (*nftables.Conn, error) {
+		return nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(fd), nftables.WithSockOptions(prepareSocket))
+	})
+}
+
+// connected has a library connect to a namespace, by a descriptor as it takes one: to it 0
+// is none, and it would look at, or program, the namespace we are in.
+func connected[C any](netnsFD int, connect func(fd int) (C, error)) (c C, err error) {
+	const doing = "open a netlink socket"
 	// The check that follows meets most of what makes the library panic, not a
 	// limit of open files that leaves room for one socket and no more.
 	defer func() {
 		if r := recover(); r != nil {
-			c, err = nil, errors.New("open a netlink socket in the network namespace: it failed for a reason that the library lost; raise the limit of open files if it is low")
+			err = errors.New("open a netlink socket in the network namespace: it failed for a reason that the library lost; raise the limit of open files if it is low")
 		}
 	}()
 	if err := haveNetfilterSockets(); err != nil {
-		return nil, explain("open a netlink socket", err)
+		return c, explain(doing, err)
 	}
 	if netnsFD == ownNamespace {
-		netnsFD = 0 // which is "none" for the library
-	} else if netnsFD == 0 { // "none" for the library: it would program the namespace we are in
+		netnsFD = 0
+	} else if netnsFD == 0 {
 		if netnsFD, err = unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3); err != nil {
-			return nil, explain("open a netlink socket", os.NewSyscallError("fcntl", err))
+			return c, explain(doing, os.NewSyscallError("fcntl", err))
 		}
 		defer unix.Close(netnsFD)
 	}
-	c, err = nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(netnsFD), nftables.WithSockOptions(prepareSocket))
-	if err != nil {
-		return nil, explain("open a netlink socket", err)
-	}
-	return c, nil
+	c, err = connect(netnsFD)
+	return c, explain(doing, err)
 }
 
 // haveNetfilterSockets opens a socket for the sake of the error: the netlink

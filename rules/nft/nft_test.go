@@ -189,7 +189,11 @@ func TestCheckNamesWhatWasTamperedWith(t *testing.T) {
 			t.Parallel()
 			ns := labtest.New(t)
 			apply(t, ns, full(t))
+			before := stateOf(t, ns)
 			change(t, ns, tc.tamper)
+			if stateOf(t, ns) == before {
+				t.Error("that makes no other state")
+			}
 			err := nft.Check(ns.FD(), full(t))
 			var drift nft.Drift
 			if !errors.As(err, &drift) || !strings.Contains(err.Error(), tc.want) {

@@ -46,6 +46,7 @@ func BenchmarkANodesPods(b *testing.B) {
 		}},
 		{"read", func(_, fd int) error { _, _, err := nft.Read(fd); return err }},
 		{"beat", func(_, fd int) error { return nft.Beat(fd, time.Hour) }},
+		{"state", func(_, fd int) error { _, err := nft.StateOf(fd); return err }},
 		{"check", func(_, fd int) error { return nft.Check(fd, few) }},
 		{"apply", func(_, fd int) error { return nft.Apply(fd, few) }},
 	} {
