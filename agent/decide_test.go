@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +118,38 @@ func TestOnlyRangesLeaveTheShape(t *testing.T) {
 			t.Errorf("%s: %+v", name, changed)
 		}
 	}
+}
+
+// A policy is said to be in force once, and each other one with what is new in it.
+func TestAPolicyInForceIsSaidOnceAndWhatChanged(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	a := New(Config{Log: slog.New(slog.NewTextHandler(&said, nil))})
+	decide := func(p *selection.Policy, want string) {
+		t.Helper()
+		said.Reset()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // nobody runs the core
+		a.decidePolicy(ctx, p)
+		if _, line, _ := strings.Cut(said.String(), "msg="); strings.TrimSpace(line) != want {
+			t.Errorf("said %q, want %q", line, want)
+		}
+	}
+	yes := true
+	first := func() *selection.Policy {
+		return &selection.Policy{
+			Generation: 1, Selection: "all", Enforce: []string{"inject"},
+			Namespaces: map[string]selection.NamespacePolicy{"shop": {Select: &yes}, "old": {}, "same": {OnInvalid: "pass"}},
+		}
+	}
+	decide(first(), `"policy in force" generation=1 namespaces=3`)
+	decide(first(), "")
+	next := first()
+	next.Generation, next.Enforce, next.Selection = 2, nil, "annotated"
+	next.Namespaces["shop"] = selection.NamespacePolicy{Select: &yes, Enforce: []string{"inject"}}
+	next.Namespaces["new"] = selection.NamespacePolicy{}
+	delete(next.Namespaces, "old")
+	decide(next, `"policy in force" generation=2 namespaces=3 changed="selection, enforce, namespace new is new, namespace old is gone, namespace shop"`)
 }
 
 func TestTheRosterCountsWhoServes(t *testing.T) {

@@ -3,8 +3,10 @@ package agent
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-cni/sluice/agent/core"
@@ -128,10 +130,62 @@ func (a *Agent) policy(ctx context.Context, p *selection.Policy) {
 
 func (a *Agent) decidePolicy(ctx context.Context, p *selection.Policy) {
 	a.decideBy(ctx, func(g *given) news {
+		before, known := g.policy, g.known
+		if known && before.Generation == p.Generation && selection.Same(before, p) {
+			return noNews // the one that this agent began with, most of the time
+		}
 		g.policy, g.known = p, true
+		about := []any{"generation", p.Generation, "namespaces", len(p.Namespaces)}
+		if known {
+			about = append(about, "changed", clip(strings.Join(changes(before, p), ", ")))
+		}
+		a.log.Info("policy in force", about...)
 		return newPolicy
 	})
-	a.log.Info("policy in force", "generation", p.Generation, "namespaces", len(p.Namespaces))
+}
+
+// changes names what is another in a policy than in the one before.
+func changes(before, after *selection.Policy) (all []string) {
+	for _, part := range []struct {
+		name string
+		of   func(*selection.Policy) selection.Policy
+	}{
+		{"exemptNamespaces", func(p *selection.Policy) selection.Policy {
+			return selection.Policy{ExemptNamespaces: p.ExemptNamespaces}
+		}},
+		{"selection", func(p *selection.Policy) selection.Policy { return selection.Policy{Selection: p.Selection} }},
+		{"defaults", func(p *selection.Policy) selection.Policy { return selection.Policy{Defaults: p.Defaults} }},
+		{"enforce", func(p *selection.Policy) selection.Policy { return selection.Policy{Enforce: p.Enforce} }},
+		{"onInvalid", func(p *selection.Policy) selection.Policy { return selection.Policy{OnInvalid: p.OnInvalid} }},
+	} {
+		if was, is := part.of(before), part.of(after); !selection.Same(&was, &is) {
+			all = append(all, part.name)
+		}
+	}
+	names := map[string]bool{}
+	for _, p := range []*selection.Policy{before, after} {
+		for name := range p.Namespaces {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		was, is := selection.Policy{}, selection.Policy{}
+		for from, to := range map[*selection.Policy]*selection.Policy{before: &was, after: &is} {
+			if of, there := from.Namespaces[name]; there {
+				to.Namespaces = map[string]selection.NamespacePolicy{name: of}
+			}
+		}
+		switch {
+		case selection.Same(&was, &is):
+		case was.Namespaces == nil:
+			all = append(all, "namespace "+name+" is new")
+		case is.Namespaces == nil:
+			all = append(all, "namespace "+name+" is gone")
+		default:
+			all = append(all, "namespace "+name)
+		}
+	}
+	return all
 }
 
 // watchFile calls look at once, whenever something happens to a file, and now and then:

@@ -223,9 +223,9 @@ func (s *State) converge(p *pod) PodAction {
 // awaitCommit looks for the rules that a plugin is about to apply. When it died, the
 // agent applies them, or lets go of what nobody wants.
 func (s *State) awaitCommit(p *pod) PodAction {
-	late := s.now >= p.heldAt+int64(s.settings.CommitWait)
+	late := s.now >= s.commitBy(p)
 	if late && (s.mode(p) == leave || s.mode(p) == enrol && p.pid != 0) {
-		if p.noneAt >= p.heldAt+int64(s.settings.CommitWait) {
+		if p.noneAt >= s.commitBy(p) {
 			p.committed = true
 			if a := s.serve(p); a != nil {
 				return a
@@ -253,6 +253,9 @@ func (s *State) awaitCommit(p *pod) PodAction {
 	}
 	return s.readBack(p)
 }
+
+// commitBy is until when a plugin may take to apply a pod's rules.
+func (s *State) commitBy(p *pod) int64 { return p.heldAt + int64(s.settings.CommitWait) }
 
 // correct brings applied rules to what the decision says.
 func (s *State) correct(p *pod) PodAction {

@@ -111,7 +111,7 @@ func (s *State) podState(p *pod) (PodState, string) {
 	case !s.snapshot:
 		return PodWaiting, "for a configuration"
 	case p.files != 0 && p.rules.State == RulesNone && !p.committed:
-		return PodWaiting, "for the plugin's rules"
+		return PodWaiting, s.commitReason(p, mode)
 	case !s.connected && p.files == 0:
 		return PodWaiting, "for the holder"
 	case p.files != 0 && p.served == p.files && p.rules.State == RulesApplied && s.exempt(p) &&
@@ -119,6 +119,14 @@ func (s *State) podState(p *pod) (PodState, string) {
 		return PodEnrolled, s.keptReason(p, mode)
 	}
 	return PodPending, ""
+}
+
+// commitReason is what a pod waits for that has no rules yet: as awaitCommit does.
+func (s *State) commitReason(p *pod, m mode) string {
+	if m == enrol && p.pid == 0 && s.now >= s.commitBy(p) {
+		return "for a process in it: its plugin has applied no rules, so the agent does once one runs"
+	}
+	return "for the plugin's rules"
 }
 
 func (s *State) leavingReason(p *pod) string {
