@@ -18,8 +18,8 @@ import (
 const (
 	burst      = 16
 	quietAfter = 10 * time.Second
-	spareBytes = 8 << 20 // free in this process, and worth being given back
-	spareEvery = time.Minute
+	spareBytes = 6 << 20 // free in this process, and worth being given back
+	spareEvery = 2 * quietAfter
 )
 
 // How much garbage there may be before it is collected, in percent of what is in use. An

@@ -1,11 +1,17 @@
 package dnsproxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // mostQuery bounds a query's bytes over UDP; a longer one is cut and cannot be read.
@@ -17,10 +23,13 @@ func (s *Server) servePackets(ctx context.Context, conn *net.UDPConn) error {
 	if err := errors.Join(neverWait(conn), wantDestination(conn)); err != nil {
 		return err
 	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(longAgo) })()
-	buf, control := make([]byte, mostQuery), make([]byte, controlSize)
 	for {
-		n, nc, _, from, err := conn.ReadMsgUDPAddrPort(buf, control)
+		d, err := receive(raw)
 		switch {
 		case err == nil: // nobody else has it, whether ctx has ended or not
 		case ctx.Err() != nil:
@@ -30,9 +39,52 @@ func (s *Server) servePackets(ctx context.Context, conn *net.UDPConn) error {
 		default:
 			continue // an ICMP error that an earlier answer met
 		}
-		to := packetReply{conn, from, replyFrom(control[:nc])}
-		s.contained(func() { s.packet(buf[:n], to) })
+		to := packetReply{conn, d.from, replyFrom(d.control[:d.controlBytes])}
+		s.contained(func() { s.packet(d.query[:d.queryBytes], to) })
+		datagrams.Put(d)
 	}
+}
+
+// datagram is one that was received, and its control messages.
+type datagram struct {
+	query                    [mostQuery]byte
+	control                  [controlSize]byte
+	queryBytes, controlBytes int
+	from                     netip.AddrPort
+}
+
+var datagrams = sync.Pool{New: func() any { return new(datagram) }}
+
+// receive waits for a datagram, without room for one: a node has a Server for each of
+// hundreds of pods, and most of them ask nothing.
+func receive(raw syscall.RawConn) (d *datagram, err error) {
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		d = datagrams.Get().(*datagram)
+		var from unix.Sockaddr
+		for {
+			d.queryBytes, d.controlBytes, _, from, failed = unix.Recvmsg(int(fd), d.query[:], d.control[:], 0)
+			if failed != unix.EINTR {
+				break
+			}
+		}
+		switch from := from.(type) {
+		case *unix.SockaddrInet4:
+			d.from = netip.AddrPortFrom(netip.AddrFrom4(from.Addr), uint16(from.Port))
+		case *unix.SockaddrInet6:
+			addr := netip.AddrFrom16(from.Addr)
+			if from.ZoneId != 0 {
+				addr = addr.WithZone(strconv.FormatUint(uint64(from.ZoneId), 10))
+			}
+			d.from = netip.AddrPortFrom(addr, uint16(from.Port))
+		}
+		if failed != nil {
+			datagrams.Put(d)
+			d = nil
+		}
+		return failed != unix.EAGAIN
+	})
+	return d, cmp.Or(err, failed)
 }
 
 // longAgo is a deadline that has passed.
