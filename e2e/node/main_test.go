@@ -16,15 +16,16 @@ var (
 	full     = flag.Bool("full", false, "run the load and fault tests at their full size")
 	runtimes = flag.String("runtime", os.Getenv("SLUICE_TEST_RUNTIMES"), "container runtimes to test with: "+programs.Containerd2+", "+programs.Containerd1+" or both with a comma")
 	race     = flag.Bool("race", false, "run sluice with the race detector; a race that it finds fails the test, and figures mean nothing")
+	worlds   = flag.Int("worlds", 0, "how many tests run at once, each in a world of its own; 0 is 3, and 1 with -full, whose figures are of a node that has the machine to itself")
 	seed     = flag.Int64("seed", 0, "seed of the faults; 0 takes the clock's")
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Geteuid() != 0 {
-		os.Exit(m.Run()) // each test says that it needs root
+	if os.Geteuid() != 0 || flagged("test.list") != "" { // no root: each test says that it needs that
+		os.Exit(m.Run())
 	}
-	code, err := inWorld(m)
+	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
@@ -32,7 +33,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func inWorld(m *testing.M) (code int, err error) {
+func run(m *testing.M) (code int, err error) {
+	if forOneWorld() {
+		inside, code, err := lab.World()
+		if inside {
+			return m.Run(), nil
+		}
+		return code, err
+	}
 	dir, err := os.MkdirTemp("", "sluice-node-")
 	if err != nil {
 		return 1, err
@@ -56,11 +64,7 @@ func inWorld(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer release()
-	inside, code, err := lab.World()
-	if inside {
-		return m.Run(), nil
-	}
-	return code, err
+	return eachInAWorld()
 }
 
 // needsRoot skips an ordinary user's test, in the words that `make test` collects.

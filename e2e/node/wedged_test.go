@@ -115,7 +115,7 @@ func TestAPodForWhichThereAreNoDescriptorsWaitsAlone(t *testing.T) {
 	must(t, unix.Prlimit(agent.PID, unix.RLIMIT_NOFILE, &limit, nil))
 	q := added(t, n)
 	eventually(t, "the agent says so", func() bool { return strings.Contains(agent.Log(), "cannot be taken") })
-	time.Sleep(4 * time.Second) // twice the limit after which the holder would reset connections
+	time.Sleep(4 * time.Second) // the measurement: twice the limit after which the holder would reset connections
 	s, err := n.HolderStatus()
 	must(t, err)
 	for _, pod := range s.Pods {
@@ -148,7 +148,7 @@ func TestAStormOfChangesIsNoMoreWorkThanCanBeDone(t *testing.T) {
 	for i := range 300 {
 		n.Ranges(fmt.Sprintf("100.64.%d.0/24", i%256), stage.Captured)
 		n.Policy(fmt.Sprintf("exemptNamespaces: [n%d]\n", i))
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // the pace of the load
 	}
 	n.Ranges(stage.Captured)
 	eventually(t, "the last ranges are in force", func() bool {

@@ -23,18 +23,20 @@ const parent = "sluice-e2e"
 const placeEnv = "SLUICE_TEST_CGROUP"
 
 // Reserve names a place for this run and returns what removes everything below it once
-// nothing runs there. What runs that crashed have left is removed first. Inside the
-// world, where the place is known already, both do nothing.
+// nothing runs there. What runs that crashed have left is removed first.
 func Reserve() (release func(), err error) {
-	if os.Getenv(placeEnv) != "" {
-		return func() {}, nil
-	}
 	removeLeft()
 	place := filepath.Join(parent, strconv.Itoa(os.Getpid()))
 	return func() { removeBelow(place) }, os.Setenv(placeEnv, place)
 }
 
-// Parent is the place as container runtimes are told it: /sluice-e2e/PID.
+// Share is the variable of the environment that makes the nth part of this run's place
+// the whole place of a process.
+func Share(n int) string {
+	return placeEnv + "=" + filepath.Join(os.Getenv(placeEnv), strconv.Itoa(n))
+}
+
+// Parent is the place as container runtimes are told it: /sluice-e2e/PID/N.
 func Parent() string { return "/" + os.Getenv(placeEnv) }
 
 // hierarchies are the folders that cgroup file systems are mounted at.
