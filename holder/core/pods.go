@@ -22,6 +22,7 @@ type pod struct {
 	retry       int64
 	reopening   bool
 	reason      string
+	warned      string // reason, in the log
 	agentError  string
 }
 
@@ -245,6 +246,11 @@ func (s *State) mend(p *pod) {
 	s.do(Reopen{Holding: p.Holding, Bundle: p.bundle, AnyPort: stolen})
 }
 
+// mayBeKept says that an agent may still give back what was lost with the holder before.
+func (s *State) mayBeKept() bool {
+	return len(s.ghosts) > 0 || slices.ContainsFunc(s.sortedAgents(), func(a *agent) bool { return !a.bringing && s.breathes(a) })
+}
+
 func (s *State) reopened(e Reopened) {
 	p := s.pods[e.Netns]
 	if p == nil || !p.broken {
@@ -255,10 +261,17 @@ func (s *State) reopened(e Reopened) {
 	}
 	p.reopening, p.retry = false, s.now+int64(reopenEvery)
 	if e.Problem != "" {
-		if p.reason != e.Problem {
+		p.reason = e.Problem
+		switch {
+		case s.mayBeKept():
+			if !s.saidLost {
+				s.saidLost = true
+				s.log("info", "sockets are with agents that were there before, if these live: they give them back", "pod", p.Pod.String(), "problem", e.Problem)
+			}
+		case p.warned != e.Problem:
+			p.warned = e.Problem
 			s.log("warn", "sockets are lost and cannot be opened again yet", "pod", p.Pod.String(), "netns", p.Netns.String(), "problem", e.Problem)
 		}
-		p.reason = e.Problem
 		return
 	}
 	s.counters[countReopened]++

@@ -67,6 +67,7 @@ type State struct {
 	ghosts      []wire.AgentInfo
 	ghostsUntil int64
 	remembered  Memory
+	saidLost    bool // that sockets are lost which an agent may give back
 
 	// there: an agent can be expected to accept. away is since when none can.
 	there bool
