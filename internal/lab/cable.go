@@ -37,7 +37,7 @@ func Connect(a, b End) error {
 		}
 	}
 	for _, e := range []End{a, b} {
-		if err := e.In.Do(e.settle); err != nil {
+		if err := e.In.Do(func() error { return settle(e.Name, e.Addresses...) }); err != nil {
 			return err
 		}
 	}
@@ -62,18 +62,20 @@ func (e End) up() error {
 // settleTimeout bounds the wait for the kernel's own work, which takes milliseconds.
 const settleTimeout = 5 * time.Second
 
-// settle waits until packets to the IPv6 addresses arrive. Even without duplicate
-// address detection the kernel makes an address's local route in a work item of
-// its own; until then answers to that address leave by the default route, and a
-// first connection takes the second that a lost SYN costs.
-func (e End) settle() error {
-	for _, p := range e.Addresses {
+// settle waits until packets to a link's IPv6 addresses arrive. Even without duplicate
+// address detection the kernel makes an address's local route in a work item of its
+// own, later where other namespaces come and go. Until then there is the prefix's route
+// alone: on loopback packets to the address are dropped without a word, and on a cable
+// answers to it leave by the default route, so that a first connection takes the second
+// that a lost SYN costs.
+func settle(link string, addresses ...netip.Prefix) error {
+	for _, p := range addresses {
 		if !p.Addr().Is6() {
 			continue
 		}
 		for deadline := time.Now().Add(settleTimeout); !isLocal(p.Addr()); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				return fmt.Errorf("address %s on %s: the kernel does not take it as its own", p, e.Name)
+				return fmt.Errorf("address %s on %s: the kernel does not take it as its own", p, link)
 			}
 		}
 	}
@@ -85,7 +87,8 @@ func isLocal(a netip.Addr) bool {
 	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
 }
 
-// AddAddress gives a link of the calling thread's namespace one more address.
+// AddAddress gives a link of the calling thread's namespace one more address. It can
+// be used when AddAddress returns, if the link runs.
 func AddAddress(name string, p netip.Prefix) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
@@ -101,7 +104,10 @@ func AddAddress(name string, p netip.Prefix) error {
 	if err := netlink.AddrAdd(link, addr); err != nil {
 		return fmt.Errorf("add %s to %s: %w", p, name, err)
 	}
-	return nil
+	if link.Attrs().RawFlags&unix.IFF_RUNNING == 0 {
+		return nil
+	}
+	return settle(name, p)
 }
 
 // AddRoute adds a route in the calling thread's namespace. The zero gateway
