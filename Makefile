@@ -13,6 +13,10 @@ build: ## static bin/sluice and bin/sluice-cni, and the reference CNI plugins in
 	@echo "building bin/cni: the reference plugins and cnitool"
 	@CGO_ENABLED=0 go build -C tools/cni -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/cni/ tool
 
+IMAGE ?= sluice:$(VERSION)
+image: build ## the container image as bin/sluice-image.tar (IMAGE=sluice:VERSION), without pulling anything
+	@go run ./deploy/image -tag '$(IMAGE)' -o bin/sluice-image.tar bin/sluice bin/sluice-cni
+
 demo: build ## walk through the whole story in namespaces of its own (no root needed)
 	@bin/sluice demo
 
@@ -55,4 +59,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build demo test e2e-node lint bench bench-proxies soak fuzz oracle clean
+.PHONY: help build image demo test e2e-node lint bench bench-proxies soak fuzz oracle clean
