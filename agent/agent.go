@@ -40,6 +40,13 @@ type Config struct {
 	RangesFile string
 	// Facts know pods by name: container runtimes, Kubernetes.
 	Facts []Facts
+	// Known is Kubernetes' word of a pod that one of Facts named, which may be newer than
+	// theirs: a runtime has the labels and annotations that the pod began with. It is asked
+	// in each sweep, for each pod. false: it knows nothing of that pod. nil: nobody asks.
+	Known func(selection.Pod) (selection.Pod, bool)
+	// News is told what the log says became of a pod, for who has something to do with
+	// it. It is called on the core's goroutine and must not wait; nil: nobody is told.
+	News func(core.News)
 	// Resources says how many are in force, and how many errors there are in them.
 	Resources func() (resources, errors int)
 	// DrainLimit is how long connections go on that a pod, or this agent, has to give up.
@@ -118,6 +125,10 @@ func New(cfg Config) *Agent {
 	a.sweep = newSweeper(a)
 	return a
 }
+
+// Nudge has the node looked through now, not in up to ten seconds: somebody knows of a pod
+// that may have begun, or has changed. Several that come together are one.
+func (a *Agent) Nudge() { a.sweep.wake() }
 
 func orNothing(f func()) func() {
 	if f == nil {

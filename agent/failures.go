@@ -34,6 +34,9 @@ func expected(err error) bool {
 // noteNews has the log say what became of a pod. Whoever takes a node's pods over says
 // nothing of those that stay what they were.
 func (a *Agent) noteNews(n core.News) {
+	if a.cfg.News != nil {
+		a.cfg.News(n)
+	}
 	level, text := slog.LevelInfo, "a pod is enrolled"
 	switch {
 	case n.State == core.PodFailed:

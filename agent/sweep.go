@@ -39,6 +39,11 @@ func (s *sweeper) expect(pod wire.Netns) {
 	s.mu.Lock()
 	s.awaiting[pod] = time.Now().Add(factsWait)
 	s.mu.Unlock()
+	s.wake()
+}
+
+// wake has a sweep begin soon, after the one that is under way.
+func (s *sweeper) wake() {
 	select {
 	case s.nudge <- struct{}{}:
 	default:
@@ -81,6 +86,16 @@ func (s *sweeper) run(ctx context.Context) {
 	}
 }
 
+// newest is what is known of a pod with Kubernetes' word of it, where there is one.
+func (s *sweeper) newest(f Found) Found {
+	if s.agent.cfg.Known != nil {
+		if pod, ok := s.agent.cfg.Known(f.Pod); ok {
+			f.Pod = pod
+		}
+	}
+	return f
+}
+
 func (s *sweeper) once(ctx context.Context) {
 	all, err := found.List(ctx)
 	if ctx.Err() != nil {
@@ -103,7 +118,7 @@ func (s *sweeper) once(ctx context.Context) {
 			event.Complete, trouble = false, err.Error()
 		}
 		for _, p := range pods {
-			known[p.Netns] = p
+			known[p.Netns] = s.newest(p)
 		}
 	}
 	for _, n := range all {
