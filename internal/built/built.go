@@ -31,6 +31,17 @@ func Key(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
+// Find is the folder that Once has made, and whether it is there.
+func Find(name, key string) (dir string, there bool) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", false
+	}
+	dir = filepath.Join(cache, "sluice", name, key)
+	_, err = os.Stat(dir)
+	return dir, err == nil
+}
+
 // Once returns the folder sluice/NAME/KEY of the user's cache. Where there is none
 // yet, make fills it: somewhere else first, so that it is there whole or not at all,
 // and one process at a time, so that nobody builds what another is building.
