@@ -97,6 +97,6 @@ func compile(p Place) any {
 	default:
 		return nil
 	}
-	out.place(rank{p.Group, p.Position})
+	out.place(p.rank())
 	return out
 }

@@ -1,6 +1,9 @@
 package mesh
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // ChooseHTTP finds the virtual host of a request that was sent to a port. host is what it
 // asks for, as MatchHTTP wants it. nil: nobody registers that here, and the Policy
@@ -46,6 +49,21 @@ func (v *View) ChooseTCP(dst netip.AddrPort, o Owners) *TCPRoute {
 	return v.chooseTCP(l, dst, "", o)
 }
 
+// Cuts says whether REGISTRY_ONLY would keep an opaque connection from where it is going,
+// for which ChooseTCP, or ChooseTLS with its server name, found no route where strangers
+// pass: it would be refused, or be led to the endpoints of the one service that declares
+// the port. Where that service has none it would go where it is going.
+func (v *View) Cuts(dst netip.AddrPort, serverName string) bool {
+	l := v.Listener(dst.Port())
+	if l == nil || serverName != "" {
+		return true
+	}
+	candidates := l.CandidatesTCP(dst.Addr())
+	return len(candidates) == 0 || slices.ContainsFunc(candidates, func(c NamedTCP) bool {
+		return c.Route.Destinations[0].Cluster.Resolution != ResolveNone
+	})
+}
+
 // chooseTCP finds the service that a destination address belongs to, nil for none.
 // Services without addresses are told apart by what their names resolve to. Where none
 // has the address, one with endpoints of its own takes the connection there: but not
@@ -56,7 +74,7 @@ func (v *View) chooseTCP(l *Listener, dst netip.AddrPort, serverName string, o O
 		return route
 	}
 	candidates := l.CandidatesTCP(dst.Addr())
-	onlyOwn := serverName != "" || v.Policy == AllowAny
+	onlyOwn := serverName != "" || v.Passes()
 	if onlyOwn || len(candidates) > 1 {
 		if route := o.Owner(candidates); route != nil || onlyOwn {
 			return route

@@ -24,7 +24,7 @@ type Fate string
 // The fates.
 const (
 	Routed       Fate = "routed"         // to one of the destinations
-	Passes       Fate = "passes"         // to where it was going: nobody registers it, and the Policy is ALLOW_ANY
+	Passes       Fate = "passes"         // to where it was going: nobody registers it, and that passes
 	Unregistered Fate = "not registered" // it is refused: nobody registers it, and the Policy is REGISTRY_ONLY
 	Unrouted     Fate = "no route"       // 404: the host is registered, and no route of its takes the request
 )
@@ -98,7 +98,7 @@ func (v *View) explainHTTP(q Inquiry, e *Explanation) {
 
 func (v *View) unregistered(e *Explanation) {
 	switch {
-	case v.Policy != AllowAny:
+	case !v.Passes():
 		e.Fate = Unregistered
 	case v.Egress != nil:
 		e.Fate, e.Egress = Routed, v.Egress.For(e.ReadAs == TLSTraffic)

@@ -258,7 +258,7 @@ func compareRun(t *testing.T, seed uint64) {
 		}
 		s := index.Change(removed, added)
 		places := slices.SortedFunc(maps.Values(there), func(a, b Place) int {
-			return rank{a.Group, a.Position}.compare(rank{b.Group, b.Position})
+			return a.rank().compare(b.rank())
 		})
 		old := buildOld(places, opts)
 		var order []*Resource

@@ -198,7 +198,7 @@ func (l *Listener) opaqueByName() *namedTCP {
 	}
 	d, out := l.derivation(), namedTCP{}
 	for _, h := range l.declaredInOrder(d, TCP, Unset) {
-		if len(h.port.service.addresses) > 0 || isWildcard(h.host) {
+		if h.port.service.cluster || len(h.port.service.addresses) > 0 || isWildcard(h.host) {
 			continue
 		}
 		route := l.opaqueOf(d, hostOnPort{h.host, h.port}).route

@@ -42,7 +42,7 @@ func (b *oldBuilder) addTCP(l *oldListener, use *portInUse) {
 // addByName keeps the route of a service without addresses of its own, which is
 // known by its name only. A wildcard gives no name.
 func (b *oldBuilder) addByName(l *oldListener, h hostOnPort, route *TCPRoute) {
-	if len(h.service.addresses) > 0 || isWildcard(h.host) {
+	if h.service.cluster || len(h.service.addresses) > 0 || isWildcard(h.host) {
 		return
 	}
 	l.tcpByName = append(l.tcpByName, NamedTCP{b.cluster(h.host, h.registeredPort, false), route})

@@ -8,13 +8,23 @@ import (
 
 // rank orders resources: of two that claim the same thing the one of lower rank has it.
 type rank struct {
+	// written is false of a cluster's Services, which come before all that is written for a
+	// mesh: whoever may write ServiceEntries cannot take a Service's name (so in Istio,
+	// pushcontext's initServiceRegistry).
+	written  bool
 	group    string
 	position int
 }
 
 func (r rank) compare(other rank) int {
+	if r.written != other.written {
+		return sign(r.written)
+	}
 	return cmp.Or(strings.Compare(r.group, other.group), cmp.Compare(r.position, other.position))
 }
+
+// rank is a resource's among all.
+func (p Place) rank() rank { return rank{p.Resource.Kind != KubernetesService, p.Group, p.Position} }
 
 // order makes the rank of what embeds it known.
 func (r rank) order() rank { return r }

@@ -8,7 +8,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 )
 
-// service is a compiled ServiceEntry.
+// service is a compiled ServiceEntry, or a Service of Kubernetes in the form of one.
 type service struct {
 	rank
 	resource   *Resource
@@ -23,6 +23,7 @@ type service struct {
 	sans       []string
 	external   bool
 	udp        bool // one of its ports is UDP's, which the proxy does not carry
+	cluster    bool // it is a cluster's own, which is known by its addresses even if it has none now
 }
 
 type servicePort struct {
@@ -50,6 +51,7 @@ func compileService(r *Resource, spec *networking.ServiceEntry) *service {
 		endpoints:  spec.Endpoints,
 		sans:       spec.SubjectAltNames,
 		external:   spec.Location == networking.ServiceEntry_MESH_EXTERNAL,
+		cluster:    r.Kind == KubernetesService && spec.Location != networking.ServiceEntry_MESH_EXTERNAL,
 	}
 	for _, host := range spec.Hosts {
 		s.hosts = append(s.hosts, canonicalHost(host))

@@ -80,6 +80,9 @@ func (s *Snapshot) Len() int {
 type Workload struct {
 	Namespace string // default "default"
 	Labels    map[string]string
+	// Policy is what whoever governs the workload has laid down, over what resources say:
+	// neither its Sidecar nor the mesh's policy counts then. nil leaves it to them.
+	Policy *OutboundPolicy
 	// Name and Pod are for logs and metrics; they decide nothing.
 	Name string // of what owns the pod, a Deployment for instance; "" unknown
 	Pod  string // "" unknown
@@ -94,6 +97,9 @@ const (
 	RegistryOnly OutboundPolicy = iota
 	// AllowAny sends it to where the application asked.
 	AllowAny
+	// Observe does as AllowAny does, and has what RegistryOnly would refuse written down.
+	// A Workload has it of whoever governs it; Istio's API does not know it.
+	Observe
 )
 
 // Protocol is how the bytes of a declared port are read.

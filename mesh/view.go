@@ -7,7 +7,7 @@ import "slices"
 // the same way it takes over.
 type View struct {
 	Policy OutboundPolicy
-	Egress *EgressProxy // under ALLOW_ANY: where strangers are sent; nil: where they were going
+	Egress *EgressProxy // where strangers pass: where they are sent; nil: where they were going
 
 	snapshot  *Snapshot
 	key       viewKey
@@ -23,6 +23,7 @@ type viewKey struct {
 	namespace string // "" for all that nothing is said of
 	sidecar   *sidecar
 	selected  string // what selectors by labels say
+	policy    uint8  // 0: nobody laid one down, else OutboundPolicy + 1
 }
 
 // View shows the snapshot as a workload sees it. It is shared by the workloads that see
@@ -44,7 +45,10 @@ func (s *Snapshot) View(w Workload) *View {
 }
 
 func (s *Snapshot) keyOf(w Workload) viewKey {
-	key := viewKey{w.Namespace, s.sidecarFor(w), s.selectors.taking(w)}
+	key := viewKey{namespace: w.Namespace, sidecar: s.sidecarFor(w), selected: s.selectors.taking(w)}
+	if w.Policy != nil {
+		key.policy = uint8(*w.Policy) + 1
+	}
 	if _, special := s.special.get(w.Namespace); !special && !key.sidecar.relative() {
 		key.namespace = ""
 	}
@@ -54,12 +58,20 @@ func (s *Snapshot) keyOf(w Workload) viewKey {
 // newView makes the view of all workloads that have the key; w is any of them.
 func newView(s *Snapshot, key viewKey, w Workload) *View {
 	v := &View{Policy: s.policy, snapshot: s, key: key, workload: w}
-	if key.sidecar != nil && key.sidecar.policy != nil {
+	switch {
+	case key.policy > 0:
+		v.Policy = OutboundPolicy(key.policy - 1)
+	case key.sidecar != nil && key.sidecar.policy != nil:
 		v.Policy = *key.sidecar.policy
 	}
-	v.Egress = v.egressProxy(key.sidecar)
+	if v.Passes() {
+		v.Egress = v.egressProxy(key.sidecar)
+	}
 	return v
 }
+
+// Passes says whether what nobody registers is let through.
+func (v *View) Passes() bool { return v.Policy != RegistryOnly }
 
 // relative says whether what is imported depends on whose workload it is.
 func (c *sidecar) relative() bool {

@@ -13,10 +13,10 @@ const noAutoAddress = "networking.istio.io/enable-autoallocate-ip"
 
 // wantsVirtual says whether the service's hosts are to be told apart by virtual
 // addresses: not those that have addresses, nor wildcards, nor, as in Istio,
-// resolution NONE, which goes where the application was told to go. A service with
-// a UDP port would lose it: the proxy carries none.
+// resolution NONE, which goes where the application was told to go, nor Services of
+// Kubernetes. A service with a UDP port would lose it: the proxy carries none.
 func (s *service) wantsVirtual() bool {
-	return len(s.addresses) == 0 && s.resolution != ResolveNone && len(s.ports) > 0 && !s.udp &&
+	return s.resource.Kind != KubernetesService && len(s.addresses) == 0 && s.resolution != ResolveNone && len(s.ports) > 0 && !s.udp &&
 		!strings.EqualFold(s.resource.Labels[noAutoAddress], "false")
 }
 

@@ -6,7 +6,7 @@ import "cmp"
 var (
 	protocolText   = [...]string{Unset: "unset", HTTP: "HTTP", HTTP2: "HTTP2", TLS: "TLS", TCP: "TCP"}
 	resolutionText = [...]string{ResolveNone: "NONE", ResolveStatic: "STATIC", ResolveDNS: "DNS", ResolveDNSRoundRobin: "DNS_ROUND_ROBIN"}
-	policyText     = [...]string{RegistryOnly: "REGISTRY_ONLY", AllowAny: "ALLOW_ANY"}
+	policyText     = [...]string{RegistryOnly: "REGISTRY_ONLY", AllowAny: "ALLOW_ANY", Observe: "Observe"}
 	balanceText    = [...]string{LeastRequest: "LEAST_REQUEST", RoundRobin: "ROUND_ROBIN", Random: "RANDOM"}
 	tlsModeText    = [...]string{TLSSimple: "SIMPLE", TLSMutual: "MUTUAL"}
 )

@@ -44,6 +44,9 @@ func appendJSON(b []byte, e *entry, now time.Time) []byte {
 	b = appendAddress(b, "downstream_remote_address", e.source)
 	b = appendOptional(b, "requested_server_name", e.serverName, maxLogged)
 	b = appendOptional(b, "route_name", e.route, maxLogged)
+	if e.wouldRefuse != "" {
+		b = appendQuoted(appendKey(b, "would_refuse"), string(e.wouldRefuse), maxLogged)
+	}
 	return append(b, "}\n"...)
 }
 

@@ -43,6 +43,9 @@ func appendTextLine(b []byte, e *entry, now time.Time) []byte {
 	}
 	b = appendWord(append(b, ' '), e.serverName)
 	b = appendWord(append(b, ' '), e.route)
+	if e.wouldRefuse != "" {
+		b = appendWord(append(b, " would_refuse="...), string(e.wouldRefuse))
+	}
 	return append(b, '\n')
 }
 

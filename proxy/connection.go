@@ -105,7 +105,7 @@ func (c *connection) proceed(st *state, l *mesh.Listener, k kind) {
 	case k == isHTTP2 && l.ReadsHTTP(c.dst.Addr()):
 		c.seen.Store(uint32(seenHTTP2))
 		c.serveHTTP2()
-	case k == isOpaque && l != nil && l.HTTP && l.MatchTCP(c.dst.Addr()) == nil && st.view.Policy == mesh.RegistryOnly:
+	case k == isOpaque && l != nil && l.HTTP && l.MatchTCP(c.dst.Addr()) == nil && !st.view.Passes():
 		c.refuseGarbage()
 	default:
 		c.seen.Store(uint32(seenTCP))
@@ -119,7 +119,7 @@ func (c *connection) patience(st *state, l *mesh.Listener) time.Duration {
 	switch {
 	case l == nil || !l.HTTP && !l.TLS || l.MatchTCP(c.dst.Addr()) != nil:
 		return c.server.patience.silent
-	case st.view.Policy == mesh.AllowAny:
+	case st.view.Passes():
 		return patientSniffTimeout
 	}
 	return idleTimeout

@@ -41,6 +41,7 @@ type entry struct {
 	cluster                     *mesh.Cluster // nil: none was chosen
 	route                       string
 	refusal                     Refusal // why it was not let through, "" when it was
+	wouldRefuse                 Refusal // why REGISTRY_ONLY would not let it through, "" but under Observe
 	failure                     error   // what the operator should read, beyond the flags
 	opened                      bool    // the observer knows of this connection
 	hurried                     bool    // it is recorded on an event loop, where nothing may wait

@@ -37,7 +37,7 @@ func (d *decision) waits() bool {
 func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) decision {
 	vh := st.view.ChooseHTTP(c.dst.Port(), host)
 	if vh == nil {
-		d := unregistered(st, e)
+		d := c.unregistered(st, e)
 		c.cluster.Store(e.cluster)
 		return d
 	}
@@ -76,9 +76,10 @@ func (c *connection) answered(answer *mesh.Answer, route *mesh.HTTPRoute, condit
 }
 
 // unregistered decides about a host that nobody registers on this port.
-func unregistered(st *state, e *entry) decision {
-	if st.view.Policy == mesh.AllowAny {
+func (c *connection) unregistered(st *state, e *entry) decision {
+	if st.view.Passes() {
 		e.route, e.cluster = "allow_any", beyond(st, false)
+		c.wouldRefuse(st, e, Unregistered)
 		if e.cluster.Unknown {
 			return refusal(503, "NC", "cluster_not_found")
 		}
@@ -88,7 +89,7 @@ func unregistered(st *state, e *entry) decision {
 	return refusal(502, "-", "direct_response")
 }
 
-// beyond is where what nobody registers goes under ALLOW_ANY.
+// beyond is where what nobody registers goes where it passes.
 func beyond(st *state, secure bool) *mesh.Cluster {
 	if st.view.Egress != nil {
 		return st.view.Egress.For(secure)

@@ -31,6 +31,8 @@ const (
 	TCPClosed
 	// Refused is what policy or a limit did not let through: Refusal.
 	Refused
+	// WouldRefuse is what the policy Observe lets through and REGISTRY_ONLY would not: Refusal.
+	WouldRefuse
 	// ConnectFailed is one attempt to reach an endpoint: Cluster, Failure.
 	ConnectFailed
 	// Retried is a try of a request beyond its first: Cluster.
@@ -94,6 +96,6 @@ func (s *Server) observe(e Event) {
 // Clusters that are no service's, under Envoy's names where it has one.
 var (
 	blackHole   = &mesh.Cluster{Name: "BlackHoleCluster"}   // where refused connections go
-	passthrough = &mesh.Cluster{Name: "PassthroughCluster"} // what nobody registered, under ALLOW_ANY
+	passthrough = &mesh.Cluster{Name: "PassthroughCluster"} // what nobody registered, where that passes
 	ungoverned  = &mesh.Cluster{Name: "ungoverned"}         // what no policy applies to
 )

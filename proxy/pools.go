@@ -178,7 +178,7 @@ func (p *pools) led() (generation uint64, led map[clusterKey]*mesh.Cluster) {
 	for _, c := range asked {
 		if c != passthrough {
 			led[keyOf(c, newest.namespace)] = newest.view.Now(c)
-		} else if newest.view.Policy == mesh.AllowAny {
+		} else if newest.view.Passes() {
 			led[keyOf(c, newest.namespace)] = c
 		}
 	}

@@ -68,8 +68,9 @@ func (c *connection) carry(st *state, route *mesh.TCPRoute, a asked, e *entry) {
 	case route != nil:
 		cluster = pickDestination(route.Destinations, c.server.random()).Cluster
 		e.route = route.Name
-	case st.view.Policy == mesh.AllowAny:
+	case st.view.Passes():
 		cluster = beyond(st, e.protocol == "tls")
+		c.opaqueWouldRefuse(st, e)
 	default:
 		e.cluster, e.details = blackHole, "not registered"
 		c.refuse(e)

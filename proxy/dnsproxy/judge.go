@@ -60,7 +60,7 @@ func (g *ground) judge(name string) verdict {
 		}
 	}
 	v := verdict{kind: unregistered, target: name}
-	if g.policy == RegistryOnly && g.view.Policy == mesh.RegistryOnly && !(plain && g.allowed(name)) {
+	if g.policy == RegistryOnly && !g.view.Passes() && !(plain && g.allowed(name)) {
 		v.kind = forbidden
 	}
 	return v

@@ -28,6 +28,7 @@ var Catalogue = []Metric{
 	{"sluice_connections", "gauge", "Connections of the application that are open.", ownLabels},
 	{"sluice_connections_total", "counter", "Connections of the application that were accepted.", ownLabels},
 	{"sluice_refused_total", "counter", "Connections and requests that were not let through, by reason.", with("reason")},
+	{"sluice_would_refuse_total", "counter", "Those that the policy Observe let through and REGISTRY_ONLY would not have, by reason.", with("reason")},
 	{"sluice_upstream_connections", "gauge", "Connections to a cluster that are open: active ones carry something, idle ones wait in the pool.",
 		with("upstream_cluster", "state")},
 	{"sluice_upstream_connect_failures_total", "counter", "Attempts to connect to an endpoint that failed, retries included.", with("reason")},

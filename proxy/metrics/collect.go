@@ -86,6 +86,9 @@ func (c sink) source(s *sourceSeries, open int64) {
 	s.refused.each(func(reason string, n int64) {
 		c.counter("sluice_refused_total", float64(n), s.workload, s.namespace, reason)
 	})
+	s.wouldRefuse.each(func(reason string, n int64) {
+		c.counter("sluice_would_refuse_total", float64(n), s.workload, s.namespace, reason)
+	})
 	s.failed.each(func(reason string, n int64) {
 		c.counter("sluice_upstream_connect_failures_total", float64(n), s.workload, s.namespace, reason)
 		if kind, tls := strings.CutPrefix(reason, "tls_"); tls {

@@ -130,6 +130,8 @@ func (w *Workload) Observe(e proxy.Event) {
 		w.open.Add(-1)
 	case proxy.Refused:
 		s.refused.add(string(e.Refusal), 1)
+	case proxy.WouldRefuse:
+		s.wouldRefuse.add(string(e.Refusal), 1)
 	case proxy.ConnectFailed:
 		s.failed.add(string(e.Failure), 1)
 	case proxy.Retried:

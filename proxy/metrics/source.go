@@ -48,7 +48,7 @@ type sourceSeries struct {
 	services map[service]*serviceSeries
 
 	accepted, retried, cut, linesLost atomic.Int64
-	refused, failed                   reasons
+	refused, wouldRefuse, failed      reasons
 	dns                               dnsRequests
 }
 

@@ -1,0 +1,111 @@
+package proxy_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
+)
+
+// refusals are those that an observer is told would be.
+type refusals struct {
+	mu   sync.Mutex
+	told []proxy.Refusal
+}
+
+func (r *refusals) Observe(e proxy.Event) {
+	if e.Kind == proxy.WouldRefuse {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.told = append(r.told, e.Refusal)
+	}
+}
+
+func (r *refusals) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.told)
+}
+
+func observing(t *testing.T, yaml string) (*rig, *refusals) {
+	told := &refusals{}
+	return newRig(t, mesh.Observe, yaml, func(c *proxy.Config) { c.Observer = told }), told
+}
+
+func TestObserveLetsPassAndNotesWhatRegistryOnlyWouldRefuse(t *testing.T) {
+	t.Parallel()
+	for _, app := range []string{"h1", "h2"} {
+		t.Run(app, func(t *testing.T) {
+			t.Parallel()
+			m := mode{app: app, service: map[string]string{"h1": "h1", "h2": "h2c"}[app]}
+			r, told := observing(t, "")
+			yaml := m.serve(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) })
+			r.apply(mesh.Observe, yaml)
+			r.to(endpointOf(yaml))
+			c := m.client(r)
+			// The stranger goes to port 80's server by another port, on which nobody registers.
+			if resp, body := fetch(t, c, getRequest(t, "http://stranger.test/")); resp.StatusCode != 200 || body != "stranger.test" {
+				t.Fatalf("%d %q", resp.StatusCode, body)
+			}
+			if told.count() != 1 {
+				t.Errorf("told %v", told.told)
+			}
+			await(t, func() string { return r.notLogged(`"would_refuse":"unregistered"}`) })
+			await(t, func() string {
+				if log := r.log.String(); !strings.Contains(log, "REGISTRY_ONLY would refuse this") || !strings.Contains(log, "hosts: [stranger.test]") {
+					return log
+				}
+				return ""
+			})
+		})
+	}
+}
+
+// endpointOf is where the server of a static entry listens.
+func endpointOf(yaml string) string {
+	_, address, _ := strings.Cut(yaml, "endpoints: [{address: ")
+	host, port, _ := strings.Cut(address, ", ports: {p: ")
+	port, _, _ = strings.Cut(port, "}")
+	return host + ":" + port
+}
+
+func TestObserveNotesNothingOfWhatIsRegistered(t *testing.T) {
+	t.Parallel()
+	r, told := observing(t, static("a", "api.test", "HTTP", 80, serve(t, echo)))
+	for range 3 { // on a goroutine, then on a lane
+		if resp, _ := r.get("http://api.test/"); resp.StatusCode != 200 {
+			t.Fatal(resp.StatusCode)
+		}
+	}
+	if told.count() != 0 || strings.Contains(r.access.String(), "would_refuse") {
+		t.Errorf("told %v; %s", told.told, r.access)
+	}
+}
+
+func TestObserveNotesOpaqueConnectionsWhenTheyBegin(t *testing.T) {
+	t.Parallel()
+	for what, first := range map[string]string{"tls": string(helloFor(t, "stranger.test")), "tcp": "\x00\x01\x02\x03"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r, told := observing(t, "")
+			r.to(tcpServer(t, func(c *net.TCPConn) { io.Copy(c, c) }))
+			c := r.dial()
+			io.WriteString(c, first)
+			if back, err := bufio.NewReader(c).Peek(len(first)); err != nil || string(back) != first {
+				t.Fatalf("%q, %v", back, err)
+			}
+			if told.count() != 1 { // and it goes on
+				t.Errorf("told %v", told.told)
+			}
+			c.Close()
+			await(t, func() string { return r.notLogged(`"would_refuse":"unregistered"}`) })
+		})
+	}
+}
