@@ -17,6 +17,9 @@ IMAGE ?= sluice:$(VERSION)
 image: build ## the container image as bin/sluice-image.tar (IMAGE=sluice:VERSION), without pulling anything
 	@go run ./deploy/image -tag '$(IMAGE)' -o bin/sluice-image.tar bin/sluice bin/sluice-cni
 
+chart: ## the Helm chart with Istio's definitions as bin/chart/sluice and bin/sluice-chart.tgz
+	@scripts/chart.sh '$(VERSION)'
+
 demo: build ## walk through the whole story in namespaces of its own (no root needed)
 	@bin/sluice demo
 
@@ -59,4 +62,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build image demo test e2e-node lint bench bench-proxies soak fuzz oracle clean
+.PHONY: help build image chart demo test e2e-node lint bench bench-proxies soak fuzz oracle clean

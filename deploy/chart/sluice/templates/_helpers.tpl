@@ -1,0 +1,137 @@
+{{/* What a platform has elsewhere than kubeadm does. */}}
+{{- define "sluice.platform" -}}
+{{- $all := dict
+  "k3s" (dict "confDir" "/var/lib/rancher/k3s/agent/etc/cni/net.d" "binDir" "/var/lib/rancher/k3s/data/cni" "socket" "/run/k3s/containerd/containerd.sock")
+  "rke2" (dict "socket" "/run/k3s/containerd/containerd.sock")
+  "gke" (dict "binDir" "/home/kubernetes/bin" "quota" true)
+  "openshift" (dict "confDir" "/etc/kubernetes/cni/net.d" "binDir" "/var/lib/cni/bin" "socket" "/run/crio/crio.sock" "seLinuxType" "spc_t" "scc" true)
+-}}
+{{- get $all .Values.platform | default dict | toJson -}}
+{{- end -}}
+
+{{/* One thing of the node, by its key: as set, else as the platform has it, else kubeadm's. */}}
+{{- define "sluice.confDir" -}}{{ .Values.cni.confDir | default (include "sluice.platform" . | fromJson).confDir | default "/etc/cni/net.d" }}{{- end -}}
+{{- define "sluice.binDir" -}}{{ .Values.cni.binDir | default (include "sluice.platform" . | fromJson).binDir | default "/opt/cni/bin" }}{{- end -}}
+{{- define "sluice.socket" -}}{{ .Values.runtime.socket | default (include "sluice.platform" . | fromJson).socket | default "/run/containerd/containerd.sock" }}{{- end -}}
+{{- define "sluice.seLinuxType" -}}{{ .Values.security.seLinuxType | default (include "sluice.platform" . | fromJson).seLinuxType | default "" }}{{- end -}}
+
+{{- define "sluice.image" -}}
+{{- $i := .Values.image -}}
+{{- if $i.digest }}{{ $i.repository }}@{{ $i.digest }}{{ else }}{{ $i.repository }}:{{ $i.tag | default .Chart.AppVersion }}{{ end -}}
+{{- end -}}
+
+{{- define "sluice.holderImage" -}}
+{{- $h := .Values.holder.image -}}
+{{- if $h.digest }}{{ .Values.image.repository }}@{{ $h.digest }}
+{{- else if $h.tag }}{{ .Values.image.repository }}:{{ $h.tag }}
+{{- else }}{{ include "sluice.image" . }}{{ end -}}
+{{- end -}}
+
+{{/* Selectors can never change, and the holder's template must not with each version:
+     so no label of a chart's or a program's version is anywhere in a pod. */}}
+{{- define "sluice.selector" -}}
+app.kubernetes.io/name: sluice
+app.kubernetes.io/component: {{ . }}
+{{- end -}}
+
+{{- define "sluice.labels" -}}
+app.kubernetes.io/name: sluice
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name (.Chart.Version | replace "+" "_") }}
+{{- end -}}
+
+{{/* What all pods on nodes have in common. */}}
+{{- define "sluice.podSpec" -}}
+hostNetwork: true
+hostPID: true
+dnsPolicy: ClusterFirstWithHostNet
+priorityClassName: {{ .Values.priorityClassName }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .Values.nodes.selector }}{{- toYaml . | nindent 2 }}{{- end }}
+{{- with .Values.nodes.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.nodes.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsUser: 0
+  runAsGroup: 0
+  seccompProfile: {type: RuntimeDefault}
+  {{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}
+  appArmorProfile: {type: {{ .Values.security.appArmor }}}
+  {{- end }}
+  {{- with include "sluice.seLinuxType" . }}
+  seLinuxOptions: {type: {{ . }}}
+  {{- end }}
+{{- end -}}
+
+{{/* AppArmor's profile before Kubernetes 1.30 had a field for it. */}}
+{{- define "sluice.appArmorAnnotations" -}}
+{{- if semverCompare "<1.30.0-0" .root.Capabilities.KubeVersion.Version }}
+{{- $profile := ternary "unconfined" "runtime/default" (eq .root.Values.security.appArmor "Unconfined") }}
+{{- range .containers }}
+container.apparmor.security.beta.kubernetes.io/{{ . }}: {{ $profile }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluice.security" -}}
+privileged: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+  add: [{{ join ", " . }}]
+{{- end -}}
+
+{{/* The plugin's place on the node, for install and uninstall. */}}
+{{- define "sluice.nodeArgs" -}}
+- --conf-dir={{ include "sluice.confDir" . }}
+- --bin-dir={{ include "sluice.binDir" . }}
+- --cri={{ include "sluice.socket" . }}
+{{- end -}}
+
+{{- define "sluice.nodeMounts" -}}
+- {name: conf-dir, mountPath: {{ include "sluice.confDir" . }}}
+- {name: bin-dir, mountPath: {{ include "sluice.binDir" . }}}
+{{- end -}}
+
+{{- define "sluice.nodeVolumes" -}}
+- name: conf-dir
+  hostPath: {path: {{ include "sluice.confDir" . }}, type: DirectoryOrCreate}
+- name: bin-dir
+  hostPath: {path: {{ include "sluice.binDir" . }}, type: DirectoryOrCreate}
+{{- end -}}
+
+{{/* The runtime's socket by its directory: a runtime that starts anew makes another. */}}
+{{- define "sluice.socketMount" -}}
+{{- if ne (include "sluice.socket" .) "off" -}}
+- {name: runtime, mountPath: {{ dir (include "sluice.socket" .) }}, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "sluice.socketVolume" -}}
+{{- if ne (include "sluice.socket" .) "off" -}}
+- name: runtime
+  hostPath: {path: {{ dir (include "sluice.socket" .) }}, type: Directory}
+{{- end }}
+{{- end -}}
+
+{{/* These two are at the same paths on the node, where the plugin runs: no values. */}}
+{{- define "sluice.stateVolumes" -}}
+- name: run
+  hostPath: {path: /run/sluice, type: DirectoryOrCreate}
+- name: state
+  hostPath: {path: /var/lib/sluice, type: DirectoryOrCreate}
+{{- end -}}
+
+{{- define "sluice.netnsVolume" -}}
+- name: netns
+  hostPath: {path: /run/netns, type: DirectoryOrCreate}
+{{- end -}}

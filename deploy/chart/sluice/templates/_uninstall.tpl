@@ -1,0 +1,59 @@
+{{/* The DaemonSet that takes the plugin out of each node. A pod of it is ready when its
+     node is done; `sluice uninstall --cluster` makes it, waits for that, and deletes it. */}}
+{{- define "sluice.uninstallDaemonSet" -}}
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  name: sluice-uninstall
+  namespace: {{ .Release.Namespace }}
+  labels: {{- include "sluice.labels" . | nindent 4 }}
+    app.kubernetes.io/component: uninstall
+spec:
+  selector:
+    matchLabels: {{- include "sluice.selector" "uninstall" | nindent 6 }}
+  updateStrategy:
+    type: RollingUpdate
+    rollingUpdate: {maxSurge: 0, maxUnavailable: 100%}
+  template:
+    metadata:
+      labels: {{- include "sluice.selector" "uninstall" | nindent 8 }}
+        sluice.dev/inject: "false"
+      annotations:
+        sluice.dev/inject: "false"
+        {{- with include "sluice.appArmorAnnotations" (dict "root" . "containers" (list "uninstall" "done")) | trim }}{{ . | nindent 8 }}{{ end }}
+    spec:
+      {{- include "sluice.podSpec" . | nindent 6 }}
+      serviceAccountName: sluice-holder
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 5
+      initContainers:
+        - name: uninstall
+          image: {{ include "sluice.image" . }}
+          imagePullPolicy: {{ .Values.image.pullPolicy }}
+          args:
+            - uninstall
+            - --wait={{ .Values.uninstall.timeoutSeconds }}s
+            {{- include "sluice.nodeArgs" . | nindent 12 }}
+          securityContext: {{- include "sluice.security" (list "DAC_OVERRIDE" "FOWNER") | nindent 12 }}
+          volumeMounts:
+            - {name: run, mountPath: /run/sluice}
+            - {name: state, mountPath: /var/lib/sluice}
+            {{- include "sluice.nodeMounts" . | nindent 12 }}
+            {{- with include "sluice.socketMount" . }}{{ . | nindent 12 }}{{ end }}
+      containers:
+        - name: done
+          image: {{ include "sluice.image" . }}
+          imagePullPolicy: {{ .Values.image.pullPolicy }}
+          args: [uninstall, --idle]
+          securityContext: {{- include "sluice.security" list | nindent 12 }}
+      volumes:
+        {{- include "sluice.stateVolumes" . | nindent 8 }}
+        {{- include "sluice.nodeVolumes" . | nindent 8 }}
+        {{- with include "sluice.socketVolume" . }}{{ . | nindent 8 }}{{ end }}
+{{- end -}}
+
+{{- define "sluice.uninstallHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
