@@ -15,7 +15,7 @@ const module = "github.com/sluice-cni/sluice/"
 // folder and lower floors only, so that reading one never leads upstairs.
 var floors = map[string]int{
 	"internal": 0,
-	"cidr":     1, "vip": 1,
+	"cidr":     1, "vip": 1, "kubeapi": 1,
 	"mesh": 2, "rules": 2,
 	"proxy": 3, "holder": 3, "selection": 3,
 	"plugin": 4, "sandbox": 4, "demo": 4, "agent": 4, "install": 4,
@@ -98,6 +98,18 @@ func TestPackagesStayWithTheirSubject(t *testing.T) {
 				if path == rule.refused {
 					t.Errorf("%s imports %s: %s", p.ImportPath, path, rule.why)
 				}
+			}
+		}
+	}
+}
+
+// What is of Kubernetes ages at Kubernetes' pace, and weighs megabytes: one folder has it.
+func TestOnlyKubeapiImportsKubernetes(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		for _, path := range p.Imports {
+			if strings.HasPrefix(path, "k8s.io/") && folder(p.ImportPath) != "kubeapi" {
+				t.Errorf("%s imports %s: only kubeapi does (docs/decisions/0021-one-package-speaks-to-kubernetes.md)", p.ImportPath, path)
 			}
 		}
 	}

@@ -1,0 +1,287 @@
+package kubeapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Delta is what changed of a kind since the last one. The first has all there is, out of
+// the journal or the server's list. Objects go by their Key.
+type Delta struct {
+	Kind    Kind
+	Changed []Object // in the order of their keys
+	Gone    []Key
+	// Complete says that all there is has been told by now: the server's list has come,
+	// or there was a journal. A kind that the server does not have (ErrMissing) or does
+	// not show (ErrForbidden) is complete and empty where there is no journal.
+	Complete bool
+	// Err is why the kind is not followed at present; nil: it is. What was told before
+	// stands.
+	Err error
+}
+
+// FollowOptions say how a Feed works.
+type FollowOptions struct {
+	// Journal is a directory in which the last known objects are kept over restarts; ""
+	// keeps nothing. Feeds of processes that follow one another may share it: one at a
+	// time writes. Pods, Secrets and Events are never kept.
+	Journal string
+	Log     *slog.Logger // nil: slog.Default()
+}
+
+// coalesce is how long changes gather after some were told: those of a quiet time are
+// told at once, a storm's twenty times a second.
+const coalesce = 50 * time.Millisecond
+
+// Feed follows kinds of objects. What it holds of them itself is a sum of each.
+type Feed struct {
+	c       *Cluster
+	log     *slog.Logger
+	journal string
+	follows []*follow
+	wake    chan struct{} // has room for one
+
+	mu   sync.Mutex // also of what follows hold
+	away struct {
+		since time.Time
+		err   error
+	}
+}
+
+// Feed makes a Feed that follows nothing yet.
+func (c *Cluster) Feed(o FollowOptions) *Feed {
+	return &Feed{c: c, log: cmp.Or(o.Log, slog.Default()), journal: o.Journal, wake: make(chan struct{}, 1)}
+}
+
+// Follow has update called with what there is of a kind and what changes. It must be
+// called before Run. Run calls update with one Delta at a time, of all kinds, never two
+// at once; what comes while it works is in the next. Two who follow the same share one
+// watch.
+func (f *Feed) Follow(k Kind, s Selector, update func(Delta)) {
+	for _, w := range f.follows {
+		if w.kind == k && w.selector == s {
+			w.updates = append(w.updates, update)
+			return
+		}
+	}
+	f.follows = append(f.follows, &follow{
+		feed: f, kind: k, selector: s, updates: []func(Delta){update},
+		known: map[Key]uint64{}, changed: map[Key]*Object{},
+	})
+}
+
+// Keep has the journal hold o instead of what came last of that object: who cannot use
+// that keeps what was good. It is for an update to call, about what it was told.
+func (f *Feed) Keep(k Kind, o Object) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.follows {
+		_, there := w.known[o.Key]
+		_, newer := w.changed[o.Key] // which is yet to be told
+		if w.kind == k && there && !newer {
+			w.note(o.Key, &o)
+		}
+	}
+}
+
+// Away says since when the API server has not answered, and the last error; the zero
+// time: it answers. A server that vanishes without closing its connections is noticed
+// after 45 s.
+func (f *Feed) Away() (since time.Time, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.away.since, f.away.err
+}
+
+// Run tells what the journals hold, follows the server until ctx ends, and returns its
+// error. A server that is away, or refuses, is no reason to end: what was told stands,
+// and it is asked again, after a second at first and each 15 to 30 s in the end.
+func (f *Feed) Run(ctx context.Context) error {
+	keeper, err := f.replay()
+	if err != nil {
+		return err
+	}
+	f.deliver()
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, w := range f.follows {
+		all.Go(func() { w.run(ctx) })
+	}
+	if keeper != nil {
+		all.Go(func() { keeper.run(ctx) })
+	}
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-f.wake:
+		}
+		f.deliver()
+		pause.Reset(coalesce)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-pause.C:
+		}
+	}
+}
+
+// rouse has Run look at what there is to tell.
+func (f *Feed) rouse() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// deliver tells what is to be told, kind by kind.
+func (f *Feed) deliver() {
+	for _, w := range f.follows {
+		f.mu.Lock()
+		d, any := w.take()
+		f.mu.Unlock()
+		if !any {
+			continue
+		}
+		for _, update := range w.updates {
+			update(d)
+		}
+		f.mu.Lock()
+		w.told(d)
+		f.mu.Unlock()
+	}
+}
+
+// take gives what is to be told, and begins anew. The caller holds f.mu.
+func (w *follow) take() (Delta, bool) {
+	if !w.dirty {
+		return Delta{}, false
+	}
+	d := Delta{Kind: w.kind, Complete: w.complete, Err: w.err}
+	for _, key := range slices.SortedFunc(maps.Keys(w.changed), compareKeys) {
+		if o := w.changed[key]; o != nil {
+			d.Changed = append(d.Changed, *o)
+		} else {
+			d.Gone = append(d.Gone, key)
+		}
+	}
+	w.changed, w.dirty, w.keep = map[Key]*Object{}, false, nil
+	return d, true
+}
+
+// note has the journal hold o, nil for what is gone. While a Delta is told, what an
+// update wants kept goes before what came. The caller holds f.mu.
+func (w *follow) note(key Key, o *Object) {
+	if w.keep == nil {
+		w.keep = map[Key]*Object{}
+	}
+	w.keep[key] = o
+}
+
+// told has the journal hold what was told, but where an update said otherwise. The
+// caller holds f.mu.
+func (w *follow) told(d Delta) {
+	kept := w.keep
+	w.keep = nil
+	if w.journal == nil {
+		return
+	}
+	for i := range d.Changed {
+		o := &d.Changed[i]
+		if other := kept[o.Key]; other != nil {
+			o = other
+		}
+		if !o.Remembered {
+			w.journal.put(o.Key, o.JSON)
+		}
+		delete(kept, o.Key)
+	}
+	for _, key := range d.Gone {
+		w.journal.put(key, nil)
+		delete(kept, key)
+	}
+	for key, o := range kept {
+		w.journal.put(key, o.JSON)
+	}
+	w.journal.due = w.journal.due || w.complete && !w.journal.there
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+}
+
+// reached notes that the server answered, whatever.
+func (f *Feed) reached() {
+	f.mu.Lock()
+	since := f.away.since
+	f.away.since, f.away.err = time.Time{}, nil
+	f.mu.Unlock()
+	if !since.IsZero() {
+		f.log.Info("the API server answers again", "server", f.c.name, "after", time.Since(since).Round(time.Millisecond))
+	}
+}
+
+// unreached notes that it did not.
+func (f *Feed) unreached(err error) {
+	f.mu.Lock()
+	first := f.away.since.IsZero()
+	if first {
+		f.away.since = time.Now()
+	}
+	f.away.err = err
+	f.mu.Unlock()
+	if first {
+		f.log.Warn("the API server does not answer; what was last known of the cluster stays in force", "server", f.c.name, "error", err)
+	}
+}
+
+// failed notes why a kind is not followed at present, and says it when it is news.
+func (f *Feed) failed(w *follow, err error) {
+	away := errors.Is(err, ErrUnreachable)
+	if away {
+		f.unreached(err)
+	} else {
+		f.reached()
+	}
+	f.mu.Lock()
+	news := w.err == nil || w.err.Error() != err.Error()
+	if w.err == nil || !away { // that it is away says less than what was said before
+		w.err, w.dirty = err, w.dirty || news
+	}
+	if !w.complete && (errors.Is(err, ErrMissing) || errors.Is(err, ErrForbidden)) {
+		w.complete, w.dirty = true, true
+	}
+	f.mu.Unlock()
+	if news && !away {
+		f.log.Warn("a kind of objects cannot be followed; what was last known of it stays in force", "kind", w.kind.String(), "error", err)
+	}
+	f.rouse()
+}
+
+// followed notes that a kind is.
+func (f *Feed) followed(w *follow) {
+	f.reached()
+	f.mu.Lock()
+	before := w.err
+	if w.err = nil; before != nil {
+		w.dirty = true
+	}
+	f.mu.Unlock()
+	if before != nil {
+		if !errors.Is(before, ErrUnreachable) {
+			f.log.Info("a kind of objects is followed", "kind", w.kind.String())
+		}
+		f.rouse()
+	}
+}
