@@ -51,6 +51,10 @@ type Config struct {
 	Resources func() (resources, errors int)
 	// DrainLimit is how long connections go on that a pod, or this agent, has to give up.
 	DrainLimit time.Duration
+	// Instance is the pod that this process runs in, by its UID; "": none. Where there is
+	// one the process is started again when it ends. So it does not end by itself: while
+	// another agent serves it stands by, and the holder has the younger pod's serve.
+	Instance string
 	// Took is called when this agent serves every pod, Retiring each time that it stops
 	// to, and Resumed when it goes on all the same, since its successor is gone.
 	Took, Retiring, Resumed func()
@@ -109,7 +113,7 @@ func New(cfg Config) *Agent {
 	a.cfg.Retiring, a.cfg.Resumed = orNothing(cfg.Retiring), orNothing(cfg.Resumed)
 	a.took = sync.OnceFunc(orNothing(cfg.Took))
 	a.finish = sync.OnceFunc(func() { close(a.over) })
-	settings := core.Settings{ByMark: cfg.ByMark, DrainLimit: cfg.DrainLimit}
+	settings := core.Settings{ByMark: cfg.ByMark, DrainLimit: cfg.DrainLimit, Stays: cfg.Instance != ""}
 	if len(cfg.Facts) > 0 {
 		settings.FactsWait = factsWait
 	}
@@ -147,7 +151,8 @@ func (a *Agent) Follow(s *mesh.Snapshot) {
 }
 
 // Run serves until ctx ends or another agent takes over; then it accepts nothing more,
-// and returns when the last connection has ended, or the drain limit is over.
+// and returns when the last connection has ended, or the drain limit is over. In a pod
+// (Config.Instance) it returns after ctx ended only.
 func (a *Agent) Run(ctx context.Context) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -169,13 +174,16 @@ func (a *Agent) Run(ctx context.Context) error {
 // retire is the end that ctx asks for.
 func (a *Agent) retire() {
 	a.ending.Store(true)
+	if a.retired.Load() { // the holder heard that, and might have it serve again
+		a.say(func(s *client.Session) error { return s.Retired(true) })
+	}
 	a.stopServing()
 }
 
 func (a *Agent) stopServing() {
 	a.retired.Store(true)
 	a.cfg.Retiring()
-	a.loop.tell(core.Retire{})
+	a.loop.tell(core.Retire{Ends: a.ending.Load()})
 }
 
 // perform does what the core wants, elsewhere.
@@ -203,7 +211,7 @@ func (a *Agent) perform(action core.Action) {
 	case core.Seen:
 		a.say(func(s *client.Session) error { return s.Seen(action.Seq) })
 	case core.Retired:
-		a.say((*client.Session).Retired)
+		a.say(func(s *client.Session) error { return s.Retired(a.ending.Load()) })
 	case core.Ended:
 		a.words.put(word{func(*client.Session) error { return nil }, a.finish})
 	}

@@ -27,8 +27,9 @@ func (h *handler) Hello() wire.HelloRequest {
 	}
 	hello := wire.HelloRequest{
 		PID: os.Getpid(), Build: h.cfg.Build, Agents: h.cfg.Agents, Exemption: exemption,
-		Have: h.host.Have(), Retired: h.retired.Load(),
+		Have: h.host.Have(), Retired: h.retired.Load(), Instance: h.cfg.Instance,
 	}
+	hello.StandsBy = hello.Retired && !h.ending.Load()
 	if since := h.serving.Load(); since != nil && !hello.Retired {
 		hello.Serving, hello.ServingFor = true, time.Since(*since)
 	}
@@ -110,7 +111,7 @@ func (h *handler) Present(r wire.Roster) {
 }
 
 func (h *handler) Retire() {
-	h.log.Info("another agent has taken over: nothing is accepted any more, what is connected goes on", "limit", h.cfg.DrainLimit)
+	h.log.Info("another agent serves: nothing is accepted here any more, what is connected goes on", "limit", h.cfg.DrainLimit, "stands by", h.cfg.Instance != "")
 	(*Agent)(h).stopServing()
 }
 
@@ -118,8 +119,9 @@ func (h *handler) Resume() {
 	if h.ending.Load() {
 		return
 	}
-	h.log.Warn("the agent that had taken over is gone: serving again")
+	h.log.Warn("the agent that served is gone: serving again")
 	h.retired.Store(false)
+	h.serving.Store(nil)
 	h.loop.tell(core.Resume{})
 	h.cfg.Resumed()
 }

@@ -303,7 +303,7 @@ func (s *succession) giveUp() {
 
 // events are the pods that are there in the end, each at its last place.
 func (s *succession) events() []core.Event {
-	first := []core.Event{core.Began{Fresh: s.reply.Fresh, Memory: core.Memory{Exemption: s.reply.Exemption, Agents: s.reply.Agents}}}
+	first := []core.Event{core.Began{Fresh: s.reply.Fresh, Memory: core.Memory{Exemption: s.reply.Exemption, Agents: s.reply.Agents, Instances: s.reply.Instances}}}
 	for i, n := range s.order {
 		p, known := s.pods[n]
 		if known && !later(s.order[i+1:], n) {

@@ -140,7 +140,10 @@ type Roster struct {
 // Retire: another agent serves everything (the holder's "retire"), or this process is
 // to end (SIGTERM). Nothing is accepted any more, what is open drains, then Retired.
 // Rules stay as they are.
-type Retire struct{}
+type Retire struct {
+	// Ends: this process is to end, whatever becomes of the other agent.
+	Ends bool
+}
 
 // Resume takes Retire back: the other agent is gone.
 type Resume struct{}

@@ -43,6 +43,7 @@ func TestWhateverHappensTheNodeConverges(t *testing.T) {
 	for n := first; n <= last; n++ {
 		d := &drawn{world: newWorld(), r: rand.New(rand.NewPCG(n, 7)), adding: map[wire.Netns]bool{}, addedAt: map[wire.Netns]int64{}}
 		d.byMark = d.r.IntN(6) == 0
+		d.stays = d.r.IntN(2) == 0
 		if d.r.IntN(2) == 0 {
 			d.factsWait = 10 * time.Second
 		}
@@ -245,7 +246,7 @@ func (d *drawn) happen() {
 	case k < 94:
 		if some != nil {
 			d.note("%s gets SIGTERM", some.name)
-			d.give([]step{{some, core.Retire{}}})
+			d.give([]step{{some, core.Retire{Ends: true}}})
 		}
 	case k < 96:
 		if d.holder.up {
@@ -315,7 +316,7 @@ func (d *drawn) resumeOldest() {
 		}
 	}
 	for _, a := range d.agents {
-		if a.retired && a.connected {
+		if a.retired && a.connected && !a.ends {
 			a.retired = false
 			var missed []step
 			for _, n := range d.sorted() {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -277,11 +278,21 @@ func (s *scenario) do(words []string) {
 	case "wake":
 		s.give(s.wake(s.agentNamed(arg(0))))
 	case "sigterm":
+		s.give([]step{{s.agentNamed(arg(0)), core.Retire{Ends: true}}})
+	case "retire": // another serves: the holder says so
 		s.give([]step{{s.agentNamed(arg(0)), core.Retire{}}})
+	case "pods": // agents started from now on run in pods, and are started again
+		s.stays = true
 	case "resume": // the holder gives an agent that drains its work back
 		a := s.agentNamed(arg(0))
 		a.retired = false
-		s.give([]step{{a, core.Resume{}}})
+		var missed []step
+		for _, id := range s.sorted() {
+			if h, held := s.holder.held[id]; held && !slices.Contains(slices.Collect(maps.Values(a.files)), id) {
+				missed = append(missed, step{a, s.bring(a, h)})
+			}
+		}
+		s.give(append(missed, step{a, core.Resume{}}))
 	case "holder":
 		switch arg(0) {
 		case "dies":

@@ -7,6 +7,9 @@ type Settings struct {
 	// ByMark: cgroups cannot tell this agent's sockets from a pod's, on this kernel or
 	// with iptables. Rules exempt Description.Mark instead.
 	ByMark bool
+	// Stays: something starts this process again whenever it ends, so it does not while it
+	// is not told to (Retire.Ends): it stands by until Resume.
+	Stays bool
 	// FactsWait is how long a pod that has a name waits for a runtime or Kubernetes to
 	// tell its labels, before it is served without. 0, the default: there is no such
 	// source, nobody waits. The agent's is 10 s when it has one.

@@ -32,10 +32,10 @@ type State struct {
 	taken     bool
 	unsettled int // pods that are not served yet and should be
 
-	retired, saidRetired, ended bool
-	serving                     int                 // pods with served != 0
-	busy                        int                 // pods with an action under way
-	open                        map[uint64]struct{} // Stops whose connections have not ended
+	retired, saidRetired, ends, ended bool
+	serving                           int                 // pods with served != 0
+	busy                              int                 // pods with an action under way
+	open                              map[uint64]struct{} // Stops whose connections have not ended
 
 	seq     uint64
 	dirty   []*pod
@@ -240,7 +240,7 @@ func (s *State) node(out []Action) []Action {
 		s.saidRetired = true
 		out = append(out, Retired{})
 	}
-	if s.saidRetired && !s.ended && len(s.open) == 0 {
+	if s.saidRetired && !s.ended && len(s.open) == 0 && (s.ends || !s.settings.Stays) {
 		s.ended = true
 		out = append(out, Ended{})
 	}

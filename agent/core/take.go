@@ -53,7 +53,7 @@ func (s *State) take(e Event) {
 		s.present(e.Roster)
 		s.seenSeq, s.seenDue = e.Seq, true
 	case Retire:
-		s.retired = true
+		s.retired, s.ends = true, s.ends || e.Ends
 		s.touchAll()
 	case Resume:
 		s.resume()
@@ -307,7 +307,7 @@ func (d Decision) same(o Decision) bool {
 
 // resume: another agent was at the rules meanwhile, so nothing is known of them.
 func (s *State) resume() {
-	if !s.retired || s.ended {
+	if !s.retired || s.ended || s.ends {
 		return
 	}
 	s.retired, s.saidRetired, s.taken = false, false, false

@@ -30,6 +30,7 @@ type world struct {
 	factsWait  time.Duration
 	checkGap   time.Duration
 	byMark     bool
+	stays      bool // agents run in pods
 }
 
 type namespace struct {
@@ -73,6 +74,7 @@ type agent struct {
 	connected bool
 	admitted  bool // once: a holder remembers who was there, since it may come back
 	retired   bool
+	ends      bool // by SIGTERM
 	serves    bool // said Take
 	files     map[core.Files]wire.Netns
 	nextFiles core.Files
@@ -136,7 +138,7 @@ func (w *world) startAgent() *agent {
 	w.names++
 	a := &agent{
 		name: string(rune('a' + (w.names-1)%26)), cgroup: uint64(100 + w.names),
-		core:  core.New(core.Settings{FactsWait: w.factsWait, ByMark: w.byMark, CheckGap: w.checkGap}),
+		core:  core.New(core.Settings{FactsWait: w.factsWait, ByMark: w.byMark, CheckGap: w.checkGap, Stays: w.stays}),
 		files: map[core.Files]wire.Netns{}, serving: map[wire.Netns]core.Files{},
 		draining: map[uint64]drainOf{}, toldGone: map[wire.Netns]bool{}, asked: map[uint64]mayChange{},
 	}
@@ -419,6 +421,9 @@ func (w *world) finish(a *agent) (out []step) {
 
 // take runs an agent's core, and returns what its node's actions lead to.
 func (w *world) step(a *agent, e core.Event) (actions []core.Action, more []step) {
+	if r, ok := e.(core.Retire); ok {
+		a.ends = a.ends || r.Ends
+	}
 	if a.stopped {
 		a.missed = append(a.missed, e)
 		return nil, nil
@@ -453,6 +458,9 @@ func (w *world) step(a *agent, e core.Event) (actions []core.Action, more []step
 			a.retired, a.late = true, false
 			more = append(more, w.tellRoster()...)
 		case core.Ended:
+			if w.stays && !a.ends {
+				w.breaks("%s: ended, and would be started again", a.name)
+			}
 			if len(a.draining) > 0 || len(a.serving) > 0 {
 				w.breaks("%s: ended with %d draining, %d served", a.name, len(a.draining), len(a.serving))
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 	"github.com/sluice-cni/sluice/holder"
+	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/selection"
 	"github.com/sluice-cni/sluice/selection/policydir"
 )
@@ -29,6 +31,7 @@ type agentOptions struct {
 	drainLimit        time.Duration
 	accessLog, format string
 	metrics           string
+	podUID            string
 	names             nameOptions
 	pressure          pressureOptions
 }
@@ -47,7 +50,8 @@ The CNI plugin hands each new pod to 'sluice holder', which keeps the pod's sock
 agent takes them from there. While no agent runs, connections wait at the holder for up
 to 30 s. So an agent may be killed or replaced at any time: start the new one beside the
 old; it takes over, and the old one ends when its connections have, after --drain-limit
-at the latest. SIGTERM ends it the same way; a second signal ends it at once.
+at the latest. SIGTERM ends it the same way; a second signal ends it at once. In a pod
+(--pod-uid) the old one does not end, since it would be started again: it stands by.
 
 Which pods are captured is decided by the plugin's configuration, the files of
 --policy-dir and the pods' annotations (docs/selection.md). Pods that were running before
@@ -76,6 +80,7 @@ which the pods' rules know its connections. It makes one itself where it may.`,
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.format, "access-log-format", "json", accessLogFormatFlag)
 	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, "`ADDRESS` that /metrics, /healthz and /readyz are served on, or off; :15090 is every address of the node, so everybody's who reaches it")
+	f.StringVar(&o.podUID, "pod-uid", "", "`UID` of the pod that this agent runs in, where something starts it again when it ends, as a kubelet does (default: $POD_UID). With it the agent ends on SIGTERM only: it stands by while another serves, and the younger pod's serves")
 	o.names.flags(c, false)
 	o.pressure.flags(f)
 	f.Lookup("max-connections").Usage = "how many connections (`N`) of one pod are served at once; more get 503 or a reset; 0 is 2000. All pods together share what the limit of open files allows: a pod below its part always finds room"
@@ -87,11 +92,17 @@ func (o agentOptions) adminSocket() string  { return filepath.Join(o.runDir, age
 func (o agentOptions) policyFile() string   { return filepath.Join(o.stateDir, "policy.json") }
 func (o agentOptions) ownState() string     { return filepath.Join(o.stateDir, "agent") }
 
+// instance is the pod that this agent runs in, "" when in none.
+func (o agentOptions) instance() string { return cmp.Or(o.podUID, os.Getenv("POD_UID")) }
+
 // check says all that is wrong with the flags by themselves.
 func (o agentOptions) check() error {
 	var errs []error
 	for _, dir := range []struct{ flag, path string }{{"run-dir", o.runDir}, {"state-dir", o.stateDir}, {"policy-dir", o.policyDir}, {"ranges-file", o.ranges}} {
 		errs = append(errs, absolute(dir.flag, dir.path))
+	}
+	if len(o.instance()) > wire.MaxInstance {
+		errs = append(errs, fmt.Errorf("--pod-uid %q: longer than %d bytes; give metadata.uid of the pod", o.instance(), wire.MaxInstance))
 	}
 	if o.drainLimit < time.Second {
 		errs = append(errs, fmt.Errorf("--drain-limit %q: too short for a connection to end; use 1s or more", o.drainLimit))

@@ -83,16 +83,16 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	opened, open := context.WithCancel(c.Context())
 	defer open()
 	// The agent before this one keeps the book until it retires.
-	addresses, err := ledger.OpenWaiting(c.Context(), o.ownState(), log, func() {
+	reassign := func() {
 		if <-opened.Done(); store != nil {
 			store.Reassign()
 		}
-	})
+	}
+	addresses, err := ledger.OpenWaiting(c.Context(), o.ownState(), log, reassign)
 	if err != nil {
 		return hinted(err, "--state-dir names a directory that this agent may write to")
 	}
-	closeAddresses := sync.OnceFunc(func() { addresses.Close() })
-	defer closeAddresses()
+	defer addresses.Close()
 	store, err = openStore(c, file.Options{Options: virtual(addresses, mesh.Options{Policy: policy}), Remember: filepath.Join(o.ownState(), "last-good"), Log: log})
 	open()
 	if err != nil {
@@ -115,8 +115,15 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		Common: common, Entry: entry, Policy: policydir.New(o.policyDir, log), PolicyFile: o.policyFile(), RangesFile: o.ranges,
 		Resources:  func() (int, int) { return store.Snapshot().Len(), store.Errors() },
 		DrainLimit: o.drainLimit, Took: socket.take,
-		Retiring: func() { closeAddresses(); scrape.end() },
-		Resumed:  func() { socket.retake(); scrape.resume() },
+		Retiring: func() { addresses.Close(); scrape.end() },
+		Resumed: func() {
+			if err := addresses.Retake(c.Context(), reassign); err != nil {
+				log.Warn("virtual addresses are not kept; a restart may give names others", "error", err)
+			}
+			socket.retake()
+			scrape.resume()
+		},
+		Instance: o.instance(),
 		Collects: os.Getenv("GOGC") == "",
 		Log:      log,
 	}

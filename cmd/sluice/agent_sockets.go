@@ -74,6 +74,11 @@ func (s *statusSocket) take() {
 // retake is take for an agent whose successor, which had the name, is gone.
 func (s *statusSocket) retake() {
 	s.mu.Lock()
+	if s.at == s.own { // it never had it
+		s.mu.Unlock()
+		s.take()
+		return
+	}
 	before := s.l
 	err := s.listen()
 	s.mu.Unlock()

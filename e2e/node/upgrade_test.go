@@ -131,3 +131,69 @@ func startStream(t *testing.T, p *stage.Pod, lasting time.Duration) *stream {
 	}
 	return s
 }
+
+// In a DaemonSet two pods have an agent for a while, and the kubelet starts again what
+// ends in either. The old pod's agent never takes over from the new one's, however often
+// it is started, but serves when the new one is gone.
+func TestTheOldPodsAgentStandsBy(t *testing.T) {
+	needsRoot(t)
+	again := 3
+	if *full {
+		again = 20
+	}
+	n := stage.New(t, stage.Options{DrainLimit: time.Second})
+	n.StartHolder()
+	inPod := func(uid string) *stage.Process { return n.LaunchAgent("--pod-uid", uid) }
+	older := inPod("older")
+	n.AwaitAgent(older)
+	before := baseline(t, n)
+	pods := makePods(t, n, 4)
+	each(t, pods, 4, (*stage.Pod).Add)
+	eventually(t, "all pods are enrolled", func() bool { return n.Enrolled() == len(pods) })
+	loads := startLoads(t, pods, load.Spec{PerSecond: 10, Targets: []load.Target{web, tls, database, names}})
+
+	younger := inPod("younger")
+	n.AwaitAgent(younger)
+	serves := func(p *stage.Process) func() bool {
+		return func() bool {
+			s, err := n.Status()
+			return err == nil && s.PID == p.PID && s.Ready
+		}
+	}
+	standsBy := func(p *stage.Process) func() bool {
+		return func() bool { return strings.Contains(p.Log(), "another agent serves") }
+	}
+	eventually(t, "the old pod's agent stands by", standsBy(older))
+	for range again {
+		older.Kill()
+		older = inPod("older")
+		eventually(t, "it stands by when it was started again", standsBy(older))
+		if !serves(younger)() {
+			t.Fatalf("the new pod's agent does not serve any more:\n%s", younger.LogEnd(4000))
+		}
+	}
+	r := stopLoads(t, loads)
+	for _, f := range r.Failures {
+		t.Errorf("a connection was lost while only the stand-by came and went: %+v", f)
+	}
+	for range again {
+		younger.Kill()
+		eventually(t, "the old pod's agent serves while the new one's is gone", serves(older))
+		governed(t, pods[0])
+		younger = inPod("younger")
+		n.AwaitAgent(younger)
+	}
+	// Many drain limits have passed.
+	if !older.Running() || !younger.Running() {
+		t.Errorf("the old one runs: %t, the new one: %t; a kubelet would have started them again", older.Running(), younger.Running())
+	}
+	older.Terminate()
+	eventually(t, "the old pod's agent ends when its pod is deleted", func() bool { return !older.Running() })
+	if code := older.State.ExitCode(); code != 0 {
+		t.Errorf("it ended with code %d", code)
+	}
+	governed(t, pods[0])
+	unleaked(t, n)
+	each(t, pods, 4, (*stage.Pod).Delete)
+	n.GivenBack(before)
+}

@@ -125,8 +125,11 @@ func (s *Session) Seen(seq uint64) error { return s.conn.Send(wire.Seen, wire.Si
 // Take says that this agent serves every pod it was brought.
 func (s *Session) Take() error { return s.conn.Send(wire.Take, nil) }
 
-// Retired answers Retire: this agent accepts nothing more.
-func (s *Session) Retired() error { return s.conn.Send(wire.Retired, nil) }
+// Retired answers Retire: this agent accepts nothing more. ends: nor will it, whatever
+// becomes of the others.
+func (s *Session) Retired(ends bool) error {
+	return s.conn.Send(wire.Retired, wire.Retirement{Ends: ends})
+}
 
 // Keep gives a pod to a holder that wants it, or changes what it says of one.
 func (s *Session) Keep(h wire.Holding, files []*os.File) error {

@@ -8,6 +8,9 @@ type Memory struct {
 	Exemption string `json:"exemption,omitempty"`
 	// Agents that were connected.
 	Agents []wire.AgentInfo `json:"agents,omitempty"`
+	// Instances are the pods that agents ran in, in the order in which they were first
+	// seen; the last maxInstances of them.
+	Instances []string `json:"instances,omitempty"`
 }
 
 // Action is something to do, in the order given.

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,7 +32,8 @@ type agent struct {
 	ended    bool
 	ready    bool
 
-	// retiring: it was told to, since another took. resumed: that was taken back.
+	// retiring: it was told to, since another took or comes before it, and can be asked
+	// to go on. resumed: it was.
 	retiring, resumed bool
 }
 
@@ -58,6 +60,8 @@ func (s *State) greet(conn Conn, h wire.HelloRequest, who wire.Process) {
 		}
 	}
 	s.agents[conn] = a
+	a.retiring = h.Retired && h.StandsBy
+	s.meet(a)
 	s.counters[countHellos]++
 	s.log("info", "agent came", "pid", h.PID, "build", h.Build, "serving", a.info.Serving, "retired", a.info.Retired, "pods", len(h.Have))
 	if !h.Retired && h.Exemption != "" {
@@ -164,7 +168,11 @@ func (s *State) admit(a *agent) {
 	for _, n := range gone {
 		s.send(a.conn, wire.Gone, wire.Departure{Netns: n, Why: "released or replaced while the agent was not connected"})
 	}
-	if len(want) == 0 {
+	if s.standsBy(a) {
+		s.log("info", "agent stands by: its pod is older than that of the one that serves", "pid", a.info.PID, "instance", a.hello.Instance)
+		a.retiring = true
+		s.send(a.conn, wire.Retire, nil)
+	} else if len(want) == 0 {
 		s.kept(a)
 	}
 	if a.info.Serving && s.retireOthers(a) {
@@ -205,7 +213,7 @@ func (s *State) kept(a *agent) {
 // catchUp queues whatever the agent lacks.
 func (s *State) catchUp(a *agent) {
 	a.queue = nil
-	if a.info.Retired && !a.resumed {
+	if (a.info.Retired || a.retiring) && !a.resumed {
 		return
 	}
 	for _, p := range s.sortedPods() {
@@ -295,6 +303,7 @@ func (s *State) take(a *agent) {
 	s.counters[countTakes]++
 	s.log("info", "agent serves", "pid", a.info.PID)
 	if back {
+		a.bringing = true
 		s.catchUp(a)
 	}
 	s.retireOthers(a)
@@ -311,7 +320,7 @@ func (s *State) retireOthers(a *agent) (any bool) {
 			continue
 		}
 		older := o
-		if o.taken > a.taken {
+		if s.precedes(a, o) || !s.precedes(o, a) && o.taken > a.taken {
 			older = a
 		}
 		older.retiring, older.resumed, older.info.Serving = true, false, false
@@ -325,8 +334,11 @@ func (s *State) retireOthers(a *agent) (any bool) {
 	return any
 }
 
-func (s *State) retired(a *agent) {
+func (s *State) retired(a *agent, r wire.Retirement) {
 	a.info.Retired, a.info.Serving = true, false
+	if r.Ends {
+		a.retiring, a.resumed = false, false
+	}
 	a.queue = nil
 	s.log("info", "agent drains", "pid", a.info.PID)
 	s.present(a.conn)
@@ -348,8 +360,16 @@ func (s *State) usable(a *agent) bool {
 	return a.ready && !a.info.Retired && !a.retiring && s.breathes(a)
 }
 
+// servedElsewhere says that an agent serves which is on its way back, after a succession
+// or a crash of the holder.
+func (s *State) servedElsewhere() bool {
+	return slices.ContainsFunc(s.ghosts, func(g wire.AgentInfo) bool { return g.Serving }) ||
+		slices.ContainsFunc(s.sortedAgents(), func(a *agent) bool { return a.info.Serving && !a.retiring && !a.ready && s.breathes(a) })
+}
+
 // lookForAgents notices that agents came or went. When the last that could accept is
-// gone, one that was told to retire and has not ended yet is asked to go on.
+// gone, one that was told to retire and has not ended yet is asked to go on: of several
+// the one of the youngest pod.
 func (s *State) lookForAgents() {
 	agents := s.sortedAgents()
 	before := s.there
@@ -361,13 +381,14 @@ func (s *State) lookForAgents() {
 	case !before && s.there:
 		s.log("info", "an agent is there", "pods", len(s.pods))
 	}
-	if s.there {
+	if s.there || s.servedElsewhere() {
 		return
 	}
+	slices.SortStableFunc(agents, func(a, b *agent) int { return cmp.Compare(s.rank(a), s.rank(b)) })
 	for _, a := range slices.Backward(agents) {
-		if a.retiring && s.breathes(a) {
+		if a.retiring && a.welcomed && s.breathes(a) {
 			if !a.resumed {
-				a.resumed = true
+				a.resumed, a.bringing = true, true
 				s.catchUp(a)
 				s.bring(a)
 				s.send(a.conn, wire.Resume, nil)

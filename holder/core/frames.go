@@ -51,7 +51,7 @@ func (s *State) agentFrame(a *agent, f Frame) {
 		}
 		s.take(a)
 	case wire.Retired:
-		s.retired(a)
+		read(s, f, func(r wire.Retirement) { s.retired(a, r) })
 	case wire.Alive:
 		a.heard = s.now
 	}

@@ -248,7 +248,7 @@ func (s *State) mend(p *pod) {
 
 // mayBeKept says that an agent may still give back what was lost with the holder before.
 func (s *State) mayBeKept() bool {
-	return len(s.ghosts) > 0 || slices.ContainsFunc(s.sortedAgents(), func(a *agent) bool { return !a.bringing && s.breathes(a) })
+	return len(s.ghosts) > 0 || slices.ContainsFunc(s.sortedAgents(), func(a *agent) bool { return !a.bringing && !a.retiring && s.breathes(a) })
 }
 
 func (s *State) reopened(e Reopened) {

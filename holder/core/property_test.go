@@ -55,14 +55,15 @@ type world struct {
 
 // model is a peer: a plugin until it says hello.
 type model struct {
-	agent, serving, retire, retired bool
-	pid                             int
-	has                             map[wire.Netns]uint64
-	unacked                         []wire.Netns
-	unseen                          []uint64
-	welcomed, kept                  bool
-	want                            []wire.Netns
-	answers                         int
+	agent, serving, retire, retired, ends bool
+	pid                                   int
+	instance                              string
+	has                                   map[wire.Netns]uint64
+	unacked                               []wire.Netns
+	unseen                                []uint64
+	welcomed, kept                        bool
+	want                                  []wire.Netns
+	answers                               int
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -190,7 +191,7 @@ func (w *world) sent(a Send) {
 	case wire.Retire:
 		m.retire, m.serving = true, false
 	case wire.Resume:
-		if !m.retire {
+		if !m.retire || m.ends {
 			w.t.Error("resume without retire")
 		}
 	}
@@ -296,11 +297,12 @@ func (w *world) comeBack() {
 	w.lost = slices.Delete(w.lost, i, i+1)
 	w.conn++
 	w.peers[w.conn] = m
-	h := wire.HelloRequest{Versions: wire.Spoken, PID: m.pid, Exemption: wire.ExemptByCgroup, Serving: m.serving, Retired: m.retired}
+	h := wire.HelloRequest{Versions: wire.Spoken, PID: m.pid, Exemption: wire.ExemptByCgroup, Serving: m.serving, Retired: m.retired,
+		Instance: m.instance, StandsBy: m.retired && !m.ends}
 	for n, cookie := range m.has {
 		h.Have = append(h.Have, wire.Have{Netns: n, Cookie: cookie})
 	}
-	m.retire = false
+	m.retire = h.StandsBy
 	slices.SortFunc(h.Have, func(a, b wire.Have) int { return compare(a.Netns, b.Netns) })
 	w.frame(w.conn, wire.Hello, h)
 }
@@ -365,7 +367,8 @@ func (w *world) newPeer() {
 		w.step(Left{Netns: wire.Netns{Device: 4, Inode: inode}, Why: "gone"})
 	case 6:
 		m.agent, m.pid = true, int(w.conn)
-		w.frame(w.conn, wire.Hello, wire.HelloRequest{Versions: wire.Spoken, PID: m.pid, Exemption: wire.ExemptByCgroup})
+		m.instance = []string{"", "", "old", "new", "newest"}[w.r.IntN(5)]
+		w.frame(w.conn, wire.Hello, wire.HelloRequest{Versions: wire.Spoken, PID: m.pid, Exemption: wire.ExemptByCgroup, Instance: m.instance})
 	}
 }
 
@@ -391,12 +394,13 @@ func (w *world) agentSays(c Conn, m *model) {
 		w.seeOne(c, m)
 	case 3:
 		if m.welcomed {
-			m.retire, m.retired, m.serving = false, false, true
+			m.retire, m.retired, m.serving, m.ends = false, false, true, false
 			w.frame(c, wire.Take, nil)
 		}
 	case 4:
 		if m.retire {
-			w.frame(c, wire.Retired, nil)
+			m.ends = m.ends || w.r.IntN(3) == 0
+			w.frame(c, wire.Retired, wire.Retirement{Ends: m.ends})
 			m.retired = true
 		}
 	case 5:

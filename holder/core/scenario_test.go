@@ -236,6 +236,9 @@ func (o *options) event(name string, conn Conn) Event {
 	switch name {
 	case "began":
 		b := Began{Fresh: o.has("fresh"), Memory: Memory{Exemption: o.text("exemption")}}
+		if all := o.text("instances"); all != "" {
+			b.Instances = strings.Split(all, ",")
+		}
 		if pid := int(o.number("agent")); pid != 0 {
 			b.Agents = []wire.AgentInfo{{PID: pid, Build: "v1", Serving: true, Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{uint64(pid)}},
 				Process: wire.Process{PID: pid, Start: 1, Namespace: 1}}}
@@ -262,7 +265,8 @@ func (o *options) event(name string, conn Conn) Event {
 		return Tick{}
 	case "hello":
 		h := wire.HelloRequest{Versions: wire.Versions{Min: 1, Max: 1}, PID: int(o.number("pid")), Build: "v1", Exemption: wire.ExemptByCgroup,
-			Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{o.number("pid")}}, Retired: o.has("retired"), Serving: o.has("serving"), ServingFor: o.duration("for")}
+			Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{o.number("pid")}}, Retired: o.has("retired"), Serving: o.has("serving"), ServingFor: o.duration("for"),
+			Instance: o.text("instance"), StandsBy: o.has("standsby")}
 		for _, pair := range strings.Fields(strings.ReplaceAll(o.text("have"), ",", " ")) {
 			var have wire.Have
 			have.Device = 4
@@ -275,6 +279,8 @@ func (o *options) event(name string, conn Conn) Event {
 			h.Versions = wire.Versions{Min: 0, Max: 0}
 		}
 		return frame(wire.Hello, h)
+	case "retired":
+		return frame(wire.Retired, wire.Retirement{Ends: o.has("ends")})
 	case "ack":
 		return frame(wire.Ack, wire.Acknowledgement{Netns: o.netns(), Error: o.text("error")})
 	case "seen":

@@ -67,7 +67,8 @@ type State struct {
 	ghosts      []wire.AgentInfo
 	ghostsUntil int64
 	remembered  Memory
-	saidLost    bool // that sockets are lost which an agent may give back
+	instances   []string // see Memory
+	saidLost    bool     // that sockets are lost which an agent may give back
 
 	// there: an agent can be expected to accept. away is since when none can.
 	there bool
@@ -97,7 +98,8 @@ func (s *State) Step(now int64, e Event) []Action {
 	case Began:
 		s.fresh, s.exemption, s.away = e.Fresh, e.Exemption, now
 		s.ghosts, s.ghostsUntil = e.Agents, now+int64(wire.AliveLimit)
-		s.remembered = Memory{s.exemption, s.others(0)}
+		s.instances = slices.Clone(e.Instances)
+		s.remembered = s.memory()
 	case Inherited:
 		s.inherit(e)
 	case Frame:
@@ -185,10 +187,14 @@ func (s *State) settle() {
 			s.do(Refuse{p.bundle})
 		}
 	}
-	if now := (Memory{s.exemption, s.others(0)}); !reflect.DeepEqual(now, s.remembered) {
+	if now := s.memory(); !reflect.DeepEqual(now, s.remembered) {
 		s.remembered = now
 		s.do(Remember{now})
 	}
+}
+
+func (s *State) memory() Memory {
+	return Memory{Exemption: s.exemption, Agents: s.others(0), Instances: slices.Clone(s.instances)}
 }
 
 func (s *State) do(a Action) { s.out = append(s.out, a) }

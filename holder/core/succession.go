@@ -22,7 +22,7 @@ func (s *State) yield(to Conn, r wire.SuccessionRequest) {
 	}
 	s.successor, s.tookBy = to, s.now+int64(tookLimit)
 	s.log("info", "a new holder takes over", "pid", r.PID, "build", r.Build, "pods", len(s.pods))
-	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Agents: s.others(0), Fresh: s.fresh})
+	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Agents: s.others(0), Instances: s.instances, Fresh: s.fresh})
 	for _, p := range s.sortedPods() {
 		s.tellSuccessor(p)
 	}

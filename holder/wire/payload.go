@@ -172,10 +172,27 @@ type HelloRequest struct {
 	Have []Have `json:"have,omitempty"`
 	// Retired: this agent drains, and is not to be given pods.
 	Retired bool `json:"retired,omitempty"`
+	// StandsBy: it retired since another took over, not since it is to end: it serves
+	// again when the holder says Resume.
+	StandsBy bool `json:"standsBy,omitempty"`
+	// Instance is the pod that this agent runs in (its UID), of at most MaxInstance
+	// bytes; empty: none. A supervisor starts a new process in the same pod when one
+	// ends. Of two pods' agents the one of the pod that was seen first stands by: it is
+	// told to Retire as soon as it is welcome.
+	Instance string `json:"instance,omitempty"`
 	// Serving: this agent had said Take before the connection broke, and serves, since
 	// ServingFor (nanoseconds on the wire). Where two say so the later one goes on.
 	Serving    bool          `json:"serving,omitempty"`
 	ServingFor time.Duration `json:"servingFor,omitempty"`
+}
+
+// MaxInstance bounds HelloRequest.Instance.
+const MaxInstance = 128
+
+// Retirement is the payload of Retired.
+type Retirement struct {
+	// Ends: this process is to end, and will not serve again.
+	Ends bool `json:"ends,omitempty"`
 }
 
 // WelcomeReply admits an agent.
@@ -257,6 +274,8 @@ type SuccessionReply struct {
 	Exemption string `json:"exemption,omitempty"`
 	// Agents are those that are connected, and will come to the new holder.
 	Agents []AgentInfo `json:"agents,omitempty"`
+	// Instances are the agents' pods, in the order in which they were first seen.
+	Instances []string `json:"instances,omitempty"`
 	// Fresh: a holder died before this one, and agents may have what was lost then.
 	Fresh bool `json:"fresh,omitempty"`
 }

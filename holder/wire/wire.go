@@ -66,7 +66,8 @@ const (
 	Ack Kind = 10
 	// Take: this agent serves every pod. The holder tells the one before to Retire,
 	// which answers Retired when it accepts no more, and goes on until its connections
-	// have ended. Resume takes a Retire back: the successor is gone.
+	// have ended (or stands by, until it is told to end). Resume takes a Retire back:
+	// the successor is gone.
 	Take    Kind = 11
 	Retire  Kind = 12
 	Retired Kind = 13

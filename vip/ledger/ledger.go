@@ -39,8 +39,9 @@ type Ledger struct {
 	path string // "" keeps nothing
 	log  *slog.Logger
 	now  func() time.Time
-	lock *os.File
 
+	turn    sync.Mutex         // for Close and Retake
+	lock    *os.File           // nil after Close
 	stop    context.CancelFunc // ends the wait for the lock; nil: none
 	waiting sync.WaitGroup
 
@@ -70,11 +71,10 @@ func begin(dir string, log *slog.Logger) (*Ledger, error) {
 		return l, nil
 	}
 	l.path = filepath.Join(dir, Name)
-	var err error
-	if l.lock, err = os.OpenFile(l.path+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600); err != nil {
-		return nil, fmt.Errorf("keep virtual addresses in %s: %w", dir, err)
+	if err := l.openLock(); err != nil {
+		return nil, err
 	}
-	l.owns = l.tryLock() // before the file is read: nobody writes it then
+	l.owns = tryLock(l.lock) // before the file is read: nobody writes it then
 	data, err := read(l.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -90,14 +90,27 @@ func begin(dir string, log *slog.Logger) (*Ledger, error) {
 	return l, nil
 }
 
-func (l *Ledger) tryLock() bool {
-	return unix.Flock(int(l.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+func (l *Ledger) openLock() (err error) {
+	if l.lock, err = os.OpenFile(l.path+".lock", os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600); err != nil {
+		l.lock = nil
+		return fmt.Errorf("keep virtual addresses in %s: %w", filepath.Dir(l.path), err)
+	}
+	return nil
+}
+
+func tryLock(lock *os.File) bool {
+	return unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
 }
 
 // Close lets go of the directory; a nil Ledger has none. Assign goes on, and follows
-// whoever has the directory then.
+// whoever has the directory then. A second time does nothing.
 func (l *Ledger) Close() error {
-	if l == nil || l.lock == nil {
+	if l == nil {
+		return nil
+	}
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	if l.lock == nil {
 		return nil
 	}
 	if l.stop != nil {
@@ -107,7 +120,9 @@ func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.owns = false
-	return l.lock.Close()
+	err := l.lock.Close()
+	l.lock = nil
+	return err
 }
 
 // Assign gives each host its virtual addresses, IPv4 first. What is new is in the

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/sluice-cni/sluice/vip"
@@ -25,19 +26,41 @@ func OpenWaiting(ctx context.Context, dir string, log *slog.Logger, merged func(
 		return l, err
 	}
 	log.Info("another process keeps the virtual addresses; this one follows it and takes over when it lets go", "file", l.path)
-	ctx, l.stop = context.WithCancel(ctx)
-	l.waiting.Go(func() {
-		if l.awaitLock(ctx) && l.takeOver() {
-			merged()
-		}
-	})
+	l.wait(ctx, merged)
 	return l, nil
 }
 
-func (l *Ledger) awaitLock(ctx context.Context) bool {
+// Retake has the directory again after Close, for a process that goes on since the one
+// that took over from it is gone; as OpenWaiting it waits while somebody else has it, and
+// calls merged. Without a Close before it does nothing.
+func (l *Ledger) Retake(ctx context.Context, merged func()) error {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	if l.path == "" || l.lock != nil {
+		return nil
+	}
+	if err := l.openLock(); err != nil {
+		return err
+	}
+	l.wait(ctx, merged)
+	return nil
+}
+
+// wait takes the directory once it is free; Close ends it.
+func (l *Ledger) wait(ctx context.Context, merged func()) {
+	lock := l.lock
+	ctx, l.stop = context.WithCancel(ctx)
+	l.waiting.Go(func() {
+		if awaitLock(ctx, lock) && l.takeOver() {
+			merged()
+		}
+	})
+}
+
+func awaitLock(ctx context.Context, lock *os.File) bool {
 	again := time.NewTicker(lockEvery)
 	defer again.Stop()
-	for !l.tryLock() {
+	for !tryLock(lock) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():

@@ -197,3 +197,34 @@ func TestHolderProcess(t *testing.T) {
 	os.Stdout.WriteString("ready\n")
 	select {}
 }
+
+// A process that goes on since the one that took over from it is gone keeps the book
+// again, with what the other wrote.
+func TestABookIsRetaken(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := open(t, dir)
+	first.Assign([]string{"a.test"})
+	if err := first.Retake(context.Background(), func() { t.Error("nothing was given up") }); err != nil {
+		t.Error(err)
+	}
+	first.Close()
+	second, _, _ := wait(t, dir)
+	theirs := second.Assign([]string{"a.test", "b.test"})
+	if err := first.Retake(context.Background(), func() {}); err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+	eventually(t, "the first has the directory", func() bool {
+		first.mu.Lock()
+		defer first.mu.Unlock()
+		return first.owns
+	})
+	if got := first.Assign([]string{"a.test", "b.test"}); !maps.EqualFunc(got, theirs, slices.Equal) {
+		t.Errorf("%v, the other had %v", got, theirs)
+	}
+	first.Assign([]string{"c.test"})
+	if data, err := os.ReadFile(filepath.Join(dir, Name)); err != nil || !strings.Contains(string(data), "c.test") {
+		t.Errorf("the file lacks what came afterwards: %v\n%s", err, data)
+	}
+}

@@ -166,12 +166,13 @@ func (n *Node) AwaitAgent(p *Process) {
 	})
 }
 
-// LaunchAgent starts an agent and does not wait.
-func (n *Node) LaunchAgent() *Process {
+// LaunchAgent starts an agent, with more arguments perhaps, and does not wait.
+func (n *Node) LaunchAgent(more ...string) *Process {
 	n.t.Helper()
 	args := append([]string{"agent", "--run-dir", n.RunDir, "--state-dir", n.StateDir, "--config", n.ConfigDir, "--policy-dir", n.PolicyDir,
 		"--cri", n.CRI, "--drain-limit", n.o.DrainLimit.String(), "--access-log", filepath.Join(n.logs, "access.log"), "--metrics-listen", "off",
 		"--cni-conf", n.entryFile()}, n.o.Agent...)
+	args = append(args, more...)
 	p := start(n.t, "agent-"+strconv.Itoa(len(n.Agents)+1), n.logs, args...)
 	n.Agents = append(n.Agents, p)
 	return p
