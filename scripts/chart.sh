@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 version=${1:?usage: scripts/chart.sh VERSION}
 
 semantic='^v?[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$'
-if [[ $version =~ $semantic ]]; then chart=${version#v}; else chart=0.0.0-$version; fi
+if [[ $version =~ $semantic ]]; then chart=${version#v}; else chart=0.0.0-git-$version; fi
 rm -rf bin/chart
 mkdir -p bin/chart
 cp -r deploy/chart/sluice bin/chart/sluice

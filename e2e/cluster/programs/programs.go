@@ -30,7 +30,7 @@ var (
 		links: []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl"}}
 	Kubeadm       = Tool{Name: "kubeadm", module: "kubernetes", target: "k8s.io/kubernetes/cmd/kubeadm", flags: versioned()}
 	DNS           = Tool{Name: "coredns", module: "coredns", target: "."}
-	HelmTool      = Tool{Name: "helm", module: "helm", target: "helm.sh/helm/v3/cmd/helm"}
+	HelmTool      = Tool{Name: "helm", module: "helm", target: "helm.sh/helm/v3/cmd/helm", flags: helmFlags()}
 	KustomizeTool = Tool{Name: "kustomize", module: "kustomize", target: "sigs.k8s.io/kustomize/kustomize/v5"}
 	KindTool      = Tool{Name: "kind", module: "kind", target: "sigs.k8s.io/kind"}
 )
@@ -39,6 +39,17 @@ func versioned() []string {
 	const set = " -X k8s.io/component-base/version."
 	return []string{"-ldflags", "-s -w" + set + "gitVersion=" + kubernetesVersion + set + "gitMajor=1" + set + "gitMinor=" + kubernetesMinor +
 		set + "gitTreeState=clean" + set + "gitCommit=unknown" + set + "buildDate=1970-01-01T00:00:00Z"}
+}
+
+// helmFlags are for what helm takes for the cluster's version where it asks none:
+// without them it is 1.20.
+func helmFlags() []string {
+	const set = " -X helm.sh/helm/v3/pkg/"
+	flags := "-s -w"
+	for _, where := range []string{"chartutil", "lint/rules"} {
+		flags += set + where + ".k8sVersionMajor=1" + set + where + ".k8sVersionMinor=" + kubernetesMinor
+	}
+	return []string{"-ldflags", flags}
 }
 
 // Kubernetes is the folder with kube-apiserver, kube-controller-manager, kube-scheduler,

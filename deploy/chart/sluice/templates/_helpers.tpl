@@ -90,16 +90,22 @@ capabilities:
   add: [{{ join ", " . }}]
 {{- end -}}
 
-{{/* The plugin's place on the node, for install and uninstall. */}}
+{{/* Where containers have what is the node's: the same paths whatever the platform, so
+     that a preset is a matter of volumes. */}}
 {{- define "sluice.nodeArgs" -}}
-- --conf-dir={{ include "sluice.confDir" . }}
-- --bin-dir={{ include "sluice.binDir" . }}
-- --cri={{ include "sluice.socket" . }}
+- --conf-dir=/host/cni/net.d
+- --bin-dir=/host/cni/bin
+- --cri={{ include "sluice.cri" . }}
+{{- end -}}
+
+{{- define "sluice.cri" -}}
+{{- $socket := include "sluice.socket" . -}}
+{{- if eq $socket "off" }}off{{ else }}/host/runtime/{{ base $socket }}{{ end -}}
 {{- end -}}
 
 {{- define "sluice.nodeMounts" -}}
-- {name: conf-dir, mountPath: {{ include "sluice.confDir" . }}}
-- {name: bin-dir, mountPath: {{ include "sluice.binDir" . }}}
+- {name: conf-dir, mountPath: /host/cni/net.d}
+- {name: bin-dir, mountPath: /host/cni/bin}
 {{- end -}}
 
 {{- define "sluice.nodeVolumes" -}}
@@ -112,7 +118,7 @@ capabilities:
 {{/* The runtime's socket by its directory: a runtime that starts anew makes another. */}}
 {{- define "sluice.socketMount" -}}
 {{- if ne (include "sluice.socket" .) "off" -}}
-- {name: runtime, mountPath: {{ dir (include "sluice.socket" .) }}, readOnly: true}
+- {name: runtime, mountPath: /host/runtime, readOnly: true}
 {{- end }}
 {{- end -}}
 

@@ -1,0 +1,232 @@
+package chart_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// effects has for each value of values.yaml another one, and what the render has then and
+// had not before. A value that does nothing is a lie, and one without a row here fails.
+var effects = map[string]struct{ other, says string }{
+	"platform":                                   {`"gke"`, "/home/kubernetes/bin"},
+	"image.repository":                           {`"mirror.test/sluice"`, "image: mirror.test/sluice:devel"},
+	"image.tag":                                  {`"9.9"`, "image: sluice:9.9"},
+	"image.digest":                               {`"sha256:` + strings.Repeat("0", 64) + `"`, "image: sluice@sha256:0000"},
+	"image.pullPolicy":                           {`"Never"`, "imagePullPolicy: Never"},
+	"imagePullSecrets":                           {`[{"name":"registry"}]`, "- name: registry"},
+	"clusterDomain":                              {`"corp.test"`, "--cluster-domain=corp.test"},
+	"policy.selection":                           {`"all"`, "selection: all"},
+	"policy.exemptNamespaces":                    {`["monitoring"]`, "- monitoring"},
+	"policy.defaults.includeIPRanges":            {`"auto"`, "includeIPRanges: auto"},
+	"cni.confDir":                                {`"/etc/other/net.d"`, "hostPath: {path: /etc/other/net.d, type"},
+	"cni.binDir":                                 {`"/usr/libexec/cni"`, "hostPath: {path: /usr/libexec/cni, type"},
+	"cni.mode":                                   {`"append"`, "--mode=append"},
+	"cni.copyBinary":                             {`false`, "--binary=off"},
+	"runtime.socket":                             {`"/run/other/runtime.sock"`, "hostPath: {path: /run/other, type: Directory}"},
+	"iptables":                                   {`true`, "SYS_CHROOT, NET_RAW"},
+	"agent.outboundPolicy":                       {`"ALLOW_ANY"`, "--outbound-policy=ALLOW_ANY"},
+	"agent.drainSeconds":                         {`60`, "terminationGracePeriodSeconds: 90"},
+	"agent.maxConnections":                       {`77`, "--max-connections=77"},
+	"agent.accessLog":                            {`false`, "--access-log=off"},
+	"agent.accessLogFormat":                      {`"text"`, "--access-log-format=text"},
+	"agent.extraArgs":                            {`["--ranges-file=/other"]`, "- --ranges-file=/other"},
+	"agent.env":                                  {`[{"name":"GOMEMLIMIT","value":"1GiB"}]`, "name: GOMEMLIMIT"},
+	"agent.podAnnotations":                       {`{"team.test/of":"agent"}`, "team.test/of: agent"},
+	"agent.podLabels":                            {`{"team.test/of":"agent"}`, "team.test/of: agent"},
+	"agent.resources.requests.cpu":               {`"777m"`, "cpu: 777m"},
+	"agent.resources.requests.memory":            {`"777Mi"`, "memory: 777Mi"},
+	"holder.image.tag":                           {`"8.8"`, "image: sluice:8.8"},
+	"holder.image.digest":                        {`"sha256:` + strings.Repeat("1", 64) + `"`, "image: sluice@sha256:1111"},
+	"holder.waitSeconds":                         {`7`, "--wait-limit=7s"},
+	"holder.podAnnotations":                      {`{"team.test/of":"holder"}`, "team.test/of: holder"},
+	"holder.podLabels":                           {`{"team.test/of":"holder"}`, "team.test/of: holder"},
+	"holder.resources.requests.cpu":              {`"778m"`, "cpu: 778m"},
+	"holder.resources.requests.memory":           {`"778Mi"`, "memory: 778Mi"},
+	"installer.resources.requests.cpu":           {`"779m"`, "cpu: 779m"},
+	"installer.resources.requests.memory":        {`"779Mi"`, "memory: 779Mi"},
+	"nodes.selector":                             {`{"pool":"apps"}`, "pool: apps"},
+	"nodes.tolerations":                          {`[{"key":"only","operator":"Exists"}]`, "key: only"},
+	"nodes.affinity":                             {`{"nodeAffinity":{}}`, "nodeAffinity: {}"},
+	"priorityClassName":                          {`"other-class"`, "priorityClassName: other-class"},
+	"criticalPodsQuota":                          {`true`, "kind: ResourceQuota"},
+	"security.seLinuxType":                       {`"spc_t"`, "seLinuxOptions: {type: spc_t}"},
+	"security.appArmor":                          {`"RuntimeDefault"`, "appArmorProfile: {type: RuntimeDefault}"},
+	"credentials.namespaces":                     {`["shop"]`, "name: sluice-agent-credentials\n  namespace: shop"},
+	"credentials.everywhere":                     {`true`, "resources: [secrets]"},
+	"hostCABundle":                               {`"/etc/pki/tls/certs"`, "hostPath: {path: /etc/pki/tls/certs, type: Directory}"},
+	"metrics.listen":                             {`"loopback"`, "--metrics-listen=127.0.0.1:15090"},
+	"metrics.port":                               {`9100`, "--metrics-listen=$(HOST_IP):9100"},
+	"metrics.annotations":                        {`false`, ""},
+	"metrics.podMonitor.enabled":                 {`true`, "kind: PodMonitor"},
+	"metrics.podMonitor.interval":                {`"77s"`, "interval: 77s"},
+	"metrics.podMonitor.labels":                  {`{"release":"prometheus"}`, "release: prometheus"},
+	"metrics.dashboard.enabled":                  {`true`, "name: sluice-dashboard"},
+	"metrics.dashboard.labels.grafana_dashboard": {`"yes"`, `grafana_dashboard: "yes"`},
+	"admission.enabled":                          {`false`, ""},
+	"admission.deny":                             {`false`, ""},
+	"readinessTaint":                             {`true`, "verbs: [patch]"},
+	"uninstall.enabled":                          {`false`, ""},
+	"uninstall.timeoutSeconds":                   {`77`, "--wait=77s"},
+}
+
+// needs are values that others have no effect without.
+var needs = map[string]string{
+	"metrics.podMonitor.interval":                "metrics.podMonitor.enabled=true",
+	"metrics.podMonitor.labels":                  "metrics.podMonitor.enabled=true",
+	"metrics.dashboard.labels.grafana_dashboard": "metrics.dashboard.enabled=true",
+}
+
+// with is a value and what it needs.
+func with(path, other string) []string {
+	values := []string{path + "=" + other}
+	if n := needs[path]; n != "" {
+		return append([]string{n}, values...)
+	}
+	return values
+}
+
+// gone is what the render has no more, of values that take something away.
+var gone = map[string]string{
+	"metrics.annotations": "prometheus.io/scrape",
+	"admission.enabled":   "kind: ValidatingAdmissionPolicy",
+	"admission.deny":      "validationActions: [Deny]",
+	"uninstall.enabled":   "helm.sh/hook: pre-delete",
+}
+
+func TestEachValueHasAnEffect(t *testing.T) {
+	t.Parallel()
+	known := leaves(t)
+	for path := range effects {
+		if _, there := known[path]; !there {
+			t.Errorf("%s: is no value of the chart any more; take out its row", path)
+		}
+	}
+	plain := render(t)
+	for _, path := range slices.Sorted(maps.Keys(known)) {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			e, there := effects[path]
+			if !there {
+				t.Fatal("has no row in effects: say what it changes")
+			}
+			before, values := plain, with(path, e.other)
+			if len(values) > 1 {
+				before = render(t, values[0])
+			}
+			after := render(t, values...)
+			if e.says != "" && (strings.Contains(before, e.says) || !strings.Contains(after, e.says)) {
+				t.Errorf("%s does not bring %q", values, e.says)
+			}
+			if g := gone[path]; g != "" && (!strings.Contains(before, g) || strings.Contains(after, g)) {
+				t.Errorf("%s does not take away %q", values, g)
+			}
+			if e.says == "" && gone[path] == "" {
+				t.Error("its row says nothing of its effect")
+			}
+		})
+	}
+}
+
+// leaves are the paths of values.yaml that hold no further values.
+func leaves(t *testing.T) map[string]any {
+	t.Helper()
+	data, err := os.ReadFile("sluice/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(data, &values); err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]any{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		object, is := v.(map[string]any)
+		if !is || len(object) == 0 {
+			out[path] = v
+			return
+		}
+		for name, below := range object {
+			walk(strings.TrimPrefix(path+"."+name, "."), below)
+		}
+	}
+	walk("", values)
+	return out
+}
+
+// What is misspelled, of another type or out of range is refused before anything is
+// installed, and the text names it.
+func TestTheSchemaRefuses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ value, names string }{
+		{`plattform="gke"`, "plattform"},
+		{`platform="windows"`, "/platform"},
+		{`agent.drainSecond=1`, "drainSecond"},
+		{`agent.drainSeconds=0`, "/agent/drainSeconds"},
+		{`agent.drainSeconds="10m"`, "/agent/drainSeconds"},
+		{`agent.outboundPolicy="Observed"`, "/agent/outboundPolicy"},
+		{`agent.extraArgs=["x"]`, "/agent/extraArgs/0"},
+		{`agent.podLabels={"a":1}`, "/agent/podLabels/a"},
+		{`agent.resources={"request":{}}`, "request"},
+		{`holder.waitSeconds=-1`, "/holder/waitSeconds"},
+		{`image.tag="a b"`, "/image/tag"},
+		{`image.digest="sha256:12"`, "/image/digest"},
+		{`image.repository=""`, "/image/repository"},
+		{`cni.confDir="etc/cni"`, "/cni/confDir"},
+		{`cni.mode="chained"`, "/cni/mode"},
+		{`runtime.socket="run/x.sock"`, "/runtime/socket"},
+		{`policy.selection="some"`, "/policy/selection"},
+		{`policy.exemptNamespaces=["A_B"]`, "/policy/exemptNamespaces/0"},
+		{`policy.includeIPRanges="*"`, "includeIPRanges"},
+		{`policy.namespaces={"shop":{"selects":true}}`, "selects"},
+		{`metrics.port=70000`, "/metrics/port"},
+		{`metrics.listen="all"`, "/metrics/listen"},
+		{`metrics.podMonitor.interval="often"`, "/metrics/podMonitor/interval"},
+		{`credentials.namespaces="shop"`, "/credentials/namespaces"},
+		{`security.appArmor="Localhost"`, "/security/appArmor"},
+		{`uninstall.timeoutSeconds=1`, "/uninstall/timeoutSeconds"},
+		{`iptables="yes"`, "/iptables"},
+	} {
+		t.Run(c.value, func(t *testing.T) {
+			t.Parallel()
+			if _, err := tryRender(t, c.value); err == nil || !strings.Contains(err.Error(), c.names) {
+				t.Errorf("it says %v, and not %q", err, c.names)
+			}
+		})
+	}
+}
+
+// Each object of the schema is closed, so that a value the schema does not know is an
+// error, but for those that are the user's own words.
+func TestTheSchemaIsClosed(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("sluice/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema map[string]any
+	if err := json.Unmarshal(data, &schema); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		object, is := v.(map[string]any)
+		if !is {
+			return
+		}
+		properties, _ := object["properties"].(map[string]any)
+		if _, closed := object["additionalProperties"]; properties != nil && !closed && object["required"] == nil {
+			t.Errorf("%s: takes whatever is written there", path)
+		}
+		for name, below := range properties {
+			walk(path+"."+name, below)
+		}
+	}
+	walk("", schema)
+}
