@@ -14,6 +14,8 @@ type Options struct {
 	Policy OutboundPolicy
 	// RootNamespace holds what applies to every namespace; default "istio-system".
 	RootNamespace string
+	// ClusterDomain is what the full names of services end in; default "cluster.local".
+	ClusterDomain string
 	// Partial means that there may be more resources elsewhere, so that a name
 	// which nothing here registers is not worth a warning.
 	Partial bool

@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// ChooseHTTP finds the virtual host of a request that was sent to a port. host is what it
-// asks for, as MatchHTTP wants it. nil: nobody registers that here, and the Policy
-// decides. It allocates nothing.
-func (v *View) ChooseHTTP(port uint16, host []byte) *VirtualHost {
-	l := v.Listener(port)
+// ChooseHTTP finds the virtual host of a request by where it was sent, of which the address
+// may be zero, and by what it asks for, as MatchHTTP wants it. nil: nobody registers that
+// here, and the Policy decides. It allocates nothing.
+func (v *View) ChooseHTTP(dst netip.AddrPort, host []byte) *VirtualHost {
+	l := v.Listener(dst.Port())
 	if l == nil || len(host) == 0 {
 		return nil
 	}
-	vh := l.MatchHTTP(host)
+	vh := l.matchHTTP(host, dst.Addr())
 	if vh == nil || isWildcard(vh.Host) && !IsName(host) { // it would be looked up as it stands
 		return nil
 	}

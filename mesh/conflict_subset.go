@@ -75,7 +75,7 @@ func (r *registered) portOf(d destination) uint16 {
 func (c *crossCheck) rulesOver(host, namespace string) iter.Seq[*rule] {
 	return func(yield func(*rule) bool) {
 		first := func(ns string) bool {
-			all := slices.Clone(c.snapshot.rulesOf.at(ruleKey{ns, qualify(host, ns)}))
+			all := slices.Clone(c.snapshot.rulesOf.at(ruleKey{ns, c.snapshot.zone.qualify(host, ns)}))
 			for wildcard := range wildcardsOver(host) {
 				all = append(all, c.snapshot.rulesOf.at(ruleKey{ns, wildcard})...)
 			}

@@ -79,7 +79,7 @@ func (v *View) reads(dst netip.AddrPort, speaks Traffic) Traffic {
 }
 
 func (v *View) explainHTTP(q Inquiry, e *Explanation) {
-	e.Host = v.ChooseHTTP(q.Dst.Port(), q.Host)
+	e.Host = v.ChooseHTTP(q.Dst, q.Host)
 	if e.Host == nil {
 		v.unregistered(e)
 		return

@@ -62,11 +62,3 @@ func (x hostIndex[T]) find(host string) (T, bool) {
 	var none T
 	return none, false
 }
-
-// qualify gives the full name of a short one, as Istio reads it in a namespace.
-func qualify(host, namespace string) string {
-	if host == "" || strings.ContainsAny(host, ".*") {
-		return host
-	}
-	return host + "." + namespace + ".svc.cluster.local"
-}

@@ -40,6 +40,8 @@ type tables struct {
 	ruling    table[string, int]             // namespaces that have rules, by how many
 	special   table[string, int]             // namespaces that something is said of, by how often
 	selectors selectors                      // of all matches and rules
+	zone      zone                           // of the cluster
+	zoned     table[string, int]             // namespaces that have names in the zone, by how many
 	assigns   bool                           // there are virtual addresses
 	virtual   table[string, []netip.Addr]    // by host
 	byVirtual table[netip.Addr, string]      // their hosts
@@ -57,9 +59,9 @@ func NewIndex(opts Options) *Index {
 		opts.RootNamespace = "istio-system"
 	}
 	s := &Snapshot{policy: opts.Policy, root: opts.RootNamespace, partial: opts.Partial, clusters: newClusterCache(), views: make(map[viewKey]*View)}
-	s.assigns = opts.Virtual != nil
+	s.assigns, s.zone = opts.Virtual != nil, newZone(opts.ClusterDomain)
 	s.hosts.hash, s.parents.hash, s.routed.hash, s.sni.hash, s.led.hash = hashString, hashString, hashString, hashString, hashString
-	s.ruling.hash, s.special.hash, s.virtual.hash = hashString, hashString, hashString
+	s.ruling.hash, s.special.hash, s.virtual.hash, s.zoned.hash = hashString, hashString, hashString, hashString
 	s.ports.hash, s.prefixes.hash, s.rulesOf.hash, s.byVirtual.hash = hashNumber, hashPrefix, hashRule, hashAddr
 	return &Index{opts: opts, newest: s, placed: make(map[*Resource]any), wanting: make(map[string]int)}
 }
@@ -130,6 +132,7 @@ type change struct {
 	ruling   counts[string]
 	special  counts[string]
 	led      counts[string]
+	zoned    counts[string]
 	selects  bool
 
 	wanting map[string]int // more or less
@@ -141,7 +144,7 @@ func newChange(from *Snapshot) *change {
 		from: from, hosts: newListEdit[string, *service](), ports: newListEdit[uint32, *service](),
 		prefixes: newListEdit[netip.Prefix, *service](), routed: newListEdit[string, *virtualService](),
 		sni: newListEdit[string, *virtualService](), rules: newListEdit[ruleKey, *rule](),
-		ruling: counts[string]{from.ruling.edit()}, special: counts[string]{from.special.edit()}, led: counts[string]{from.led.edit()},
+		ruling: counts[string]{from.ruling.edit()}, special: counts[string]{from.special.edit()}, led: counts[string]{from.led.edit()}, zoned: counts[string]{from.zoned.edit()},
 		wanting: make(map[string]int), touched: touched{opaque: make(map[uint16]bool)},
 	}
 }
@@ -178,6 +181,7 @@ func (c *change) service(s *service, in bool) {
 	for _, host := range s.hosts {
 		c.hosts.note(host, s, in)
 		c.touched.name(host)
+		c.inZone(host, in)
 		if s.wantsVirtual() && !isWildcard(host) {
 			c.wanting[host] += sign(in)
 		}
@@ -194,6 +198,14 @@ func (c *change) service(s *service, in bool) {
 	}
 }
 
+// inZone notes a name of the cluster's: what a short name means depends on whose
+// namespace asks.
+func (c *change) inZone(host string, in bool) {
+	if namespace := c.from.zone.namespaceOf(host); namespace != "" {
+		c.zoned.add(namespace, sign(in))
+	}
+}
+
 func portKey(number uint16, protocol Protocol) uint32 {
 	return uint32(number)<<8 | uint32(protocol)
 }
@@ -204,7 +216,8 @@ func (c *change) virtualService(v *virtualService, in bool) {
 	for _, host := range v.hosts {
 		c.routed.note(host, v, in)
 		c.touched.name(host)
-		c.touched.name(qualify(host, v.namespace))
+		c.inZone(host, in)
+		c.touched.name(c.from.zone.qualify(host, v.namespace))
 	}
 	for i := range v.tls {
 		for _, m := range v.tls[i].matches {
@@ -220,7 +233,7 @@ func (c *change) virtualService(v *virtualService, in bool) {
 	}
 	for to := range v.destinations() {
 		c.led.add(to, sign(in))
-		if full := qualify(to, v.namespace); full != to {
+		if full := c.from.zone.qualify(to, v.namespace); full != to {
 			c.led.add(full, sign(in))
 		}
 	}
@@ -235,7 +248,7 @@ func (c *change) virtualService(v *virtualService, in bool) {
 func (c *change) rule(r *rule, in bool) {
 	c.ruled.note(r, in)
 	namespace := r.resource.Namespace
-	host := qualify(r.host, namespace)
+	host := c.from.zone.qualify(r.host, namespace)
 	c.scope(r.scope, in)
 	c.special.add(namespace, sign(in))
 	c.ruling.add(namespace, sign(in))
@@ -266,7 +279,7 @@ func (c *change) snapshot() *Snapshot {
 	})
 	s.sni = c.sni.apply(s.sni)
 	s.rulesOf = c.rules.apply(s.rulesOf)
-	s.ruling, s.special, s.led = c.ruling.table, c.special.table, c.led.table
+	s.ruling, s.special, s.led, s.zoned = c.ruling.table, c.special.table, c.led.table, c.zoned.table
 	if c.selects {
 		s.selectors = make(selectors)
 		for _, v := range s.virtuals {

@@ -31,6 +31,7 @@ func (r drawn) host() string {
 var probes = []string{
 	"a.com", "b.com", "a.b.com", "b.b.com", "a.a.b.com", "*.com", "*.b.com", "*.a.b.com", "*.a.com", "c.com", "c.b.com", "c.a.b.com", "d.c.a.b.com", "com", ".com", "",
 	"s", "t", "u", "s.default.svc.cluster.local", "t.default.svc.cluster.local", "s.other.svc.cluster.local", "u.other.svc.cluster.local", "x.y.other.svc.cluster.local", "*.other.svc.cluster.local",
+	"s.default", "s.default.svc", "t.other.svc", "u.other", "s.other", "x.s", "x.s.default", "x.s.other.svc", "x.y.other", "other", "svc", "default.svc", ".svc", "s.", "s..default",
 	"192.0.2.1", "[192.0.2.1]", "192.0.2.2", "2001:db8::1", "[2001:db8::1]", "240.240.0.1", "240.240.0.2", "240.240.0.3", "*",
 }
 
@@ -71,6 +72,25 @@ func (r drawn) serviceEntry() *networking.ServiceEntry {
 			Number: []uint32{80, 443, 9}[n], Name: fmt.Sprint("p", i), TargetPort: uint32(r.IntN(3)),
 			Protocol: oneOf(r, "HTTP", "HTTP", "HTTP2", "TLS", "TCP", "TCP", "", "UDP"),
 		})
+	}
+	return s
+}
+
+// service draws a Service that a ServiceEntry may have the name of.
+func (r drawn) service(namespace string) Service {
+	s := Service{Namespace: namespace, Name: oneOf(r, "s", "t"), ExportTo: r.exportTo()}
+	switch r.IntN(3) {
+	case 0:
+		s.Addresses = []netip.Addr{netip.MustParseAddr(oneOf(r, "192.0.2.1", "192.0.2.9"))}
+	case 1:
+		for range r.IntN(3) {
+			s.Endpoints = append(s.Endpoints, netip.MustParseAddr(oneOf(r, "192.0.2.1", "192.0.2.99", "2001:db8::1")))
+		}
+	case 2:
+		s.External = oneOf(r, "a.com", "s.other.svc.cluster.local")
+	}
+	for _, n := range r.Perm(3)[:1+r.IntN(3)] {
+		s.Ports = append(s.Ports, ServicePort{Name: oneOf(r, "http", "http2-x", "tcp", "https", ""), Port: []uint16{80, 443, 9}[n], Target: oneOf[uint16](r, 0, 80, 443)})
 	}
 	return s
 }
@@ -179,7 +199,13 @@ func (r drawn) sidecar() *networking.Sidecar {
 
 func (r drawn) resource(n int) *Resource {
 	out := &Resource{Namespace: r.namespace(), Name: fmt.Sprint("n", n)}
-	switch k := r.IntN(20); {
+	switch k := r.IntN(23); {
+	case k >= 20:
+		var issues Issues
+		if out, issues = FromService(r.service(out.Namespace), ""); out == nil {
+			panic(issues)
+		}
+		out.Name = fmt.Sprint("n", n)
 	case k < 8:
 		out.Kind, out.Spec = ServiceEntry, r.serviceEntry()
 	case k < 14:
@@ -333,7 +359,7 @@ func compareViews(t *testing.T, r drawn, got *View, want *oldView, where func() 
 			if skip() {
 				continue
 			}
-			same(fmt.Sprint("HTTP to ", name, ":", port), l.MatchHTTP([]byte(name)), old.MatchHTTP([]byte(name)))
+			same(fmt.Sprint("HTTP to ", name, ":", port), unbound(l.MatchHTTP([]byte(name))), old.MatchHTTP([]byte(name)))
 			a := oneOf(r, addresses...)
 			same(fmt.Sprint("TLS to ", name, ":", port, " at ", a), l.MatchTLS(name, a), old.MatchTLS(name, a))
 		}
@@ -348,6 +374,16 @@ func compareViews(t *testing.T, r drawn, got *View, want *oldView, where func() 
 			same(fmt.Sprint("candidates for ", a, ":", port), l.CandidatesTCP(a), old.CandidatesTCP(a))
 		}
 	}
+}
+
+// unbound is a virtual host wherever it is sent: the old way knows no bounds.
+func unbound(vh *VirtualHost) *VirtualHost {
+	if vh == nil || vh.within == nil {
+		return vh
+	}
+	out := *vh
+	out.within = nil
+	return &out
 }
 
 // shown writes an answer for people.

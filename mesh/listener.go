@@ -83,11 +83,17 @@ func (l *Listener) virtualHost(name []byte) *VirtualHost {
 	// anything behind.
 	s := l.view.snapshot
 	named := s.names(name)
-	if !named && !likeShort(name) && !(likeAddress(name) && s.prefixes.count+s.byVirtual.count > 0) {
+	short, meant := l.view.abbreviates(name)
+	if named = named || meant; !named && !short && !s.zone.mayQualify(name) && !(likeAddress(name) && s.prefixes.count+s.byVirtual.count > 0) {
 		return nil
 	}
 	host, d := string(name), l.derivation()
 	vh := l.deriveHost(d, host)
+	for full := range l.view.full(host) {
+		if vh == nil && short {
+			vh = l.deriveShort(d, full)
+		}
+	}
 	if vh == nil && !named {
 		return nil
 	}
@@ -102,9 +108,6 @@ func (s *Snapshot) names(host []byte) bool {
 	_, routed := getBytes(&s.routed.table, host)
 	return routed
 }
-
-// likeShort says whether a short name may mean a full one.
-func likeShort(name []byte) bool { return bytes.HasSuffix(name, []byte(".svc.cluster.local")) }
 
 // likeAddress says whether a name may be an address, perhaps in brackets.
 func likeAddress(name []byte) bool {
@@ -123,6 +126,23 @@ func addressNamed(name string) (netip.Addr, bool) {
 	inner := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
 	a, err := netip.ParseAddr(inner)
 	return a, err == nil && a.String() == inner && (inner == name || name == "["+inner+"]")
+}
+
+// deriveShort makes the virtual host of a short name that means this full one. Below a
+// short wildcard there is anything, public names among it: those of a headless service's
+// pods are at its addresses.
+func (l *Listener) deriveShort(d *derivation, full string) *VirtualHost {
+	vh := l.deriveHost(d, full)
+	if vh == nil || !isWildcard(full) {
+		return vh
+	}
+	below := *vh
+	if entry := d.visible(full); entry != nil {
+		if p, ok := entry.on(l.Port); ok {
+			below.within = p.service.addresses
+		}
+	}
+	return &below
 }
 
 // deriveHost makes the virtual host of what may be asked for in HTTP: of a registered

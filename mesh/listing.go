@@ -118,7 +118,7 @@ func (l *Listener) httpNames() map[string]bool {
 	}
 	for written, virtuals := range l.view.snapshot.routed.all() {
 		for _, r := range virtuals {
-			host, _ := finder(l.view.visible).resolve(written, r.namespace)
+			host, _ := finder(l.view.visible).resolve(written, r.namespace, l.view.snapshot.zone)
 			names[host] = true
 		}
 	}

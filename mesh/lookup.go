@@ -11,11 +11,14 @@ import (
 // registered, and not looking spares a walk over a hostile name's dots.
 const maxHostLength = 253
 
-// MatchHTTP finds the virtual host that a request names: exactly, else by the
-// longest wildcard. host comes in lower case, without port and trailing dot; an
-// address is a name like any other. nil means that nobody registers it here. It
-// allocates nothing.
-func (l *Listener) MatchHTTP(host []byte) *VirtualHost {
+// MatchHTTP finds the virtual host that a request names: exactly, else by the name that it
+// is short for, else by the longest wildcard. host comes in lower case, without port and
+// trailing dot; an address is a name like any other. nil means that nobody registers it
+// here. It allocates nothing.
+func (l *Listener) MatchHTTP(host []byte) *VirtualHost { return l.matchHTTP(host, netip.Addr{}) }
+
+// matchHTTP is MatchHTTP for what was sent to an address, which may be zero.
+func (l *Listener) matchHTTP(host []byte, dst netip.Addr) *VirtualHost {
 	if len(host) > maxHostLength {
 		return nil
 	}
@@ -39,11 +42,24 @@ func (l *Listener) MatchHTTP(host []byte) *VirtualHost {
 			continue
 		}
 		under[i] = '*'
-		if vh := l.virtualHost(under[i : len(host)+1]); vh != nil {
+		if vh := l.virtualHost(under[i : len(host)+1]); vh != nil && vh.takes(dst) {
 			return vh
 		}
 	}
 	return nil
+}
+
+// takes says whether it is asked for at an address, which may be zero.
+func (vh *VirtualHost) takes(dst netip.Addr) bool {
+	if len(vh.within) == 0 || !dst.IsValid() {
+		return true
+	}
+	for _, p := range vh.within {
+		if p.Contains(dst) {
+			return true
+		}
+	}
+	return false
 }
 
 // MatchTLS finds the route of a connection that opened with a ClientHello: by its

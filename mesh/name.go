@@ -46,7 +46,7 @@ func (v *View) nameOf(name []byte) *Name {
 		return d.value
 	}
 	named := v.snapshot.names(name)
-	if !named && !likeShort(name) {
+	if !named && !v.snapshot.zone.mayQualify(name) {
 		return nil
 	}
 	host, d := string(name), &derivation{View: v}

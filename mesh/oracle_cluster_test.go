@@ -7,7 +7,7 @@ func (x ruleIndex) add(namespace string, r *rule) {
 	if x[namespace] == nil {
 		x[namespace] = make(hostIndex[[]*rule])
 	}
-	host := qualify(r.host, namespace)
+	host := newZone("").qualify(r.host, namespace)
 	x[namespace][host] = append(x[namespace][host], r)
 }
 
@@ -22,7 +22,7 @@ func (x ruleIndex) find(host string, w Workload, service, root string) []*rule {
 		if byHost == nil {
 			continue
 		}
-		if found := rulesFollowed(w, byHost[qualify(host, namespace)]); found != nil {
+		if found := rulesFollowed(w, byHost[newZone("").qualify(host, namespace)]); found != nil {
 			return found
 		}
 		for wildcard := range wildcardsOver(host) {

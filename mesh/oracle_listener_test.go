@@ -4,6 +4,7 @@ package mesh
 func (b *oldBuilder) listener(use *portInUse) *oldListener {
 	l := &oldListener{
 		Port:      use.number,
+		namespace: b.namespace,
 		hosts:     make(map[string]*VirtualHost),
 		wildcards: make(map[string]*VirtualHost),
 		names:     make(map[string][]nameRoute),

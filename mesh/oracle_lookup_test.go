@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/sluice-cni/sluice/vip"
 )
@@ -14,21 +15,46 @@ func (l *oldListener) MatchHTTP(host []byte) *VirtualHost {
 	if len(host) > maxHostLength {
 		return nil
 	}
-	if vh := l.hosts[string(host)]; vh != nil {
-		return vh
-	}
-	if len(l.wildcards) == 0 {
+	find := func(table map[string]*VirtualHost, rest string) *VirtualHost {
+		if vh := table[rest]; vh != nil {
+			return vh
+		}
+		for _, full := range l.meant(rest) {
+			if vh := table[full]; vh != nil {
+				return vh
+			}
+		}
 		return nil
+	}
+	if vh := find(l.hosts, string(host)); vh != nil {
+		return vh
 	}
 	for i := 1; i < len(host); i++ {
 		if host[i] != '.' {
 			continue
 		}
-		if vh := l.wildcards[string(host[i:])]; vh != nil {
+		if vh := find(l.wildcards, string(host[i:])); vh != nil {
 			return vh
 		}
 	}
 	return nil
+}
+
+// meant lists what a name is short for: services of the workload's namespace, then those of
+// the namespace that it names.
+func (l *oldListener) meant(name string) []string {
+	dots := strings.Count(name, ".")
+	if name == "" || strings.HasSuffix(name, ".") {
+		return nil
+	}
+	out := []string{name + "." + l.namespace + ".svc.cluster.local"}
+	if dots >= 1 {
+		out = append(out, name+".svc.cluster.local")
+	}
+	if short, ok := strings.CutSuffix(name, ".svc"); ok && strings.Contains(short, ".") {
+		out = append(out, name+".cluster.local")
+	}
+	return out
 }
 
 // MatchTLS finds the route of a connection that opened with a ClientHello: by its

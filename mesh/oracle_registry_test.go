@@ -31,7 +31,7 @@ func (g *oldRegistry) resolve(host, namespace string) (string, *registered) {
 	if entry, ok := g.hosts.find(host); ok {
 		return host, entry
 	}
-	full := qualify(host, namespace)
+	full := newZone("").qualify(host, namespace)
 	if entry, ok := g.hosts.find(full); ok {
 		return full, entry
 	}

@@ -59,6 +59,7 @@ type oldView struct {
 type oldListener struct {
 	Port             uint16
 	HTTP, TLS, Unset bool
+	namespace        string // whose workloads ask
 
 	hosts     map[string]*VirtualHost
 	wildcards map[string]*VirtualHost

@@ -68,23 +68,16 @@ func (f finder) find(host string) *registered {
 // resolve finds a host that a resource in a namespace names: as written, else as
 // the full name of a short one. It gives the name that was found, which is more
 // exact than the entry's where that is a wildcard.
-func (f finder) resolve(host, namespace string) (string, *registered) {
+func (f finder) resolve(host, namespace string, z zone) (string, *registered) {
 	if entry := f.find(host); entry != nil {
 		return host, entry
 	}
-	if full := qualify(host, namespace); full != host {
+	if full := z.qualify(host, namespace); full != host {
 		if entry := f.find(full); entry != nil {
 			return full, entry
 		}
 	}
 	return host, nil
-}
-
-// shortName gives the short form of a name that qualify may have made.
-func shortName(host string) (string, bool) {
-	rest, ok := strings.CutSuffix(host, ".svc.cluster.local")
-	short, _, dotted := strings.Cut(rest, ".")
-	return short, ok && dotted && short != "" && short != host
 }
 
 // registry is all hosts, whoever sees them, for the look at all resources together.
@@ -110,7 +103,7 @@ func (g *registry) entry(name string) *registered {
 }
 
 func (g *registry) resolve(host, namespace string) (string, *registered) {
-	return finder(g.entry).resolve(host, namespace)
+	return finder(g.entry).resolve(host, namespace, g.snapshot.zone)
 }
 
 // knows says whether any name of a host, or under it, is registered.

@@ -1,9 +1,13 @@
 package mesh
 
+import "net/netip"
+
 // VirtualHost is one host name and its HTTP routes in order.
 type VirtualHost struct {
 	Host   string // as registered, lower case; may be a wildcard
 	Routes []*HTTPRoute
+
+	within []netip.Prefix // only what is sent there; empty: wherever it is sent
 }
 
 // HTTPRoute is one rule: the first whose Match accepts the request decides.

@@ -114,7 +114,7 @@ func (s *Snapshot) rulesFor(host string, w Workload, service string) []*rule {
 		if _, some := s.ruling.get(namespace); !some {
 			continue
 		}
-		if found := rulesFollowed(w, s.rulesOf.at(ruleKey{namespace, qualify(host, namespace)})); found != nil {
+		if found := rulesFollowed(w, s.rulesOf.at(ruleKey{namespace, s.zone.qualify(host, namespace)})); found != nil {
 			return found
 		}
 		for wildcard := range wildcardsOver(host) {

@@ -49,7 +49,8 @@ func (s *Snapshot) keyOf(w Workload) viewKey {
 	if w.Policy != nil {
 		key.policy = uint8(*w.Policy) + 1
 	}
-	if _, special := s.special.get(w.Namespace); !special && !key.sidecar.relative() {
+	_, special := s.special.get(w.Namespace)
+	if _, zoned := s.zoned.get(w.Namespace); !special && !zoned && !key.sidecar.relative() {
 		key.namespace = ""
 	}
 	return key
@@ -190,8 +191,8 @@ func (d *derivation) find(f finder, name string) *registered {
 
 func (d *derivation) resolve(f finder, name, namespace string) (string, *registered) {
 	d.note(name)
-	d.note(qualify(name, namespace))
-	return f.resolve(name, namespace)
+	d.note(d.snapshot.zone.qualify(name, namespace))
+	return f.resolve(name, namespace, d.snapshot.zone)
 }
 
 // virtualServices gives those that are for a host by that very name, as written or by a
@@ -214,7 +215,7 @@ func (d *derivation) virtualServices(host string, use func(r *virtualService, wr
 		}
 	}
 	add(host)
-	if short, ok := shortName(host); ok && !isWildcard(host) {
+	if short, ok := d.snapshot.zone.short(host); ok && !isWildcard(host) {
 		d.note(short)
 		before := len(out)
 		if add(short); before > 0 {
@@ -252,7 +253,7 @@ func (d *derivation) subsetCluster(host string, p registeredPort, subset string,
 	s := d.snapshot
 	d.note(host)
 	for _, namespace := range []string{d.workload.Namespace, p.service.namespace, s.root} {
-		d.note(qualify(host, namespace))
+		d.note(s.zone.qualify(host, namespace))
 	}
 	rules := s.rulesFor(host, d.workload, p.service.namespace)
 	key := clusterKey{service: p.service, host: host, port: p.number, rule: followed(rules), opaque: opaque}

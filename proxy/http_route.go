@@ -35,7 +35,7 @@ func (d *decision) waits() bool {
 // decide finds the route of a request, of whatever version of HTTP, and notes it
 // in its entry. host is lower case, without port and trailing dot.
 func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) decision {
-	vh := st.view.ChooseHTTP(c.dst.Port(), host)
+	vh := st.view.ChooseHTTP(c.dst, host)
 	if vh == nil {
 		d := c.unregistered(st, e)
 		c.cluster.Store(e.cluster)
