@@ -90,7 +90,7 @@ func (l *Listener) virtualHost(name []byte) *VirtualHost {
 	host, d := string(name), l.derivation()
 	vh := l.deriveHost(d, host)
 	for full := range l.view.full(host) {
-		if vh == nil && short {
+		if vh == nil && (named || short) {
 			vh = l.deriveShort(d, full)
 		}
 	}
