@@ -230,3 +230,28 @@ func TestTheSchemaIsClosed(t *testing.T) {
 	}
 	walk("", schema)
 }
+
+// docs/chart.md has each value, and none that there is not.
+func TestTheDocumentHasEveryValue(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../docs/chart.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(data), "<!-- values -->")
+	table, _, _ = strings.Cut(table, "<!-- end of values -->")
+	var documented []string
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 3 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		for name := range strings.SplitSeq(cells[1], ",") {
+			documented = append(documented, strings.Trim(strings.TrimSpace(name), "`"))
+		}
+	}
+	slices.Sort(documented)
+	if known := slices.Sorted(maps.Keys(leaves(t))); !slices.Equal(documented, known) {
+		t.Errorf("docs/chart.md has\n%q, and the chart has\n%q", documented, known)
+	}
+}
