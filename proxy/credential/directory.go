@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // Directory is a Source that has the credential NAME of NAMESPACE as the directory
@@ -14,6 +15,10 @@ type Directory string
 
 // keys are the files that may be in a credential.
 var keys = []string{"tls.crt", "tls.key", "ca.crt", "ca.crl", "cert", "key", "cacert", "crl"}
+
+// Keys are the parts that a credential may have: those of a Secret of Kubernetes, and
+// those of Istio's own names for them.
+func Keys() []string { return slices.Clone(keys) }
 
 // Version implements Source.
 func (d Directory) Version(namespace, name string) (Version, error) {

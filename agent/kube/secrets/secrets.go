@@ -1,0 +1,334 @@
+// Package secrets has the credentials that resources name (credentialName), as Secrets of
+// the workload's namespace. Each is read by its name when a connection wants it, and again
+// while it is wanted: sluice never lists or watches Secrets, so RBAC can grant it single
+// namespaces and the verb get alone.
+package secrets
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/internal/wholefile"
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/proxy/credential"
+)
+
+// Server gives one object; *kubeapi.Cluster is one.
+type Server interface {
+	Get(context.Context, kubeapi.Kind, kubeapi.Key) (kubeapi.Object, error)
+}
+
+// Source is a credential.Source. Run must run for it to read anything.
+type Source struct {
+	server Server
+	dir    string
+	log    *slog.Logger
+	times  times
+	wake   chan struct{}
+
+	mu  sync.Mutex
+	all map[kubeapi.Key]*secret
+}
+
+// times are the waits, other ones for tests.
+type times struct {
+	// refresh is how long what was read is used before it is read again, up to a fifth
+	// less so that a thousand nodes do not ask at once; missed the same for a Secret that
+	// is not there or could not be read.
+	refresh, missed time.Duration
+	// wanted is how long after the last connection it is still read again.
+	wanted time.Duration
+	// answer is how long the first connection waits.
+	answer time.Duration
+}
+
+// The connect timeout is 10 s unless a DestinationRule says less.
+var usual = times{refresh: 30 * time.Second, missed: 15 * time.Second, wanted: time.Hour, answer: 3 * time.Second}
+
+const (
+	// most bounds how many are kept.
+	most = 4096
+	// maxSecret bounds what is read back: the API server's own bound for an object.
+	maxSecret = 3 << 20
+	// places is how many are read at once.
+	places = 4
+)
+
+// New makes a Source. What was read is kept in dir as well, by root alone, so that an
+// agent which starts while the API server is away has it; dir should be in memory (/run),
+// as a kubelet's mounts of Secrets are. "" keeps nothing.
+func New(server Server, dir string, log *slog.Logger) *Source {
+	return &Source{server: server, dir: dir, log: log, times: usual, wake: make(chan struct{}, 1), all: map[kubeapi.Key]*secret{}}
+}
+
+// secret is one as it was last read.
+type secret struct {
+	key     kubeapi.Key
+	known   chan struct{} // closed once there is an answer
+	content map[string][]byte
+	version string
+	err     error // why there is no content
+
+	wanted  time.Time // by a connection, last
+	due     time.Time // to be read
+	reading bool
+	warned  string
+}
+
+// Version says which content there is. The first time it waits for an answer.
+func (s *Source) Version(namespace, name string) (credential.Version, error) {
+	one, err := s.want(kubeapi.Key{Namespace: namespace, Name: name})
+	if err != nil {
+		return credential.Version{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return credential.Version{Text: one.version}, one.err
+}
+
+// Read gives the content that Version spoke of.
+func (s *Source) Read(namespace, name string) (map[string][]byte, error) {
+	one, err := s.want(kubeapi.Key{Namespace: namespace, Name: name})
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return one.content, one.err
+}
+
+// want is the secret, of which there has been an answer.
+func (s *Source) want(key kubeapi.Key) (*secret, error) {
+	if !named(key.Namespace) || !named(key.Name) {
+		return nil, fmt.Errorf("credentialName %q is not a Secret's name: %w", key.Name, fs.ErrNotExist)
+	}
+	s.mu.Lock()
+	one, now := s.all[key], time.Now()
+	if one == nil {
+		if len(s.all) >= most {
+			s.mu.Unlock()
+			return nil, fmt.Errorf("more than %d Secrets are wanted on this node", most)
+		}
+		one = &secret{key: key, known: make(chan struct{})}
+		s.all[key] = one
+		s.recall(one)
+	}
+	one.wanted = now
+	if !one.reading && one.due.Before(now) {
+		s.nudge()
+	}
+	s.mu.Unlock()
+	select {
+	case <-one.known:
+		return one, nil
+	default:
+	}
+	limit := time.NewTimer(s.times.answer)
+	defer limit.Stop()
+	select {
+	case <-one.known:
+		return one, nil
+	case <-limit.C:
+		return nil, fmt.Errorf("the API server has not answered yet: %w", kubeapi.ErrUnreachable)
+	}
+}
+
+// named says that a name is one that Kubernetes gives: it becomes a path.
+func named(name string) bool {
+	return name != "" && len(name) <= 253 && name[0] != '.' && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") == "" && !strings.Contains(name, "..")
+}
+
+func (s *Source) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run reads what is wanted until ctx ends.
+func (s *Source) Run(ctx context.Context) error {
+	var reads sync.WaitGroup
+	defer reads.Wait()
+	free := make(chan struct{}, places)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		case <-s.wake:
+		}
+		due, next := s.due(time.Now())
+		for _, one := range due {
+			reads.Go(func() {
+				select {
+				case free <- struct{}{}:
+					defer func() { <-free }()
+				case <-ctx.Done():
+					return
+				}
+				s.read(ctx, one)
+				s.nudge()
+			})
+		}
+		timer.Reset(next)
+	}
+}
+
+// due are those to read now; the next is after so long.
+func (s *Source) due(now time.Time) (due []*secret, next time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next = s.times.refresh
+	for _, one := range s.all {
+		switch {
+		case one.reading || now.Sub(one.wanted) > s.times.wanted:
+		case !one.due.After(now):
+			one.reading = true
+			due = append(due, one)
+		default:
+			next = min(next, one.due.Sub(now))
+		}
+	}
+	return due, next
+}
+
+// read asks the API server for one.
+func (s *Source) read(ctx context.Context, one *secret) {
+	object, err := s.server.Get(ctx, kubeapi.Secrets, one.key)
+	var content map[string][]byte
+	if err == nil {
+		content, err = contentOf(object.JSON)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one.reading = false
+	again := s.times.refresh
+	switch gone := errors.Is(err, kubeapi.ErrNotFound); {
+	case err == nil:
+		version := versionOf(content)
+		changed := one.content == nil || one.version != version
+		one.content, one.version, one.err, one.warned = content, version, nil, ""
+		if changed {
+			s.keep(one)
+		}
+	case gone || errors.Is(err, kubeapi.ErrForbidden):
+		// What was read before is not used any more by who opens a credential anew: the
+		// cluster says that it is not to be had.
+		one.content, one.version, one.err = nil, "", explain(one.key, err)
+		s.forget(one)
+		again = s.times.missed
+	case one.content == nil:
+		one.err = err
+		again = s.times.missed
+	default: // the server is away: what was read stands
+		again = s.times.missed
+	}
+	if err != nil && !errors.Is(err, kubeapi.ErrNotFound) && one.warned != err.Error() {
+		one.warned = err.Error()
+		s.log.Warn("a Secret cannot be read", "secret", one.key.String(), "error", err)
+	}
+	one.due = time.Now().Add(again - rand.N(again/5+1))
+	select {
+	case <-one.known:
+	default:
+		close(one.known)
+	}
+}
+
+// explain says what to do in a cluster.
+func explain(key kubeapi.Key, err error) error {
+	if errors.Is(err, kubeapi.ErrNotFound) {
+		return &missing{fmt.Sprintf("there is no Secret %s; create it with tls.crt and tls.key, or ca.crt: kubectl create secret generic %s -n %s --from-file=…", key, key.Name, key.Namespace)}
+	}
+	return fmt.Errorf("sluice may not read Secrets of namespace %q; name it in the chart's credentials.namespaces, or set credentials.everywhere: %w", key.Namespace, err)
+}
+
+// missing is fs.ErrNotExist in words of its own.
+type missing struct{ text string }
+
+func (e *missing) Error() string        { return e.text }
+func (e *missing) Is(target error) bool { return target == fs.ErrNotExist }
+
+func contentOf(data []byte) (map[string][]byte, error) {
+	var o struct {
+		Data map[string][]byte `json:"data"`
+	}
+	if err := json.Unmarshal(data, &o); err != nil {
+		return nil, fmt.Errorf("not a Secret: %w", err)
+	}
+	content := map[string][]byte{}
+	for _, key := range credential.Keys() {
+		if v, there := o.Data[key]; there {
+			content[key] = v
+		}
+	}
+	return content, nil
+}
+
+func versionOf(content map[string][]byte) string {
+	sum := sha256.New()
+	for _, key := range credential.Keys() {
+		if v, there := content[key]; there {
+			fmt.Fprintf(sum, "%s %d\n", key, len(v))
+			sum.Write(v)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+func (s *Source) file(key kubeapi.Key) string {
+	return filepath.Join(s.dir, key.Namespace, key.Name+".json")
+}
+
+// recall takes what an agent before this one read, until the server has answered.
+func (s *Source) recall(one *secret) {
+	if s.dir == "" {
+		return
+	}
+	data, err := wholefile.Read(s.file(one.key), maxSecret)
+	if err != nil {
+		return
+	}
+	if content := map[string][]byte{}; json.Unmarshal(data, &content) == nil {
+		one.content, one.version = content, versionOf(content)
+		close(one.known)
+	}
+}
+
+func (s *Source) keep(one *secret) {
+	if s.dir == "" {
+		return
+	}
+	data, err := json.Marshal(one.content)
+	if err == nil {
+		if err = os.MkdirAll(filepath.Dir(s.file(one.key)), 0o700); err == nil {
+			err = wholefile.Replace(s.file(one.key), data, 0o600)
+		}
+	}
+	if err != nil {
+		s.log.Warn("a Secret cannot be kept over a restart of the agent", "secret", one.key.String(), "error", err)
+	}
+}
+
+func (s *Source) forget(one *secret) {
+	if s.dir != "" {
+		os.Remove(s.file(one.key))
+	}
+}
