@@ -73,20 +73,19 @@ func (f *Feed) Follow(k Kind, s Selector, update func(Delta)) {
 	}
 	f.follows = append(f.follows, &follow{
 		feed: f, kind: k, selector: s, updates: []func(Delta){update},
-		known: map[Key]uint64{}, changed: map[Key]*Object{},
+		known: map[Key]uint64{}, changed: map[Key]*Object{}, keep: map[Key]bool{},
 	})
 }
 
-// Keep has the journal hold o instead of what came last of that object: who cannot use
-// that keeps what was good. It is for an update to call, about what it was told.
-func (f *Feed) Keep(k Kind, o Object) {
+// Keep has the journal go on with what it has of an object, and not with what just came:
+// who cannot use that keeps what was good over a restart. It is for an update to call,
+// about what it is being told.
+func (f *Feed) Keep(k Kind, key Key) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.follows {
-		_, there := w.known[o.Key]
-		_, newer := w.changed[o.Key] // which is yet to be told
-		if w.kind == k && there && !newer {
-			w.note(o.Key, &o)
+		if w.kind == k && w.telling {
+			w.keep[key] = true
 		}
 	}
 }
@@ -176,45 +175,26 @@ func (w *follow) take() (Delta, bool) {
 			d.Gone = append(d.Gone, key)
 		}
 	}
-	w.changed, w.dirty, w.keep = map[Key]*Object{}, false, nil
+	w.changed, w.dirty, w.telling = map[Key]*Object{}, false, true
 	return d, true
 }
 
-// note has the journal hold o, nil for what is gone. While a Delta is told, what an
-// update wants kept goes before what came. The caller holds f.mu.
-func (w *follow) note(key Key, o *Object) {
-	if w.keep == nil {
-		w.keep = map[Key]*Object{}
-	}
-	w.keep[key] = o
-}
-
-// told has the journal hold what was told, but where an update said otherwise. The
+// told has the journal hold what was told, but what an update wants kept as it was. The
 // caller holds f.mu.
 func (w *follow) told(d Delta) {
-	kept := w.keep
-	w.keep = nil
-	if w.journal == nil {
-		return
-	}
-	for i := range d.Changed {
-		o := &d.Changed[i]
-		if other := kept[o.Key]; other != nil {
-			o = other
+	if j := w.journal; j != nil {
+		for _, o := range d.Changed {
+			if !o.Remembered && !w.keep[o.Key] {
+				j.put(o.Key, o.JSON)
+			}
 		}
-		if !o.Remembered {
-			w.journal.put(o.Key, o.JSON)
+		for _, key := range d.Gone {
+			j.put(key, nil)
 		}
-		delete(kept, o.Key)
+		j.due = j.due || w.complete && !j.there
 	}
-	for _, key := range d.Gone {
-		w.journal.put(key, nil)
-		delete(kept, key)
-	}
-	for key, o := range kept {
-		w.journal.put(key, o.JSON)
-	}
-	w.journal.due = w.journal.due || w.complete && !w.journal.there
+	clear(w.keep)
+	w.telling = false
 }
 
 func compareKeys(a, b Key) int {

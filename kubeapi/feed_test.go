@@ -390,13 +390,10 @@ func TestKeepGoesBeforeWhatCame(t *testing.T) {
 	s, o := apitest.New(t), kubeapi.FollowOptions{Journal: t.TempDir()}
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "good"))
 	f, l := s.Cluster().Feed(o), &listener{}
-	var good kubeapi.Object
 	f.Follow(kubeapi.ServiceEntries, kubeapi.Selector{}, func(d kubeapi.Delta) {
 		for _, one := range d.Changed {
-			if strings.Contains(string(one.JSON), "good") {
-				good = one
-			} else {
-				f.Keep(kubeapi.ServiceEntries, good)
+			if strings.Contains(string(one.JSON), "bad") {
+				f.Keep(kubeapi.ServiceEntries, one.Key)
 			}
 		}
 		l.update(d)

@@ -32,7 +32,8 @@ type follow struct {
 	// Feed.mu guards these.
 	known    map[Key]uint64  // the sum of what came last
 	changed  map[Key]*Object // to be told; nil: gone
-	keep     map[Key]*Object // what the journal has to hold, while a Delta is told
+	telling  bool            // a Delta
+	keep     map[Key]bool    // of what it has, the journal holds what it held
 	complete bool
 	err      error
 	dirty    bool // there is something to tell
@@ -184,8 +185,11 @@ func (w *follow) event(e watch.Event) (watch.Event, bool) {
 var seed = maphash.MakeSeed()
 
 // put notes an object that is there. The caller holds Feed.mu.
-func (w *follow) put(o Object) {
+func (w *follow) put(o Object, version string) {
 	sum := maphash.Bytes(seed, o.JSON)
+	if w.kind == Pods { // whatever changes of one may be that its sandbox has come up
+		sum ^= maphash.String(seed, version)
+	}
 	if before, there := w.known[o.Key]; there && before == sum {
 		return // what changed of it was nothing of ours
 	}
@@ -207,7 +211,7 @@ func (w *follow) Add(obj any) error { return w.Update(obj) }
 func (w *follow) Update(obj any) error {
 	if i, ok := obj.(*item); ok && i.Name != "" {
 		w.feed.mu.Lock()
-		w.put(i.object)
+		w.put(i.object, i.ResourceVersion)
 		w.feed.mu.Unlock()
 		w.feed.rouse()
 	}
@@ -232,7 +236,7 @@ func (w *follow) Replace(list []any, _ string) error {
 	for _, obj := range list {
 		if i, ok := obj.(*item); ok && i.Name != "" {
 			there[i.object.Key] = true
-			w.put(i.object)
+			w.put(i.object, i.ResourceVersion)
 		}
 	}
 	for key := range w.known {

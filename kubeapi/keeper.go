@@ -52,7 +52,7 @@ func (f *Feed) replay() (*keeper, error) {
 			continue
 		}
 		for _, o := range all {
-			w.put(o)
+			w.put(o, "")
 		}
 		w.complete, w.dirty, w.journal.there = true, true, true
 	}

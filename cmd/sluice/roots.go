@@ -1,5 +1,38 @@
 package main
 
-// In an image there may be no certificate authorities: these are used where the system
-// has none. They are Mozilla's, as of the module's version.
-import _ "golang.org/x/crypto/x509roots/fallback"
+import (
+	"crypto/x509"
+	"os"
+
+	"golang.org/x/crypto/x509roots/fallback/bundle"
+)
+
+// In an image there may be no certificate authorities: Mozilla's, as of the module's
+// version, are used where the system has none. crypto/x509 decides that; not to bring
+// them where one of the usual files is there spares every start 130 certificates.
+func init() {
+	for _, name := range bundles {
+		if info, err := os.Stat(name); err == nil && info.Size() > 0 {
+			return
+		}
+	}
+	pool := x509.NewCertPool()
+	for root := range bundle.Roots() {
+		certificate, err := x509.ParseCertificate(root.Certificate)
+		switch {
+		case err != nil:
+			panic(err) // of what is linked in
+		case root.Constraint == nil:
+			pool.AddCert(certificate)
+		default:
+			pool.AddCertWithConstraint(certificate, root.Constraint)
+		}
+	}
+	x509.SetFallbackRoots(pool)
+}
+
+// bundles are where distributions have theirs (crypto/x509/root_linux.go).
+var bundles = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+	"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
+}
