@@ -19,6 +19,9 @@ import (
 type DecodeOptions struct {
 	// Namespace is that of objects which name none; default "default".
 	Namespace string
+	// Unplaced leaves lines and columns out, for bytes that nobody sees, as an API
+	// server's.
+	Unplaced bool
 }
 
 // Decode reads YAML or JSON: any number of documents, Lists included. It returns
@@ -28,7 +31,7 @@ func Decode(name string, data []byte, opts DecodeOptions) ([]*Resource, Issues) 
 	if opts.Namespace == "" {
 		opts.Namespace = "default"
 	}
-	d := &decoder{file: name, namespace: opts.Namespace}
+	d := &decoder{file: name, namespace: opts.Namespace, unplaced: opts.Unplaced}
 	data = d.checkEncoding(data)
 	d.documents(data, splitDocuments(data))
 	d.duplicates()
@@ -44,6 +47,7 @@ type decoder struct {
 	issues          Issues
 	unreadable      []Unreadable
 	headersOnly     bool
+	unplaced        bool
 
 	line    int // lines before the document
 	aliased int // values that aliases brought in
@@ -82,7 +86,7 @@ func (d *decoder) documents(data []byte, docs []document) {
 	var all sync.WaitGroup
 	var parts []*decoder
 	for part := range slices.Chunk(docs, (len(docs)+workers-1)/workers) {
-		p := &decoder{file: d.file, namespace: d.namespace, headersOnly: d.headersOnly}
+		p := &decoder{file: d.file, namespace: d.namespace, unplaced: d.unplaced, headersOnly: d.headersOnly}
 		parts = append(parts, p)
 		all.Go(func() {
 			for _, doc := range part {
@@ -276,14 +280,26 @@ func DuplicateIssue(r, other *Resource) Issue {
 
 // record remembers where a field was written.
 func (d *decoder) record(path string, n *yaml.Node) {
-	d.object.fields = append(d.object.fields, fieldPosition{unique.Make(path), int32(d.lineOf(n)), int32(n.Column)})
+	d.object.fields = append(d.object.fields, fieldPosition{unique.Make(path), int32(d.lineOf(n)), int32(d.columnOf(n))})
 }
 
-func (d *decoder) lineOf(n *yaml.Node) int { return d.line + n.Line }
+func (d *decoder) lineOf(n *yaml.Node) int {
+	if d.unplaced {
+		return 0
+	}
+	return d.line + n.Line
+}
+
+func (d *decoder) columnOf(n *yaml.Node) int {
+	if d.unplaced {
+		return 0
+	}
+	return n.Column
+}
 
 // add reports an issue at a node.
 func (d *decoder) add(s Severity, n *yaml.Node, field, value, message string) {
-	i := Issue{Severity: s, File: d.file, Line: d.lineOf(n), Column: n.Column, Field: field, Value: shorten(value), Message: message}
+	i := Issue{Severity: s, File: d.file, Line: d.lineOf(n), Column: d.columnOf(n), Field: field, Value: shorten(value), Message: message}
 	if d.object != nil {
 		i.Kind, i.Namespace, i.Name = d.object.Kind, d.object.Namespace, d.object.Name
 	}

@@ -71,7 +71,7 @@ func (r *Resource) position(path string) (line, column int) {
 			return int(r.fields[i].line), int(r.fields[i].column)
 		}
 	}
-	return r.Source.Line, 1
+	return r.Source.Line, min(r.Source.Line, 1)
 }
 
 // line is where a field was written.

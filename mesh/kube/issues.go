@@ -1,0 +1,147 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// Issues is everything there is to say about the objects as they stand.
+func (s *Store) Issues() mesh.Issues {
+	s.check()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all mesh.Issues
+	for _, i := range s.unfollowed {
+		all = append(all, i)
+	}
+	for _, about := range []map[id]mesh.Issues{s.said, s.together} {
+		for _, issues := range about {
+			all = append(all, issues...)
+		}
+	}
+	all.Sort()
+	return all
+}
+
+// say replaces what is said about an object, and logs what is new of it. The caller
+// holds s.mu.
+func (s *Store) say(about id, now mesh.Issues) {
+	before := s.said[about]
+	s.logNew(before, now)
+	s.errors += len(now.Of(mesh.Error)) - len(before.Of(mesh.Error))
+	if s.said[about] = now; len(now) == 0 {
+		delete(s.said, about)
+	}
+}
+
+// sayUnfollowed replaces what is said about a kind as a whole: the Feed has logged it.
+// That the server is away is about no kind. The caller holds s.mu.
+func (s *Store) sayUnfollowed(k kubeapi.Kind, err error) {
+	if s.unfollowed[k].Severity == mesh.Error && s.unfollowed[k].Message != "" {
+		s.errors--
+	}
+	delete(s.unfollowed, k)
+	issue := mesh.Issue{Severity: mesh.Error, File: k.String(), Kind: k.Name}
+	switch {
+	case err == nil || errors.Is(err, kubeapi.ErrUnreachable):
+		return
+	case errors.Is(err, kubeapi.ErrMissing):
+		issue.Severity = mesh.Notice
+	default:
+		s.errors++
+	}
+	issue.Message = err.Error()
+	s.unfollowed[k] = issue
+}
+
+// logNew logs what was not said before.
+func (s *Store) logNew(before, now mesh.Issues) {
+	for _, i := range now {
+		if slices.Contains(before, i) {
+			continue
+		}
+		level := slog.LevelInfo
+		switch i.Severity {
+		case mesh.Error:
+			level = slog.LevelError
+		case mesh.Warning:
+			level = slog.LevelWarn
+		}
+		s.log.Log(context.Background(), level, i.String())
+	}
+}
+
+// check looks at the resources in force together, unless that was done, and says what
+// is new.
+func (s *Store) check() {
+	s.mu.Lock()
+	snapshot, generation, done := s.snapshot, s.generation, s.reviewed == s.generation
+	s.mu.Unlock()
+	if done || snapshot == nil {
+		return
+	}
+	now := map[id]mesh.Issues{}
+	for _, i := range snapshot.Check() {
+		at := subject(i)
+		now[at] = append(now[at], i)
+	}
+	s.work.Lock()
+	s.mu.Lock()
+	var tell []Verdict
+	if s.reviewed < generation {
+		for at, issues := range now {
+			s.logNew(s.together[at], issues)
+			if o := s.objects[at]; o != nil && !slices.Equal(s.together[at], issues) {
+				tell = append(tell, Verdict{at.kind, at.key, o.uid, o.generation, issues, false})
+			}
+		}
+		s.together, s.reviewed = now, generation
+	}
+	s.mu.Unlock()
+	s.work.Unlock()
+	s.tell(tell)
+}
+
+// subject is the object that an issue is about.
+func subject(i mesh.Issue) id {
+	at := id{key: kubeapi.Key{Namespace: i.Namespace, Name: i.Name}}
+	for _, k := range []kubeapi.Kind{kubeapi.ServiceEntries, kubeapi.VirtualServices, kubeapi.DestinationRules, kubeapi.Sidecars, kubeapi.Services} {
+		if k.Name == i.Kind {
+			at.kind = k
+		}
+	}
+	return at
+}
+
+// pace has something done after it was wanted: once a second at most, and for no more
+// than a tenth of the time.
+type pace struct {
+	timer   *time.Timer
+	waiting bool
+	next    time.Time
+}
+
+func newPace() *pace {
+	p := &pace{timer: time.NewTimer(time.Hour)}
+	p.timer.Stop()
+	return p
+}
+
+func (p *pace) want() {
+	if !p.waiting {
+		p.waiting = true
+		p.timer.Reset(max(0, time.Until(p.next)))
+	}
+}
+
+func (p *pace) do(work func()) {
+	began := time.Now()
+	work()
+	p.waiting, p.next = false, began.Add(max(time.Second, 10*time.Since(began)))
+}

@@ -1,0 +1,111 @@
+package kube
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// where names an object in messages, as a file would be.
+func where(k kubeapi.Kind, key kubeapi.Key) string { return k.Resource + "/" + key.String() }
+
+// place ranks an object as Istio does: the older one first, then by name.
+func place(o kubeapi.Object, r *mesh.Resource) mesh.Place {
+	return mesh.Place{Resource: r, Group: o.Created.UTC().Format(time.RFC3339) + "/" + o.Key.String()}
+}
+
+// decoded is an object, read.
+type decoded struct {
+	resource *mesh.Resource // nil where there are errors
+	issues   mesh.Issues
+}
+
+func decode(k kubeapi.Kind, o kubeapi.Object) decoded {
+	all, issues := mesh.Decode(where(k, o.Key), o.JSON, mesh.DecodeOptions{Namespace: o.Namespace, Unplaced: true})
+	if issues.HasErrors() || len(all) != 1 {
+		return decoded{nil, issues}
+	}
+	return decoded{all[0], issues}
+}
+
+// decodeAll reads many on as many processors as there are.
+func decodeAll(k kubeapi.Kind, objects []kubeapi.Object) []decoded {
+	out := make([]decoded, len(objects))
+	workers := runtime.GOMAXPROCS(0)
+	if len(objects) < 100 {
+		workers = 1
+	}
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := w; i < len(objects); i += workers {
+				out[i] = decode(k, objects[i])
+			}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// resources takes in what changed of a kind of Istio's.
+func (s *Store) resources(d kubeapi.Delta) (c change) {
+	for i, now := range decodeAll(d.Kind, d.Changed) {
+		o := d.Changed[i]
+		at := id{d.Kind, o.Key}
+		if now.resource != nil {
+			s.accept(&c, at, o, now.resource)
+			c.verdicts = append(c.verdicts, verdict{at, now.issues, false})
+			continue
+		}
+		before := s.object(at, o)
+		s.feed.Keep(d.Kind, o.Key)
+		c.verdicts = append(c.verdicts, verdict{at, now.issues, before.good != nil})
+	}
+	for _, key := range d.Gone {
+		s.forget(&c, id{d.Kind, key})
+	}
+	return c
+}
+
+// object is what is known of one, which is new perhaps.
+func (s *Store) object(at id, o kubeapi.Object) *object {
+	known := s.objects[at]
+	if known == nil {
+		known = &object{}
+		s.objects[at] = known
+	}
+	known.uid, known.generation = o.UID, o.Generation
+	return known
+}
+
+// accept puts a resource in force as what an object is now; nil: nothing of it is.
+func (s *Store) accept(c *change, at id, o kubeapi.Object, r *mesh.Resource) {
+	known := s.objects[at]
+	again := known != nil && known.uid != o.UID // which was deleted and made anew: it is younger
+	known = s.object(at, o)
+	if known.good != nil && r != nil && !again && known.good.Same(r) {
+		return // to everybody it is as it was
+	}
+	if known.good != nil {
+		c.removed = append(c.removed, known.good)
+	}
+	if known.good = r; r != nil {
+		c.added = append(c.added, place(o, r))
+	}
+}
+
+// forget takes an object out of force.
+func (s *Store) forget(c *change, at id) {
+	known := s.objects[at]
+	if known == nil {
+		return
+	}
+	if known.good != nil {
+		c.removed = append(c.removed, known.good)
+	}
+	delete(s.objects, at)
+	c.verdicts = append(c.verdicts, verdict{id: at})
+}
