@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+
+	"github.com/sluice-cni/sluice/rules/nft"
 )
 
 // The kinds of step that the story is made of.
@@ -80,10 +82,11 @@ func (w *world) removeStep() step {
 
 // ruleTables lists every nftables table of a namespace.
 func ruleTables(netnsFD int) ([]string, error) {
-	c, err := nftables.New(nftables.WithNetNSFd(netnsFD))
+	c, err := nft.Connect(netnsFD)
 	if err != nil {
 		return nil, err
 	}
+	defer c.CloseLasting()
 	tables, err := c.ListTables()
 	if err != nil {
 		return nil, fmt.Errorf("list the rules: %w", err)

@@ -84,7 +84,7 @@ func (b *box) close() {
 	if b.process >= 0 {
 		unix.Close(b.process)
 	}
-	if b.channel.fd > 0 {
+	if b.channel.fd >= 0 {
 		b.channel.close()
 	}
 	b.signals.release()

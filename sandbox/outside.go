@@ -35,7 +35,7 @@ func open(path string, argv []string) (*box, error) {
 	}
 	// The command dies with the thread that started it: keep this one until close.
 	runtime.LockOSThread()
-	b := &box{process: -1, signals: catchSignals()}
+	b := &box{process: -1, channel: channel{-1}, signals: catchSignals()}
 	if err := b.start(path, argv); err != nil {
 		b.close()
 		return nil, err

@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 		applyUntilKilled()
 	case os.Getenv(agentEnv) != "":
 		beAgent()
+	case os.Getenv(zeroEnv) != "":
+		beAtZero(os.Getenv(zeroEnv))
 	}
 	labtest.Main(m)
 }
