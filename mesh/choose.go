@@ -37,6 +37,11 @@ func (v *View) ChooseTLS(dst netip.AddrPort, name string, o Owners) *TCPRoute {
 	if route := l.MatchTLS(name, dst.Addr()); route != nil {
 		return route
 	}
+	// A Service's address is nobody else's, whichever of its names the client gives
+	// (kubernetes.default.svc): Istio asks for no server name there either.
+	if route := l.MatchTLS("", dst.Addr()); route != nil && route.anyName {
+		return route
+	}
 	return v.chooseTCP(l, dst, name, o)
 }
 

@@ -154,3 +154,29 @@ func TestAServiceIsExportedToWhomItsAnnotationSays(t *testing.T) {
 		t.Errorf("%v see it", seen)
 	}
 }
+
+type nobody struct{}
+
+func (nobody) Owner([]NamedTCP) *TCPRoute { return nil }
+
+func TestTLSToAServicesAddressIsItsWhateverNameItGives(t *testing.T) {
+	t.Parallel()
+	registered := "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: s}\nspec: {hosts: [api.example.com], addresses: [203.0.113.9], ports: [{number: 443, name: tls, protocol: TLS}], resolution: NONE}"
+	s := withServices(t, registered, Service{Namespace: "default", Name: "kubernetes", Addresses: addrs("10.96.0.1"), Ports: []ServicePort{{Name: "https", Port: 443}}})
+	v := s.View(Workload{Namespace: "shop"})
+	for _, tt := range []struct{ to, name, want string }{
+		{"10.96.0.1:443", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}, {"10.96.0.1:443", "", "kubernetes.default.svc.cluster.local"},
+		{"10.96.0.1:443", "kubernetes.default.svc.cluster.local", "kubernetes.default.svc.cluster.local"},
+		{"10.96.0.1:443", "anything.example.org", "kubernetes.default.svc.cluster.local"},
+		{"10.96.0.1:443", "api.example.com", "api.example.com"}, // which is refused: the address is not its
+		{"10.96.0.2:443", "kubernetes.default.svc", ""}, {"203.0.113.9:443", "anything.example.org", ""},
+	} {
+		got := ""
+		if route := v.ChooseTLS(netip.MustParseAddrPort(tt.to), tt.name, nobody{}); route != nil {
+			got = route.Destinations[0].Cluster.Host
+		}
+		if got != tt.want {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}

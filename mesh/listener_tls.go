@@ -126,5 +126,7 @@ func (l *Listener) deriveHello(d *derivation, prefix netip.Prefix) *TCPRoute {
 	if found == nil {
 		return nil
 	}
-	return d.ownRoute(hostOnPort{found.host, at}, true)
+	route := d.ownRoute(hostOnPort{found.host, at}, true)
+	route.anyName = at.service.cluster
+	return route
 }

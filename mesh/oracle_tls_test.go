@@ -89,6 +89,7 @@ func (b *oldBuilder) addHelloAddresses(l *oldListener, h hostOnPort) {
 		return // a wildcard without a name says nothing about where to go
 	}
 	route := b.ownRoute(h, true)
+	route.anyName = h.service.cluster
 	for _, prefix := range addresses {
 		l.helloByIP.add(prefix, route)
 	}

@@ -32,6 +32,8 @@ type TCPRoute struct {
 	Name         string
 	Destinations []WeightedCluster
 	Source       Source
+
+	anyName bool // of TLS by its destination: the server name does not matter
 }
 
 // NamedTCP is a service without addresses: opaque bytes are known to be for it by what
