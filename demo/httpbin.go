@@ -11,9 +11,9 @@ import (
 
 var quiet = log.New(io.Discard, "", 0)
 
-// httpbin answers what the page asks of httpbin.org: /headers, /delay/N and
+// HTTPBin answers what the page asks of httpbin.org: /headers, /delay/N and
 // /status/N.
-func httpbin() http.Handler {
+func HTTPBin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, map[string]any{"headers": headers(r)})

@@ -47,7 +47,7 @@ func (w *world) openServices() error {
 	w.upstream = &upstream{services: map[string]netip.Addr{}}
 	secure := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	return errors.Join(
-		w.serveHTTP(w.internet, addrHTTPBin, "80", hostHTTPBin, httpbin(), nil),
+		w.serveHTTP(w.internet, addrHTTPBin, "80", hostHTTPBin, HTTPBin(), nil),
 		w.serveHTTP(w.internet, addrGoogle, "80", hostGoogle, page("A search page, in plain HTTP."), nil),
 		w.serveHTTP(w.internet, addrGoogle, "443", hostGoogle, page("A search page, over HTTPS."), secure),
 		w.serveHTTP(w.cluster, netip.IPv4Unspecified(), "80", "the cluster", page("A service of the cluster."), nil),

@@ -16,7 +16,7 @@ func (n *Internet) Record(name string, addresses ...netip.Addr) {
 
 func (n *Internet) serveDNS() {
 	n.t.Helper()
-	pc, err := n.NS.ListenPacket("udp", dnsAddress+":53")
+	pc, err := n.NS.ListenPacket("udp", DNS+":53")
 	Must(n.t, err)
 	s := &mdns.Server{PacketConn: pc, Handler: mdns.HandlerFunc(n.answer)}
 	done := make(chan struct{})

@@ -16,7 +16,8 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
 
-const dnsAddress = "198.51.100.53"
+// DNS is where an internet answers for names.
+const DNS = "198.51.100.53"
 
 // Internet is a namespace with hosts that have names, addresses and servers.
 type Internet struct {
@@ -38,7 +39,8 @@ type Internet struct {
 	asked     map[string]bool // names that DNS was asked for
 }
 
-func newInternet(t *testing.T) *Internet {
+// NewInternet is one by itself, which ends with the test: DNS at DNS, and no cable yet.
+func NewInternet(t *testing.T) *Internet {
 	t.Helper()
 	a := newAuthority(t)
 	n := &Internet{
@@ -46,7 +48,7 @@ func newInternet(t *testing.T) *Internet {
 		addresses: map[string][]netip.Addr{}, owners: map[netip.Addr]string{},
 		clients: map[string][2]string{}, reached: map[netip.Addr]int{}, asked: map[string]bool{}, last: 100,
 	}
-	n.own("dns", netip.MustParseAddr(dnsAddress))
+	n.own("dns", netip.MustParseAddr(DNS))
 	n.serveDNS()
 	return n
 }

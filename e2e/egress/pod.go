@@ -67,7 +67,7 @@ type Pod struct {
 // New programs the rules and starts the proxy; both end with the test.
 func New(t *testing.T, o Options) *Pod {
 	t.Helper()
-	p := &Pod{T: t, NS: labtest.New(t), Net: newInternet(t), dir: t.TempDir(), credentials: t.TempDir(), namespace: cmp.Or(o.Workload.Namespace, "default")}
+	p := &Pod{T: t, NS: labtest.New(t), Net: NewInternet(t), dir: t.TempDir(), credentials: t.TempDir(), namespace: cmp.Or(o.Workload.Namespace, "default")}
 	Must(t, lab.Connect(
 		lab.End{In: p.NS, Name: "eth0", Addresses: prefixes(Address+"/24", AddressIPv6+"/64")},
 		lab.End{In: p.Net.NS, Name: "pod", Addresses: prefixes("10.1.1.1/24", "fd01::1/64")}))
@@ -123,6 +123,6 @@ func (p *Pod) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&p.Log
 // resolvConf is a file that leads to the Internet's DNS.
 func (p *Pod) resolvConf() string {
 	file := p.T.TempDir() + "/resolv.conf"
-	Must(p.T, os.WriteFile(file, []byte("nameserver "+dnsAddress+"\noptions timeout:1\n"), 0o644))
+	Must(p.T, os.WriteFile(file, []byte("nameserver "+DNS+"\noptions timeout:1\n"), 0o644))
 	return file
 }

@@ -36,6 +36,36 @@ func Share(n int) string {
 	return placeEnv + "=" + filepath.Join(os.Getenv(placeEnv), strconv.Itoa(n))
 }
 
+// Make makes the place in every hierarchy, as whoever puts cgroups below it may expect
+// it to be there. In that of cpuset, version 1, a cgroup begins without processors and
+// memory and takes no process until it has been given some.
+func Make() error {
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		dir := h
+		for part := range strings.SplitSeq(os.Getenv(placeEnv), "/") {
+			above := dir
+			dir = filepath.Join(dir, part)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+				content, err := os.ReadFile(filepath.Join(above, name))
+				if _, missing := os.Stat(filepath.Join(dir, name)); err != nil || missing != nil {
+					continue // another hierarchy, or version 2, which inherits
+				}
+				if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // Parent is the place as container runtimes are told it: /sluice-e2e/PID/N.
 func Parent() string { return "/" + os.Getenv(placeEnv) }
 
@@ -81,6 +111,18 @@ func removeBelow(place string) {
 		}
 		os.Remove(filepath.Join(h, parent)) // fails while others have places in it
 	}
+}
+
+// Left are the folders of this run's place that are still there.
+func Left() (left []string) {
+	all, _ := hierarchies()
+	for _, h := range all {
+		dir := filepath.Join(h, os.Getenv(placeEnv))
+		if _, err := os.Stat(dir); err == nil {
+			left = append(left, dir)
+		}
+	}
+	return left
 }
 
 // Unified is where the machine has cgroup version 2, or an error.

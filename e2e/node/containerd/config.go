@@ -6,7 +6,7 @@ import (
 )
 
 // settings are what a configuration file is made of. All folders are the world's own.
-type settings struct{ Root, Socket, Runc, PluginDir, ConfDir, Image string }
+type settings struct{ Root, State, Socket, Runc, PluginDir, ConfDir, Image string }
 
 // What containerd needs beyond folders: restrict_oom_score_adj since lowering it takes
 // CAP_SYS_RESOURCE, which root in a container lacks; no AppArmor since it is the
@@ -14,7 +14,7 @@ type settings struct{ Root, Socket, Runc, PluginDir, ConfDir, Image string }
 var configurations = map[bool]*template.Template{
 	false: template.Must(template.New("version 2, containerd 1").Parse(`version = 2
 root = "{{.Root}}/root"
-state = "{{.Root}}/state"
+state = "{{.State}}"
 temp = "{{.Root}}/tmp"
 [grpc]
   address = "{{.Socket}}"
@@ -40,7 +40,7 @@ temp = "{{.Root}}/tmp"
 `)),
 	true: template.Must(template.New("version 3, containerd 2").Parse(`version = 3
 root = "{{.Root}}/root"
-state = "{{.Root}}/state"
+state = "{{.State}}"
 temp = "{{.Root}}/tmp"
 [grpc]
   address = "{{.Socket}}"

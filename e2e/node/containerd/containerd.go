@@ -37,25 +37,34 @@ type Containerd struct {
 // removed first.
 func Start(t testing.TB, r programs.Runtime, pluginDir, confDir, cgroupParent string) *Containerd {
 	t.Helper()
+	// Not below the test's folder: the name of a socket has 104 bytes with all that
+	// containerd appends, and the folder for temporary files may be deep.
+	run, err := os.MkdirTemp("/run", "containerd-")
+	must(t, err)
+	return StartAt(t, r, run, pluginDir, confDir, cgroupParent)
+}
+
+// StartAt is Start with a folder below /run, which is made, for the socket and for what
+// does not outlive a boot.
+func StartAt(t testing.TB, r programs.Runtime, run, pluginDir, confDir, cgroupParent string) *Containerd {
+	t.Helper()
 	c := &Containerd{
 		Version: r.Version, ConfDir: confDir, PluginDir: pluginDir, CgroupParent: cgroupParent,
 		t: t, programs: r, root: t.TempDir(),
 	}
-	// Not below root: the name of a socket has 104 bytes with all that containerd appends,
-	// and the folder for temporary files may be deep.
-	run, err := os.MkdirTemp("/run", "containerd-")
-	must(t, err)
+	must(t, os.MkdirAll(run, 0o755))
 	t.Cleanup(func() { os.RemoveAll(run) })
 	c.Socket = filepath.Join(run, "containerd.sock")
 	c.config = filepath.Join(c.root, "config.toml")
 	c.client = unary.New(c.Socket)
 	var config bytes.Buffer
-	s := settings{Root: c.root, Socket: c.Socket, Runc: r.Runc, PluginDir: pluginDir, ConfDir: confDir, Image: Image}
+	s := settings{Root: c.root, State: filepath.Join(run, "state"), Socket: c.Socket, Runc: r.Runc, PluginDir: pluginDir, ConfDir: confDir, Image: Image}
 	must(t, configurations[second(r.Version)].Execute(&config, s))
 	must(t, os.WriteFile(c.config, config.Bytes(), 0o644))
 	must(t, os.Mkdir(filepath.Join(c.root, "tmp"), 0o755))
-	c.log, err = os.Create(filepath.Join(c.root, "log"))
+	log, err := os.Create(filepath.Join(c.root, "log"))
 	must(t, err)
+	c.log = log
 	t.Cleanup(c.end)
 	c.Run()
 	c.importImage()
@@ -93,13 +102,19 @@ func (c *Containerd) importImage() {
 	c.t.Helper()
 	image := filepath.Join(c.root, "image.tar")
 	must(c.t, writeImage(image, programs.InContainer(), programs.Attempts()))
-	args := []string{"-a", c.Socket, "-n", "k8s.io", "images", "import", image}
+	must(c.t, c.Import(image))
+}
+
+// Import makes the images of an archive known, as docker's `save` writes them.
+func (c *Containerd) Import(archive string) error {
+	args := []string{"-a", c.Socket, "-n", "k8s.io", "images", "import", archive}
 	if second(c.Version) {
 		args = slices.Insert(args, 6, "--local") // its transfer service has no snapshotter to unpack into
 	}
 	if out, err := exec.Command(filepath.Join(c.programs.Folder, "ctr"), args...).CombinedOutput(); err != nil {
-		c.t.Fatalf("import the image: %v\n%s", err, out)
+		return fmt.Errorf("import %s: %w\n%s", archive, err, out)
 	}
+	return nil
 }
 
 // Log is what the daemon has logged.

@@ -1,0 +1,202 @@
+package world
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
+	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
+	"github.com/sluice-cni/sluice/e2e/cluster/programs"
+	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/e2e/node/cgroups"
+	"github.com/sluice-cni/sluice/e2e/node/containerd"
+	node "github.com/sluice-cni/sluice/e2e/node/programs"
+)
+
+// Options are of a world.
+type Options struct {
+	// ProxyMode is kube-proxy's: nftables, which is the default, or iptables.
+	ProxyMode string
+}
+
+// World is a cluster of one node that is ready.
+type World struct {
+	*apiserver.Server
+	Internet   *egress.Internet
+	Containerd *containerd.Containerd
+
+	t       *testing.T
+	dir     string // of the node's files that outlive a boot
+	daemons map[string]*daemon.Daemon
+}
+
+// runtimeRun is where the container runtime has its socket, as most nodes do.
+const runtimeRun = "/run/containerd"
+
+// RuntimeSocket is the container runtime's.
+const RuntimeSocket = runtimeRun + "/containerd.sock"
+
+// patience bounds every wait: seconds, where the machine is idle.
+const patience = 2 * time.Minute
+
+// New makes a cluster and waits until its node is ready, and pods on it have DNS. It ends
+// with the test. Only one is at a time.
+func New(t *testing.T, o Options) *World {
+	t.Helper()
+	if !wanted() {
+		t.Skip("not run: builds and runs Kubernetes; `make e2e` does")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("not run: needs root (cgroups and namespaces of all kinds)")
+	}
+	began := time.Now()
+	step := func(what string) { t.Logf("%6d ms: %s", time.Since(began).Milliseconds(), what) }
+	w := &World{t: t, dir: t.TempDir(), daemons: map[string]*daemon.Daemon{}, Internet: egress.NewInternet(t)}
+	connect(t, w.Internet)
+	coverSysctls(t, w.dir)
+	network(t)
+	must(t, cgroups.Make())
+
+	w.Server = apiserver.Start(t, w.dir, apiserver.Options{
+		Address: NodeIP, Port: 6443, Flags: serverFlags,
+		Users: []string{userManager, userScheduler, userProxy, userNode + " system:nodes"},
+	})
+	step("the API server is ready")
+	w.run("kube-controller-manager", managerFlags(w.Server)...)
+	w.run("kube-scheduler", "--kubeconfig="+w.KubeconfigOf(userScheduler), "--leader-elect=false", "--secure-port=0")
+	w.Apply(dnsManifest)
+	w.Containerd = containerd.StartAt(t, node.Runtimes()[0], runtimeRun, BinDir, ConfDir, cgroups.Parent())
+	all, err := images()
+	must(t, err)
+	for _, archive := range all {
+		must(t, w.Containerd.Import(archive))
+	}
+	step("the runtime has its images")
+	file(t, w.dir, "resolv.conf", "nameserver %s\n", egress.DNS)
+	w.run("kube-proxy", "--config="+file(t, w.dir, "proxy.yaml", proxyConfig, cmp.Or(o.ProxyMode, "nftables"), w.KubeconfigOf(userProxy)))
+	w.run("kubelet", "--kubeconfig="+w.KubeconfigOf(userNode), "--root-dir="+filepath.Join(w.dir, "kubelet"), "--cert-dir="+filepath.Join(w.dir, "kubelet-certificates"),
+		"--hostname-override="+NodeName, "--node-ip="+NodeIP,
+		"--config="+file(t, w.dir, "kubelet.yaml", kubeletConfig, RuntimeSocket, cgroups.Parent(), w.dir))
+	w.AwaitNode()
+	step("the node is ready")
+	w.Rollout("kube-system", "deployment/coredns")
+	step("the cluster has DNS")
+	return w
+}
+
+// run starts a part of Kubernetes.
+func (w *World) run(name string, args ...string) {
+	w.t.Helper()
+	w.daemons[name] = daemon.Start(w.t, name, w.dir, []string{"HOME=" + w.dir}, filepath.Join(programs.Kubernetes(), name), args...)
+}
+
+// AwaitNode waits until the node is Ready and default's service account is there, without
+// which no pod is admitted.
+func (w *World) AwaitNode() {
+	w.t.Helper()
+	w.Eventually("the node is ready", func() error {
+		ready, err := w.Kubectl("get", "node", NodeName, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
+		if err == nil && ready != "True" {
+			err = fmt.Errorf("condition Ready is %q", ready)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = w.Kubectl("-n", "default", "get", "serviceaccount", "default")
+		return err
+	})
+}
+
+// Rollout waits until a workload has rolled out, and fails the test with what is known of
+// its pods when it does not.
+func (w *World) Rollout(namespace, workload string) {
+	w.t.Helper()
+	if _, err := w.Kubectl("-n", namespace, "rollout", "status", workload, "--timeout="+patience.String()); err != nil {
+		w.t.Fatalf("%v\n%s", err, w.Describe(namespace))
+	}
+}
+
+// Describe is what a person would look at when something in a namespace does not run.
+func (w *World) Describe(namespace string) string {
+	pods, err := w.Kubectl("-n", namespace, "describe", "pods")
+	events, err2 := w.Kubectl("-n", namespace, "get", "events", "--sort-by=.lastTimestamp")
+	return strings.Join([]string{pods, events, fmt.Sprint(errors.Join(err, err2))}, "\n")
+}
+
+// Must is Kubectl for commands that must succeed.
+func (w *World) Must(args ...string) string {
+	w.t.Helper()
+	out, err := w.Kubectl(args...)
+	must(w.t, err)
+	return out
+}
+
+// Exec runs a shell command in a pod (or deployment/NAME) of a namespace.
+func (w *World) Exec(namespace, pod, script string) (string, error) {
+	return w.Kubectl("-n", namespace, "exec", pod, "--", "bash", "-c", script)
+}
+
+// Helm runs helm against the cluster.
+func (w *World) Helm(args ...string) (string, error) { return w.Run("", programs.Helm(), args...) }
+
+// Stop ends a part of the cluster at once: kube-apiserver, etcd, kube-controller-manager,
+// kube-scheduler, kube-proxy, kubelet or containerd. Containers go on.
+func (w *World) Stop(name string) {
+	w.t.Helper()
+	if name == "containerd" {
+		w.Containerd.Kill()
+		return
+	}
+	w.daemon(name).Kill()
+}
+
+// Start starts what Stop has ended, and waits for those that say when they are ready.
+func (w *World) Start(name string) {
+	w.t.Helper()
+	switch name {
+	case "containerd":
+		w.Containerd.Run()
+	case "kube-apiserver":
+		w.Restart()
+	default:
+		w.daemon(name).Run()
+	}
+}
+
+func (w *World) daemon(name string) *daemon.Daemon {
+	w.t.Helper()
+	switch name {
+	case "etcd":
+		return w.Etcd
+	case "kube-apiserver":
+		return w.APIServer
+	}
+	d, known := w.daemons[name]
+	if !known {
+		w.t.Fatalf("no part of the cluster is called %q", name)
+	}
+	return d
+}
+
+// Eventually waits until try succeeds and fails the test after two minutes with what it
+// said last.
+func (w *World) Eventually(what string, try func() error) {
+	w.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s: not within %v: %v", what, patience, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
