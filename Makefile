@@ -30,6 +30,9 @@ RUNTIMES ?= 2.4.2,1.6.20
 e2e-node: ## the node under load and faults, with real containerd (as root; RUNTIMES=2.4.2,1.6.20)
 	@RUNTIMES='$(RUNTIMES)' scripts/e2e-node.sh
 
+e2e: ## a real Kubernetes of one node: install by the chart, the page, the scenarios, and down again (as root)
+	@scripts/e2e.sh
+
 lint: ## gofmt, go vet and staticcheck
 	@scripts/lint.sh
 
@@ -62,4 +65,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build image chart demo test e2e-node lint bench bench-proxies soak fuzz oracle clean
+.PHONY: help build image chart demo test e2e-node e2e lint bench bench-proxies soak fuzz oracle clean

@@ -73,7 +73,7 @@ func prepare(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil { // other users run programs from it too
 		return err
 	}
-	if err := programs.Build(programs.EtcdServer, programs.Hyperkube, programs.DNS); err != nil {
+	if err := programs.Build(programs.EtcdServer, programs.Hyperkube, programs.DNS, programs.HelmTool); err != nil {
 		return err
 	}
 	if err := node.Build(dir, false); err != nil {
@@ -87,6 +87,9 @@ func prepare(dir string) error {
 		return err
 	}
 	if err := writeImages(images); err != nil {
+		return err
+	}
+	if err := writeChart(filepath.Join(images, "chart")); err != nil {
 		return err
 	}
 	return os.Setenv(imagesEnv, images)

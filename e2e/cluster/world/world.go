@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/node/cgroups"
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	node "github.com/sluice-cni/sluice/e2e/node/programs"
+	"github.com/sluice-cni/sluice/kubeapi"
 )
 
 // Options are of a world.
@@ -140,6 +141,14 @@ func (w *World) Must(args ...string) string {
 // Exec runs a shell command in a pod (or deployment/NAME) of a namespace.
 func (w *World) Exec(namespace, pod, script string) (string, error) {
 	return w.Kubectl("-n", namespace, "exec", pod, "--", "bash", "-c", script)
+}
+
+// Cluster is a connection to its API server, as Admin.
+func (w *World) Cluster() *kubeapi.Cluster {
+	w.t.Helper()
+	c, err := kubeapi.Connect(w.Kubeconfig(), "")
+	must(w.t, err)
+	return c
 }
 
 // Helm runs helm against the cluster.

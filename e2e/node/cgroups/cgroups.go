@@ -113,6 +113,13 @@ func removeBelow(place string) {
 	}
 }
 
+// Clear removes everything below the place, in which nothing runs any more, and makes it
+// anew.
+func Clear() error {
+	removeBelow(os.Getenv(placeEnv))
+	return Make()
+}
+
 // Left are the folders of this run's place that are still there.
 func Left() (left []string) {
 	all, _ := hierarchies()

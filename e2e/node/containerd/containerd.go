@@ -95,6 +95,9 @@ func (c *Containerd) Kill() {
 	c.process = nil
 }
 
+// Folder is where it keeps what outlives a boot.
+func (c *Containerd) Folder() string { return c.root }
+
 // PID is the daemon's process.
 func (c *Containerd) PID() int { return c.process.Process.Pid }
 

@@ -1,0 +1,121 @@
+package suite
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
+	"github.com/sluice-cni/sluice/e2e/cluster/programs"
+)
+
+// Run runs all scenarios, one after the other.
+func Run(t *testing.T, kubeconfig string) {
+	t.Run("labelling a running namespace", func(t *testing.T) { label(in(t, kubeconfig, "sluice-suite-label")) })
+	t.Run("the page", func(t *testing.T) { page(in(t, kubeconfig, "sluice-suite-page")) })
+}
+
+// namespace is one of a cluster's, made for a scenario.
+type namespace struct {
+	t          *testing.T
+	kubeconfig string
+	name       string
+	home       string
+}
+
+// patience bounds every wait for what a cluster does by and by.
+const patience = time.Minute
+
+// in makes a namespace with the pod sleep in it, and deletes it at the test's end.
+func in(t *testing.T, kubeconfig, name string) *namespace {
+	t.Helper()
+	n := &namespace{t: t, kubeconfig: kubeconfig, name: name, home: t.TempDir()}
+	n.kubectl("", "create", "namespace", name)
+	t.Cleanup(func() {
+		if t.Failed() {
+			pods, _ := n.try("", "describe", "pods")
+			events, _ := n.try("", "get", "events", "--sort-by=.lastTimestamp")
+			t.Logf("%s\n%s", pods, events)
+		}
+		if _, err := n.try("", "delete", "namespace", name, "--timeout="+patience.String()); err != nil {
+			t.Error(err)
+		}
+	})
+	n.kubectl(sleep(cmp.Or(os.Getenv("SLUICE_TEST_APP_IMAGE"), "sluice.test/app:1")), "apply", "-f", "-")
+	n.kubectl("", "rollout", "status", "deployment/sleep", "--timeout="+patience.String())
+	return n
+}
+
+// sleep is the page's sample: a pod that one can exec into and curl from.
+func sleep(image string) string {
+	return `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: sleep}
+spec:
+  selector: {matchLabels: {app: sleep}}
+  template:
+    metadata: {labels: {app: sleep}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - {name: sleep, image: ` + image + `, imagePullPolicy: IfNotPresent, command: [sleep, infinity]}
+`
+}
+
+// try runs kubectl in the namespace.
+func (n *namespace) try(stdin string, args ...string) (string, error) {
+	program := "kubectl"
+	if dir := programs.Kubernetes(); dir != "" {
+		program = filepath.Join(dir, "kubectl")
+	}
+	cmd := exec.Command(program, append([]string{"--namespace=" + n.name}, args...)...)
+	cmd.Env = daemon.Environment("HOME="+n.home, "KUBECONFIG="+n.kubeconfig)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.Output()
+	if failed, ok := err.(*exec.ExitError); ok {
+		err = fmt.Errorf("kubectl %s: %w\n%s", strings.Join(args, " "), err, failed.Stderr)
+	}
+	return string(out), err
+}
+
+// kubectl is try for what must succeed.
+func (n *namespace) kubectl(stdin string, args ...string) string {
+	n.t.Helper()
+	out, err := n.try(stdin, args...)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return out
+}
+
+// sourcePod is the pod that requests are made from, as the page finds it.
+func (n *namespace) sourcePod() string {
+	n.t.Helper()
+	return n.kubectl("", "get", "pod", "-l", "app=sleep", "-o", "jsonpath={.items..metadata.name}")
+}
+
+// bash runs commands in the pod.
+func (n *namespace) bash(pod, commands string) (string, error) {
+	return n.try("", "exec", pod, "-c", "sleep", "--", "bash", "-c", commands)
+}
+
+// eventually waits until commands in the pod write what is wanted, somewhere.
+func (n *namespace) eventually(pod, commands, want string) {
+	n.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		out, err := n.bash(pod, commands)
+		if err == nil && strings.Contains(out, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%s: not %q within %v, but %q, %v", commands, want, patience, out, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}

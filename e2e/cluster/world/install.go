@@ -1,0 +1,92 @@
+package world
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluice-cni/sluice/internal/built"
+)
+
+// Namespace is the one that Install puts sluice into.
+const Namespace = "sluice-system"
+
+// Install installs sluice by its chart, of this tree, and waits until it is ready. values
+// are further ones as helm's --set takes them. Agents trust the internet's authority.
+func (w *World) Install(values ...string) {
+	w.t.Helper()
+	w.helmMust("install", values...)
+	w.Rollout(Namespace, "daemonset/sluice-holder")
+	w.Rollout(Namespace, "daemonset/sluice-agent")
+	w.t.Cleanup(func() {
+		if w.t.Failed() {
+			w.t.Logf("sluice:\n%s\n%s", w.Describe(Namespace), w.logs())
+		}
+	})
+}
+
+// Upgrade is Install once more, with other values.
+func (w *World) Upgrade(values ...string) {
+	w.t.Helper()
+	w.helmMust("upgrade", values...)
+	w.Rollout(Namespace, "daemonset/sluice-holder")
+	w.Rollout(Namespace, "daemonset/sluice-agent")
+}
+
+func (w *World) helmMust(verb string, values ...string) {
+	w.t.Helper()
+	authorities := filepath.Join(w.dir, "authorities")
+	must(w.t, os.MkdirAll(authorities, 0o755))
+	ca, err := os.ReadFile(w.Internet.CA)
+	must(w.t, err)
+	must(w.t, os.WriteFile(filepath.Join(authorities, "ca-certificates.crt"), ca, 0o644))
+	repository, tag, _ := strings.Cut(Sluice, ":")
+	args := []string{verb, "sluice", Chart(), "--namespace", Namespace,
+		"--set", "image.repository=" + repository, "--set-string", "image.tag=" + tag, "--set", "image.pullPolicy=Never", "--set", "hostCABundle=" + authorities}
+	if verb == "install" {
+		args = append(args, "--create-namespace")
+	}
+	for _, v := range values {
+		args = append(args, "--set", v)
+	}
+	out, err := w.Helm(args...)
+	if err != nil {
+		w.t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// logs are the ends of what sluice's own containers have logged.
+func (w *World) logs() string {
+	var all strings.Builder
+	for _, c := range []string{"holder", "agent", "installer"} {
+		set := "daemonset/sluice-agent"
+		if c == "holder" {
+			set = "daemonset/sluice-holder"
+		}
+		out, err := w.Kubectl("-n", Namespace, "logs", set, "-c", c, "--tail=40")
+		fmt.Fprintf(&all, "-- %s (%v)\n%s\n", c, err, out)
+	}
+	return all.String()
+}
+
+// Chart is the folder of the chart with its definitions (CRDs).
+func Chart() string { return filepath.Join(os.Getenv(imagesEnv), "chart") }
+
+// writeChart puts the chart together as `make chart` does, in a folder of the run's own.
+func writeChart(dir string) error {
+	root, err := built.Root()
+	if err != nil {
+		return err
+	}
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "deploy", "chart", "sluice"))); err != nil {
+		return err
+	}
+	crds := exec.Command("go", "run", "./deploy/crds", "-o", filepath.Join(dir, "crds"))
+	crds.Dir = root
+	if out, err := crds.CombinedOutput(); err != nil {
+		return fmt.Errorf("put the chart together: %w\n%s", err, out)
+	}
+	return nil
+}
