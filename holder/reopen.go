@@ -55,11 +55,13 @@ func reopen(b *bundle, h wire.Holding, anyPort bool) (fds []int, described []wir
 }
 
 // duplicate is a bare descriptor of the file's.
+// With an error it is -1, never a descriptor of somebody else's.
 func duplicate(f *os.File) (fd int, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return -1, err
 	}
+	fd = -1
 	failed := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) })
 	return fd, errors.Join(failed, err)
 }
