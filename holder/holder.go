@@ -51,7 +51,14 @@ type Options struct {
 	// core.DefaultWaitLimit when zero.
 	WaitLimit time.Duration
 	Build     string
-	Log       *slog.Logger
+	// Name is who this holder is over its restarts: the UID of its pod. Of two names the
+	// one that held first is the older, and does not take over from the other. Empty: this
+	// process, and never older than one that runs.
+	Name string
+	// Stay: a holder that was succeeded stands by, and holds again when the newer one
+	// has ended.
+	Stay bool
+	Log  *slog.Logger
 
 	// look is how often paths of namespaces are looked at; lookEvery when zero.
 	look time.Duration
@@ -87,28 +94,42 @@ type holder struct {
 }
 
 // Run holds until ctx ends, which leaves the state for the next holder and closes
-// everything, or until another holder took over: then it returns ErrSucceeded. Where a
-// holder runs already it takes over from that one.
+// everything, or until another holder took over: then it returns ErrSucceeded, or with
+// Stay stands by. Where a holder runs already it takes over from that one; where that one
+// is newer it stands by, whatever Stay is.
 func Run(ctx context.Context, o Options) error {
-	h := &holder{Options: o, log: cmp.Or(o.Log, slog.Default()), base: time.Now(), events: make(chan core.Event), bundles: newBundles(),
+	o.Log = cmp.Or(o.Log, slog.Default())
+	o.RunDir = cmp.Or(o.RunDir, DefaultRunDir)
+	if o.Name == "" {
+		own, err := lookAt(os.Getpid())
+		if err != nil {
+			return fmt.Errorf("this process in /proc: %w", err)
+		}
+		o.Name = fmt.Sprintf("process %d of %d, started at %d", own.PID, own.Namespace, own.Start)
+	}
+	for succeeded := false; ; succeeded = true {
+		if err := run(ctx, o, succeeded); !o.Stay || !errors.Is(err, ErrSucceeded) {
+			return err
+		}
+	}
+}
+
+// run is one term of office. succeeded: there was one before, and a newer holder runs.
+func run(ctx context.Context, o Options, succeeded bool) error {
+	h := &holder{Options: o, log: o.Log, base: time.Now(), events: make(chan core.Event), bundles: newBundles(),
 		peers: map[core.Conn]*peer{}, listenFD: -1, lock: -1}
-	h.RunDir = cmp.Or(h.RunDir, DefaultRunDir)
-	h.core = core.New(core.Settings{WaitLimit: o.WaitLimit, Build: o.Build, PID: os.Getpid()})
+	h.core = core.New(core.Settings{WaitLimit: o.WaitLimit, Build: o.Build, PID: os.Getpid(), Holder: o.Name})
 	h.refuser = newRefuser(h.log)
 	if h.before == nil {
 		h.before = func(string) {}
 	}
-	if err := makePrivate(h.RunDir); err != nil {
-		return err
-	}
-	var err error
-	if h.state, err = openStateFiles(h.RunDir); err != nil {
+	if err := h.makeDirs(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer h.end(cancel)
 	h.watcher = newWatcher(h.log, func(e core.Left) { h.post(ctx, e) })
-	first, err := h.begin(ctx)
+	first, err := h.begin(ctx, succeeded)
 	if err != nil {
 		return err
 	}
@@ -120,6 +141,14 @@ func Run(ctx context.Context, o Options) error {
 
 // ErrSucceeded: another holder has everything now.
 var ErrSucceeded = errors.New("another holder took over")
+
+// makeDirs makes the run directory and what is in it.
+func (h *holder) makeDirs() (err error) {
+	if err = makePrivate(h.RunDir); err == nil {
+		h.state, err = openStateFiles(h.RunDir)
+	}
+	return err
+}
 
 // makePrivate makes the directory, of which nobody but its owner has a use.
 func makePrivate(dir string) error {

@@ -34,7 +34,8 @@ func runProcess(args []string) int {
 	dieAt, _ := strconv.Atoi(args[1])
 	limit, _ := time.ParseDuration(args[2])
 	done := 0
-	o := Options{RunDir: args[0], WaitLimit: limit, Build: "test", Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), look: time.Second}
+	o := Options{RunDir: args[0], WaitLimit: limit, Build: "test", Log: slog.New(slog.NewTextHandler(os.Stderr, nil)), look: time.Second,
+		Name: args[3], Stay: args[4] == "stay"}
 	o.before = func(what string) {
 		if done++; done == dieAt {
 			fmt.Fprintf(os.Stderr, "dies before %s\n", what)
@@ -68,8 +69,14 @@ func startProcess(t testing.TB, dir string, dieAt int) *process {
 
 func startWith(t testing.TB, dir string, dieAt int, limit time.Duration) *process {
 	t.Helper()
+	return startNamed(t, dir, dieAt, limit, "", "")
+}
+
+// startNamed is startWith in a pod of a name, with stay "stay" or "".
+func startNamed(t testing.TB, dir string, dieAt int, limit time.Duration, name, stay string) *process {
+	t.Helper()
 	p := &process{log: new(record), exited: make(chan struct{})}
-	p.cmd = exec.Command("/proc/self/exe", holderProcess, dir, strconv.Itoa(dieAt), limit.String())
+	p.cmd = exec.Command("/proc/self/exe", holderProcess, dir, strconv.Itoa(dieAt), limit.String(), name, stay)
 	p.cmd.Stderr = p.log
 	alive, err := p.cmd.StdinPipe() // ends with this process
 	if err != nil {
@@ -101,12 +108,18 @@ func (p *process) kill() {
 // ready waits until the process serves at the socket, or has ended.
 func (p *process) ready(t testing.TB) {
 	t.Helper()
-	until(t, "holder is ready", func() bool {
+	p.says(t, "msg=ready", 1)
+}
+
+// says waits until the process has logged something so many times, or has ended.
+func (p *process) says(t testing.TB, what string, times int) {
+	t.Helper()
+	until(t, "holder says "+what, func() bool {
 		select {
 		case <-p.exited:
 			return true
 		default:
-			return strings.Contains(p.log.String(), "msg=ready")
+			return strings.Count(p.log.String(), what) >= times
 		}
 	})
 }

@@ -19,22 +19,42 @@ import (
 const (
 	// startAgain is how long to wait before the next try to take over, or to be first.
 	startAgain = 200 * time.Millisecond
+	// lockMissing is for how many tries one that stands by leaves it to the holder that
+	// runs to make the lock anew in a directory that was removed.
+	lockMissing = 25
 	// frameWait is how long the old holder may take for each of its words.
 	frameWait = 10 * time.Second
 )
 
 // begin finds out whether a holder runs, and takes over from it, or from what it left.
 // The lock tells: it is the kernel's, and ends with the last process that has it.
-func (h *holder) begin(ctx context.Context) ([]core.Event, error) {
+// One that was succeeded asks nobody, whatever the newer one would answer.
+func (h *holder) begin(ctx context.Context, succeeded bool) ([]core.Event, error) {
 	said := ""
 	for {
-		first, err := h.takeOver(ctx)
+		var first []core.Event
+		var err error = &wire.Refusal{Code: wire.CodeOlder, Text: "another holder took over"}
+		if !succeeded {
+			first, err = h.takeOver(ctx)
+		}
+		succeeded = false
 		if err == nil || ctx.Err() != nil {
 			return first, errors.Join(err, ctx.Err())
 		}
 		var fatal fatalError
 		if errors.As(err, &fatal) {
 			return nil, err
+		}
+		var refusal *wire.Refusal
+		if errors.As(err, &refusal) && refusal.Code == wire.CodeOlder {
+			h.log.Info("a newer holder holds; standing by until it ends", "why", err)
+			if first, err = h.standBy(ctx); !errors.Is(err, errNoLock) {
+				return first, err
+			}
+			if err := h.makeDirs(); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if said != err.Error() {
 			said = err.Error()
@@ -46,6 +66,36 @@ func (h *holder) begin(ctx context.Context) ([]core.Event, error) {
 		case <-time.After(startAgain):
 		}
 	}
+}
+
+// errNoLock: there is no lock file to wait for.
+var errNoLock = errors.New("the lock file is gone")
+
+// standBy waits until no holder has the lock, and then begins with what that one left.
+func (h *holder) standBy(ctx context.Context) ([]core.Event, error) {
+	path := filepath.Join(h.RunDir, lockName)
+	tick := time.NewTicker(startAgain)
+	defer tick.Stop()
+	for missing := 0; missing < lockMissing; {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+		lock, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			missing++
+			continue
+		}
+		missing = 0
+		if unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil {
+			h.log.Info("the newer holder has ended; this one holds again")
+			h.lock = lock
+			return h.recover()
+		}
+		unix.Close(lock)
+	}
+	return nil, errNoLock
 }
 
 // fatalError is one that another try does not mend.
@@ -184,7 +234,7 @@ func (h *holder) succeed(ctx context.Context) (first []core.Event, err error) {
 			s.giveUp()
 		}
 	}()
-	if err := c.Send(wire.Succeed, wire.SuccessionRequest{Versions: wire.Spoken, PID: os.Getpid(), Build: h.Build}); err != nil {
+	if err := c.Send(wire.Succeed, wire.SuccessionRequest{Versions: wire.Spoken, PID: os.Getpid(), Build: h.Build, Holder: h.Name}); err != nil {
 		return nil, err
 	}
 	if err := s.receive(); err != nil {
@@ -303,7 +353,7 @@ func (s *succession) giveUp() {
 
 // events are the pods that are there in the end, each at its last place.
 func (s *succession) events() []core.Event {
-	first := []core.Event{core.Began{Fresh: s.reply.Fresh, Memory: core.Memory{Exemption: s.reply.Exemption, Agents: s.reply.Agents, Instances: s.reply.Instances}}}
+	first := []core.Event{core.Began{Fresh: s.reply.Fresh, Memory: core.Memory{Exemption: s.reply.Exemption, Agents: s.reply.Agents, Instances: s.reply.Instances, Holders: s.reply.Holders}}}
 	for i, n := range s.order {
 		p, known := s.pods[n]
 		if known && !later(s.order[i+1:], n) {

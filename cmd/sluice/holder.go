@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -16,7 +18,6 @@ import (
 
 func newHolderCommand() *cobra.Command {
 	var o holder.Options
-	var stay bool
 	c := &cobra.Command{
 		Use:   "holder",
 		Short: "Keep the pods' sockets open while agents come and go",
@@ -34,6 +35,10 @@ pod, which a later holder begins with.
 
   it is upgraded   Start the new one beside the old one. It takes over everything,
                    holder.sock too, and the old one ends: no connection is refused.
+                   With --stay the old one stands by, and holds again if the new one
+                   ends: for the kubelet, which would start an ended one again.
+  it is an old one A holder that is started again in a pod (--pod-uid) that held before
+                   the running holder's pod did, stands by in the same way.
   it is killed     Agents have the sockets too and go on. The next holder is given them
                    back.
   both are killed  Connections are refused until the next holder listens again, at the
@@ -51,26 +56,25 @@ The first SIGTERM or SIGINT ends it. 'sluice status' shows what it holds.`,
 			if err != nil {
 				return usage(err, "see 'sluice holder --help'")
 			}
-			return runHolder(c, o, stay)
+			return runHolder(c, o)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.RunDir, "run-dir", holder.DefaultRunDir, "directory `DIR` of the control socket and the state, on a file system that goes when the machine does")
 	f.DurationVar(&o.WaitLimit, "wait-limit", core.DefaultWaitLimit, "how long (`TIME`) connections wait while there is no agent, before they are reset")
-	f.BoolVar(&stay, "stay", false, "once another holder took over, hold nothing and wait for SIGTERM, for who would start an ended process again")
+	f.BoolVar(&o.Stay, "stay", false, "once another holder took over, stand by instead of ending, and hold again when the other one has ended")
+	f.StringVar(&o.Name, "pod-uid", "", "`UID` of the pod that this is in, by which an older holder is known; POD_UID of the environment when not given")
 	return c
 }
 
-func runHolder(c *cobra.Command, o holder.Options, stay bool) error {
+func runHolder(c *cobra.Command, o holder.Options) error {
 	ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	o.Name = cmp.Or(o.Name, os.Getenv("POD_UID"))
 	o.Build, o.Log = buildVersion(), slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 	err := holder.Run(ctx, o)
 	switch {
 	case errors.Is(err, holder.ErrSucceeded):
-		if stay {
-			<-ctx.Done()
-		}
 		return nil
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return nil // told to end before it began

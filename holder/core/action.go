@@ -11,6 +11,8 @@ type Memory struct {
 	// Instances are the pods that agents ran in, in the order in which they were first
 	// seen; the last maxInstances of them.
 	Instances []string `json:"instances,omitempty"`
+	// Holders that held, in the order in which each did first: the last is the newest.
+	Holders []string `json:"holders,omitempty"`
 }
 
 // Action is something to do, in the order given.

@@ -44,6 +44,8 @@ type Settings struct {
 	WaitLimit time.Duration
 	Build     string
 	PID       int
+	// Holder is who this one is over its restarts, its pod's UID; may be empty.
+	Holder string
 }
 
 // State is what a holder knows. The zero value is of no use; see New.
@@ -68,6 +70,7 @@ type State struct {
 	ghostsUntil int64
 	remembered  Memory
 	instances   []string // see Memory
+	holders     []string // see Memory
 	saidLost    bool     // that sockets are lost which an agent may give back
 
 	// there: an agent can be expected to accept. away is since when none can.
@@ -98,8 +101,9 @@ func (s *State) Step(now int64, e Event) []Action {
 	case Began:
 		s.fresh, s.exemption, s.away = e.Fresh, e.Exemption, now
 		s.ghosts, s.ghostsUntil = e.Agents, now+int64(wire.AliveLimit)
-		s.instances = slices.Clone(e.Instances)
+		s.instances, s.holders = slices.Clone(e.Instances), slices.Clone(e.Holders)
 		s.remembered = s.memory()
+		s.holders = enlist(s.holders, s.settings.Holder)
 	case Inherited:
 		s.inherit(e)
 	case Frame:
@@ -194,7 +198,7 @@ func (s *State) settle() {
 }
 
 func (s *State) memory() Memory {
-	return Memory{Exemption: s.exemption, Agents: s.others(0), Instances: slices.Clone(s.instances)}
+	return Memory{Exemption: s.exemption, Agents: s.others(0), Instances: slices.Clone(s.instances), Holders: s.holders}
 }
 
 func (s *State) do(a Action) { s.out = append(s.out, a) }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sluice-cni/sluice/holder/wire"
 )
@@ -11,6 +12,9 @@ import (
 func (s *State) yield(to Conn, r wire.SuccessionRequest) {
 	version := wire.Spoken.Common(r.Versions)
 	switch {
+	case s.older(r.Holder):
+		s.answer(to, wire.Refused, &wire.Refusal{Code: wire.CodeOlder, Text: fmt.Sprintf("succeed: holder %s held before this one (%s, %s)", r.Holder, s.settings.Holder, s.settings.Build)})
+		return
 	case s.successor != 0:
 		s.answer(to, wire.Refused, &wire.Refusal{Code: wire.CodeBusy, Text: "succeed: another holder is taking over already"})
 		return
@@ -22,7 +26,7 @@ func (s *State) yield(to Conn, r wire.SuccessionRequest) {
 	}
 	s.successor, s.tookBy = to, s.now+int64(tookLimit)
 	s.log("info", "a new holder takes over", "pid", r.PID, "build", r.Build, "pods", len(s.pods))
-	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Agents: s.others(0), Instances: s.instances, Fresh: s.fresh})
+	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Agents: s.others(0), Instances: s.instances, Fresh: s.fresh, Holders: s.holders})
 	for _, p := range s.sortedPods() {
 		s.tellSuccessor(p)
 	}
@@ -43,4 +47,25 @@ func (s *State) took(by Conn) {
 	s.left = true
 	s.log("info", "the new holder has taken over; this one ends")
 	s.do(Leave{})
+}
+
+// maxHolders bounds the order of holders. Of more pods than that on one node at once,
+// which an upgrade does not make, the oldest would count as new.
+const maxHolders = 64
+
+// enlist appends a holder that is not in the order yet.
+func enlist(order []string, holder string) []string {
+	if holder == "" || slices.Contains(order, holder) {
+		return order
+	}
+	order = append(slices.Clone(order), holder)
+	return order[max(len(order)-maxHolders, 0):]
+}
+
+// older: the holder held before this one did. The kubelet starts a holder that ended
+// again, in its old pod, as long as that pod is there; were it to succeed, the two would
+// go on succeeding each other.
+func (s *State) older(holder string) bool {
+	theirs, own := slices.Index(s.holders, holder), slices.Index(s.holders, s.settings.Holder)
+	return theirs >= 0 && theirs < own
 }

@@ -118,6 +118,7 @@ const (
 	CodeFull        = "full"        // no descriptors or no room left
 	CodeBusy        = "busy"        // try again: too many peers, or a succession is under way
 	CodeDenied      = "denied"      // the peer is not root
+	CodeOlder       = "older"       // a newer holder than the one that asks holds already
 )
 
 // Refusal answers what the holder will not do; it is an error with a text for people.
@@ -262,6 +263,9 @@ type SuccessionRequest struct {
 	Versions Versions `json:"versions"`
 	PID      int      `json:"pid"`
 	Build    string   `json:"build"`
+	// Holder is who it is over its restarts: its pod's UID. Who held before the one that
+	// runs is refused (CodeOlder).
+	Holder string `json:"holder,omitempty"`
 }
 
 // SuccessionReply is the old holder's; its files are the listening socket and the lock.
@@ -278,6 +282,8 @@ type SuccessionReply struct {
 	Instances []string `json:"instances,omitempty"`
 	// Fresh: a holder died before this one, and agents may have what was lost then.
 	Fresh bool `json:"fresh,omitempty"`
+	// Holders are those that held so far, in the order in which each did first.
+	Holders []string `json:"holders,omitempty"`
 }
 
 // HolderStatus is how a holder is.
