@@ -49,6 +49,8 @@ type Config struct {
 	News func(core.News)
 	// Resources says how many are in force, and how many errors there are in them.
 	Resources func() (resources, errors int)
+	// Issues are what there is to say about them; nil: nothing.
+	Issues func() mesh.Issues
 	// DrainLimit is how long connections go on that a pod, or this agent, has to give up.
 	DrainLimit time.Duration
 	// Instance is the pod that this process runs in, by its UID; "": none. Where there is

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/rules"
 )
@@ -45,6 +47,8 @@ type NodeStatus struct {
 	RangesErr string `json:"rangesError,omitempty"`
 	Resources int    `json:"resources"`
 	Errors    int    `json:"errors,omitempty"` // in the resources
+	// Issues are what there is to say about the resources, errors first; maxIssues at most.
+	Issues []string `json:"issues,omitempty"`
 	// Serving are pods, Draining servers of pods that have only old connections left.
 	Serving  int `json:"serving"`
 	Draining int `json:"draining,omitempty"`
@@ -141,7 +145,22 @@ func (a *Agent) node(s core.Status) NodeStatus {
 	if a.cfg.Resources != nil {
 		n.Resources, n.Errors = a.cfg.Resources()
 	}
+	if a.cfg.Issues != nil {
+		n.Issues = issueLines(a.cfg.Issues())
+	}
 	return n
+}
+
+// maxIssues bounds what one status says of resources.
+const maxIssues = 100
+
+func issueLines(all mesh.Issues) (lines []string) {
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b mesh.Issue) int { return cmp.Compare(a.Severity, b.Severity) })
+	for _, i := range all[:min(len(all), maxIssues)] {
+		lines = append(lines, i.String())
+	}
+	return lines
 }
 
 func podStatus(p core.PodStatus) PodStatus {

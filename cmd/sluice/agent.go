@@ -32,6 +32,7 @@ type agentOptions struct {
 	accessLog, format string
 	metrics           string
 	podUID            string
+	kubernetes        kubernetesOptions
 	names             nameOptions
 	pressure          pressureOptions
 }
@@ -53,6 +54,10 @@ old; it takes over, and the old one ends when its connections have, after --drai
 at the latest. SIGTERM ends it the same way; a second signal ends it at once. In a pod
 (--pod-uid) the old one does not end, since it would be started again: it stands by.
 
+The resources are those of --config, or with --kubernetes those of a cluster, whose
+Services are registered too. What was last known of it is kept, so that the agent starts
+while the API server is away.
+
 Which pods are captured is decided by the plugin's configuration, the files of
 --policy-dir and the pods' annotations (docs/selection.md). Pods that were running before
 are captured too, and pods that are selected no more let go, both without a restart of
@@ -61,7 +66,7 @@ the pod and without breaking a connection.
 It needs root on the host: CAP_SYS_ADMIN and CAP_NET_ADMIN, the host's PID namespace to
 find pods without a container runtime's help, and a cgroup (version 2) of its own, by
 which the pods' rules know its connections. It makes one itself where it may.`,
-		Example: "  sluice agent --config /etc/sluice --access-log /var/log/sluice/access.log",
+		Example: "  sluice agent --config /etc/sluice --access-log /var/log/sluice/access.log\n  sluice agent --kubernetes --node-name worker-1",
 		Args:    noArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return runAgent(c, o) },
 	}
@@ -81,6 +86,7 @@ which the pods' rules know its connections. It makes one itself where it may.`,
 	f.StringVar(&o.format, "access-log-format", "json", accessLogFormatFlag)
 	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, "`ADDRESS` that /metrics, /healthz and /readyz are served on, or off; :15090 is every address of the node, so everybody's who reaches it")
 	f.StringVar(&o.podUID, "pod-uid", "", "`UID` of the pod that this agent runs in, where something starts it again when it ends, as a kubelet does (default: $POD_UID). With it the agent ends on SIGTERM only: it stands by while another serves, and the younger pod's serves")
+	o.kubernetes.flags(f)
 	o.names.flags(c, false)
 	o.pressure.flags(f)
 	f.Lookup("max-connections").Usage = "how many connections (`N`) of one pod are served at once; more get 503 or a reset; 0 is 2000. All pods together share what the limit of open files allows: a pod below its part always finds room"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,6 @@ import (
 	"github.com/sluice-cni/sluice/agent/pods"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/dnsproxy"
@@ -39,6 +39,8 @@ const podConnections = 2000
 
 func runAgent(c *cobra.Command, o agentOptions) error {
 	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
+	o.kubernetes.node = cmp.Or(o.kubernetes.node, os.Getenv("NODE_NAME"))
+	o.metrics = ipv6Bracketed(o.metrics)
 	common := &pods.Common{Logs: podlog.New(log.Handler()), DrainLimit: o.drainLimit, Metrics: metrics.New(buildVersion())}
 	policy, policyErr := outboundPolicy(c)
 	format, formatErr := accessLogFormat(o.format)
@@ -49,7 +51,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	exchange := common.Metrics.CountDNS(dns.Through(nil))
 	bindErr := errors.Join(o.names.apply(&common.Proxy, exchange), o.names.given(c))
 	pressureErr := errors.Join(o.pressure.apply(&common.Proxy)...)
-	if err := errors.Join(o.check(), policyErr, formatErr, namesErr, entryErr, checkMetricsAddress(o.metrics), bindErr, pressureErr); err != nil {
+	if err := errors.Join(o.check(), o.kubernetes.check(flagValue(c, "config")), policyErr, formatErr, namesErr, entryErr, checkMetricsAddress(o.metrics), bindErr, pressureErr); err != nil {
 		return usage(err, "see 'sluice agent --help'")
 	}
 	runtimeSocket, err := findCRI(o.cri)
@@ -58,13 +60,20 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	}
 	limitPods(common)
 	common.Proxy.Register = commandLine(c, "create -f -")
+	var k *inCluster
+	if o.kubernetes.from != "" {
+		if k, err = o.cluster(log); err != nil {
+			return err
+		}
+		common.Proxy.Register = "kubectl apply -f -"
+	}
 	common.Proxy.SharedResolver = true // serveNode runs it
 	// Before any socket: each belongs to the cgroup that it was made in, for good.
 	known, err := o.exemption(log)
 	if err != nil {
 		return err
 	}
-	if common.Proxy.Credentials, err = credentialStore(c, log); err != nil {
+	if common.Proxy.Credentials, err = k.credentials(c, log); err != nil {
 		return err
 	}
 	out, closeLog, err := openOutput("access-log", o.accessLog, c.OutOrStdout())
@@ -79,7 +88,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	if err := ownDir(o.ownState()); err != nil {
 		return hinted(fmt.Errorf("--state-dir %q: %w", o.stateDir, reason(err)), "name a directory that this agent may write to")
 	}
-	var store *file.Store
+	var store resources
 	opened, open := context.WithCancel(c.Context())
 	defer open()
 	// The agent before this one keeps the book until it retires.
@@ -93,7 +102,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		return hinted(err, "--state-dir names a directory that this agent may write to")
 	}
 	defer addresses.Close()
-	store, err = openStore(c, file.Options{Options: virtual(addresses, mesh.Options{Policy: policy}), Remember: filepath.Join(o.ownState(), "last-good"), Log: log})
+	store, err = o.openResources(c, k, virtual(addresses, mesh.Options{Policy: policy}), log)
 	open()
 	if err != nil {
 		return err
@@ -113,7 +122,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		Holder: o.holderSocket(), Build: buildVersion(),
 		Agents: known.agents, ByMark: known.byMark, Why: known.why, Cgroup: known.cgroup,
 		Common: common, Entry: entry, Policy: policydir.New(o.policyDir, log), PolicyFile: o.policyFile(), RangesFile: o.ranges,
-		Resources:  func() (int, int) { return store.Snapshot().Len(), store.Errors() },
+		Resources:  func() (int, int) { return held(store), store.Errors() },
 		DrainLimit: o.drainLimit, Took: socket.take,
 		Retiring: func() { addresses.Close(); scrape.end() },
 		Resumed: func() {
@@ -127,6 +136,9 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		Collects: os.Getenv("GOGC") == "",
 		Log:      log,
 	}
+	if k != nil { // in a directory 'sluice validate' shows them
+		cfg.Issues = store.Issues
+	}
 	if runtimeSocket != "" {
 		runtime := cri.New(runtimeSocket)
 		defer runtime.Close()
@@ -137,12 +149,12 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	a.Show(common.Metrics)
 	countStore(common.Metrics, store)
 	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
-		return serveNode(ctx, a, store, common, socket, scrape, log)
+		return serveNode(ctx, a, store, k, common, socket, scrape, log)
 	})
 }
 
 // serveNode runs the agent and all it stands on, which outlives its draining.
-func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *pods.Common, socket *statusSocket, scrape *handedOver, log *slog.Logger) error {
+func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluster, common *pods.Common, socket *statusSocket, scrape *handedOver, log *slog.Logger) error {
 	followStore(a, store, log)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	var beside sync.WaitGroup
@@ -154,6 +166,9 @@ func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *p
 		})
 	}
 	run("following the resources", store.Run)
+	for name, task := range k.tasks() {
+		run(name, task)
+	}
 	run("the resolver", func(ctx context.Context) error { common.Proxy.Resolver.Run(ctx); return nil })
 	if common.Proxy.AccessLogs != nil {
 		run("the access log", func(ctx context.Context) error { common.Proxy.AccessLogs.Run(ctx); return nil })
@@ -167,11 +182,11 @@ func serveNode(ctx context.Context, a *agent.Agent, store *file.Store, common *p
 	return err
 }
 
-func followStore(a *agent.Agent, store *file.Store, log *slog.Logger) {
+func followStore(a *agent.Agent, store resources, log *slog.Logger) {
 	store.SubscribeWithErrors(func(s *mesh.Snapshot, wrong int) {
 		a.Follow(s)
 		if wrong > 0 {
-			log.Warn("configuration in force; files with errors keep their last good content", "resources", s.Len(), "errors", wrong)
+			log.Warn("configuration in force; what has errors keeps its last good content", "resources", s.Len(), "errors", wrong)
 			return
 		}
 		log.Info("configuration in force", "resources", s.Len())

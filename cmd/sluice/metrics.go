@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/metrics"
 )
@@ -69,10 +68,10 @@ func withMetrics(l net.Listener, e metrics.Endpoint, serve func(context.Context)
 	return alongside("the metrics endpoint", e.Log, func(ctx context.Context) error { return e.Serve(ctx, l) }, serve)
 }
 
-// countStore shows the state of a directory of resources.
-func countStore(m *metrics.Metrics, store *file.Store) {
+// countStore shows the state of resources.
+func countStore(m *metrics.Metrics, store resources) {
 	m.Configuration(
-		func() int { return store.Snapshot().Len() },
+		func() int { return held(store) },
 		store.Errors)
 }
 

@@ -147,6 +147,7 @@ func printNode(w io.Writer, n agent.NodeStatus) {
 		[2]string{"connections", fmt.Sprintf("%d of %d, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
 	)
 	fmt.Fprintln(w)
+	printResourceIssues(w, n.Issues)
 }
 
 func nodeState(n agent.NodeStatus) string {
@@ -185,9 +186,27 @@ func exemptionText(n agent.NodeStatus) string {
 func resourcesText(n agent.NodeStatus) string {
 	text := strconv.Itoa(n.Resources)
 	if n.Errors > 0 {
-		text += fmt.Sprintf(", %s: 'sluice validate' shows them", count(n.Errors, "error"))
+		where := "'sluice validate' shows them"
+		if len(n.Issues) > 0 {
+			where = "see below"
+		}
+		text += fmt.Sprintf(", %s: %s", count(n.Errors, "error"), where)
 	}
 	return text
+}
+
+// printResourceIssues says what is the matter with resources of a cluster, some of it.
+func printResourceIssues(w io.Writer, issues []string) {
+	const shown = 20
+	for _, text := range issues[:min(len(issues), shown)] {
+		fmt.Fprintln(w, printableUpTo(text, maxFact))
+	}
+	if more := len(issues) - shown; more > 0 {
+		fmt.Fprintf(w, "and %d more; -o json has them\n", more)
+	}
+	if len(issues) > 0 {
+		fmt.Fprintln(w)
+	}
 }
 
 func printPodTable(w io.Writer, pods []agent.PodStatus) error {

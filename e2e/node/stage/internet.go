@@ -173,8 +173,8 @@ func prefixes(all ...string) (out []netip.Prefix) {
 	return out
 }
 
-// resources register what may be reached.
-const resources = `apiVersion: networking.istio.io/v1
+// Resources register what may be reached.
+const Resources = `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: web}
 spec:

@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,8 @@ type Options struct {
 	Agent, Holder []string
 	// DrainLimit is the agents'; default 10 s.
 	DrainLimit time.Duration
+	// Kubeconfig leads to the cluster that agents follow instead of the directory.
+	Kubeconfig string
 	// Runtime makes the node's pods known to agents as a container runtime would.
 	Runtime bool
 	// IPv6 gives pods of container runtimes addresses of both families.
@@ -74,7 +77,7 @@ func New(t testing.TB, o Options) *Node {
 	for k, v := range o.Entry {
 		n.Entry[k] = v
 	}
-	n.Write("resources.yaml", resources+More(o.More))
+	n.Write("resources.yaml", Resources+More(o.More))
 	n.Ranges(Captured)
 	n.CRI = "off"
 	if o.Runtime {
@@ -169,10 +172,14 @@ func (n *Node) AwaitAgent(p *Process) {
 // LaunchAgent starts an agent, with more arguments perhaps, and does not wait.
 func (n *Node) LaunchAgent(more ...string) *Process {
 	n.t.Helper()
-	args := append([]string{"agent", "--run-dir", n.RunDir, "--state-dir", n.StateDir, "--config", n.ConfigDir, "--policy-dir", n.PolicyDir,
+	from := []string{"--config", n.ConfigDir}
+	if n.o.Kubeconfig != "" {
+		from = []string{"--kubernetes=" + n.o.Kubeconfig, "--node-name", "worker"}
+	}
+	args := append([]string{"agent", "--run-dir", n.RunDir, "--state-dir", n.StateDir, "--policy-dir", n.PolicyDir,
 		"--cri", n.CRI, "--drain-limit", n.o.DrainLimit.String(), "--access-log", filepath.Join(n.logs, "access.log"), "--metrics-listen", "off",
 		"--cni-conf", n.entryFile()}, n.o.Agent...)
-	args = append(args, more...)
+	args = slices.Concat(args, from, more)
 	p := start(n.t, "agent-"+strconv.Itoa(len(n.Agents)+1), n.logs, args...)
 	n.Agents = append(n.Agents, p)
 	return p

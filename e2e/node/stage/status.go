@@ -21,6 +21,7 @@ type Status struct {
 	Draining         int
 	Resources        int
 	Errors           int                       // in their files
+	Issues           []string                  // with them, where they are a cluster's
 	Used             struct{ Connections int } // by all pods
 	Policy           uint64                    // its generation
 	Ranges           int                       // of the cluster

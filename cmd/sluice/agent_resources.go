@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/sluice-cni/sluice/agent/kube/secrets"
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/mesh/kube"
+	"github.com/sluice-cni/sluice/proxy/credential"
+)
+
+// resources are those in force: a directory's, or a cluster's.
+type resources interface {
+	Snapshot() *mesh.Snapshot // nil: not all is known yet
+	Errors() int
+	Issues() mesh.Issues
+	Reassign()
+	SubscribeWithErrors(func(*mesh.Snapshot, int))
+	Run(context.Context) error
+}
+
+// held counts a store's resources in force.
+func held(store resources) int {
+	if s := store.Snapshot(); s != nil {
+		return s.Len()
+	}
+	return 0
+}
+
+// ownCluster is --kubernetes without a value: the cluster that the pod runs in.
+const ownCluster = "own"
+
+type kubernetesOptions struct {
+	from   string // a kubeconfig, or ownCluster; "": no cluster
+	node   string
+	domain string
+}
+
+func (o *kubernetesOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.from, "kubernetes", "", "follow the resources, Services and namespaces of a cluster instead of a directory's: the one this pod runs in, or with =`KUBECONFIG` the current one of that file")
+	f.Lookup("kubernetes").NoOptDefVal = ownCluster
+	f.StringVar(&o.node, "node-name", "", "`NAME` of this node in the cluster (default: $NODE_NAME)")
+	f.StringVar(&o.domain, "cluster-domain", mesh.DefaultClusterDomain, "`DOMAIN` that the full names of the cluster's Services end in")
+}
+
+// check says what is wrong with the flags by themselves. config is --config.
+func (o kubernetesOptions) check(config string) error {
+	if o.from == "" {
+		return nil
+	}
+	var errs []error
+	if config != "" {
+		errs = append(errs, fmt.Errorf("--config %q: not beside --kubernetes: the resources are the cluster's or a directory's; leave one of them out", config))
+	}
+	if o.node == "" {
+		errs = append(errs, errors.New("--node-name: missing; give this node's name in the cluster, or set NODE_NAME (spec.nodeName by the downward API)"))
+	}
+	if strings.Trim(o.domain, ".") != o.domain || o.domain == "" {
+		errs = append(errs, fmt.Errorf("--cluster-domain %q: not a domain; cluster.local is usual", o.domain))
+	}
+	return errors.Join(errs...)
+}
+
+// inCluster is what an agent has of Kubernetes.
+type inCluster struct {
+	cluster *kubeapi.Cluster
+	feed    *kubeapi.Feed
+	secrets *secrets.Source
+}
+
+// cluster connects to the API server; it need not answer.
+func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
+	kubeapi.LogTo(log)
+	from := o.kubernetes.from
+	if from == ownCluster {
+		from = ""
+	}
+	c, err := kubeapi.Connect(from, "")
+	if err != nil {
+		return nil, hinted(fmt.Errorf("--kubernetes: %w", err), "in a pod its service account leads to the cluster; elsewhere name a kubeconfig: --kubernetes=FILE")
+	}
+	return &inCluster{
+		cluster: c,
+		feed:    c.Feed(kubeapi.FollowOptions{Journal: filepath.Join(o.ownState(), "cluster"), Log: log}),
+		secrets: secrets.New(c, filepath.Join(o.runDir, "credentials"), log),
+	}, nil
+}
+
+// credentials are a directory's where one is named, else the cluster's Secrets.
+func (k *inCluster) credentials(c *cobra.Command, log *slog.Logger) (*credential.Store, error) {
+	if dir, err := credentialsDir(c); k == nil || err != nil || dir != "" {
+		return credentialStore(c, log)
+	}
+	return credential.NewStore(k.secrets, log), nil
+}
+
+// openResources are the cluster's, or those of --config.
+func (o agentOptions) openResources(c *cobra.Command, k *inCluster, meshed mesh.Options, log *slog.Logger) (resources, error) {
+	if k == nil {
+		store, err := openStore(c, file.Options{Options: meshed, Remember: filepath.Join(o.ownState(), "last-good"), Log: log})
+		if err != nil {
+			return nil, err // no *file.Store in the interface
+		}
+		return store, nil
+	}
+	meshed.ClusterDomain = o.kubernetes.domain
+	return kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log}), nil
+}
+
+// tasks run as long as the agent.
+func (k *inCluster) tasks() map[string]func(context.Context) error {
+	if k == nil {
+		return nil
+	}
+	return map[string]func(context.Context) error{
+		"following the cluster": k.feed.Run,
+		"reading Secrets":       k.secrets.Run,
+	}
+}
+
+// ipv6Bracketed is an address as net.Listen has it: a chart that joins a host's address and a
+// port with a colon gets IPv6 ones wrong.
+func ipv6Bracketed(address string) string {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 {
+		return address
+	}
+	if host, err := netip.ParseAddr(address[:i]); err == nil && host.Is6() {
+		return net.JoinHostPort(address[:i], address[i+1:])
+	}
+	return address
+}
