@@ -54,8 +54,10 @@ func (d *decider) decide(p core.Description) core.Decision {
 		return out
 	}
 	if !said.Selected {
+		out.LeftAlone = selection.LeftAlone(conf, policy, p.Name)
 		return out
 	}
+	out.Outbound = said.Outbound
 	config := said.Config
 	out.DNS = config.DNSCapture
 	if config.FailurePolicy == rules.FailureBypass {

@@ -41,6 +41,8 @@ func (a *Agent) noteNews(n core.News) {
 	switch {
 	case n.State == core.PodFailed:
 		level, text = slog.LevelWarn, "a pod cannot be what it should be; what it is stays"
+	case n.LeftAlone != "":
+		text = "a pod is left alone"
 	case n.State == core.PodUntouched:
 		text = "a pod was let go"
 	case n.Before:

@@ -156,6 +156,9 @@ func changes(before, after *selection.Policy) (all []string) {
 		{"selection", func(p *selection.Policy) selection.Policy { return selection.Policy{Selection: p.Selection} }},
 		{"defaults", func(p *selection.Policy) selection.Policy { return selection.Policy{Defaults: p.Defaults} }},
 		{"enforce", func(p *selection.Policy) selection.Policy { return selection.Policy{Enforce: p.Enforce} }},
+		{"outboundPolicy", func(p *selection.Policy) selection.Policy {
+			return selection.Policy{OutboundPolicy: p.OutboundPolicy}
+		}},
 		{"onInvalid", func(p *selection.Policy) selection.Policy { return selection.Policy{OnInvalid: p.OnInvalid} }},
 	} {
 		if was, is := part.of(before), part.of(after); !selection.Same(&was, &is) {

@@ -16,12 +16,12 @@ import (
 const ownAnnotations = "sluice.dev/"
 
 // Heeded leaves those of a pod's annotations that sluice, or a later version of it, may
-// look at: its own and Istio's. The others can be large, and are nobody's business.
+// look at: its own, Istio's and Linkerd's. The others can be large, and are nobody's business.
 func Heeded(annotations map[string]string) map[string]string {
 	var out map[string]string
 	for name, value := range annotations {
 		domain, _, _ := strings.Cut(name, "/")
-		if strings.HasPrefix(name, ownAnnotations) || domain == "istio.io" || strings.HasSuffix(domain, ".istio.io") {
+		if strings.HasPrefix(name, ownAnnotations) || domain == "istio.io" || strings.HasSuffix(domain, ".istio.io") || domain == "linkerd.io" {
 			if out == nil {
 				out = map[string]string{}
 			}
@@ -112,6 +112,9 @@ func judgeInject(value string) error {
 // unknownAnnotation names the right annotation where only the spelling is wrong.
 func unknownAnnotation(name string, known map[string]string) error {
 	option := strings.TrimPrefix(name, ownAnnotations)
+	if strings.EqualFold(option, OutboundPolicy) {
+		return fmt.Errorf("annotation %s: not a pod's to say; put it on the namespace, or into the policy", name)
+	}
 	hint := "remove it or correct its name"
 	for _, annotation := range slices.Sorted(maps.Keys(known)) {
 		if strings.EqualFold(known[annotation], option) || strings.EqualFold(annotation, name) {

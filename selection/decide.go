@@ -17,6 +17,9 @@ type Decision struct {
 	Why      string
 	Config   rules.Config // of a selected pod: valid, its ranges known
 	Auto     bool         // includeIPRanges was auto
+	// Outbound is the policy's word about what nothing is registered for: Observe,
+	// RegistryOnly, AllowAny, or "" for what resources say.
+	Outbound string
 	Warnings []rules.Warning
 }
 
@@ -62,10 +65,14 @@ func Configure(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Deci
 	if err != nil {
 		return d, err
 	}
-	if by := injectEnforcedBy(c, p, pod.Namespace); by != "" && pod.Annotations[AnnotationInject] == "false" {
-		notes = append(notes, rules.Warning{Field: Inject, Text: "is enforced by " + by + ": annotation " + AnnotationInject + " is ignored"})
+	if by := injectEnforcedBy(c, p, pod.Namespace); by != "" {
+		if value, _, what := pod.inject(); value == "false" {
+			notes = append(notes, rules.Warning{Field: Inject, Text: "is enforced by " + by + ": " + what + " " + AnnotationInject + " is ignored"})
+		}
 	}
-	d.Config, d.Warnings = config, slices.Concat(notes, warnings, doubts)
+	outbound, ignored := p.outbound(pod.Namespace)
+	d.Outbound = outbound
+	d.Config, d.Warnings = config, slices.Concat(notes, ignored, pod.beside(), warnings, doubts)
 	return d, nil
 }
 

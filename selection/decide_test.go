@@ -79,6 +79,84 @@ func TestWhoIsSelected(t *testing.T) {
 	}
 }
 
+func TestLabelsAndSidecarsSelect(t *testing.T) {
+	t.Parallel()
+	said := func(value string) map[string]string { return map[string]string{"sluice.dev/inject": value} }
+	istio := map[string]string{"sidecar.istio.io/status": "{}", "sluice.dev/inject": "true"}
+	for _, tc := range []struct {
+		name, policy string
+		pod          selection.Pod
+		want         bool
+		why, alone   string
+	}{
+		{"a label takes a pod out", "", selection.Pod{Labels: said("false")}, false, "label sluice.dev/inject is false", ""},
+		{"and in", `{"selection":"annotated"}`, selection.Pod{Labels: said("true")}, true, "label sluice.dev/inject", ""},
+		{"its annotation wins over it", "", selection.Pod{Labels: said("false"), Annotations: said("true")}, true, "", ""},
+		{"the other way too", "", selection.Pod{Labels: said("true"), Annotations: said("false")}, false, "annotation sluice.dev/inject is false", ""},
+		{"a label that says neither is no word", `{"selection":"annotated"}`, selection.Pod{Labels: said("enabled")}, false, "neither annotation nor label", ""},
+		{"enforced, a label is no way out", `{"enforce":["inject"]}`, selection.Pod{Labels: said("false")}, true, "enforces", ""},
+		{"Istio's sidecar", "", selection.Pod{Annotations: istio}, false, "Istio's sidecar serves it", "Istio"},
+		{"Linkerd's", "", selection.Pod{Annotations: map[string]string{"linkerd.io/proxy-version": "edge"}}, false, "Linkerd's sidecar", "Linkerd"},
+		{"one by its container", `{"namespaces":{"shop":{"select":true}}}`, selection.Pod{Sidecar: "Linkerd"}, false, "Linkerd's sidecar", "Linkerd"},
+		{"no sidecar, only the wish for one", "", selection.Pod{Annotations: map[string]string{"sidecar.istio.io/inject": "true"}}, true, "", ""},
+		{"enforced, a sidecar is no way out", `{"enforce":["inject"]}`, selection.Pod{Annotations: istio}, true, "enforces", ""},
+		{"exempt, and with a sidecar", `{"exemptNamespaces":["shop"]}`, selection.Pod{Annotations: istio}, false, "exemptNamespaces", ""},
+	} {
+		tc.pod.Namespace = "shop"
+		c, p := confOf(t, ""), policyOf(t, tc.policy)
+		got, why := selection.Select(c, p, tc.pod)
+		if got != tc.want || !strings.Contains(why, tc.why) {
+			t.Errorf("%s: %v, %q", tc.name, got, why)
+		}
+		if alone := selection.LeftAlone(c, p, tc.pod); alone != tc.alone {
+			t.Errorf("%s: left alone for %q", tc.name, alone)
+		}
+	}
+}
+
+func TestAnotherMeshBesideIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		pod   selection.Pod
+		warns string
+	}{
+		{selection.Pod{Sidecar: "Istio"}, "Istio's sidecar redirects"},
+		{selection.Pod{Labels: map[string]string{"istio.io/dataplane-mode": "ambient"}}, "ambient"},
+		{selection.Pod{Annotations: map[string]string{"ambient.istio.io/redirection": "enabled"}}, "ambient"},
+		{selection.Pod{Labels: map[string]string{"sluice.dev/inject": "false"}}, "label sluice.dev/inject is ignored"},
+	} {
+		d, err := selection.Decide(confOf(t, ""), policyOf(t, `{"enforce":["inject"]}`), tc.pod, noRanges)
+		if err != nil || len(d.Warnings) != 1 || !strings.Contains(d.Warnings[0].String(), tc.warns) {
+			t.Errorf("%+v: %v %v", tc.pod, d.Warnings, err)
+		}
+	}
+}
+
+func TestWhoSaysWhatIsNotRegisteredMayDo(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, conf, policy, want, warns string }{
+		{"nobody", "", "", "", ""},
+		{"the policy", "", `{"outboundPolicy":"ALLOW_ANY"}`, "ALLOW_ANY", ""},
+		{"the namespace's", "", `{"outboundPolicy":"REGISTRY_ONLY","namespaces":{"shop":{"outboundPolicy":"Observe"}}}`, "Observe", ""},
+		{"another namespace's", "", `{"namespaces":{"bank":{"outboundPolicy":"Observe"}}}`, "", ""},
+		{"enforced", "", `{"outboundPolicy":"REGISTRY_ONLY","enforce":["outboundPolicy"],"namespaces":{"shop":{"outboundPolicy":"Observe"}}}`, "REGISTRY_ONLY", "Observe of namespace shop is ignored"},
+		{"enforced with everything, by who says nothing", "", `{"enforce":["*"],"namespaces":{"shop":{"outboundPolicy":"Observe"}}}`, "", "is ignored"},
+		{"the entry has no say", `"enforce":"*"`, `{"namespaces":{"shop":{"outboundPolicy":"Observe"}}}`, "Observe", ""},
+	} {
+		d, err := selection.Decide(confOf(t, tc.conf), policyOf(t, tc.policy), selection.Pod{Namespace: "shop"}, noRanges)
+		if err != nil || d.Outbound != tc.want || (len(d.Warnings) > 0) != (tc.warns != "") || tc.warns != "" && !strings.Contains(d.Warnings[0].String(), tc.warns) {
+			t.Errorf("%s: %q %v %v", tc.name, d.Outbound, d.Warnings, err)
+		}
+	}
+	_, err := selection.Decide(confOf(t, ""), nil, selection.Pod{Annotations: map[string]string{"sluice.dev/outboundPolicy": "Observe"}}, noRanges)
+	if err == nil || !strings.Contains(err.Error(), "put it on the namespace") {
+		t.Errorf("a pod's own: %v", err)
+	}
+	if err := (&selection.Policy{OutboundPolicy: "observe"}).Validate(); err == nil || !strings.Contains(err.Error(), `outboundPolicy "observe": not a known value; use Observe`) {
+		t.Error(err)
+	}
+}
+
 func field(c rules.Config, name string) string {
 	for _, f := range rules.Fields() {
 		if f.Name == name {
@@ -221,15 +299,15 @@ func TestAPolicyFileIsWholeOrNone(t *testing.T) {
 func TestSourcesTogether(t *testing.T) {
 	t.Parallel()
 	a := policyOf(t, `{"generation":1,"exemptNamespaces":["a"],"defaults":{"nonTCP":"allow"},"namespaces":{"shop":{"select":true},"off":{"select":false},"b":{"select":true}}}`)
-	b := policyOf(t, `{"generation":3,"exemptNamespaces":["a","b"],"selection":"annotated","enforce":["nonTCP"],"onInvalid":"pass","defaults":{"nonTCP":"reject","dnsCapture":"true"},`+
-		`"namespaces":{"shop":{"select":false},"web":{"select":false},"off":{"enforce":["inject"]}}}`)
+	b := policyOf(t, `{"generation":3,"exemptNamespaces":["a","b"],"selection":"annotated","enforce":["nonTCP"],"onInvalid":"pass","outboundPolicy":"Observe","defaults":{"nonTCP":"reject","dnsCapture":"true"},`+
+		`"namespaces":{"shop":{"select":false,"outboundPolicy":"ALLOW_ANY"},"web":{"select":false},"off":{"enforce":["inject"]}}}`)
 	merged := selection.Merge(nil, a, nil, b)
 	got, err := json.Marshal(merged)
 	if err := errors.Join(err, merged.Validate()); err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"generation":3,"exemptNamespaces":["a","b"],"selection":"annotated","defaults":{"dnsCapture":"true","nonTCP":"allow"},"enforce":["nonTCP"],"onInvalid":"pass",` +
-		`"namespaces":{"off":{"enforce":["inject"]},"shop":{"select":true},"web":{"select":false}}}`
+	const want = `{"generation":3,"exemptNamespaces":["a","b"],"selection":"annotated","defaults":{"dnsCapture":"true","nonTCP":"allow"},"enforce":["nonTCP"],"onInvalid":"pass","outboundPolicy":"Observe",` +
+		`"namespaces":{"off":{"enforce":["inject"]},"shop":{"select":true,"outboundPolicy":"ALLOW_ANY"},"web":{"select":false}}}`
 	if string(got) != want {
 		t.Errorf("%s", got)
 	}

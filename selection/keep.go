@@ -89,6 +89,7 @@ func (p *Policy) add(o *Policy) {
 	p.ExemptNamespaces = union(p.ExemptNamespaces, o.ExemptNamespaces)
 	p.Selection = first(p.Selection, o.Selection)
 	p.OnInvalid = first(p.OnInvalid, o.OnInvalid)
+	p.OutboundPolicy = first(p.OutboundPolicy, o.OutboundPolicy)
 	p.Defaults, p.Enforce = beneath(p.Defaults, o.Defaults), union(p.Enforce, o.Enforce)
 	for name, theirs := range o.Namespaces {
 		if p.Namespaces == nil {
@@ -99,6 +100,7 @@ func (p *Policy) add(o *Policy) {
 			ours.Select = theirs.Select
 		}
 		ours.OnInvalid = first(ours.OnInvalid, theirs.OnInvalid)
+		ours.OutboundPolicy = first(ours.OutboundPolicy, theirs.OutboundPolicy)
 		ours.Defaults, ours.Enforce = beneath(ours.Defaults, theirs.Defaults), union(ours.Enforce, theirs.Enforce)
 		p.Namespaces[name] = ours
 	}

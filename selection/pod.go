@@ -9,6 +9,9 @@ type Pod struct {
 	Annotations          map[string]string
 	Labels               map[string]string // CNI brings none; a container runtime's or Kubernetes' do
 	Workload             string            // of the owner, such as a Deployment's name
+	// Sidecar is the mesh whose proxy is among the pod's containers, such as Istio; ""
+	// for none, and where nobody looked: CNI tells of annotations only.
+	Sidecar string
 }
 
 func (p Pod) String() string {

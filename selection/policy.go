@@ -16,7 +16,10 @@ type Policy struct {
 	Defaults         map[string]json.RawMessage `json:"defaults,omitempty"`  // fields of rules.Config
 	Enforce          []string                   `json:"enforce,omitempty"`   // as Settings.Enforce
 	OnInvalid        string                     `json:"onInvalid,omitempty"` // Fail, Pass, or "" for Fail
-	Namespaces       map[string]NamespacePolicy `json:"namespaces,omitempty"`
+	// OutboundPolicy is Observe, RegistryOnly or AllowAny, over what resources say of the
+	// pods; "" leaves it to those. It concerns what serves the pods, and no rule.
+	OutboundPolicy string                     `json:"outboundPolicy,omitempty"`
+	Namespaces     map[string]NamespacePolicy `json:"namespaces,omitempty"`
 }
 
 // NamespacePolicy is what holds for the pods of one Kubernetes namespace.
@@ -25,6 +28,8 @@ type NamespacePolicy struct {
 	Defaults  map[string]json.RawMessage `json:"defaults,omitempty"`
 	Enforce   []string                   `json:"enforce,omitempty"`
 	OnInvalid string                     `json:"onInvalid,omitempty"` // "" for the node's
+	// OutboundPolicy as Policy's, over the node's.
+	OutboundPolicy string `json:"outboundPolicy,omitempty"`
 }
 
 // What becomes of a pod whose annotations are malformed.

@@ -5,23 +5,24 @@ import (
 	"slices"
 )
 
-// Inject, as an annotation, takes a pod out (false) or, where only annotated pods are
+// Inject, as an annotation or a label, takes a pod out (false) or, where only annotated pods are
 // selected, in (true); as an enforced name it takes that choice from the pods.
 const (
 	Inject           = "inject"
 	AnnotationInject = ownAnnotations + Inject
 )
 
-// Select says whether the pod is sluice's business, and why. It looks at names and the
-// one annotation only, so a pod that is not selected passes whatever is broken; what
+// Select says whether the pod is sluice's business, and why. It looks at names, the
+// one annotation or label, and for others' sidecars only, so a pod that is not selected passes whatever is broken; what
 // cannot be read selects, and Decide reports the error then. The first line decides:
 //
 //	excludeNamespaces of the entry holds its namespace      no
 //	exemptNamespaces of the policy does                     no
 //	entry, policy or the namespace's policy enforce inject  yes
-//	annotation inject is "false"                            no
+//	another mesh's sidecar serves it                        no
+//	annotation inject, else the label, is "false"           no
 //	the namespace's policy says select                      what it says
-//	selection is annotated, no annotation                   no
+//	selection is annotated, neither annotation nor label    no
 //	otherwise                                               yes
 func Select(c Conf, p *Policy, pod Pod) (selected bool, why string) {
 	if exempt, why := Exempt(c, p, pod.Namespace); exempt {
@@ -33,20 +34,48 @@ func Select(c Conf, p *Policy, pod Pod) (selected bool, why string) {
 	if by := injectEnforcedBy(c, p, pod.Namespace); by != "" {
 		return true, by + " enforces it"
 	}
-	inject, given := pod.Annotations[AnnotationInject]
+	if mesh := pod.anothers(); mesh != "" {
+		return false, mesh + leftAlone
+	}
+	inject, given, what := pod.inject()
 	if given && inject == "false" {
-		return false, fmt.Sprintf("annotation %s is false", AnnotationInject)
+		return false, fmt.Sprintf("%s %s is false", what, AnnotationInject)
 	}
 	if said := p.selects(pod.Namespace); said != nil {
 		return *said, fmt.Sprintf("the policy of namespace %s says select %v", pod.Namespace, *said)
 	}
 	switch {
 	case given:
-		return true, fmt.Sprintf("annotation %s", AnnotationInject)
+		return true, fmt.Sprintf("%s %s", what, AnnotationInject)
 	case selectionOf(c, p) == Annotated:
-		return false, fmt.Sprintf("selection is annotated, and there is no annotation %s", AnnotationInject)
+		return false, fmt.Sprintf("selection is annotated, and there is neither annotation nor label %s", AnnotationInject)
 	}
 	return true, "selection is all"
+}
+
+const leftAlone = "'s sidecar serves it"
+
+// LeftAlone names the mesh for whose sidecar the pod is not selected, "" where that is
+// not why.
+func LeftAlone(c Conf, p *Policy, pod Pod) string {
+	mesh := pod.anothers()
+	if _, why := Select(c, p, pod); mesh == "" || why != mesh+leftAlone {
+		return ""
+	}
+	return mesh
+}
+
+// inject is the pod's own word: its annotation, or where there is none its label. A label
+// can say nothing else than the annotation, and one that is neither true nor false is no
+// word: labels are for others too.
+func (p Pod) inject() (value string, given bool, what string) {
+	if value, given = p.Annotations[AnnotationInject]; given {
+		return value, true, "annotation"
+	}
+	if value, given = p.Labels[AnnotationInject]; given && judgeInject(value) == nil {
+		return value, true, "label"
+	}
+	return "", false, ""
 }
 
 // Exempt reports whether the pods of a namespace pass through whatever they say: what

@@ -50,13 +50,13 @@ func (p *Policy) Problems() (out []Problem) {
 			complain(path, " %q: also in namespaces, where it would have no effect; remove it from one of the two", name)
 		}
 	}
-	out = append(out, judgeLayer("", p.Defaults, p.Enforce, p.OnInvalid)...)
+	out = append(out, judgeLayer("", p.Defaults, p.Enforce, p.OnInvalid, p.OutboundPolicy)...)
 	for _, name := range slices.Sorted(maps.Keys(p.Namespaces)) {
 		of, path := p.Namespaces[name], "namespaces."+name
 		if !isNamespace(name) {
 			complain(path, ": %s", noNamespace)
 		}
-		out = append(out, judgeLayer(path+".", of.Defaults, of.Enforce, of.OnInvalid)...)
+		out = append(out, judgeLayer(path+".", of.Defaults, of.Enforce, of.OnInvalid, of.OutboundPolicy)...)
 		if of.Select != nil && !*of.Select && slices.Contains(of.Enforce, Inject) {
 			complain(path+".enforce", ` "inject": select is false, and inject would select every pod; remove one of the two`)
 		}
@@ -94,7 +94,7 @@ func (p *Policy) Contradictions() (out []Problem) {
 }
 
 // judgeLayer judges what the node's policy and that of a namespace have in common.
-func judgeLayer(prefix string, defaults map[string]json.RawMessage, enforce []string, onInvalid string) (out []Problem) {
+func judgeLayer(prefix string, defaults map[string]json.RawMessage, enforce []string, onInvalid, outbound string) (out []Problem) {
 	for _, name := range slices.Sorted(maps.Keys(defaults)) {
 		config, _, err := rules.DecodeValues(map[string]json.RawMessage{name: defaults[name]})
 		if err == nil {
@@ -106,16 +106,20 @@ func judgeLayer(prefix string, defaults map[string]json.RawMessage, enforce []st
 			}
 		}
 	}
-	known := append(fieldNames(), Inject, Everything)
+	known := append(fieldNames(), Inject, OutboundPolicy, Everything)
 	for i, name := range enforce {
 		if !slices.Contains(known, name) {
 			path := fmt.Sprintf("%senforce[%d]", prefix, i)
-			out = append(out, Problem{path, fmt.Sprintf("%s %q: not a field that annotations can set; use the field names of docs/configuration.md, inject, or *", path, name)})
+			out = append(out, Problem{path, fmt.Sprintf("%s %q: not a field that annotations or namespaces can set; use the field names of docs/configuration.md, inject, outboundPolicy, or *", path, name)})
 		}
 	}
 	if onInvalid != "" && onInvalid != Fail && onInvalid != Pass {
 		path := prefix + "onInvalid"
 		out = append(out, Problem{path, fmt.Sprintf("%s %q: not a known value; use fail or pass", path, onInvalid)})
+	}
+	if wrong := judgeOutbound(outbound); wrong != "" {
+		path := prefix + OutboundPolicy
+		out = append(out, Problem{path, path + " " + wrong})
 	}
 	return out
 }

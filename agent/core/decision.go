@@ -31,7 +31,14 @@ type Decision struct {
 	DNS   bool   // needs the DNS sockets
 	// Gate is how long the rules redirect after a Beat; 0 means that they always do
 	// (failure policy block).
-	Gate     time.Duration
-	Warnings []string
-	Config   *rules.Config // for the edge; the core never looks inside
+	Gate time.Duration
+	// Outbound is the policy's word about what nothing is registered for, in
+	// selection's words; "" for what resources say. It is for the proxy: rules do not
+	// know it.
+	Outbound string
+	// LeftAlone is the mesh whose sidecar serves the pod, which is why it is not
+	// selected; "" for none.
+	LeftAlone string
+	Warnings  []string
+	Config    *rules.Config // for the edge; the core never looks inside
 }

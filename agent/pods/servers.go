@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // servers are the pods' proxies: those that serve a set of sockets, and those that only
@@ -55,7 +56,7 @@ func (v *servers) start(a core.Start) error {
 	if err != nil {
 		return err
 	}
-	w := workload(a.Description)
+	w := workload(a.Description, a.Decision.Outbound)
 	v.mu.Lock()
 	defer v.mu.Unlock() // no snapshot may come between its first and its place in the map
 	if v.serving[a.Files] != nil {
@@ -96,9 +97,18 @@ func (v *servers) log(pod wire.Netns, d core.Description) *slog.Logger {
 	return log // its proxy says which pod it is
 }
 
-// workload is a pod as configuration and metrics know it.
-func workload(d core.Description) mesh.Workload {
-	return mesh.Workload{Namespace: d.Name.Namespace, Labels: d.Name.Labels, Name: d.Name.Workload, Pod: d.Name.Name}
+// workload is a pod as configuration and metrics know it. outbound is the policy's word,
+// in selection's words.
+func workload(d core.Description, outbound string) mesh.Workload {
+	w := mesh.Workload{Namespace: d.Name.Namespace, Labels: d.Name.Labels, Name: d.Name.Workload, Pod: d.Name.Name}
+	for word, policy := range map[string]mesh.OutboundPolicy{
+		selection.Observe: mesh.Observe, selection.RegistryOnly: mesh.RegistryOnly, selection.AllowAny: mesh.AllowAny,
+	} {
+		if outbound == word {
+			w.Policy = &policy
+		}
+	}
+	return w
 }
 
 // follow tells a pod's proxy who the pod is.
@@ -106,7 +116,7 @@ func (v *servers) follow(a core.Follow) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s := v.serving[a.Files]; s != nil {
-		s.workload = workload(a.Description)
+		s.workload = workload(a.Description, a.Decision.Outbound)
 		s.Follow(v.snapshot, s.workload)
 	}
 }

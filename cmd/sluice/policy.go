@@ -123,18 +123,25 @@ an error, and the exit code 1.`,
 	conf := c.Flags().String("cni-conf", "", "the plugin's entry, or the list it is in (`FILE`); without it the entry that 'sluice install' writes")
 	namespace := c.Flags().StringP("namespace", "n", "", "the pod's `NAMESPACE`; without it the container is no pod of Kubernetes")
 	annotations := c.Flags().StringArray("annotation", nil, "an annotation of the pod (`NAME=VALUE`); may be repeated")
+	labels := c.Flags().StringArray("label", nil, "a label of the pod (`NAME=VALUE`), which its ADD does not know yet; may be repeated")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		entry, err := entryOf(*conf)
 		if err != nil {
 			return err
 		}
-		pod := selection.Pod{Namespace: *namespace, Annotations: map[string]string{}}
-		for _, text := range *annotations {
-			name, value, found := strings.Cut(text, "=")
-			if !found {
-				return usage(fmt.Errorf("annotation %q: has no value; write NAME=VALUE", text), "usage: "+c.UseLine())
+		pod := selection.Pod{Namespace: *namespace, Annotations: map[string]string{}, Labels: map[string]string{}}
+		for _, given := range []struct {
+			what string
+			all  []string
+			to   map[string]string
+		}{{"annotation", *annotations, pod.Annotations}, {"label", *labels, pod.Labels}} {
+			for _, text := range given.all {
+				name, value, found := strings.Cut(text, "=")
+				if !found {
+					return usage(fmt.Errorf("%s %q: has no value; write NAME=VALUE", given.what, text), "usage: "+c.UseLine())
+				}
+				given.to[name] = value
 			}
-			pod.Annotations[name] = value
 		}
 		return explainPolicy(c, entry, *file, pod)
 	}
@@ -176,6 +183,9 @@ func explainPolicy(c *cobra.Command, entry selection.Conf, file string, pod sele
 	fmt.Fprintf(out, "%s: %s\n", map[bool]string{true: "captured", false: "passes through"}[d.Selected], d.Why)
 	if !d.Selected {
 		return nil
+	}
+	if d.Outbound != "" {
+		fmt.Fprintf(out, "  %s %s, whatever resources say\n", selection.OutboundPolicy, d.Outbound)
 	}
 	enforced := selection.Enforced(entry, policy, pod.Namespace)
 	columns := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)

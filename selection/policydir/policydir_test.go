@@ -136,9 +136,9 @@ namespaces:
 	}
 	for _, want := range []string{
 		`a.yaml:1: selection "some": not a known value; use all or annotated`,
-		`a.yaml:2: Enforce: unknown field; remove it or use one of defaults, enforce, exemptNamespaces, namespaces, onInvalid, selection; did you mean enforce`,
-		`a.yaml:3: nonTCP: unknown field; remove it or use one of defaults, enforce, exemptNamespaces, namespaces, onInvalid, selection; fields of the interception belong in defaults`,
-		`a.yaml:6: enforce[1] "nope": not a field that annotations can set`,
+		`a.yaml:2: Enforce: unknown field; remove it or use one of defaults, enforce, exemptNamespaces, namespaces, onInvalid, outboundPolicy, selection; did you mean enforce`,
+		`a.yaml:3: nonTCP: unknown field; remove it or use one of defaults, enforce, exemptNamespaces, namespaces, onInvalid, outboundPolicy, selection; fields of the interception belong in defaults`,
+		`a.yaml:6: enforce[1] "nope": not a field that annotations or namespaces can set`,
 		`a.yaml:7: enforce[2] "7": not text`,
 		`a.yaml:9: defaults.includeIPRanges element 1 "10.0.0.0/33"`,
 		`a.yaml:10: defaults.nontcp: unknown field; remove it or correct its name; did you mean nonTCP`,
@@ -150,7 +150,7 @@ namespaces:
 		`a.yaml:16: exemptNamespaces[0] "Shop": not the name of a namespace`,
 		`a.yaml:16: exemptNamespaces[1] "shop": also in namespaces`,
 		`a.yaml:19: namespaces.shop.select "yes": not a boolean; use true or false`,
-		`a.yaml:20: namespaces.shop.selekt: unknown field; remove it or use one of defaults, enforce, onInvalid, select`,
+		`a.yaml:20: namespaces.shop.selekt: unknown field; remove it or use one of defaults, enforce, onInvalid, outboundPolicy, select`,
 		`a.yaml:23: namespaces.web.enforce "inject": select is false`,
 		`a.yaml:24: namespaces.web: select: given twice, in line 22 too; remove one`,
 		`a.yaml:25: namespaces.under_score: not the name of a namespace`,

@@ -81,16 +81,18 @@ func (r *reader) nodeFields() setters {
 		"defaults":         r.fields(&p.Defaults),
 		"enforce":          r.strings(&p.Enforce),
 		"onInvalid":        r.text(&p.OnInvalid),
+		"outboundPolicy":   r.text(&p.OutboundPolicy),
 		"namespaces":       r.namespaces,
 	}
 }
 
 func (r *reader) namespaceFields(of *selection.NamespacePolicy) setters {
 	return setters{
-		"select":    r.choice(&of.Select),
-		"defaults":  r.fields(&of.Defaults),
-		"enforce":   r.strings(&of.Enforce),
-		"onInvalid": r.text(&of.OnInvalid),
+		"select":         r.choice(&of.Select),
+		"defaults":       r.fields(&of.Defaults),
+		"enforce":        r.strings(&of.Enforce),
+		"onInvalid":      r.text(&of.OnInvalid),
+		"outboundPolicy": r.text(&of.OutboundPolicy),
 	}
 }
 

@@ -1,0 +1,54 @@
+package selection
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// What becomes of traffic for which nothing is registered.
+const (
+	// Observe lets everything pass, as AllowAny does, and says what RegistryOnly would
+	// have refused: for a namespace before it is governed.
+	Observe = "Observe"
+	// RegistryOnly refuses it, AllowAny lets it pass: the names of Istio's
+	// outboundTrafficPolicy.
+	RegistryOnly = "REGISTRY_ONLY"
+	AllowAny     = "ALLOW_ANY"
+)
+
+// OutboundPolicy is the field of a policy, and what enforces it by name.
+const OutboundPolicy = "outboundPolicy"
+
+// AnnotationOutboundPolicy says it of a namespace, as an annotation of that. A pod has no
+// say in it: it would be a way around REGISTRY_ONLY for whoever writes pods.
+const AnnotationOutboundPolicy = ownAnnotations + OutboundPolicy
+
+func outboundPolicies() []string { return []string{Observe, RegistryOnly, AllowAny} }
+
+// judgeOutbound says what is wrong with a value, "" for nothing.
+func judgeOutbound(value string) string {
+	if value == "" || slices.Contains(outboundPolicies(), value) {
+		return ""
+	}
+	return fmt.Sprintf("%q: not a known value; use %s", value, strings.Join(outboundPolicies(), ", "))
+}
+
+// outbound is what holds for the namespace's pods, "" for what resources say. A policy
+// that enforces it, by name or with everything else, leaves namespaces no choice; the
+// plugin's entry has no say.
+func (p *Policy) outbound(namespace string) (value string, notes []rules.Warning) {
+	if p == nil {
+		return "", nil
+	}
+	of := p.Namespaces[namespace].OutboundPolicy
+	switch enforced := slices.Contains(p.Enforce, OutboundPolicy) || slices.Contains(p.Enforce, Everything); {
+	case of == "" || namespace == "":
+		return p.OutboundPolicy, nil
+	case enforced && of != p.OutboundPolicy:
+		return p.OutboundPolicy, []rules.Warning{{Field: OutboundPolicy, Text: "is enforced by the policy: " + of + " of namespace " + namespace + " is ignored"}}
+	}
+	return of, nil
+}
