@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -178,20 +177,24 @@ func TestAnAddWaitsForTheHolderThatIsComing(t *testing.T) {
 // are compared: the rest is other load on the machine.
 func TestTheNodeCostsAnAddLittle(t *testing.T) {
 	path, _ := startHolder(t)
-	fastest := func(fields string) time.Duration {
-		var took []time.Duration
-		for range 15 {
-			ns := pod(t)
-			began := time.Now()
-			call{verb: "ADD", netns: ns.Path(), stdin: conf(fields)}.run(t).succeeded(t)
-			took = append(took, time.Since(began))
-			call{verb: "DEL", netns: ns.Path(), stdin: conf(fields)}.run(t).succeeded(t)
-		}
-		return slices.Min(took)
+	took := func(fields string) time.Duration {
+		ns := pod(t)
+		began := time.Now()
+		call{verb: "ADD", netns: ns.Path(), stdin: conf(fields)}.run(t).succeeded(t)
+		d := time.Since(began)
+		call{verb: "DEL", netns: ns.Path(), stdin: conf(fields)}.run(t).succeeded(t)
+		return d
 	}
-	alone, node := fastest(`"dnsCapture":true`), fastest(fmt.Sprintf(`"agentSocket":%q,"dnsCapture":true`, path))
+	// Both are measured by turns, so that what else the machine does meets both, and for as
+	// long as it takes to see either undisturbed.
+	const more = 10 * time.Millisecond
+	alone, node := time.Hour, time.Hour
+	for round := 0; round < 15 || node > alone+more && round < 100; round++ {
+		alone = min(alone, took(`"dnsCapture":true`))
+		node = min(node, took(fmt.Sprintf(`"agentSocket":%q,"dnsCapture":true`, path)))
+	}
 	t.Logf("standalone %v, with the node's holder %v", alone, node)
-	if node > alone+10*time.Millisecond {
-		t.Errorf("standalone %v, with the node's holder %v: more than 10 ms", alone, node)
+	if node > alone+more {
+		t.Errorf("standalone %v, with the node's holder %v: more than %v", alone, node, more)
 	}
 }
