@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -214,3 +215,27 @@ func echo(c net.Conn) error {
 }
 
 func port(n uint16) string { return strconv.Itoa(int(n)) }
+
+// An agent that reads nothing holds up a release for a second, not for as long as it
+// lasts.
+func TestAReleaseWaitsForNoAgentThatHangs(t *testing.T) {
+	t.Parallel()
+	path, _ := startHere(t, Options{})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	session, _, err := client.Open(ctx, path, wire.HelloRequest{PID: os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	p := newPod(t)
+	p.Document = []byte(`"` + strings.Repeat("x", 900<<10) + `"`) // more than a socket takes
+	p.hold(t, path)
+	began := time.Now()
+	if err := client.Release(ctx, path, p.ContainerID, p.Interface); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < tellTime/2 || took > wire.FrameTimeout-time.Second {
+		t.Errorf("answered after %v", took)
+	}
+}

@@ -78,9 +78,9 @@ func story(t *testing.T, who string, n int) (died bool) {
 	load.every(5*time.Millisecond, func(n int) error { return roundTrip(p, "tcp4") })
 	k.start(map[bool]int{true: n}[who != "the first"])
 	k.settle()
-	q.release(t, path)
-	q.unpin(t) // as runtimes do: a holder that died once it had answered told no agent
+	q.release(t, path) // who died before it had told the agent has not answered
 	until(t, "the agent knows that one is gone", func() bool { return !a.has(q.Netns) })
+	q.unpin(t)
 	until(t, "the other is held", func() bool {
 		held := status(t, path).Pods
 		return len(held) == 1 && held[0].Netns == p.Netns && held[0].State == wire.StateServed
@@ -91,8 +91,8 @@ func story(t *testing.T, who string, n int) (died bool) {
 	}
 	wantFiles(t, dir, p.Netns.String()+suffix)
 	p.release(t, path)
-	p.unpin(t)
 	until(t, "the agent knows that both are gone", func() bool { return !a.has(p.Netns) })
+	p.unpin(t)
 	wantFiles(t, dir)
 	k.settle()
 	if left := k.current().descriptors(t, "net:["); left > 0 {

@@ -23,6 +23,8 @@ const (
 	maxPeers = 64
 	// callTime is how long a peer that is no agent may be connected.
 	callTime = 10 * time.Second
+	// tellTime is how long an answer may wait for what is to be written to others first.
+	tellTime = time.Second
 	// maxQueue are the messages that may wait for a peer that does not read. Agents
 	// are brought pods in a window, so that only a successor ever has many.
 	maxQueue = 1 << 14
@@ -41,12 +43,40 @@ type peer struct {
 	written chan struct{} // closed when the writer has ended
 }
 
-// message waits to be sent, with its bundle's files.
+// message waits to be sent, with its bundle's files. One of no kind is a mark: nothing
+// is sent, reached is closed when all before it was written or given up.
 type message struct {
 	kind    wire.Kind
 	payload any
 	bundle  core.Bundle
 	fds     []int
+	reached chan struct{}
+	after   []<-chan struct{}
+}
+
+// mark puts a mark into the queue; nil: nobody will reach it.
+func (p *peer) mark() <-chan struct{} {
+	m := message{reached: make(chan struct{})}
+	if !p.send(m) {
+		return nil
+	}
+	return m.reached
+}
+
+// await waits for the marks of others, for tellTime at most.
+func (m message) await() {
+	if len(m.after) == 0 {
+		return
+	}
+	timer := time.NewTimer(tellTime)
+	defer timer.Stop()
+	for _, reached := range m.after {
+		select {
+		case <-reached:
+		case <-timer.C:
+			return
+		}
+	}
 }
 
 // accept lets peers in until the listener is closed.
@@ -248,6 +278,11 @@ func (h *holder) write(p *peer) {
 		if !more {
 			break
 		}
+		if m.reached != nil {
+			close(m.reached)
+			continue
+		}
+		m.await()
 		if failed == nil {
 			if failed = p.conn.SendRaw(m.kind, m.payload, m.fds...); failed != nil {
 				p.close() // what is queued is passed over

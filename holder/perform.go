@@ -59,6 +59,13 @@ func (h *holder) send(a core.Send) {
 	if b := h.bundles.use(a.Bundle); b != nil {
 		m.fds = b.fds
 	}
+	for _, c := range a.After {
+		if other := h.peer(c); other != nil {
+			if reached := other.mark(); reached != nil {
+				m.after = append(m.after, reached)
+			}
+		}
+	}
 	p := h.peer(a.Conn)
 	if p == nil || !p.send(m) {
 		h.bundles.drop(a.Bundle)

@@ -62,6 +62,7 @@ const (
 	longestPause = 2 * time.Second // between two attempts to connect
 	lasting      = 2 * time.Second // a session that was no failure
 	helloTimeout = 15 * time.Second
+	restTime     = time.Second // for what is left to read of a broken session
 )
 
 // Run keeps a session going until ctx ends.
@@ -147,6 +148,7 @@ func (l *Link) listen(session *client.Session) error {
 				l.log.Warn("a pod cannot be taken from the holder; it brings it again", "pod", e.Pod.Pod.String(), "netns", e.Pod.Netns.String(), "error", problem)
 			}
 			if err := session.Ack(e.Pod.Netns, problem); err != nil {
+				l.rest(session)
 				return err
 			}
 		case wire.End:
@@ -159,6 +161,18 @@ func (l *Link) listen(session *client.Session) error {
 			l.handler.Retire()
 		case wire.Resume:
 			l.handler.Resume()
+		}
+	}
+}
+
+// rest hears what a holder that died had said before: of a pod that is gone it told
+// nobody else, and its plugin was answered. Pods it would have brought are the next
+// holder's.
+func (l *Link) rest(session *client.Session) {
+	for e := range session.Rest(restTime) {
+		closeFiles(e.Files)
+		if e.Kind == wire.Gone {
+			l.handler.Gone(e.Gone)
 		}
 	}
 }

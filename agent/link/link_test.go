@@ -26,7 +26,8 @@ type agent struct {
 	t     *testing.T
 	told  chan string
 	have  []wire.Have
-	wrong error // of Pod
+	wrong error         // of Pod
+	late  chan struct{} // Pod returns when it is closed, if there is one
 }
 
 func (a *agent) note(format string, args ...any) { a.told <- fmt.Sprintf(format, args...) }
@@ -59,6 +60,9 @@ func (a *agent) Pod(h wire.Holding, files []*os.File) error {
 		f.Close()
 	}
 	a.note("pod %s with %d", h.Netns, len(files))
+	if a.late != nil {
+		<-a.late
+	}
 	return a.wrong
 }
 
@@ -226,4 +230,30 @@ func TestASessionThatBreaksAtOnceIsNotBegunAgainAtOnce(t *testing.T) {
 	if took := time.Since(begun); took < 700*time.Millisecond { // 50 + 100 + 200 + 400 ms
 		t.Errorf("five sessions in %v", took)
 	}
+}
+
+// A holder answers a plugin that a pod is gone once it told the agents; it may be dead
+// when one hears it.
+func TestWhatAHolderThatDiedHadSaidIsHeard(t *testing.T) {
+	t.Parallel()
+	a := &agent{late: make(chan struct{})}
+	_, h := start(t, a)
+	h.accept()
+	h.welcome(wire.WelcomeReply{PID: 1})
+	a.expect("connected to 1")
+	file, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	h.say(wire.Pod, wire.Holding{Netns: pod}, file)
+	a.expect("pod")
+	h.say(wire.Gone, wire.Departure{Netns: gone})
+	h.say(wire.Pod, wire.Holding{Netns: gone}, file)
+	h.say(wire.Gone, wire.Departure{Netns: pod})
+	h.Close()
+	close(a.late)
+	a.expect("gone " + gone.String())
+	a.expect("gone " + pod.String())
+	a.expect("lost: send ack")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"time"
 
@@ -70,9 +71,25 @@ func introduce(ctx context.Context, c *wire.Conn, hello wire.HelloRequest, welco
 
 // Next waits for the holder's next word. An error ends the session; io.EOF: the holder
 // went. What this version does not know is passed over.
-func (s *Session) Next() (Event, error) {
+func (s *Session) Next() (Event, error) { return s.next(time.Time{}) }
+
+// Rest is what the holder had said when the session broke, for limit at most. Nothing
+// can be answered.
+func (s *Session) Rest(limit time.Duration) iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		deadline := time.Now().Add(limit)
+		for {
+			e, err := s.next(deadline)
+			if err != nil || !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Session) next(deadline time.Time) (Event, error) {
 	for {
-		m, err := s.conn.Receive(time.Time{})
+		m, err := s.conn.Receive(deadline)
 		lost := errors.Is(err, wire.ErrTruncated) && m.Kind == wire.Pod
 		if err != nil && !lost {
 			return Event{}, err

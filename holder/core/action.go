@@ -20,12 +20,14 @@ type Action interface{ action() }
 
 type (
 	// Send queues a message, with the bundle's files unless it is zero. The edge adds
-	// the listening socket and the lock to Yield.
+	// the listening socket and the lock to Yield. After are connections of which what was
+	// queued before has to be written first, or a second to go by.
 	Send struct {
 		Conn    Conn
 		Kind    wire.Kind
 		Payload any
 		Bundle  Bundle
+		After   []Conn
 	}
 	// Close ends a connection once its queue is written. Why is for the log, empty when
 	// all went well.

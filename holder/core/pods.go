@@ -204,7 +204,22 @@ func (s *State) release(conn Conn, r wire.Releasing) {
 		}
 	}
 	s.tombstones.add(r)
-	s.answer(conn, wire.Released, nil)
+	s.released(conn)
+}
+
+// released answers once the agents have been told: who was answered does not ask the
+// next holder again.
+func (s *State) released(conn Conn) {
+	var told []Conn
+	for _, a := range s.sortedAgents() {
+		if a.conn != conn {
+			told = append(told, a.conn)
+		}
+	}
+	s.do(Send{Conn: conn, Kind: wire.Released, After: told})
+	if s.agents[conn] == nil {
+		s.do(Close{Conn: conn})
+	}
 }
 
 // drop lets a pod go, and tells everybody but the agent that asked for it.

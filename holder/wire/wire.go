@@ -50,7 +50,8 @@ const (
 	Hold Kind = 1
 	Held Kind = 2
 	// Release tells the holder that a pod is gone (Releasing); the answer is Released,
-	// whether anything was held or not.
+	// whether anything was held or not. It comes once the agents have been told, or a
+	// second later: who has it need not ask the next holder, should this one die.
 	Release  Kind = 3
 	Released Kind = 4
 	// Refused answers what cannot be done (Refusal).
