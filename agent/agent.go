@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy/observed"
 	"github.com/sluice-cni/sluice/selection"
 )
 
@@ -126,6 +127,9 @@ func New(cfg Config) *Agent {
 	}
 	a.loop.perform, a.loop.alive = a.perform, func() { a.say((*client.Session).Alive) }
 	a.link = link.New(cfg.Holder, (*handler)(a), cfg.Log)
+	if cfg.Common != nil && cfg.Common.Proxy.Observed == nil {
+		cfg.Common.Proxy.Observed = observed.New() // all pods' together
+	}
 	a.host = pods.NewHost(cfg.Common, holder{a.link})
 	a.host.Fell = func(e core.Fell) { a.loop.tell(e) }
 	a.sweep = newSweeper(a)

@@ -18,6 +18,9 @@ const (
 	StatusPath = "/v1/status"
 	PodsPath   = "/v1/pods/"
 	LeavePath  = "/v1/leave" // POST
+	// ObservedPath lists what pods under the policy Observe have asked for and REGISTRY_ONLY
+	// would refuse: an observed.Answer, of this agent's time.
+	ObservedPath = "/v1/observed"
 )
 
 // AnonymousPods is where pods without a name are found under PodsPath.
@@ -36,6 +39,9 @@ func (a *Agent) Handler(others http.Handler) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(s)
 	})
+	if a.cfg.Common != nil {
+		mux.Handle("GET "+ObservedPath, a.cfg.Common.Proxy.Observed)
+	}
 	mux.HandleFunc(PodsPath, a.askPod)
 	mux.HandleFunc("POST "+LeavePath, a.leave)
 	return mux

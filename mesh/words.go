@@ -1,6 +1,10 @@
 package mesh
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // The words are the API's, where it has one.
 var (
@@ -10,6 +14,12 @@ var (
 	balanceText    = [...]string{LeastRequest: "LEAST_REQUEST", RoundRobin: "ROUND_ROBIN", Random: "RANDOM"}
 	tlsModeText    = [...]string{TLSSimple: "SIMPLE", TLSMutual: "MUTUAL"}
 )
+
+// ParseOutboundPolicy reads a policy as people write it, in any case; false: it is none.
+func ParseOutboundPolicy(text string) (OutboundPolicy, bool) {
+	i := slices.IndexFunc(policyText[:], func(word string) bool { return strings.EqualFold(word, text) })
+	return OutboundPolicy(max(i, 0)), i >= 0
+}
 
 func (p Protocol) String() string       { return protocolText[p] }
 func (r Resolution) String() string     { return resolutionText[r] }

@@ -28,6 +28,7 @@ import (
 	"github.com/sluice-cni/sluice/proxy/dial"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/proxy/loop"
+	"github.com/sluice-cni/sluice/proxy/observed"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
@@ -90,6 +91,9 @@ type Config struct {
 	AccessLogs *AccessLog
 	// Observer is told what happens; nil: nobody is.
 	Observer Observer
+	// Observed has a row for each destination that the policy Observe lets through and
+	// REGISTRY_ONLY would not; servers may share one. nil: nobody keeps them.
+	Observed *observed.Table
 	// Register is the command, for the hints in Log, that registers the ServiceEntry on
 	// its standard input; default "sluice create -f -".
 	Register string

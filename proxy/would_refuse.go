@@ -4,6 +4,7 @@ import (
 	"log/slog"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // wouldRefuse notes, under the policy Observe, that REGISTRY_ONLY would not let through
@@ -16,10 +17,17 @@ func (c *connection) wouldRefuse(st *state, e *entry, why Refusal) {
 	s := c.server
 	e.wouldRefuse = why
 	s.observe(Event{Kind: WouldRefuse, Refusal: why})
-	s.notices.sayLater(noticeKey{"would refuse", clip(s.asked(e), maxNoticeName), e.destination.Port()}, func() notice {
+	name := s.asked(e)
+	s.notices.sayLater(noticeKey{"would refuse", clip(name, maxNoticeName), e.destination.Port()}, func() notice {
 		about := append([]any{"reason", string(why)}, s.about(e)...)
 		return notice{level: slog.LevelInfo, message: "observed: REGISTRY_ONLY would refuse this", about: withHint(about, s.registerHint(e))}
 	})
+	if e.serverName == "" {
+		name = hostOnly(name)
+	}
+	if name != "" || !vip.Contains(e.destination.Addr()) { // which is nobody's any more
+		s.cfg.Observed.Note(s.workload.Load().Namespace, name, e.destination.Addr(), e.destination.Port(), e.declared())
+	}
 }
 
 // opaqueWouldRefuse is wouldRefuse for opaque bytes that found no route.

@@ -12,12 +12,15 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/observed"
 )
 
 // refusals are those that an observer is told would be.
 type refusals struct {
 	mu   sync.Mutex
 	told []proxy.Refusal
+
+	table *observed.Table
 }
 
 func (r *refusals) Observe(e proxy.Event) {
@@ -35,8 +38,22 @@ func (r *refusals) count() int {
 }
 
 func observing(t *testing.T, yaml string) (*rig, *refusals) {
-	told := &refusals{}
-	return newRig(t, mesh.Observe, yaml, func(c *proxy.Config) { c.Observer = told }), told
+	told := &refusals{table: observed.New()}
+	return newRig(t, mesh.Observe, yaml, func(c *proxy.Config) { c.Observer, c.Observed = told, told.table }), told
+}
+
+// rows writes the table, without times and ports.
+func (r *refusals) rows() string {
+	var out []string
+	rows, _ := r.table.Rows()
+	for _, row := range rows {
+		at := row.Name
+		if row.Address.IsValid() {
+			at = row.Address.String()
+		}
+		out = append(out, fmt.Sprintf("%s %s %s %d", row.Namespace, row.Protocol, at, row.Count))
+	}
+	return strings.Join(out, ", ")
 }
 
 func TestObserveLetsPassAndNotesWhatRegistryOnlyWouldRefuse(t *testing.T) {
@@ -50,12 +67,11 @@ func TestObserveLetsPassAndNotesWhatRegistryOnlyWouldRefuse(t *testing.T) {
 			r.apply(mesh.Observe, yaml)
 			r.to(endpointOf(yaml))
 			c := m.client(r)
-			// The stranger goes to port 80's server by another port, on which nobody registers.
-			if resp, body := fetch(t, c, getRequest(t, "http://stranger.test/")); resp.StatusCode != 200 || body != "stranger.test" {
+			if resp, body := fetch(t, c, getRequest(t, "http://Stranger.test:8080/")); resp.StatusCode != 200 || body != "Stranger.test:8080" {
 				t.Fatalf("%d %q", resp.StatusCode, body)
 			}
-			if told.count() != 1 {
-				t.Errorf("told %v", told.told)
+			if want := "default " + map[string]string{"h1": "HTTP", "h2": "HTTP2"}[app] + " stranger.test 1"; told.count() != 1 || told.rows() != want {
+				t.Errorf("told %v, rows %q", told.told, told.rows())
 			}
 			await(t, func() string { return r.notLogged(`"would_refuse":"unregistered"}`) })
 			await(t, func() string {
@@ -101,11 +117,39 @@ func TestObserveNotesOpaqueConnectionsWhenTheyBegin(t *testing.T) {
 			if back, err := bufio.NewReader(c).Peek(len(first)); err != nil || string(back) != first {
 				t.Fatalf("%q, %v", back, err)
 			}
-			if told.count() != 1 { // and it goes on
-				t.Errorf("told %v", told.told)
+			want := map[string]string{"tls": "default TLS stranger.test 1", "tcp": "default TCP 127.0.0.1 1"}[what]
+			if told.count() != 1 || told.rows() != want { // and it goes on
+				t.Errorf("told %v, rows %q", told.told, told.rows())
 			}
 			c.Close()
 			await(t, func() string { return r.notLogged(`"would_refuse":"unregistered"}`) })
 		})
+	}
+}
+
+// On an event loop, where a request is decided without a goroutine of its own.
+func TestObserveNotesEachRequestOnce(t *testing.T) {
+	t.Parallel()
+	r, told := observing(t, "")
+	proxy.GoToLanes(r.server)
+	r.to(serve(t, echo))
+	c := r.dial()
+	in := bufio.NewReader(c)
+	for range 5 {
+		if resp, _ := exchange(t, c, in, "GET", "GET / HTTP/1.1\r\nHost: stranger.test\r\n\r\n"); resp.StatusCode != 200 {
+			t.Fatal(resp.StatusCode)
+		}
+	}
+	if told.count() != 5 || told.rows() != "default HTTP stranger.test 5" {
+		t.Errorf("told %v, rows %q", told.told, told.rows())
+	}
+}
+
+// What names refuse is refused whatever the policy about strangers: Observe says nothing of it.
+func TestObserveDoesNotExcuseAForgedName(t *testing.T) {
+	t.Parallel()
+	r, told := observing(t, none("a.test", "HTTP", "80"))
+	if resp, _ := r.get("http://a.test/"); resp.StatusCode == 200 || told.count() != 0 {
+		t.Errorf("%d, told %v", resp.StatusCode, told.told)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,14 +15,8 @@ import (
 	"github.com/sluice-cni/sluice/proxy/dnsproxy"
 )
 
-// Values of --outbound-policy, Istio's own.
-var policies = map[string]mesh.OutboundPolicy{
-	"REGISTRY_ONLY": mesh.RegistryOnly,
-	"ALLOW_ANY":     mesh.AllowAny,
-}
-
 func addPolicyFlag(c *cobra.Command) {
-	c.Flags().String("outbound-policy", "REGISTRY_ONLY", "`POLICY`: what happens to destinations that no ServiceEntry registers: REGISTRY_ONLY refuses them, ALLOW_ANY lets them pass; a Sidecar overrides it")
+	c.Flags().String("outbound-policy", "REGISTRY_ONLY", "`POLICY`: what happens to destinations that no ServiceEntry registers: REGISTRY_ONLY refuses them, ALLOW_ANY lets them pass, Observe too and notes what REGISTRY_ONLY would refuse; a Sidecar overrides it")
 }
 
 func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
@@ -31,9 +24,9 @@ func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
 	if err != nil {
 		return 0, err
 	}
-	p, ok := policies[strings.ToUpper(text)]
+	p, ok := mesh.ParseOutboundPolicy(text)
 	if !ok {
-		return 0, fmt.Errorf("--outbound-policy %q: not a policy; use REGISTRY_ONLY or ALLOW_ANY", text)
+		return 0, fmt.Errorf("--outbound-policy %q: not a policy; use REGISTRY_ONLY, ALLOW_ANY or Observe", text)
 	}
 	return p, nil
 }

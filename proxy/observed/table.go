@@ -1,0 +1,148 @@
+// Package observed remembers what pods under the policy Observe have asked for and
+// REGISTRY_ONLY would not have let through: what has to be registered before a namespace is
+// governed.
+//
+//	t := observed.New()
+//	server, err := proxy.New(proxy.Config{Observed: t, …})
+//	rows, dropped := t.Rows()
+package observed
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh"
+)
+
+// Bounds of a table. Names come from pods: each namespace has a part of its own, which a
+// flood of ever new names fills, and no other's.
+const (
+	MaxRows        = 4096
+	MaxOfNamespace = 1024
+	maxName        = 253 // bytes, DNS' own limit; what is longer is cut
+)
+
+// What is one destination as a namespace's pods ask for it.
+type What struct {
+	Namespace string `json:"namespace"`
+	// Name is the host or server name, in lower case, "" where none was given or where the
+	// host is an address.
+	Name string `json:"name,omitempty"`
+	// Address is where it was going, of those without a name only.
+	Address netip.Addr `json:"address,omitzero"`
+	Port    uint16     `json:"port"`
+	// Protocol is HTTP, HTTP2, TLS or TCP, as a ServiceEntry would declare it.
+	Protocol string `json:"protocol"`
+}
+
+// Row is what is known of one.
+type Row struct {
+	What
+	Count int64     `json:"count"` // requests and connections
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	// Register is the ServiceEntry that lets it through, in one line of YAML; "" where none
+	// can be written for it safely (mesh.Registration).
+	Register string `json:"register,omitempty"`
+
+	protocol mesh.Protocol
+}
+
+// Table has a row for each destination. All its methods may be called by many goroutines.
+type Table struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	rows    map[What]*seen
+	of      map[string]int // namespace ▸ rows
+	dropped int64
+}
+
+// seen is what of a row changes.
+type seen struct {
+	protocol    mesh.Protocol
+	count       int64
+	first, last time.Time
+}
+
+// New makes an empty table.
+func New() *Table { return newTable(time.Now) }
+
+func newTable(now func() time.Time) *Table {
+	return &Table{now: now, rows: map[What]*seen{}, of: map[string]int{}}
+}
+
+// Note counts one request or connection. name is in lower case and without port, and may be
+// an address, perhaps in brackets. It never waits for long. A nil Table notes nothing.
+func (t *Table) Note(namespace, name string, addr netip.Addr, port uint16, p mesh.Protocol) {
+	if t == nil {
+		return
+	}
+	w := What{Namespace: namespace, Name: name, Port: port, Protocol: p.String()}
+	if ip, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		w.Name, addr = "", ip
+	}
+	if w.Name == "" {
+		w.Address = addr.Unmap().WithZone("")
+	}
+	if len(w.Name) > maxName {
+		w.Name = strings.Clone(w.Name[:maxName])
+	}
+	now := t.now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	row := t.rows[w]
+	if row == nil {
+		if len(t.rows) >= MaxRows || t.of[namespace] >= MaxOfNamespace {
+			t.dropped++
+			return
+		}
+		row = &seen{protocol: p, first: now}
+		t.rows[w] = row
+		t.of[namespace]++
+	}
+	row.count++
+	row.last = now
+}
+
+// Rows lists all, those asked for most often first, and says how many requests and
+// connections found no room for a row of theirs.
+func (t *Table) Rows() (rows []Row, dropped int64) {
+	t.mu.Lock()
+	rows = make([]Row, 0, len(t.rows))
+	for w, s := range t.rows {
+		rows = append(rows, Row{What: w, Count: s.count, First: s.first, Last: s.last, protocol: s.protocol})
+	}
+	dropped = t.dropped
+	t.mu.Unlock()
+	for i := range rows { // not under the lock: connections wait for that
+		r := &rows[i]
+		r.Register = mesh.Registration(r.Name, r.Address, r.Port, r.protocol)
+	}
+	slices.SortFunc(rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+			a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	return rows, dropped
+}
+
+// Answer is what a table answers over HTTP.
+type Answer struct {
+	Rows []Row `json:"rows"`
+	// Dropped are requests and connections to what found no room.
+	Dropped int64 `json:"dropped"`
+}
+
+// ServeHTTP answers with an Answer.
+func (t *Table) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	var a Answer
+	a.Rows, a.Dropped = t.Rows()
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(a)
+}
