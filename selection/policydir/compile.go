@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,9 +55,22 @@ func Compile(dir string) (*selection.Policy, error) {
 
 // Parse is Compile of one text; name stands before each error.
 func Parse(name string, data []byte) (*selection.Policy, error) {
+	return ParseAll(map[string]string{name: string(data)})
+}
+
+// ParseAll is Compile of texts, each by the name that stands before its errors.
+func ParseAll(texts map[string]string) (*selection.Policy, error) {
 	r := reader{policy: &selection.Policy{}, at: map[string]position{}}
-	r.file(name, data)
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		r.file(name, []byte(texts[name]))
+	}
 	return r.result()
+}
+
+// IsFile says whether a file of that name in the directory would be the policy's: one
+// that ends in .yaml, .yml or .json and does not begin with a dot.
+func IsFile(name string) bool {
+	return !strings.HasPrefix(name, ".") && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name))
 }
 
 // files lists the directory's YAML files, sorted: those that end in .yaml, .yml or
@@ -71,15 +85,11 @@ func files(dir string) ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		if name := e.Name(); !e.IsDir() && isPolicy(name) {
+		if name := e.Name(); !e.IsDir() && IsFile(name) {
 			out = append(out, name)
 		}
 	}
 	return out, nil
-}
-
-func isPolicy(name string) bool {
-	return !strings.HasPrefix(name, ".") && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name))
 }
 
 // content reads one of them.

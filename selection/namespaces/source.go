@@ -1,0 +1,208 @@
+// Package namespaces makes a selection policy of what a cluster says: the labels and
+// annotations of its Namespaces, and a ConfigMap with what a node has in its policy
+// files.
+//
+//	kubectl label namespace shop sluice.dev/inject=true
+//	kubectl annotate namespace shop sluice.dev/outboundPolicy=Observe
+//
+// docs/selection.md has all of them.
+package namespaces
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// settle is how long changes gather before a policy is made of them: whoever labels a
+// thousand namespaces changes the node's policy a few times, not a thousand. What comes
+// after a quiet time waits for no more than this.
+const settle = 100 * time.Millisecond
+
+// Source makes policies of Namespaces and a ConfigMap. It is a selection.Source.
+//
+// What the ConfigMap says stands over what namespaces say. While it cannot be read its
+// last good content stays in force; so does the whole last policy while the API server
+// is away.
+type Source struct {
+	log       *slog.Logger
+	configMap kubeapi.Key
+	// Said is told what is wrong with an object, nil for nothing any more, each time that
+	// it changes; for Events. It is set before the Feed runs and must not wait.
+	Said func(k kubeapi.Kind, o kubeapi.Object, err error)
+
+	changed chan struct{} // has room for one
+
+	mu         sync.Mutex
+	namespaces map[string]selection.NamespacePolicy // that say something
+	wrong      map[string]string                    // by kind and key, what is
+	policy     *selection.Policy                    // the ConfigMap's; nil: none
+	complete   [2]bool                              // Namespaces, the ConfigMap
+}
+
+var _ selection.Source = (*Source)(nil)
+
+// New follows Namespaces, and the ConfigMap of that key, with f. One that is not there
+// says nothing.
+func New(f *kubeapi.Feed, configMap kubeapi.Key, log *slog.Logger) *Source {
+	s := &Source{
+		log: log, configMap: configMap, Said: func(kubeapi.Kind, kubeapi.Object, error) {},
+		changed: make(chan struct{}, 1), namespaces: map[string]selection.NamespacePolicy{}, wrong: map[string]string{},
+	}
+	f.Follow(kubeapi.Namespaces, kubeapi.Selector{}, s.namespacesChanged)
+	// By its name: whoever may read one ConfigMap may list it so.
+	f.Follow(kubeapi.ConfigMaps, kubeapi.Selector{Namespace: configMap.Namespace, Fields: "metadata.name=" + configMap.Name}, func(d kubeapi.Delta) {
+		s.configMapChanged(d, func() { f.Keep(kubeapi.ConfigMaps, configMap) })
+	})
+	return s
+}
+
+func (s *Source) namespacesChanged(d kubeapi.Delta) {
+	for _, o := range d.Changed {
+		of, err := read(o)
+		s.mu.Lock()
+		if silent(of) {
+			delete(s.namespaces, o.Name)
+		} else {
+			s.namespaces[o.Name] = of
+		}
+		s.mu.Unlock()
+		s.judged(kubeapi.Namespaces, o, err)
+	}
+	s.mu.Lock()
+	for _, key := range d.Gone {
+		delete(s.namespaces, key.Name)
+		delete(s.wrong, problemOf(kubeapi.Namespaces, key))
+	}
+	s.mu.Unlock()
+	s.told(0, d)
+}
+
+func (s *Source) configMapChanged(d kubeapi.Delta, keep func()) {
+	for _, o := range d.Changed {
+		p, err := compile(o)
+		if err == nil {
+			s.mu.Lock()
+			s.policy = p
+			s.mu.Unlock()
+		} else {
+			keep()
+		}
+		s.judged(kubeapi.ConfigMaps, o, err)
+	}
+	if len(d.Gone) > 0 {
+		s.mu.Lock()
+		s.policy = nil
+		delete(s.wrong, problemOf(kubeapi.ConfigMaps, s.configMap))
+		s.mu.Unlock()
+	}
+	s.told(1, d)
+}
+
+// told notes that a kind has been told, and has a policy made.
+func (s *Source) told(which int, d kubeapi.Delta) {
+	s.mu.Lock()
+	s.complete[which] = s.complete[which] || d.Complete
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+func problemOf(k kubeapi.Kind, key kubeapi.Key) string { return k.Name + " " + key.String() }
+
+// judged notes and says what is wrong with an object, when it is news.
+func (s *Source) judged(k kubeapi.Kind, o kubeapi.Object, err error) {
+	name, text := problemOf(k, o.Key), ""
+	if err != nil {
+		text = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	s.mu.Lock()
+	before := s.wrong[name]
+	if s.wrong[name] = text; text == "" {
+		delete(s.wrong, name)
+	}
+	s.mu.Unlock()
+	switch {
+	case text == before:
+		return
+	case text == "":
+		s.log.Info("can be read again", "object", name)
+	case k == kubeapi.ConfigMaps:
+		s.log.Error("the cluster's policy cannot be used; the one that was read last stays in force", "object", name, "error", text)
+	default:
+		s.log.Warn("what a namespace says of its pods cannot be read; the rest of it is in force", "object", name, "error", text)
+	}
+	s.Said(k, o, err)
+}
+
+// Problem is what is wrong with the ConfigMap, and with namespaces, now; "" is nothing.
+func (s *Source) Problem() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(s.wrong)) {
+		all = append(all, name+": "+s.wrong[name])
+	}
+	const most = 10
+	if len(all) > most {
+		all = append(all[:most], fmt.Sprintf("and %d more", len(all)-most))
+	}
+	return strings.Join(all, "; ")
+}
+
+// Run calls update with the policy once Namespaces and the ConfigMap are known, out of
+// the journal or the server's list, and with each other one, until ctx ends; then it
+// returns nil.
+func (s *Source) Run(ctx context.Context, update func(*selection.Policy)) error {
+	var last *selection.Policy
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.changed:
+		}
+		pause.Reset(settle)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pause.C:
+		}
+		if p := s.whole(); p != nil && !selection.Same(p, last) {
+			last = p
+			update(p)
+		}
+	}
+}
+
+// whole is the policy that is in force, nil while not everything is known.
+func (s *Source) whole() *selection.Policy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.complete[0] || !s.complete[1] {
+		return nil
+	}
+	of := &selection.Policy{}
+	if len(s.namespaces) > 0 {
+		of.Namespaces = maps.Clone(s.namespaces)
+	}
+	p := selection.Merge(s.policy, of)
+	if err := p.Validate(); err != nil {
+		// Two that are right by themselves and not together: Merge takes out what is
+		// known of; the last policy stays for the rest.
+		s.log.Error("what the cluster's policy and its namespaces say together cannot be used; the last policy stays in force", "error", err)
+		return nil
+	}
+	return p
+}

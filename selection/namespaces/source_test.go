@@ -1,0 +1,178 @@
+package namespaces_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+	"github.com/sluice-cni/sluice/selection"
+	"github.com/sluice-cni/sluice/selection/namespaces"
+)
+
+const patience = 30 * time.Second
+
+var configMap = kubeapi.Key{Namespace: "sluice-system", Name: "sluice-policy"}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// follower is a Source that follows a server until the test ends, or stop.
+type follower struct {
+	t        *testing.T
+	source   *namespaces.Source
+	policies chan *selection.Policy
+	stop     func()
+
+	mu   sync.Mutex
+	said []string
+}
+
+func follow(t *testing.T, server *apitest.Server, journal string) *follower {
+	t.Helper()
+	feed := server.Cluster().Feed(kubeapi.FollowOptions{Journal: journal, Log: quiet()})
+	f := &follower{t: t, source: namespaces.New(feed, configMap, quiet()), policies: make(chan *selection.Policy, 100)}
+	f.source.Said = func(k kubeapi.Kind, o kubeapi.Object, err error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.said = append(f.said, fmt.Sprint(k.Name, " ", o.Key, ": ", err))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { feed.Run(ctx) })
+	running.Go(func() {
+		if err := f.source.Run(ctx, func(p *selection.Policy) { f.policies <- p }); err != nil {
+			t.Error(err)
+		}
+	})
+	f.stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	t.Cleanup(f.stop)
+	return f
+}
+
+// wait is until the policy is that.
+func (f *follower) wait(want string) {
+	f.t.Helper()
+	late := time.After(patience)
+	last := "none"
+	for {
+		select {
+		case p := <-f.policies:
+			data, err := json.Marshal(p)
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			if last = string(data); last == want {
+				return
+			}
+		case <-late:
+			f.t.Fatalf("policy %s\nwant   %s", last, want)
+		}
+	}
+}
+
+func namespace(name, metadata string) string {
+	return `{"metadata":{"name":"` + name + `",` + metadata + `}}`
+}
+
+func policyMap(text string) string {
+	data, _ := json.Marshal(text)
+	return `{"metadata":{"namespace":"sluice-system","name":"sluice-policy"},"data":{"10-chart.yaml":"exemptNamespaces: [kube-system]","20-values.yaml":` + string(data) + `,"notes":"]["}}`
+}
+
+func TestNamespacesAndTheConfigMapAreOnePolicy(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Namespaces,
+		namespace("plain", `"labels":{"kubernetes.io/metadata.name":"plain"}`),
+		namespace("kube-system", `"labels":{"sluice.dev/inject":"true"}`),
+		namespace("shop", `"labels":{"sluice.dev/inject":"true","sluice.dev/enforce":"true"},"annotations":{"traffic.sidecar.istio.io/excludeOutboundPorts":"22","sluice.dev/outboundPolicy":"Observe","other.example/x":"y"}`))
+	server.Put(kubeapi.ConfigMaps, policyMap("selection: annotated"))
+	f := follow(t, server, "")
+	const rest = `{"generation":0,"exemptNamespaces":["kube-system"],"selection":"annotated"`
+	f.wait(rest + `,"namespaces":{"shop":{"select":true,"defaults":{"excludeOutboundPorts":"22"},"enforce":["inject"],"outboundPolicy":"Observe"}}}`)
+
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"false"}`), namespace("bank", `"labels":{"sluice.dev/inject":"true"}`))
+	f.wait(rest + `,"namespaces":{"bank":{"select":true},"shop":{"select":false}}}`)
+	server.Remove(kubeapi.Namespaces, kubeapi.Key{Name: "shop"})
+	f.wait(rest + `,"namespaces":{"bank":{"select":true}}}`)
+	// What the ConfigMap says of a namespace stands.
+	server.Put(kubeapi.ConfigMaps, policyMap("namespaces: {bank: {select: false, onInvalid: pass}}"))
+	f.wait(`{"generation":0,"exemptNamespaces":["kube-system"],"namespaces":{"bank":{"select":false,"onInvalid":"pass"}}}`)
+	server.Remove(kubeapi.ConfigMaps, configMap)
+	f.wait(`{"generation":0,"namespaces":{"bank":{"select":true},"kube-system":{"select":true}}}`)
+	if problem := f.source.Problem(); problem != "" {
+		t.Error(problem)
+	}
+}
+
+func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	journal := t.TempDir()
+	server.Put(kubeapi.ConfigMaps, policyMap("selection: annotated"))
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"yes","sluice.dev/enforse":"true"},"annotations":{"sluice.dev/dnsCapture":"true","sluice.dev/nonTCP":"maybe","sluice.dev/outboundPolicy":"observe","sluice.dev/inject":"true","sluice.dev/what":"x"}`),
+		namespace("both", `"labels":{"sluice.dev/inject":"false","sluice.dev/enforce":"true"}`))
+	f := follow(t, server, journal)
+	const rest = `{"generation":0,"exemptNamespaces":["kube-system"],"selection":"annotated","namespaces":{"both":{"select":false},"shop":{"defaults":{"dnsCapture":"true"}}`
+	f.wait(rest + `}}`)
+	problem := f.source.Problem()
+	for _, want := range []string{
+		`Namespace shop: label sluice.dev/inject "yes": not a known value; use true or false`,
+		`label sluice.dev/enforse: unknown; remove it, or use`,
+		`annotation sluice.dev/nonTCP: nonTCP "maybe": `,
+		`annotation sluice.dev/outboundPolicy: outboundPolicy "observe": not a known value; use Observe`,
+		`annotation sluice.dev/inject: has no effect on a namespace; make it a label: kubectl label namespace shop sluice.dev/inject=true`,
+		`annotation sluice.dev/what: unknown`,
+		`Namespace both: label sluice.dev/enforce "true": not beside`,
+	} {
+		if !strings.Contains(problem, want) {
+			t.Errorf("does not say %s\nbut %s", want, problem)
+		}
+	}
+	// A bad ConfigMap leaves the last good one in force, over a restart too.
+	server.Put(kubeapi.ConfigMaps, policyMap("selection: everybody"))
+	server.Put(kubeapi.Namespaces, namespace("new", `"labels":{"sluice.dev/inject":"true"}`))
+	f.wait(rest[:len(rest)-len(`"shop":{"defaults":{"dnsCapture":"true"}}`)] + `"new":{"select":true},"shop":{"defaults":{"dnsCapture":"true"}}}}`)
+	late := time.After(patience)
+	for tick := time.NewTicker(10 * time.Millisecond); !strings.Contains(f.source.Problem(), `20-values.yaml:1: selection "everybody"`); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal(f.source.Problem())
+		}
+	}
+	f.mu.Lock()
+	said := strings.Join(f.said, "\n")
+	f.mu.Unlock()
+	if !strings.Contains(said, `ConfigMap sluice-system/sluice-policy: 20-values.yaml:1: selection "everybody"`) || !strings.Contains(said, "Namespace shop: ") {
+		t.Error(said)
+	}
+	f.stop()
+	server.Stop()
+	f = follow(t, server, journal)
+	f.wait(rest[:len(rest)-len(`"shop":{"defaults":{"dnsCapture":"true"}}`)] + `"new":{"select":true},"shop":{"defaults":{"dnsCapture":"true"}}}}`)
+}
+
+// A cluster whose ConfigMap may not be read is governed by its namespaces alone; nothing
+// is said before both were asked for.
+func TestNothingIsSaidBeforeEverythingIsKnown(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"true"}`))
+	server.Refuse(kubeapi.ConfigMaps, 500)
+	f := follow(t, server, "")
+	select {
+	case p := <-f.policies:
+		t.Fatalf("%+v", p)
+	case <-time.After(300 * time.Millisecond):
+	}
+	server.Refuse(kubeapi.ConfigMaps, 403)
+	f.wait(`{"generation":0,"namespaces":{"shop":{"select":true}}}`)
+}
