@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -19,6 +21,8 @@ import (
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/mesh/kube"
 	"github.com/sluice-cni/sluice/proxy/credential"
+	"github.com/sluice-cni/sluice/selection"
+	"github.com/sluice-cni/sluice/selection/namespaces"
 )
 
 // resources are those in force: a directory's, or a cluster's.
@@ -117,6 +121,22 @@ func (o agentOptions) openResources(c *cobra.Command, k *inCluster, meshed mesh.
 	}
 	meshed.ClusterDomain = o.kubernetes.domain
 	return kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log}), nil
+}
+
+// policyMap is the ConfigMap with the cluster's policy, in the namespace that the agent's
+// pod is in ($POD_NAMESPACE).
+const (
+	policyMap        = "sluice-policy"
+	defaultNamespace = "sluice-system"
+)
+
+// policy is what the node's files say, and beneath it what the cluster does.
+func (k *inCluster) policy(files selection.Source, log *slog.Logger) selection.Source {
+	if k == nil {
+		return files
+	}
+	key := kubeapi.Key{Namespace: cmp.Or(os.Getenv("POD_NAMESPACE"), defaultNamespace), Name: policyMap}
+	return selection.Sources(log, files, namespaces.New(k.feed, key, log))
 }
 
 // tasks run as long as the agent.

@@ -121,7 +121,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	cfg := agent.Config{
 		Holder: o.holderSocket(), Build: buildVersion(),
 		Agents: known.agents, ByMark: known.byMark, Why: known.why, Cgroup: known.cgroup,
-		Common: common, Entry: entry, Policy: policydir.New(o.policyDir, log), PolicyFile: o.policyFile(), RangesFile: o.ranges,
+		Common: common, Entry: entry, Policy: k.policy(policydir.New(o.policyDir, log), log), PolicyFile: o.policyFile(), RangesFile: o.ranges,
 		Resources:  func() (int, int) { return held(store), store.Errors() },
 		DrainLimit: o.drainLimit, Took: socket.take,
 		Retiring: func() { addresses.Close(); scrape.end() },
