@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"syscall"
 	"testing"
@@ -38,6 +39,9 @@ func TestMain(m *testing.M) {
 	case os.Getenv(probeEnv) != "":
 		os.Exit(probe(os.Getenv(probeEnv)))
 	}
+	// Whoever runs the tests by nohup has SIGHUP ignored, which no shell can trap any more;
+	// what this process catches is no longer ignored in those that it starts.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	if _, err := sluicetest.Build(); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
