@@ -8,7 +8,7 @@ const (
 
 var ruleRows = []Row{
 	{ID: "DR.host", Kind: DestinationRule, Fields: []string{"host"}, Priority: "P0", Stance: Differs,
-		Says: "Of two rules for one host in a namespace the older one's policy is followed, and the subsets of both are there, as in Istio; older is what comes first by file name and place in the file. The old name spec.name is accepted."},
+		Says: "Of two rules for one host in a namespace the older one's policy is followed, and the subsets of both are there, as in Istio; older is by creationTimestamp in a cluster, and in a directory what comes first by file name and place in the file. The old name spec.name is accepted."},
 	{ID: "DR.exportTo", Kind: DestinationRule, Fields: []string{"exportTo[]"}, Priority: "P1"},
 	{ID: "DR.workloadSelector", Kind: DestinationRule, Fields: []string{"workloadSelector.matchLabels[]"}, Priority: "P1", Stance: Differs,
 		Says: "For workloads of the rule's own namespace, before rules for all. A workload that is not selected follows the next rule, of a wildcard or another namespace; Istio follows none then."},

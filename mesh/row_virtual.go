@@ -2,7 +2,7 @@ package mesh
 
 var virtualRows = []Row{
 	{ID: "VS.hosts", Kind: VirtualService, Fields: []string{"hosts[]"}, Priority: "P0", Stance: Differs,
-		Says: "Of two for one host the older is followed, as in Istio; older is what comes first by file name and place in the file, not by creationTimestamp."},
+		Says: "Of two for one host the older is followed, as in Istio; older is by creationTimestamp in a cluster; in a directory it is what comes first by file name and place in the file."},
 	{ID: "VS.gateways", Kind: VirtualService, Fields: []string{"gateways[]"}, Priority: "P1",
 		Says: "Only mesh is followed; what is for gateways alone is said to be unused."},
 	{ID: "VS.exportTo", Kind: VirtualService, Fields: []string{"exportTo[]"}, Priority: "P1"},
