@@ -13,7 +13,7 @@ import (
 // A burst is so many actions, not counting those that are done all the time; after it,
 // when there was none for a while, memory that was wanted on the way is given back: what
 // 500 pods need to be enrolled is more than what they need to be served, and Go would
-// keep it for minutes. So is, now and then, what traffic and the looking after rules
+// keep it for minutes. The program's own start is such a burst. So is, now and then, what traffic and the looking after rules
 // leave behind.
 const (
 	burst      = 16
@@ -61,7 +61,7 @@ func (t *tidier) run(ctx context.Context) {
 	t.collect(garbage)
 	tick := time.NewTicker(quietAfter)
 	defer tick.Stop()
-	last, tidied, at := int64(0), int64(0), time.Now()
+	last, tidied, at := int64(0), int64(-burst), time.Now() // the start is a burst
 	for {
 		select {
 		case <-ctx.Done():
@@ -75,6 +75,7 @@ func (t *tidier) run(ctx context.Context) {
 		}
 		if quiet && now-tidied >= burst || time.Since(at) >= spareEvery && spare() >= spareBytes {
 			debug.FreeOSMemory()
+			forgetProgram()
 			tidied, at = now, time.Now()
 		}
 		last = now
