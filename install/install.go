@@ -55,7 +55,13 @@ type Options struct {
 	// each look: with the entry in place and no binary every pod's ADD and DEL fails. It
 	// may be nil.
 	Program func(context.Context) error
-	Log     *slog.Logger
+	// Lease is a file by which installers of this node agree which of them keeps entry and
+	// binary: the newest that lives, and none that was there when Leave was called. Empty:
+	// this one does.
+	Lease string
+	// Name is who this installer is over its restarts, its pod's UID; empty: this process.
+	Name string
+	Log  *slog.Logger
 }
 
 // A Runtime answers for the container runtime of the node.

@@ -3,6 +3,7 @@ package install
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,8 @@ type Installer struct {
 	loadedIt bool   // the runtime was seen to use the entry since the last change
 	fights   fights
 	was      bool // the entry was in place when last looked
+	lease    *lease
+	handsOff string // why this one is not in charge, as was last said
 }
 
 // New makes an Installer for a conf dir that exists.
@@ -42,6 +45,9 @@ func New(o Options) (*Installer, error) {
 	}
 	if o.Mode == "" {
 		o.Mode = Auto
+	}
+	if o.Name == "" {
+		o.Name = "process " + rand.Text()
 	}
 	return &Installer{Options: o, dir: dir}, nil
 }

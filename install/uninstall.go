@@ -21,6 +21,31 @@ func (i *Installer) Leaving() ([]Step, error) {
 	return removal(d), nil
 }
 
+// Leave is Remove for good: installers of this node that run, or that the kubelet starts
+// again in their old pods, keep their hands off from then on. One that comes later, as
+// with a new release, does not.
+func (i *Installer) Leave(ctx context.Context) error {
+	if err := i.tellLeaving(ctx); err != nil {
+		return err
+	}
+	_, err := i.Remove(ctx)
+	return err
+}
+
+func (i *Installer) tellLeaving(ctx context.Context) error {
+	if _, err := os.Stat(i.Lease); i.Lease == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil // there was no installer that would have to know
+	}
+	ctx, cancel := context.WithTimeout(ctx, gateLimit)
+	defer cancel()
+	l, err := openLease(i.Lease, "")
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	return l.pass(ctx, l.leave)
+}
+
 // Remove takes our entry out of every file of the conf dir, and returns when the
 // runtime uses it no more, or after 5 s where it cannot be asked.
 func (i *Installer) Remove(ctx context.Context) ([]Step, error) {

@@ -19,12 +19,14 @@ const (
 )
 
 // Watch keeps the entry in place until ctx ends, and changes nothing then: an
-// upgrade leaves everything where it is. changed has a value whenever something
+// upgrade leaves everything where it is. It does so as long as the lease is its own, and
+// looks again and again whether it is. changed has a value whenever something
 // happened in the directory; it may be nil. The first look is at once; ready is
 // called after the first that succeeds.
 func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready func()) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer i.endLease()
 	held := false // the entry is left as it is, for a fight
 	said := ""
 	for {
@@ -41,11 +43,15 @@ func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready fu
 			continue
 		case <-timer.C:
 		}
-		wait, err := i.look(ctx, held)
-		held = wait > 0 && err != nil
-		if i.Program != nil {
-			err = errors.Join(err, i.Program(ctx))
-		}
+		var wait time.Duration
+		charge, err := i.inCharge(ctx, func() (err error) {
+			wait, err = i.look(ctx, held)
+			held = wait > 0 && err != nil
+			if i.Program != nil {
+				err = errors.Join(err, i.Program(ctx))
+			}
+			return err
+		})
 		text := ""
 		switch {
 		case ctx.Err() != nil:
@@ -55,7 +61,7 @@ func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready fu
 			if text != said { // once, not every half minute
 				i.Log.Error("network configuration", "error", err)
 			}
-		case !held && ready != nil:
+		case charge && !held && ready != nil:
 			ready()
 			ready = nil
 		}
@@ -99,4 +105,49 @@ func (i *Installer) look(ctx context.Context, after bool) (time.Duration, error)
 	}
 	i.was = i.was || err == nil
 	return 0, err
+}
+
+// inCharge calls do where this installer is in charge: nobody leaves meanwhile.
+func (i *Installer) inCharge(ctx context.Context, do func() error) (is bool, err error) {
+	if i.Lease == "" {
+		return true, do()
+	}
+	if i.lease != nil && i.lease.gone() { // with its directory, say
+		i.endLease()
+	}
+	if i.lease == nil {
+		if i.lease, err = openLease(i.Lease, i.Name); err != nil {
+			return false, err
+		}
+	}
+	err = i.lease.pass(ctx, func() error {
+		why, err := i.lease.enter()
+		if why != i.handsOff && err == nil {
+			i.handsOff = why
+			if why == "" {
+				why = "this installer keeps entry and binary from now on"
+			}
+			i.Log.Info("network configuration", "lease", why)
+		}
+		if err != nil || i.handsOff != "" {
+			return err
+		}
+		is = true
+		return do()
+	})
+	return is, err
+}
+
+// Charge calls do where this installer is in charge, before Watch: it holds the lease
+// from then on.
+func (i *Installer) Charge(ctx context.Context, do func() error) error {
+	_, err := i.inCharge(ctx, do)
+	return err
+}
+
+func (i *Installer) endLease() {
+	if i.lease != nil {
+		i.lease.close()
+		i.lease = nil
+	}
 }

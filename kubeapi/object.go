@@ -44,7 +44,7 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 // lean takes out of an object what nobody here reads: it would be kept, journalled and
 // reported as a change. That is managedFields, resourceVersion and selfLink, kubectl's
 // copy of the object, the owners of all but pods, and the status but for a
-// ServiceEntry's and the phase and addresses of a pod. It changes the map.
+// ServiceEntry's, a DaemonSet's and the phase and addresses of a pod. It changes the map.
 func lean(k Kind, o map[string]any) {
 	metadata, _ := o["metadata"].(map[string]any)
 	for _, key := range []string{"managedFields", "resourceVersion", "selfLink"} {
@@ -59,7 +59,7 @@ func lean(k Kind, o map[string]any) {
 		}
 	}
 	switch k {
-	case ServiceEntries:
+	case ServiceEntries, DaemonSets:
 	case Pods:
 		status, _ := o["status"].(map[string]any)
 		kept := map[string]any{}

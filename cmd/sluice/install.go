@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,13 +26,14 @@ const (
 	defaultConfDir = "/etc/cni/net.d"
 	defaultBinDir  = "/opt/cni/bin"
 
+	defaultLease       = holder.DefaultRunDir + "/installer"
 	defaultAgentSocket = holder.DefaultRunDir + "/" + agentSocketName
 )
 
 // installOptions are the flags that install and uninstall share.
 type installOptions struct {
-	confDir, binDir, mode, binary, entry, cri string
-	watch, dryRun                             bool
+	confDir, binDir, mode, binary, entry, cri, lease, pod string
+	watch, dryRun                                         bool
 }
 
 func (o *installOptions) flags(c *cobra.Command) {
@@ -39,6 +41,7 @@ func (o *installOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.confDir, "conf-dir", defaultConfDir, "`DIR` of the runtime's network configurations")
 	f.StringVar(&o.binDir, "bin-dir", defaultBinDir, "`DIR` of the runtime's CNI plugins")
 	f.StringVar(&o.cri, "cri", "", "the runtime's `SOCKET`, or off to ask nobody (default the first that is there of "+strings.Join(criSockets, ", ")+")")
+	f.StringVar(&o.lease, "lease", defaultLease, "`FILE` by which watching installers of this node agree which of them keeps entry and plugin, or off")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
 }
 
@@ -61,8 +64,9 @@ run there, and puts its entry into the network configuration:
 With --cri it asks the runtime until it uses the entry. A second install changes
 nothing that is right already; an upgrade is an install with a newer binary. With
 --watch it stays, restores the entry when somebody rewrites the configuration, and
-names those who do so again and again; when it ends, everything stays where it is:
-that is 'sluice uninstall'.`,
+names those who do so again and again; of several on one node, as during an upgrade, the
+newest does (--lease). When it ends, everything stays where it is: taking it out is
+'sluice uninstall'.`,
 		Example: `  sluice install --dry-run
   sluice install --watch
   sluice install --mode append --cri off --conf-dir /etc/cni/net.d
@@ -76,6 +80,7 @@ that is 'sluice uninstall'.`,
 	f.StringVar(&o.binary, "binary", "", "the plugin's `FILE`, or off where the image of the node brings it (default sluice-cni beside this program)")
 	f.StringVar(&o.entry, "entry", "", "`FILE` with the plugin's configuration as JSON, - for standard input (default an entry for the agent of this node)")
 	f.BoolVar(&o.watch, "watch", false, "stay, and keep the entry in place")
+	f.StringVar(&o.pod, "pod-uid", "", "`UID` of the pod that this is in, by which an older installer is known; POD_UID of the environment when not given")
 	return c
 }
 
@@ -111,11 +116,11 @@ func (o installOptions) install(c *cobra.Command) error {
 	if o.dryRun {
 		return o.preview(c, i)
 	}
-	if err := o.putBinary(c); err != nil {
-		return err
-	}
 	if o.watch {
 		return o.stay(c, i, log)
+	}
+	if err := o.putBinary(c); err != nil {
+		return err
 	}
 	_, why, err := i.Plan(c.Context())
 	if err != nil {
@@ -133,11 +138,19 @@ func (o installOptions) installer(make func(install.Options) (*install.Installer
 	if err != nil {
 		return nil, nil, err
 	}
-	i, err := make(install.Options{ConfDir: o.confDir, Mode: mode, Entry: entry, Runtime: runtime, Log: log})
+	i, err := make(install.Options{ConfDir: o.confDir, Mode: mode, Entry: entry, Runtime: runtime, Log: log,
+		Lease: o.leaseFile(), Name: cmp.Or(o.pod, os.Getenv("POD_UID"))})
 	if err != nil {
 		done()
 	}
 	return i, done, err
+}
+
+func (o installOptions) leaseFile() string {
+	if o.lease == "off" {
+		return ""
+	}
+	return o.lease
 }
 
 func (o installOptions) preview(c *cobra.Command, i *install.Installer) error {
@@ -198,6 +211,9 @@ func (o installOptions) putBinary(c *cobra.Command) error {
 func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if err := i.Charge(ctx, func() error { return o.putBinary(c) }); err != nil {
+		return err
+	}
 	if o.binary != "off" {
 		i.Program = func(ctx context.Context) error {
 			changed, err := install.Binary(ctx, o.source(), o.binDir)

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,8 @@ import (
 func newUninstallCommand() *cobra.Command {
 	var o installOptions
 	var wait time.Duration
-	agent, policy := "", ""
+	agent, policy, kubeconfig, daemonSet := "", "", "", ""
+	idle, cluster := false, false
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take the CNI plugin out of this node's container runtime, harmlessly",
@@ -34,19 +37,45 @@ stranded:
      it pass everything through: runtimes call it for pods of earlier days, and would
      repeat the deletion of a pod for ever that it fails
 
+The watching 'sluice install' of this node keeps its hands off from then on, and one that
+is started again in the same pod does (--lease); one of a later release does not.
+
+With --cluster it does this on all nodes of a cluster: it makes the DaemonSet of
+--daemonset, each pod of which runs 'sluice uninstall' before it is ready, waits until
+all are, and deletes it. Nodes that are not done in time are named, and the DaemonSet
+stays for them. --idle is for such a pod's container, once its node is done.
+
 It can be run again after any step. Resources in /etc/sluice stay. Then stop the agent
 and the holder. Where no agent answers, the rules stay in the pods, and their traffic
 is refused: 'sluice cleanup' takes them out.`,
 		Example: `  sluice uninstall --dry-run
-  sluice uninstall --wait 2m`,
+  sluice uninstall --wait 2m
+  sluice uninstall --cluster --daemonset daemonset.yaml`,
 		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return o.uninstall(c, agent, policy, wait) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case idle && cluster:
+				return usage(errors.New("--idle, --cluster: exclude each other"), "see 'sluice uninstall --help'")
+			case idle:
+				ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+				defer stop()
+				<-ctx.Done()
+				return nil
+			case cluster:
+				return uninstallCluster(c, kubeconfig, daemonSet, wait)
+			}
+			return o.uninstall(c, agent, policy, wait)
+		},
 	}
 	o.flags(c)
 	f := c.Flags()
 	f.StringVar(&agent, "agent", defaultAgentSocket, "the agent's `SOCKET`, or off")
 	f.StringVar(&policy, "policy-file", selection.DefaultPath, "the compiled policy's `FILE`")
-	f.DurationVar(&wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods")
+	f.DurationVar(&wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods, or for all nodes")
+	f.BoolVar(&cluster, "cluster", false, "take it out of all nodes of a cluster")
+	f.StringVar(&daemonSet, "daemonset", "", "`FILE` with the DaemonSet, in YAML or JSON, that does it on each node")
+	f.StringVar(&kubeconfig, "kubeconfig", "", "`FILE` that leads to the cluster (default the pod's own, else kubectl's)")
+	f.BoolVar(&idle, "idle", false, "do nothing until SIGTERM")
 	return c
 }
 
@@ -76,7 +105,7 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 	if len(steps) > 0 {
 		fmt.Fprintln(c.OutOrStdout(), "waiting until the runtime uses it no more")
 	}
-	if _, err := i.Remove(c.Context()); err != nil {
+	if err := i.Leave(c.Context()); err != nil {
 		return err
 	}
 	left := letGo(c, agent, wait)

@@ -175,7 +175,7 @@ func (i *installation) watch(t *testing.T) *watching {
 	t.Helper()
 	w := &watching{}
 	w.cmd = exec.Command(programs.Sluice(), "install", "--watch", "--conf-dir", i.c.ConfDir, "--bin-dir", i.c.PluginDir,
-		"--binary", filepath.Join(cnitest.Folder(), "sluice-cni"), "--cri", i.c.Socket, "--entry", i.entry)
+		"--binary", filepath.Join(cnitest.Folder(), "sluice-cni"), "--cri", i.c.Socket, "--entry", i.entry, "--lease", "off")
 	w.cmd.Stdout, w.cmd.Stderr = w, w
 	must(t, w.cmd.Start())
 	t.Cleanup(func() {

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+)
+
+const leavingSet = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: sluice-uninstall, namespace: sluice-system}
+spec:
+  selector: {matchLabels: {app: uninstall}}
+  template: {metadata: {labels: {app: uninstall}}, spec: {containers: [{name: done}]}}
+`
+
+var leavingKey = kubeapi.Key{Namespace: "sluice-system", Name: "sluice-uninstall"}
+
+// counted is the DaemonSet as the controller answers.
+func counted(desired, ready int) string {
+	return fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":"sluice-uninstall"},"spec":{"selector":{"matchLabels":{"app":"uninstall"}}},
+		"status":{"observedGeneration":99,"desiredNumberScheduled":%d,"updatedNumberScheduled":%[1]d,"numberReady":%d}}`, desired, ready)
+}
+
+// uninstalling runs it; controller is called once the DaemonSet is there.
+func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, controller func()) (string, error) {
+	t.Helper()
+	set, err := readDaemonSet([]byte(leavingSet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan struct{})
+	go func() {
+		defer close(made)
+		for t.Context().Err() == nil {
+			if _, err := s.Cluster().Get(t.Context(), kubeapi.DaemonSets, leavingKey); err == nil {
+				controller()
+				return
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	var out bytes.Buffer
+	err = clusterUninstall{s.Cluster(), &out, wait, 10 * time.Millisecond}.run(t.Context(), set)
+	<-made
+	return out.String(), err
+}
+
+func TestUninstallOfAClusterWaitsForEveryNode(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	said, err := uninstalling(t, s, 20*time.Second, func() {
+		s.Put(kubeapi.DaemonSets, counted(2, 1))
+		s.Stop() // the API server may go meanwhile
+		s.Start()
+		s.Put(kubeapi.DaemonSets, counted(2, 2))
+	})
+	if err != nil || !strings.Contains(said, "sluice-uninstall created") || !strings.HasSuffix(said, "2 of 2 nodes done\nDaemonSet sluice-system/sluice-uninstall deleted\n") {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if _, err := s.Cluster().Get(context.Background(), kubeapi.DaemonSets, leavingKey); err == nil {
+		t.Error("the DaemonSet is there still")
+	}
+}
+
+func TestUninstallOfAClusterNamesTheNodesThatAreNotDone(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	pod := `{"metadata":{"namespace":"sluice-system","name":"%s","labels":{"app":"uninstall"}},"spec":{"nodeName":"%s"},"status":{"phase":"%s"}}`
+	s.Put(kubeapi.Pods, fmt.Sprintf(pod, "a", "node-a", "Running"), fmt.Sprintf(pod, "b", "node-b", "Pending"))
+	_, err := uninstalling(t, s, 300*time.Millisecond, func() { s.Put(kubeapi.DaemonSets, counted(2, 1)) })
+	if err == nil || !strings.Contains(err.Error(), "node node-b: pod b is Pending") || strings.Contains(err.Error(), "node-a") {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Cluster().Get(context.Background(), kubeapi.DaemonSets, leavingKey); err != nil {
+		t.Errorf("the DaemonSet does not go on: %v", err)
+	}
+}
+
+func TestADaemonSetIsReadStrictly(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"kind: Deployment":                     `kind: value "Deployment": must be DaemonSet`,
+		"kind: DaemonSet\nmetadata: {name: a}": "metadata: name and namespace must be there",
+		"[":                                    "yaml",
+		"kind: DaemonSet\nmetadata: {namespace: 1}": "Namespace",
+	} {
+		if _, err := readDaemonSet([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
