@@ -1,0 +1,245 @@
+package chart_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
+	"github.com/sluice-cni/sluice/e2e/cluster/programs"
+	"github.com/sluice-cni/sluice/e2e/cluster/quick"
+)
+
+// A real API server takes what is rendered, as `kubectl apply` sends it, and does with
+// admission policies and roles what they are for.
+func TestARealAPIServer(t *testing.T) {
+	t.Parallel()
+	s := quick.New(t)
+	chart := assembled(t)
+	program, err := helm()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := s.Run("", program, append(args, "--namespace", "sluice-system")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	s.Apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+
+	said := run("install", "sluice", chart, "--create-namespace", "--set-json", `credentials.namespaces=["shop"]`)
+	if !strings.Contains(said, "kubectl label namespace NAMESPACE sluice.dev/inject=true") || strings.Contains(said, "may read no Secret") {
+		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)
+	}
+	t.Run("says at once what is refused", func(t *testing.T) { saysWhatIsRefused(t, s) })
+	t.Run("gives the agent its rights and no more", func(t *testing.T) { givesRights(t, s) })
+	s.Apply("apiVersion: v1\nkind: Secret\nmetadata: {name: credential, namespace: shop}\n")
+	t.Run("lets the agent follow what it follows", func(t *testing.T) { followsWithItsRights(t, s) })
+	said = run("upgrade", "sluice", chart, "--set-json", `platform="gke"`, "--set-json", "uninstall.enabled=false")
+	for _, part := range []string{"may read no Secret", "was not run there", "uninstall.enabled is false"} {
+		if !strings.Contains(said, part) {
+			t.Errorf("after an upgrade the notes do not say %q:\n%s", part, said)
+		}
+	}
+	run("uninstall", "sluice")
+	left, err := s.Kubectl("get", "daemonsets,configmaps,roles,rolebindings,serviceaccounts,clusterroles,clusterrolebindings,validatingadmissionpolicies,resourcequotas", "-A", "-o", "name", "-l", "app.kubernetes.io/name=sluice")
+	if err != nil || strings.TrimSpace(left) != "" {
+		t.Errorf("helm leaves behind (%v)\n%s", err, left)
+	}
+	if kinds, err := s.Kubectl("get", "crd", "-o", "name"); err != nil || strings.Count(kinds, "networking.istio.io") != 4 {
+		t.Errorf("the definitions did not stay (%v):\n%s", err, kinds)
+	}
+	t.Run("takes every render", func(t *testing.T) { takesEveryRender(t, s) })
+}
+
+// assembled is the chart with the definitions, as `make chart` makes it.
+func assembled(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "sluice")
+	if err := os.CopyFS(dir, os.DirFS("sluice")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("go", "run", "github.com/sluice-cni/sluice/deploy/crds", "-o", filepath.Join(dir, "crds")).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
+}
+
+// kubectl runs it and gives all that it wrote, warnings too.
+func kubectl(s *apiserver.Server, stdin string, args ...string) (string, error) {
+	cmd := exec.Command(filepath.Join(programs.Kubernetes(), "kubectl"), args...)
+	cmd.Env = []string{"KUBECONFIG=" + s.Kubeconfig(), "HOME=" + filepath.Dir(s.Kubeconfig()), "PATH=" + os.Getenv("PATH")}
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func takesEveryRender(t *testing.T, s *apiserver.Server) {
+	renders := map[string]string{
+		"everything": render(t, `credentials={"namespaces":["shop"],"everywhere":true}`, "readinessTaint=true", "iptables=true", `hostCABundle="/etc/ssl/certs"`,
+			"metrics.dashboard.enabled=true", `policy={"enforce":["excludeIPRanges"],"namespaces":{"shop":{"select":true}}}`, `runtime.socket="off"`),
+		"the uninstaller": uninstaller(t, render(t)),
+		"kustomize/base":  kustomize(t, "base"),
+	}
+	for _, platform := range []string{"", "kind", "k3s", "rke2", "gke", "eks", "aks", "openshift"} {
+		renders["platform "+platform] = render(t, fmt.Sprintf("platform=%q", platform))
+	}
+	for name, text := range renders {
+		// What these are is known to their operators only.
+		text = without(text, "kind: SecurityContextConstraints")
+		out, err := kubectl(s, text, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
+		if err != nil || strings.Contains(out, "Warning") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+func without(text, line string) string {
+	var kept []string
+	for _, document := range strings.Split(text, "\n---\n") {
+		if !strings.Contains(document, line) {
+			kept = append(kept, document)
+		}
+	}
+	return strings.Join(kept, "\n---\n")
+}
+
+func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
+	resource := func(kind, spec string) string {
+		return "apiVersion: networking.istio.io/v1\nkind: " + kind + "\nmetadata: {name: x, namespace: shop}\nspec: " + spec + "\n"
+	}
+	pod := func(annotations string) string {
+		return "apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: shop, annotations: {" + annotations + "}}\nspec: {containers: [{name: c, image: i}]}\n"
+	}
+	deployment := func(annotations string) string {
+		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x, namespace: shop}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}, annotations: {" + annotations + "}}, spec: {containers: [{name: c, image: i}]}}}\n"
+	}
+	cronJob := func(annotations string) string {
+		return "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: x, namespace: shop}\nspec: {schedule: '* * * * *', jobTemplate: {spec: {template: {metadata: {annotations: {" + annotations + "}}, spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}\n"
+	}
+	ns := func(labels, annotations string) string {
+		return "apiVersion: v1\nkind: Namespace\nmetadata: {name: other, labels: {" + labels + "}, annotations: {" + annotations + "}}\n"
+	}
+	apply := func(object string) (string, error) {
+		return kubectl(s, object, "apply", "--server-side", "--dry-run=server", "-f", "-")
+	}
+	// A policy is in force a moment after it is made.
+	deadline := time.Now().Add(time.Minute)
+	for _, object := range []string{ns("sluice.dev/inject: 'yes'", ""), pod("sluice.dev/inject: 'yes'"), resource("Sidecar", "{egress: [{hosts: ['./*'], captureMode: NONE}]}"),
+		resource("ServiceEntry", "{hosts: [a.test], ports: [{number: 80, name: http, protocol: HTTP}], workloadSelector: {labels: {a: b}}}"),
+		resource("VirtualService", "{hosts: [a.test], http: [{delegate: {name: other}}]}"), resource("DestinationRule", "{host: a.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")} {
+		for {
+			out, err := apply(object)
+			if err != nil || strings.Contains(out, "Warning") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("after a minute nobody minds\n%s%s", object, out)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	for _, c := range []struct {
+		object string
+		says   string // "": nothing
+		denied bool
+	}{
+		{resource("ServiceEntry", "{hosts: [a.test], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}"), "", false},
+		{resource("ServiceEntry", "{hosts: [a.test], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, workloadSelector: {labels: {a: b}}}"), "workloadSelector", false},
+		{resource("ServiceEntry", "{hosts: [a.test], ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, endpoints: [{address: 'unix:///run/x'}]}"), "unix://", false},
+		{resource("ServiceEntry", "{hosts: [a.test]}"), "spec.ports is empty", false},
+		{resource("VirtualService", "{hosts: [a.test], http: [{route: [{destination: {host: a.test}}], fault: {delay: {fixedDelay: 1s, percentage: {value: 1}}}}]}"), "", false},
+		{resource("VirtualService", "{hosts: [a.test], http: [{delegate: {name: other}}]}"), "delegate", false},
+		{resource("VirtualService", "{hosts: [a.test], http: [{route: [{destination: {host: a.test}}], fault: {delay: {exponentialDelay: 1s}}}]}"), "exponentialDelay", false},
+		{resource("VirtualService", "{hosts: [a.test], http: [{route: [{destination: {host: a.test}}], fault: {abort: {http2Error: NO_ERROR}}}]}"), "http2Error", false},
+		{resource("VirtualService", "{hosts: [a.test], tcp: [{match: [{sourceSubnet: 10.0.0.0/8}], route: [{destination: {host: a.test}}]}]}"), "sourceSubnet", false},
+		{resource("DestinationRule", "{host: a.test, trafficPolicy: {tls: {mode: SIMPLE}, portLevelSettings: [{port: {number: 80}, tls: {mode: DISABLE}}]}, subsets: [{name: s}]}"), "", false},
+		{resource("DestinationRule", "{host: a.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}"), "ISTIO_MUTUAL", false},
+		{resource("DestinationRule", "{host: a.test, trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: ISTIO_MUTUAL}}]}}"), "ISTIO_MUTUAL", false},
+		{resource("DestinationRule", "{host: a.test, subsets: [{name: s, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}]}"), "ISTIO_MUTUAL", false},
+		{resource("DestinationRule", "{host: a.test, trafficPolicy: {proxyProtocol: {version: V1}}}"), "proxyProtocol", false},
+		{resource("Sidecar", "{egress: [{hosts: ['./*']}]}"), "", false},
+		{resource("Sidecar", "{egress: [{hosts: ['./*'], port: {number: 80, name: http, protocol: HTTP}}]}"), "one set of hosts", false},
+		{resource("Sidecar", "{egress: [{hosts: ['./*'], bind: 127.0.0.1}]}"), "one set of hosts", false},
+		{resource("Sidecar", "{egress: [{hosts: ['./*'], captureMode: NONE}]}"), "captureMode NONE", false},
+		{ns("sluice.dev/inject: 'true', sluice.dev/enforce: 'true'", "sluice.dev/outboundPolicy: Observe"), "", false},
+		{ns("sluice.dev/inject: 'yes'", ""), "label sluice.dev/inject", true},
+		{ns("sluice.dev/enforce: enabled", ""), "label sluice.dev/enforce", true},
+		{ns("", "sluice.dev/outboundPolicy: observe"), "annotation sluice.dev/outboundPolicy", true},
+		{pod("sluice.dev/inject: 'false', sluice.dev/dnsCapture: 'true', other.test/x: z"), "", false},
+		{pod("sluice.dev/inject: 'no'"), "annotation sluice.dev/inject", true},
+		{pod("sluice.dev/dnsCapture: 'on'"), "annotation sluice.dev/dnsCapture", true},
+		{pod("sluice.dev/nonTCP: drop"), "annotation sluice.dev/nonTCP", true},
+		{pod("sluice.dev/failurePolicy: open"), "annotation sluice.dev/failurePolicy", true},
+		{pod("sluice.dev/injekt: 'true'"), "none that there is", true},
+		{deployment("sluice.dev/inject: 'true'"), "", false},
+		{deployment("sluice.dev/inject: 'no'"), "annotation sluice.dev/inject", true},
+		{cronJob("sluice.dev/inject: 'true'"), "", false},
+		{cronJob("sluice.dev/inject: 'no'"), "annotation sluice.dev/inject", true},
+	} {
+		out, err := apply(c.object)
+		said := strings.Contains(out, "Warning") || err != nil
+		if said != (c.says != "") || !strings.Contains(out, c.says) || (err != nil) != c.denied {
+			t.Errorf("%s\nit says %q (%v), not %q, denied: %v", c.object, out, err, c.says, c.denied)
+		}
+	}
+}
+
+func givesRights(t *testing.T, s *apiserver.Server) {
+	for _, c := range []struct {
+		verb, what, in string
+		may            bool
+	}{
+		{"list", "serviceentries.networking.istio.io", "", true},
+		{"watch", "virtualservices.networking.istio.io", "", true},
+		{"watch", "destinationrules.networking.istio.io", "", true},
+		{"watch", "sidecars.networking.istio.io", "", true},
+		{"watch", "services", "", true},
+		{"watch", "endpointslices.discovery.k8s.io", "", true},
+		{"watch", "namespaces", "", true},
+		{"watch", "nodes", "", true},
+		{"watch", "pods", "", true},
+		{"watch", "servicecidrs.networking.k8s.io", "", true},
+		{"create", "events", "shop", true},
+		{"watch", "configmaps/sluice-policy", "sluice-system", true},
+		{"get", "configmaps/cilium-config", "kube-system", true},
+		{"get", "secrets/any", "shop", true},
+
+		{"list", "secrets", "shop", false},
+		{"watch", "secrets", "shop", false},
+		{"get", "secrets/any", "sluice-system", false},
+		{"get", "configmaps/other", "sluice-system", false},
+		{"get", "configmaps/other", "kube-system", false},
+		{"patch", "nodes", "", false},
+		{"update", "pods", "shop", false},
+		{"patch", "serviceentries.networking.istio.io", "shop", false},
+		{"delete", "events", "shop", false},
+		{"create", "pods", "sluice-system", false},
+		{"create", "daemonsets.apps", "sluice-system", false},
+		{"create", "serviceaccounts/token", "sluice-system", false},
+	} {
+		args := []string{"auth", "can-i", c.verb, c.what, "--as=system:serviceaccount:sluice-system:sluice-agent"}
+		if c.in == "" {
+			args = append(args, "--all-namespaces")
+		} else {
+			args = append(args, "--namespace="+c.in)
+		}
+		out, _ := kubectl(s, "", args...)
+		last := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
+		if may := strings.HasPrefix(last, "yes"); may != c.may {
+			t.Errorf("may it %s %s in %q? %s", c.verb, c.what, c.in, out)
+		}
+	}
+	// The holder asks nobody, and nobody else may either.
+	out, _ := kubectl(s, "", "auth", "can-i", "list", "pods", "--as=system:serviceaccount:sluice-system:sluice-holder", "--all-namespaces")
+	if !strings.Contains(out, "no") {
+		t.Errorf("the holder may list pods: %s", out)
+	}
+}
