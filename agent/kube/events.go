@@ -1,0 +1,226 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+)
+
+// Reasons of Events.
+const (
+	Refused     = "SluiceRefused"     // Warning: a resource is not in force
+	Partly      = "SluicePartly"      // Normal: it is, and something of it has no effect
+	NotEnrolled = "SluiceNotEnrolled" // Warning: a pod is not governed, and should be
+	AloneLeft   = "SluiceLeftAlone"   // Normal: another mesh's sidecar serves a pod
+	BadPolicy   = "SluicePolicy"      // Warning: what says which pods are selected cannot be read
+)
+
+// How Events are written: so many at once, then one in that time. Those about an object
+// that every agent sees wait up to spread: one of the agents is the first then, and the
+// others' requests end at once.
+const (
+	mostWaiting = 1000
+	burst       = 25
+	each        = time.Second
+	spread      = 5 * time.Second
+	settling    = 3 * time.Second // of a pod: what goes away by itself is not said
+	again       = 10 * time.Second
+	sayAgain    = 30 * time.Minute // a server keeps an Event for an hour
+	longest     = 1000             // bytes of a message; the API takes 1024
+)
+
+// creator writes an object; *kubeapi.Cluster is one.
+type creator interface {
+	Create(ctx context.Context, k kubeapi.Kind, json []byte) error
+}
+
+// event is one that waits.
+type event struct {
+	due       time.Time
+	namespace string
+	name      string
+	uid       string
+	reason    string
+	json      []byte
+}
+
+// Events writes Events of Kubernetes' core API. All agents give the same content the
+// same name, so that a thousand of them write one.
+type Events struct {
+	to  creator
+	log *slog.Logger
+	now func() time.Time
+
+	wake chan struct{} // has room for one
+
+	mu      sync.Mutex
+	waiting []event // by due
+	said    map[string]time.Time
+	dropped int
+}
+
+func newEvents(to creator, log *slog.Logger) *Events {
+	return &Events{to: to, log: log, now: time.Now, wake: make(chan struct{}, 1), said: map[string]time.Time{}}
+}
+
+// Say has an Event written about an object; uid is that of the object, "" where it is not
+// known. What was said within the last half an hour is not said again. It never waits: of
+// more than a thousand that wait the rest is left out, and the log says so.
+func (e *Events) Say(about kubeapi.Kind, key kubeapi.Key, uid string, warning bool, reason, message string) {
+	if len(message) > longest {
+		message = strings.ToValidUTF8(message[:longest], "") + "…"
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{about.String(), uid, reason, message}, "\x00")))
+	name := key.Name
+	const mostName = 200 // of 253
+	name = strings.TrimRight(name[:min(len(name), mostName)], "-.") + "." + hex.EncodeToString(sum[:6])
+	now := e.now()
+	v := event{due: now, namespace: cmp.Or(key.Namespace, "default"), name: name, uid: uid, reason: reason}
+	if about == kubeapi.Pods {
+		v.due = now.Add(settling)
+	} else {
+		v.due = now.Add(rand.N(spread))
+	}
+	v.json = eventJSON(about, key, uid, warning, reason, message, v, now)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	id := v.namespace + "/" + v.name
+	if at, before := e.said[id]; before && now.Sub(at) < sayAgain {
+		return
+	}
+	if len(e.waiting) >= mostWaiting {
+		e.dropped++
+		return
+	}
+	for other, at := range e.said {
+		if now.Sub(at) >= sayAgain {
+			delete(e.said, other)
+		}
+	}
+	e.said[id] = now
+	e.put(v)
+}
+
+// Withdraw takes back what waits to be said of an object for a reason.
+func (e *Events) Withdraw(uid, reason string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting = slices.DeleteFunc(e.waiting, func(v event) bool {
+		if v.uid != uid || v.reason != reason {
+			return false
+		}
+		delete(e.said, v.namespace+"/"+v.name)
+		return true
+	})
+}
+
+// put has an event wait. The caller holds e.mu.
+func (e *Events) put(v event) {
+	i, _ := slices.BinarySearchFunc(e.waiting, v, func(a, b event) int { return a.due.Compare(b.due) })
+	e.waiting = slices.Insert(e.waiting, i, v)
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// eventJSON is a core/v1 Event: one about an object without a namespace is in default,
+// which the API server demands.
+func eventJSON(about kubeapi.Kind, key kubeapi.Key, uid string, warning bool, reason, message string, v event, now time.Time) []byte {
+	kind := "Normal"
+	if warning {
+		kind = "Warning"
+	}
+	at := now.UTC().Format(time.RFC3339)
+	data, _ := json.Marshal(map[string]any{ // strings and numbers only
+		"metadata": map[string]any{"namespace": v.namespace, "name": v.name},
+		"involvedObject": map[string]any{
+			"apiVersion": about.APIVersion(), "kind": about.Name, "namespace": key.Namespace, "name": key.Name, "uid": uid,
+		},
+		"reason": reason, "message": message, "type": kind, "count": 1,
+		"firstTimestamp": at, "lastTimestamp": at,
+		"source": map[string]any{"component": "sluice"},
+	})
+	return data
+}
+
+// run writes what waits until ctx ends.
+func (e *Events) run(ctx context.Context) {
+	tokens, filled := float64(burst), e.now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.wake:
+		case <-timer.C:
+		}
+		for ctx.Err() == nil {
+			now := e.now()
+			tokens = min(burst, tokens+float64(now.Sub(filled))/float64(each))
+			filled = now
+			v, wait := e.next(now, tokens >= 1)
+			if v == nil {
+				if wait > 0 {
+					timer.Reset(wait)
+				}
+				break
+			}
+			tokens--
+			e.write(ctx, *v)
+		}
+	}
+}
+
+// next takes the event that is to be written now; where there is none it says in how
+// long there may be, 0 for nobody knows.
+func (e *Events) next(now time.Time, may bool) (v *event, wait time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.waiting) == 0 {
+		return nil, 0
+	}
+	first := e.waiting[0]
+	switch wait = first.due.Sub(now); {
+	case wait > 0:
+		return nil, wait
+	case !may:
+		return nil, each
+	}
+	e.waiting = slices.Delete(e.waiting, 0, 1)
+	return &first, 0
+}
+
+// write writes one. That it is there already is another agent's success.
+func (e *Events) write(ctx context.Context, v event) {
+	err := e.to.Create(ctx, kubeapi.Events, v.json)
+	e.mu.Lock()
+	dropped := e.dropped
+	e.dropped = 0
+	if errors.Is(err, kubeapi.ErrUnreachable) && len(e.waiting) < mostWaiting {
+		v.due = e.now().Add(again)
+		e.put(v)
+	}
+	e.mu.Unlock()
+	if dropped > 0 {
+		e.log.Warn("Events were left out: too many at once; the log and the status have them", "events", dropped)
+	}
+	switch {
+	case err == nil, errors.Is(err, kubeapi.ErrExists), errors.Is(err, kubeapi.ErrUnreachable), ctx.Err() != nil:
+	case errors.Is(err, kubeapi.ErrNotFound): // its namespace is gone, or about to be
+	default:
+		e.log.Warn("an Event cannot be written", "event", v.namespace+"/"+v.name, "error", err)
+	}
+}

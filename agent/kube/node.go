@@ -1,0 +1,95 @@
+// Package kube is what a node's agent has of Kubernetes beside resources and policy: the
+// newest word about the node's pods, the cluster's ranges for includeIPRanges auto, and
+// Events for what people should see where they look. It reads through a kubeapi.Feed and
+// writes Events, and on request the Node's taints.
+package kube
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// Options are what a Node needs; the zero value does.
+type Options struct {
+	// Nudge has the agent look through the node: a pod that Kubernetes speaks of may have
+	// begun, or is another now. It must not wait. nil: nobody does.
+	Nudge func()
+	Log   *slog.Logger // nil: slog.Default()
+}
+
+// Node is one node of a cluster, as its agent needs it.
+type Node struct {
+	name    string
+	cluster *kubeapi.Cluster
+	feed    *kubeapi.Feed
+	log     *slog.Logger
+	nudge   func()
+	events  *Events
+	tasks   []func(context.Context)
+
+	listed  chan struct{} // closed when the pods were told for the first time
+	tell    func()        // closes it
+	patient func()        // begins what bounds how long that is waited for
+
+	mu    sync.Mutex
+	pods  map[kubeapi.Key]*pod
+	byUID map[string]*pod // by the runtime's
+}
+
+// firstWait bounds how long the first pods are waited for: an agent that has just begun
+// must not let a pod go that was labelled since its sandbox was made, only because the
+// runtime's word comes first. The core keeps a pod as it is for ten seconds.
+const firstWait = 5 * time.Second
+
+// New follows this node's pods with f, which must not run yet.
+func New(c *kubeapi.Cluster, f *kubeapi.Feed, node string, o Options) *Node {
+	n := &Node{
+		name: node, cluster: c, feed: f, log: o.Log, nudge: o.Nudge,
+		listed: make(chan struct{}), pods: map[kubeapi.Key]*pod{}, byUID: map[string]*pod{},
+	}
+	if n.log == nil {
+		n.log = slog.Default()
+	}
+	if n.nudge == nil {
+		n.nudge = func() {}
+	}
+	n.tell = sync.OnceFunc(func() { close(n.listed) })
+	n.patient = sync.OnceFunc(func() { time.AfterFunc(firstWait, n.tell) })
+	n.events = newEvents(c, n.log)
+	f.Follow(kubeapi.Pods, kubeapi.Selector{Fields: "spec.nodeName=" + node}, n.podsChanged)
+	return n
+}
+
+// Events is where what people should see is said.
+func (n *Node) Events() *Events { return n.events }
+
+// Known is agent.Config's.
+func (n *Node) Known(p selection.Pod) (selection.Pod, bool) {
+	n.patient()
+	<-n.listed
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	of := n.byUID[p.UID]
+	if of == nil || p.UID == "" {
+		return p, false
+	}
+	of.seen = true
+	p.Labels, p.Annotations, p.Sidecar = of.labels, of.annotations, of.sidecar
+	return p, true
+}
+
+// Run does what New and the other methods began, until ctx ends; then it returns nil. The
+// Feed is its owner's to run.
+func (n *Node) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	for _, task := range append(n.tasks, n.events.run) {
+		all.Go(func() { task(ctx) })
+	}
+	all.Wait()
+	return nil
+}

@@ -1,0 +1,171 @@
+package kube_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/agent/kube"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+	"github.com/sluice-cni/sluice/mesh"
+	meshkube "github.com/sluice-cni/sluice/mesh/kube"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+const patience = 30 * time.Second
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// start has a node follow a server until the test ends. each is called before it runs.
+func start(t *testing.T, server *apitest.Server, o kube.Options, each func(*kube.Node)) *kube.Node {
+	t.Helper()
+	o.Log = quiet()
+	c := server.Cluster()
+	feed := c.Feed(kubeapi.FollowOptions{Log: quiet()})
+	n := kube.New(c, feed, "worker", o)
+	if each != nil {
+		each(n)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { feed.Run(ctx) })
+	running.Go(func() { n.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return n
+}
+
+// until polls, since what is waited for happens in a server.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	late := time.After(patience)
+	for tick := time.NewTicker(5 * time.Millisecond); !is(); {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("not so: ", what)
+		}
+	}
+}
+
+func podJSON(name, uid, metadata, spec, status string) string {
+	return `{"metadata":{"namespace":"shop","name":"` + name + `","uid":"` + uid + `"` + metadata + `},"spec":{"nodeName":"worker"` + spec + `},"status":{` + status + `}}`
+}
+
+func TestKubernetesWordOfAPodIsItsNewest(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Pods,
+		podJSON("web", "1", `,"labels":{"app":"web"},"annotations":{"sluice.dev/inject":"true","other.example/x":"long"}`, `,"containers":[{"name":"app"}]`, ``),
+		podJSON("meshed", "2", ``, `,"containers":[{"name":"app"}],"initContainers":[{"name":"linkerd-proxy","restartPolicy":"Always"}]`, ``),
+		podJSON("static", "3", `,"annotations":{"kubernetes.io/config.mirror":"abc"}`, ``, ``),
+		podJSON("host", "4", ``, `,"hostNetwork":true`, ``),
+		podJSON("done", "5", ``, ``, `"phase":"Succeeded"`),
+		`{"metadata":{"namespace":"shop","name":"elsewhere","uid":"6"},"spec":{"nodeName":"other"}}`)
+	nudges := make(chan struct{}, 100)
+	n := start(t, server, kube.Options{Nudge: func() { nudges <- struct{}{} }}, nil)
+	known := func(uid string) (selection.Pod, bool) {
+		return n.Known(selection.Pod{Namespace: "shop", UID: uid, Workload: "w", Labels: map[string]string{"old": "yes"}})
+	}
+	p, ok := known("1") // waits for the first word
+	if !ok || p.Labels["app"] != "web" || p.Labels["old"] != "" || len(p.Annotations) != 1 || p.Workload != "w" || p.Sidecar != "" {
+		t.Errorf("%+v %v", p, ok)
+	}
+	if p, ok := known("2"); !ok || p.Sidecar != "Linkerd" {
+		t.Errorf("%+v %v", p, ok)
+	}
+	for uid, want := range map[string]bool{"3": false, "abc": true, "4": false, "5": false, "6": false, "": false} {
+		if _, ok := known(uid); ok != want {
+			t.Errorf("%q: %v", uid, ok)
+		}
+	}
+	<-nudges
+	for len(nudges) > 0 {
+		<-nudges
+	}
+	// Of a pod that the runtime has named only what anybody decides by is worth a look,
+	server.Put(kubeapi.Pods, podJSON("web", "1", `,"labels":{"app":"web"},"annotations":{"sluice.dev/inject":"true"}`, `,"containers":[{"name":"app"}]`, `"phase":"Running"`))
+	server.Put(kubeapi.Pods, podJSON("web", "1", `,"labels":{"app":"web","sluice.dev/inject":"false"}`, `,"containers":[{"name":"app"}]`, `"phase":"Running"`))
+	until(t, "the label is known", func() bool { p, _ := known("1"); return p.Labels["sluice.dev/inject"] == "false" })
+	<-nudges
+	// of another anything.
+	server.Put(kubeapi.Pods, podJSON("new", "7", ``, ``, ``))
+	<-nudges
+	server.Touch(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "new"})
+	<-nudges
+	server.Remove(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "web"})
+	until(t, "the pod is forgotten", func() bool { _, ok := known("1"); return !ok })
+}
+
+// read is an Event as a server has it.
+type read struct {
+	InvolvedObject struct{ APIVersion, Kind, Namespace, Name, UID string }
+	Reason         string
+	Message        string
+	Type           string
+	Count          int
+}
+
+func events(t *testing.T, server *apitest.Server) map[string]read {
+	t.Helper()
+	all := map[string]read{}
+	for _, key := range server.Keys(kubeapi.Events) {
+		var e read
+		if err := json.Unmarshal(server.Object(kubeapi.Events, key), &e); err != nil {
+			t.Fatal(err)
+		}
+		all[e.Reason+" "+e.InvolvedObject.Kind+" "+key.Namespace+"/"+e.InvolvedObject.Name] = e
+	}
+	return all
+}
+
+func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Pods, podJSON("static", "3", `,"annotations":{"kubernetes.io/config.mirror":"abc"}`, ``, ``))
+	one, other := start(t, server, kube.Options{}, nil), start(t, server, kube.Options{}, nil)
+	one.Known(selection.Pod{UID: "abc"}) // waits until the pods are known
+	other.Known(selection.Pod{UID: "abc"})
+	verdict := meshkube.Verdict{Kind: kubeapi.ServiceEntries, Key: kubeapi.Key{Namespace: "shop", Name: "api"}, UID: "9", KeptLast: true,
+		Issues: mesh.Issues{{Severity: mesh.Error, File: "serviceentries/shop/api", Kind: "ServiceEntry", Namespace: "shop", Name: "api", Field: "spec.hosts", Message: "missing; name one"}}}
+	partly := verdict
+	partly.UID, partly.Key.Name = "10", "part"
+	partly.Issues = mesh.Issues{{Severity: mesh.Warning, Field: "spec.location", Value: "X", Message: "means nothing here"}}
+	for range 3 {
+		for _, n := range []*kube.Node{one, other} {
+			n.Judged(verdict)
+			n.Judged(partly)
+			n.News(core.News{Name: wire.PodName{Namespace: "shop", Name: "static", UID: "abc"}, State: core.PodFailed, Reason: "a\nb"})
+			n.News(core.News{Name: wire.PodName{Namespace: "shop", Name: "meshed", UID: "2"}, State: core.PodUntouched, LeftAlone: "Istio"})
+			n.News(core.News{Name: wire.PodName{Namespace: "shop", Name: "brief", UID: "8"}, State: core.PodFailed, Reason: "goes away"})
+			n.News(core.News{Name: wire.PodName{Namespace: "shop", Name: "brief", UID: "8"}, State: core.PodEnrolled})
+			n.News(core.News{State: core.PodFailed}) // a namespace that nobody knows
+			n.Mistaken(kubeapi.Namespaces, kubeapi.Object{Key: kubeapi.Key{Name: "shop"}, UID: "11"}, io.EOF)
+			n.Mistaken(kubeapi.Namespaces, kubeapi.Object{Key: kubeapi.Key{Name: "shop"}, UID: "11"}, nil)
+		}
+	}
+	until(t, "five events", func() bool { return len(server.Keys(kubeapi.Events)) >= 5 && server.Asked("create", kubeapi.Events) >= 10 })
+	all := events(t, server)
+	for name, want := range map[string]struct{ kind, uid, text string }{
+		"SluiceRefused ServiceEntry shop/api": {"Warning", "9", "not in force, what it was before stays: spec.hosts: missing; name one"},
+		"SluicePartly ServiceEntry shop/part": {"Normal", "10", `in force; spec.location "X": means nothing here`},
+		"SluiceNotEnrolled Pod shop/static":   {"Warning", "3", "as it should be: a; b; sluice tries again"},
+		"SluiceLeftAlone Pod shop/meshed":     {"Normal", "2", "Istio's sidecar serves this pod"},
+		"SluicePolicy Namespace default/shop": {"Warning", "11", "EOF"},
+	} {
+		e, there := all[name]
+		if !there || e.Type != want.kind || e.InvolvedObject.UID != want.uid || !strings.Contains(e.Message, want.text) || e.Count != 1 {
+			t.Errorf("%s: %v %+v", name, there, e)
+		}
+	}
+	if len(all) != 5 || len(server.Keys(kubeapi.Events)) != 5 {
+		t.Errorf("%v", server.Keys(kubeapi.Events))
+	}
+}
