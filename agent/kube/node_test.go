@@ -151,7 +151,9 @@ func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
 			n.Mistaken(kubeapi.Namespaces, kubeapi.Object{Key: kubeapi.Key{Name: "shop"}, UID: "11"}, nil)
 		}
 	}
-	until(t, "five events", func() bool { return len(server.Keys(kubeapi.Events)) >= 5 && server.Asked("create", kubeapi.Events) >= 10 })
+	until(t, "five events", func() bool {
+		return len(server.Keys(kubeapi.Events)) >= 5 && server.Asked("create", kubeapi.Events) >= 10
+	})
 	all := events(t, server)
 	for name, want := range map[string]struct{ kind, uid, text string }{
 		"SluiceRefused ServiceEntry shop/api": {"Warning", "9", "not in force, what it was before stays: spec.hosts: missing; name one"},

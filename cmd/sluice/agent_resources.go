@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/sluice-cni/sluice/agent"
+	nodekube "github.com/sluice-cni/sluice/agent/kube"
 	"github.com/sluice-cni/sluice/agent/kube/secrets"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
@@ -82,6 +84,8 @@ type inCluster struct {
 	cluster *kubeapi.Cluster
 	feed    *kubeapi.Feed
 	secrets *secrets.Source
+	node    *nodekube.Node
+	agent   *agent.Agent // set before anything of this runs
 }
 
 // cluster connects to the API server; it need not answer.
@@ -95,11 +99,18 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 	if err != nil {
 		return nil, hinted(fmt.Errorf("--kubernetes: %w", err), "in a pod its service account leads to the cluster; elsewhere name a kubeconfig: --kubernetes=FILE")
 	}
-	return &inCluster{
+	k := &inCluster{
 		cluster: c,
 		feed:    c.Feed(kubeapi.FollowOptions{Journal: filepath.Join(o.ownState(), "cluster"), Log: log}),
 		secrets: secrets.New(c, filepath.Join(o.runDir, "credentials"), log),
-	}, nil
+	}
+	k.node = nodekube.New(c, k.feed, o.kubernetes.node, nodekube.Options{Nudge: func() { k.agent.Nudge() }, Log: log})
+	return k, nil
+}
+
+// join has an agent told what Kubernetes says of pods, and Kubernetes what the agent does.
+func (k *inCluster) join(cfg *agent.Config) {
+	cfg.Known, cfg.News = k.node.Known, k.node.News
 }
 
 // credentials are a directory's where one is named, else the cluster's Secrets.
@@ -120,7 +131,7 @@ func (o agentOptions) openResources(c *cobra.Command, k *inCluster, meshed mesh.
 		return store, nil
 	}
 	meshed.ClusterDomain = o.kubernetes.domain
-	return kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log}), nil
+	return kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log, Said: k.node.Judged}), nil
 }
 
 // policyMap is the ConfigMap with the cluster's policy, in the namespace that the agent's
@@ -136,7 +147,9 @@ func (k *inCluster) policy(files selection.Source, log *slog.Logger) selection.S
 		return files
 	}
 	key := kubeapi.Key{Namespace: cmp.Or(os.Getenv("POD_NAMESPACE"), defaultNamespace), Name: policyMap}
-	return selection.Sources(log, files, namespaces.New(k.feed, key, log))
+	source := namespaces.New(k.feed, key, log)
+	source.Said = k.node.Mistaken
+	return selection.Sources(log, files, source)
 }
 
 // tasks run as long as the agent.
@@ -147,6 +160,7 @@ func (k *inCluster) tasks() map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"following the cluster": k.feed.Run,
 		"reading Secrets":       k.secrets.Run,
+		"writing Events":        k.node.Run,
 	}
 }
 

@@ -138,6 +138,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	}
 	if k != nil { // in a directory 'sluice validate' shows them
 		cfg.Issues = store.Issues
+		k.join(&cfg)
 	}
 	if runtimeSocket != "" {
 		runtime := cri.New(runtimeSocket)
@@ -146,6 +147,9 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		log.Info("asking the container runtime about pods", "socket", runtimeSocket)
 	}
 	a := agent.New(cfg)
+	if k != nil {
+		k.agent = a
+	}
 	a.Show(common.Metrics)
 	countStore(common.Metrics, store)
 	return untilSecondSignal(c.Context(), log, func(ctx context.Context) error {
