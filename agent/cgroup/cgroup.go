@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // prefix begins the names of the cgroups that agents make for themselves.
@@ -31,25 +33,28 @@ var ErrNone = errors.New("there is no cgroup version 2 here")
 //
 // What ended agents have left is removed; they cannot remove it themselves.
 func Join(path string) (string, error) {
-	root, err := mountpoint("/proc/self/mountinfo")
+	start, err := current("/proc/self/cgroup")
 	if err != nil {
 		return "", err
 	}
+	root, done, err := hierarchy()
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	if path == "" {
-		return joinOwn(root)
+		return joinOwn(root, start)
 	}
 	path = filepath.Clean("/" + path)
 	return path, join(root, path)
 }
 
-func joinOwn(root string) (string, error) {
-	start, err := current("/proc/self/cgroup")
-	if err != nil {
-		return "", err
-	}
+// joinOwn moves the process beneath the cgroup that it was started in.
+func joinOwn(root, start string) (string, error) {
 	sweep(filepath.Join(root, start))
 	path := filepath.Join(start, prefix+strconv.Itoa(os.Getpid()))
-	if err = join(root, path); err == nil {
+	err := join(root, path)
+	if err == nil {
 		return path, nil
 	}
 	if id, failed := number(filepath.Join(root, start)); failed == nil && id == rootID {
@@ -114,6 +119,36 @@ func current(file string) (string, error) {
 		}
 	}
 	return "", ErrNone
+}
+
+// hierarchy is a path by which that of version 2 can be reached until done is called. On a
+// node with both versions runtimes mount only version 1 in containers: then it is mounted
+// for this process alone, at no path but its descriptor's, which a read-only root file
+// system does not hinder. That needs CAP_SYS_ADMIN, and Linux 5.2.
+func hierarchy() (root string, done func(), err error) {
+	if root, err = mountpoint("/proc/self/mountinfo"); !errors.Is(err, ErrNone) {
+		return root, func() {}, err
+	}
+	fd, failed := mountDetached()
+	if failed != nil {
+		return "", nil, fmt.Errorf("%w: none is mounted, and it cannot be: %w", ErrNone, failed)
+	}
+	return fmt.Sprintf("/proc/self/fd/%d", fd), func() { unix.Close(fd) }, nil
+}
+
+// mountDetached mounts the hierarchy nowhere (fsopen(2), fsmount(2)). What it shows begins
+// at the root of this process's cgroup namespace, as /proc/self/cgroup does.
+func mountDetached() (fd int, err error) {
+	context, err := unix.Fsopen("cgroup2", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, os.NewSyscallError("fsopen", err)
+	}
+	defer unix.Close(context)
+	if err := unix.FsconfigCreate(context); err != nil {
+		return -1, os.NewSyscallError("fsconfig", err)
+	}
+	fd, err = unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	return fd, os.NewSyscallError("fsmount", err)
 }
 
 // mountpoint is where the hierarchy is mounted: of proc_pid_mountinfo(5), the fifth

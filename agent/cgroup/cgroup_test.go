@@ -7,7 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/cgroup"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
@@ -16,10 +19,19 @@ import (
 // joinEnv has the test binary join a cgroup, say where it is, and wait.
 const joinEnv = "SLUICE_TEST_JOIN"
 
+// hideEnv has it hide the hierarchy from itself before, as in a container without it.
+const hideEnv = "SLUICE_TEST_HIDE"
+
 func TestMain(m *testing.M) {
 	path, asked := os.LookupEnv(joinEnv)
 	if !asked {
 		labtest.Main(m)
+	}
+	if os.Getenv(hideEnv) != "" {
+		if err := hide(); err != nil {
+			fmt.Printf("\nhide: %v\n", err)
+			os.Exit(1)
+		}
 	}
 	own, err := cgroup.Join(path)
 	data, _ := os.ReadFile("/proc/self/cgroup")
@@ -29,12 +41,27 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
+// hide takes the file system of cgroups out of this process's mount namespace, which is
+// one of its own.
+func hide() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	return unix.Unmount("/sys/fs/cgroup", unix.MNT_DETACH)
+}
+
 // join runs a process that joins, and returns what it says and how to end it.
 func join(t *testing.T, path string) (own, failure, actual string, end func()) {
+	t.Helper()
+	return joinAs(t, path, func(*exec.Cmd) {})
+}
+
+func joinAs(t *testing.T, path string, as func(*exec.Cmd)) (own, failure, actual string, end func()) {
 	t.Helper()
 	labtest.NeedsOtherUsers(t) // an ordinary one may move no process
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), joinEnv+"="+path)
+	as(cmd)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +121,24 @@ func TestAnAgentHasACgroupToItself(t *testing.T) {
 	defer end()
 	if _, err := os.Stat(filepath.Join(root, own)); err == nil {
 		t.Errorf("%s is still there", own)
+	}
+}
+
+// On a node with both versions a container sees version 1 only, and is in a cgroup of
+// version 2 all the same.
+func TestAHierarchyThatIsNotMountedIsFound(t *testing.T) {
+	root := hierarchy(t)
+	own, failure, actual, end := joinAs(t, "", func(c *exec.Cmd) {
+		c.Env = append(c.Env, hideEnv+"=1")
+		c.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	})
+	defer end()
+	if failure != "<nil>" || own != actual || !strings.Contains(own, "/sluice-agent-") {
+		t.Errorf("joined %q (%s), is in %q", own, failure, actual)
+	}
+	end()
+	if err := os.Remove(filepath.Join(root, own)); err != nil {
+		t.Error("it was no cgroup of the hierarchy: ", err)
 	}
 }
 
