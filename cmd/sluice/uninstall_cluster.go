@@ -125,9 +125,9 @@ func (u clusterUninstall) await(ctx context.Context, set *daemonSet) error {
 			return fmt.Errorf("DaemonSet %s: somebody deleted it before every node was done", set.key())
 		case errors.Is(err, kubeapi.ErrForbidden):
 			return err
-		case err != nil:
+		case err != nil && ctx.Err() == nil:
 			away = err
-		default:
+		case err == nil:
 			away = nil
 			s := now.Status
 			known := s.ObservedGeneration >= now.Metadata.Generation && s.UpdatedNumberScheduled == s.DesiredNumberScheduled
