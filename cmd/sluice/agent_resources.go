@@ -105,6 +105,7 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 		secrets: secrets.New(c, filepath.Join(o.runDir, "credentials"), log),
 	}
 	k.node = nodekube.New(c, k.feed, o.kubernetes.node, nodekube.Options{Nudge: func() { k.agent.Nudge() }, Log: log})
+	k.node.Ranges(o.ranges)
 	return k, nil
 }
 

@@ -1,0 +1,198 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/kubeapi"
+)
+
+// gather is how long changes of ranges gather before the file is written.
+const gather = 200 * time.Millisecond
+
+// ranges keeps the file of the cluster's ranges as ServiceCIDR and Node objects say.
+type ranges struct {
+	path    string
+	node    *Node
+	changed chan struct{} // has room for one
+
+	mu       sync.Mutex
+	found    map[string][]netip.Prefix // by the object: "ServiceCIDR kubernetes"
+	complete map[kubeapi.Kind]bool
+	failed   map[kubeapi.Kind]error
+}
+
+// Ranges has the file at path hold what includeIPRanges auto stands for: the ranges of
+// the cluster's ServiceCIDR objects (Kubernetes 1.33 has them) and the Nodes' podCIDRs. A
+// file that somebody else wrote, as sluice cidr --write does, is left alone. It must be
+// called before the Feed runs.
+func (n *Node) Ranges(path string) {
+	r := &ranges{
+		path: path, node: n, changed: make(chan struct{}, 1), found: map[string][]netip.Prefix{},
+		complete: map[kubeapi.Kind]bool{}, failed: map[kubeapi.Kind]error{},
+	}
+	n.feed.Follow(kubeapi.ServiceCIDRs, kubeapi.Selector{}, r.update)
+	n.feed.Follow(kubeapi.Nodes, kubeapi.Selector{}, r.update)
+	n.tasks = append(n.tasks, r.run)
+}
+
+// readRanges are those of a ServiceCIDR or a Node.
+func readRanges(o kubeapi.Object) (out []netip.Prefix, err error) {
+	var of struct {
+		Spec struct {
+			CIDRs, PodCIDRs []string
+			PodCIDR         string
+		}
+	}
+	if err := json.Unmarshal(o.JSON, &of); err != nil {
+		return nil, err
+	}
+	all := slices.Concat(of.Spec.CIDRs, of.Spec.PodCIDRs)
+	if len(all) == 0 && of.Spec.PodCIDR != "" {
+		all = []string{of.Spec.PodCIDR}
+	}
+	for _, text := range all {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+func (r *ranges) update(d kubeapi.Delta) {
+	r.mu.Lock()
+	for _, key := range d.Gone {
+		delete(r.found, d.Kind.Name+" "+key.Name)
+	}
+	for _, o := range d.Changed {
+		name := d.Kind.Name + " " + o.Name
+		found, err := readRanges(o)
+		switch {
+		case err != nil:
+			r.node.log.Warn("an object's ranges cannot be read; the last ones stay", "object", name, "error", err)
+		case len(found) == 0:
+			delete(r.found, name)
+		default:
+			r.found[name] = found
+		}
+	}
+	r.complete[d.Kind] = r.complete[d.Kind] || d.Complete
+	if r.failed[d.Kind] = d.Err; errors.Is(d.Err, kubeapi.ErrUnreachable) {
+		r.failed[d.Kind] = nil // what was last known of it stands
+	}
+	r.mu.Unlock()
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (r *ranges) run(ctx context.Context) {
+	said := "" // so that it is not said again and again
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.changed:
+		}
+		pause.Reset(gather)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
+		}
+		text, err := r.write()
+		if err != nil {
+			text = err.Error()
+		}
+		if text != "" && text != said {
+			r.node.log.Warn("includeIPRanges auto: "+text, "file", r.path)
+		}
+		said = text
+	}
+}
+
+// write has the file hold the ranges, once all are known, and says what is missing.
+func (r *ranges) write() (missing string, err error) {
+	f, missing, known := r.file()
+	if !known {
+		return "", nil
+	}
+	if len(f.Ranges) == 0 {
+		return missing, nil
+	}
+	if before, err := rangesfile.Load(r.path); err == nil {
+		if !ours(before) {
+			return "the file of ranges was written by somebody else and is left as it is; remove it to have the agent write it", nil
+		}
+		if slices.Equal(before.Ranges, f.Ranges) {
+			return missing, nil
+		}
+	}
+	f.Written = time.Now().UTC()
+	return missing, rangesfile.Write(r.path, f)
+}
+
+// ours says that a file was written here: every source of it is an object.
+func ours(f rangesfile.File) bool {
+	return !slices.ContainsFunc(f.Sources, func(s rangesfile.Source) bool { return !strings.HasPrefix(s.From, fromCluster) })
+}
+
+const fromCluster = "the cluster's "
+
+// file is what is known, and what is missing of it.
+func (r *ranges) file() (f rangesfile.File, missing string, known bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.complete[kubeapi.ServiceCIDRs] || !r.complete[kubeapi.Nodes] {
+		return f, "", false
+	}
+	var all []netip.Prefix
+	services, pods := false, false
+	for _, name := range slices.Sorted(maps.Keys(r.found)) {
+		kind := "pods"
+		if strings.HasPrefix(name, kubeapi.ServiceCIDRs.Name+" ") {
+			kind, services = "services", true
+		} else {
+			pods = true
+		}
+		for _, p := range r.found[name] {
+			all = append(all, p)
+			f.Sources = append(f.Sources, rangesfile.Source{Range: p.String(), Kind: kind, From: fromCluster + name})
+		}
+	}
+	for _, p := range cidr.Of(all...).Merged().Prefixes {
+		f.Ranges = append(f.Ranges, p.String())
+	}
+	const remedy = "name the ranges in includeIPRanges"
+	var lacks []string
+	switch err := r.failed[kubeapi.ServiceCIDRs]; {
+	case errors.Is(err, kubeapi.ErrMissing):
+		lacks = append(lacks, "the cluster has no ServiceCIDR objects (Kubernetes 1.33 has them), so the Services' range is not known; "+remedy)
+	case err != nil:
+		lacks = append(lacks, err.Error())
+	case !services:
+		lacks = append(lacks, "no ServiceCIDR names a range; "+remedy)
+	}
+	switch err := r.failed[kubeapi.Nodes]; {
+	case err != nil:
+		lacks = append(lacks, err.Error())
+	case !pods:
+		lacks = append(lacks, fmt.Sprintf("no Node has podCIDRs, since the network plugin gives out pods' addresses by itself, so the pods' range is not known; %s", remedy))
+	}
+	return f, strings.Join(lacks, "; "), true
+}

@@ -1,0 +1,50 @@
+package kube_test
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sluice-cni/sluice/agent/kube"
+	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+)
+
+func TestTheClustersRangesAreInTheFile(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.ServiceCIDRs, `{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.96.0.0/16","fd00:96::/112"]}}`)
+	server.Put(kubeapi.Nodes, `{"metadata":{"name":"a"},"spec":{"podCIDRs":["10.244.0.0/24","fd00:1::/64"],"podCIDR":"10.244.0.0/24"}}`,
+		`{"metadata":{"name":"b"},"spec":{"podCIDR":"10.244.1.0/24"}}`, `{"metadata":{"name":"new"}}`)
+	path := filepath.Join(t.TempDir(), "ranges.json")
+	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path) })
+	is := func(want string) {
+		t.Helper()
+		until(t, "ranges "+want, func() bool {
+			list, err := rangesfile.Read(path, time.Now())
+			return err == nil && list.String() == want
+		})
+	}
+	is("10.96.0.0/16,10.244.0.0/23,fd00:1::/64,fd00:96::/112")
+	server.Put(kubeapi.Nodes, `{"metadata":{"name":"c"},"spec":{"podCIDRs":["10.244.2.0/24"]}}`)
+	is("10.96.0.0/16,10.244.0.0/23,10.244.2.0/24,fd00:1::/64,fd00:96::/112")
+	server.Remove(kubeapi.Nodes, kubeapi.Key{Name: "a"})
+	is("10.96.0.0/16,10.244.1.0/24,10.244.2.0/24,fd00:96::/112")
+}
+
+func TestSomebodyElsesRangesAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Nodes, `{"metadata":{"name":"a"},"spec":{"podCIDR":"10.244.0.0/24"}}`)
+	path, other := filepath.Join(t.TempDir(), "ranges.json"), filepath.Join(t.TempDir(), "ranges.json")
+	f := rangesfile.File{Written: time.Now(), Ranges: []string{"10.0.0.0/8"}, Sources: []rangesfile.Source{{Range: "10.0.0.0/8", Kind: "cluster", From: "stdin:1"}}}
+	if err := rangesfile.Write(path, f); err != nil {
+		t.Fatal(err)
+	}
+	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path); n.Ranges(other) })
+	until(t, "the other file is written", func() bool { _, err := rangesfile.Load(other); return err == nil })
+	if list, err := rangesfile.Read(path, time.Now()); err != nil || list.String() != "10.0.0.0/8" {
+		t.Error(list, err)
+	}
+}
