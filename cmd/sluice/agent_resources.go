@@ -52,18 +52,23 @@ type kubernetesOptions struct {
 	from   string // a kubeconfig, or ownCluster; "": no cluster
 	node   string
 	domain string
+	taint  bool
 }
 
 func (o *kubernetesOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.from, "kubernetes", "", "follow the resources, Services and namespaces of a cluster instead of a directory's: the one this pod runs in, or with =`KUBECONFIG` the current one of that file")
 	f.Lookup("kubernetes").NoOptDefVal = ownCluster
 	f.StringVar(&o.node, "node-name", "", "`NAME` of this node in the cluster (default: $NODE_NAME)")
+	f.BoolVar(&o.taint, "readiness-taint", false, "take the taint "+nodekube.Taint+" from this node once the agent is ready; with --kubernetes")
 	f.StringVar(&o.domain, "cluster-domain", mesh.DefaultClusterDomain, "`DOMAIN` that the full names of the cluster's Services end in")
 }
 
 // check says what is wrong with the flags by themselves. config is --config.
 func (o kubernetesOptions) check(config string) error {
 	if o.from == "" {
+		if o.taint {
+			return errors.New("--readiness-taint: needs --kubernetes")
+		}
 		return nil
 	}
 	var errs []error
@@ -106,6 +111,9 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 	}
 	k.node = nodekube.New(c, k.feed, o.kubernetes.node, nodekube.Options{Nudge: func() { k.agent.Nudge() }, Log: log})
 	k.node.Ranges(o.ranges)
+	if o.kubernetes.taint {
+		k.node.Untaint(func() error { return k.agent.Ready() })
+	}
 	return k, nil
 }
 

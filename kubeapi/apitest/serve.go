@@ -221,6 +221,9 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, q request) {
 			s.remove(at)
 		}
 		o = before
+	case r.Method == http.MethodPatch && there && text(metadata(o), "resourceVersion") != "" && text(metadata(o), "resourceVersion") != text(metadata(before), "resourceVersion"):
+		fail(w, 409, "Conflict", q.key.Name+" was changed meanwhile", q)
+		return
 	case r.Method == http.MethodPatch:
 		merged, _ := merge(copied(before), o).(map[string]any)
 		metadata(merged)["name"] = q.key.Name

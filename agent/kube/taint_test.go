@@ -1,0 +1,47 @@
+package kube_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/sluice-cni/sluice/agent/kube"
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+)
+
+func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	const taints = `{"metadata":{"name":"NAME"},"spec":{"podCIDR":"10.0.0.0/24","taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"},{"key":"other","effect":"NoExecute"}]}}`
+	server.Put(kubeapi.Nodes, strings.ReplaceAll(taints, "NAME", "worker"), strings.ReplaceAll(taints, "NAME", "elsewhere"))
+	var asked, ready atomic.Int32
+	start(t, server, kube.Options{}, func(n *kube.Node) {
+		n.Untaint(func() error {
+			asked.Add(1)
+			if ready.Load() == 0 {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	})
+	tainted := func(name string) bool {
+		return strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: name})), "agent-not-ready")
+	}
+	until(t, "it was asked", func() bool { return asked.Load() > 0 })
+	if !tainted("worker") {
+		t.Error("gone before the agent was ready")
+	}
+	ready.Store(1)
+	until(t, "the taint is gone", func() bool { return !tainted("worker") })
+	if o := string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: "worker"})); !strings.Contains(o, `"other"`) || !strings.Contains(o, "10.0.0.0/24") {
+		t.Error(o)
+	}
+	if !tainted("elsewhere") {
+		t.Error("another node's was taken")
+	}
+	// The node is made anew, by its name.
+	server.Put(kubeapi.Nodes, strings.ReplaceAll(taints, "NAME", "worker"))
+	until(t, "the taint is gone again", func() bool { return !tainted("worker") })
+}
