@@ -25,6 +25,8 @@ type Status struct {
 type NodeStatus struct {
 	Build string `json:"build"`
 	PID   int    `json:"pid"`
+	// Instance is the UID of the pod that the agent runs in; "": in none.
+	Instance string `json:"instance,omitempty"`
 	// Connected: the session with the holder stands.
 	Connected bool `json:"connected"`
 	Ready     bool `json:"ready"`
@@ -121,7 +123,7 @@ func nobodys(p core.PodStatus) bool {
 
 func (a *Agent) node(s core.Status) NodeStatus {
 	n := NodeStatus{
-		Build: a.cfg.Build, PID: os.Getpid(), Connected: s.Connected, Ready: s.Ready,
+		Build: a.cfg.Build, PID: os.Getpid(), Instance: a.cfg.Instance, Connected: s.Connected, Ready: s.Ready,
 		Retired: s.Retired, Leaving: s.Leaving, Exemption: "cgroup", Why: a.cfg.Why, Cgroup: a.cfg.Cgroup,
 		Others: s.Others, Policy: s.Generation, Serving: s.Serving, Draining: s.Draining,
 		Goroutines: goroutines(), Descriptors: descriptors(),

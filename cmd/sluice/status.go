@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,6 +32,7 @@ type statusOptions struct {
 	runDir string
 	output string
 	all    bool
+	ready  bool
 }
 
 func newStatusCommand() *cobra.Command {
@@ -50,7 +52,10 @@ func newStatusCommand() *cobra.Command {
 With a pod's name everything about that pod is shown: why it is selected or not, the
 captured ranges, each setting that is not the default, and warnings. While no agent
 answers, within 5 s, the holder ('sluice holder') is asked, which knows less; the exit
-code is 1 then.`,
+code is 1 then.
+
+--ready is for probes: of two agents that overlap at an upgrade it tells whether the one in
+its own pod serves.`,
 		Example: `  sluice status
   sluice status shop/web-7d4f
   sluice status -o json`,
@@ -59,6 +64,7 @@ code is 1 then.`,
 	f.StringVar(&o.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of the agent's socket agent.sock and the holder's, holder.sock")
 	f.StringVarP(&o.output, "output", "o", "table", "`FORMAT`: table or json")
 	f.BoolVar(&o.all, "all", false, "list untouched pods too")
+	f.BoolVar(&o.ready, "ready", false, "print nothing and exit with 0 if the agent serves the node, where POD_UID is set that pod's agent; for a readiness probe, which may take 6 s")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var errs []error
 		if len(args) > 1 {
@@ -67,8 +73,14 @@ code is 1 then.`,
 		if o.output != "table" && o.output != "json" {
 			errs = append(errs, fmt.Errorf("output %q: not known; use table or json", o.output))
 		}
+		if o.ready && len(args) > 0 {
+			errs = append(errs, fmt.Errorf("argument %q: --ready is about the agent, not about a pod", args[0]))
+		}
 		if err := errors.Join(errs...); err != nil {
 			return usage(err, "see 'sluice status --help'")
+		}
+		if o.ready {
+			return o.probe(c)
 		}
 		return o.run(c, append(args, "")[0])
 	}
@@ -78,6 +90,29 @@ code is 1 then.`,
 // answerWithin is how long an agent, and then a holder, may take to answer. One that
 // stands still lets whoever asks connect, and never answers.
 const answerWithin = 5 * time.Second
+
+// probe says why the agent of this pod does not serve the node.
+func (o statusOptions) probe(c *cobra.Command) error {
+	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
+	defer cancel()
+	var s agent.Status
+	err := (admin.Client{Path: filepath.Join(o.runDir, agentSocketName)}).Ask(asking, agent.StatusPath, admin.Question{}, &s)
+	if err != nil {
+		return err
+	}
+	return notServing(s.NodeStatus, os.Getenv("POD_UID"))
+}
+
+// notServing is nil if the agent serves, and is that of the pod; "": whatever the pod.
+func notServing(n agent.NodeStatus, pod string) error {
+	switch {
+	case pod != "" && n.Instance != pod:
+		return fmt.Errorf("the agent of another pod serves: process %d, pod %q", n.PID, n.Instance)
+	case n.NotReady != "":
+		return errors.New(n.NotReady)
+	}
+	return nil
+}
 
 func (o statusOptions) run(c *cobra.Command, pod string) error {
 	path := filepath.Join(o.runDir, agentSocketName)

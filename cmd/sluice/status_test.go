@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -205,5 +207,23 @@ func same(t *testing.T, got, want string) {
 	t.Helper()
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestAProbeTellsWhoseAgentServes(t *testing.T) {
+	t.Parallel()
+	serves := agent.NodeStatus{PID: 7, Instance: "new", Ready: true}
+	for _, test := range []struct {
+		n    agent.NodeStatus
+		pod  string
+		want string
+	}{
+		{serves, "new", ""}, {serves, "", ""},
+		{serves, "old", `the agent of another pod serves: process 7, pod "new"`},
+		{agent.NodeStatus{Instance: "new", NotReady: "no session with the holder"}, "new", "no session with the holder"},
+	} {
+		if err := notServing(test.n, test.pod); fmt.Sprint(err) != cmp.Or(test.want, "<nil>") {
+			t.Errorf("%+v for pod %q: %v", test.n, test.pod, err)
+		}
 	}
 }
