@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/agent/podlog"
 	"github.com/sluice-cni/sluice/agent/pods"
@@ -51,6 +52,8 @@ type node struct {
 
 	mu    sync.Mutex
 	known []Found
+	newer map[string]selection.Pod // Kubernetes' word, by the pod's name
+	alone []string                 // meshes that pods were left to
 }
 
 type pod struct {
@@ -162,6 +165,37 @@ func (n *node) Pods(context.Context) ([]Found, error) {
 	return slices.Clone(n.known), nil
 }
 
+func (n *node) newest(p selection.Pod) (selection.Pod, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	newer, told := n.newer[p.Name]
+	return newer, told
+}
+
+// tells has Kubernetes say another thing of a pod than the runtime does.
+func (n *node) tells(p selection.Pod) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.newer == nil {
+		n.newer = map[string]selection.Pod{}
+	}
+	n.newer[p.Name] = p
+}
+
+func (n *node) note(news core.News) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if news.LeftAlone != "" {
+		n.alone = append(n.alone, news.Name.Name+" "+news.LeftAlone)
+	}
+}
+
+func (n *node) leftAlone() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.alone)
+}
+
 type runningAgent struct {
 	*Agent
 	n      *node
@@ -189,7 +223,7 @@ func (n *node) startAgent() *runningAgent {
 			Shares: proxy.NewShares(proxy.Totals{}), Metrics: metrics.New("test"), DrainLimit: patience, Logs: podlog.New(n.log.Handler()),
 		},
 		Entry: entry, Policy: r.policy, PolicyFile: filepath.Join(n.dir, "policy.json"), RangesFile: filepath.Join(n.dir, "ranges.json"),
-		Facts: []Facts{n}, DrainLimit: patience, Log: n.log.With("agent", n.agents),
+		Facts: []Facts{n}, Known: n.newest, News: n.note, DrainLimit: patience, Log: n.log.With("agent", n.agents),
 	})
 	r.Follow(n.snapshot)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -449,4 +483,40 @@ func TestConnectionsWaitBetweenTwoAgents(t *testing.T) {
 	}
 	b.state(web, "enrolled")
 	web.governed()
+}
+
+// A pod is labelled, gets a sidecar, is observed: each is Kubernetes' word of one that
+// runs, and reaches it by a nudge.
+func TestKubernetesWordReachesARunningPod(t *testing.T) {
+	n := newNode(t)
+	n.startHolder()
+	web := n.pod("shop", "web")
+	a := n.startAgent()
+	a.selects()
+	a.state(web, "untouched")
+	said := selection.Pod{Namespace: "shop", Name: "web", Labels: map[string]string{"app": "web", "sluice.dev/inject": "true"}}
+	begun := time.Now()
+	n.tells(said)
+	a.Nudge()
+	a.state(web, "enrolled")
+	if took := time.Since(begun); took > sweepEvery/2 {
+		t.Errorf("it took %v: that was not the nudge", took)
+	}
+	web.governed()
+
+	observe := &selection.Policy{Generation: 2, Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {OutboundPolicy: selection.Observe}}}
+	a.policy <- observe
+	eventually(t, web.direct, func() string { return "what nobody registers is refused, under Observe" })
+	a.state(web, "enrolled")
+	a.selects()
+	eventually(t, func() bool { return !web.direct() }, func() string { return "what nobody registers passes, Observe having ended" })
+
+	said.Sidecar = "Istio"
+	n.tells(said)
+	a.Nudge()
+	a.state(web, "untouched")
+	if !web.direct() {
+		t.Error("a pod with another mesh's sidecar is governed")
+	}
+	eventually(t, func() bool { return slices.Equal(n.leftAlone(), []string{"web Istio"}) }, func() string { return fmt.Sprint("news: ", n.leftAlone()) })
 }
