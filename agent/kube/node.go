@@ -30,6 +30,7 @@ type Node struct {
 	log     *slog.Logger
 	nudge   func()
 	events  *Events
+	memory  *memory
 	tasks   []func(context.Context)
 
 	listed  chan struct{} // closed when the pods were told for the first time
@@ -39,6 +40,7 @@ type Node struct {
 	mu    sync.Mutex
 	pods  map[kubeapi.Key]*pod
 	byUID map[string]*pod // by the runtime's
+	heard bool            // the server has said which pods there are
 }
 
 // firstWait bounds how long the first pods are waited for: an agent that has just begun
@@ -60,7 +62,7 @@ func New(c *kubeapi.Cluster, f *kubeapi.Feed, node string, o Options) *Node {
 	}
 	n.tell = sync.OnceFunc(func() { close(n.listed) })
 	n.patient = sync.OnceFunc(func() { time.AfterFunc(firstWait, n.tell) })
-	n.events = newEvents(c, n.log)
+	n.events, n.memory = newEvents(c, n.log), newMemory()
 	f.Follow(kubeapi.Pods, kubeapi.Selector{Fields: "spec.nodeName=" + node}, n.podsChanged)
 	return n
 }
@@ -76,9 +78,15 @@ func (n *Node) Known(p selection.Pod) (selection.Pod, bool) {
 	defer n.mu.Unlock()
 	of := n.byUID[p.UID]
 	if of == nil || p.UID == "" {
+		last, known := n.memory.get(p.UID)
+		if known && !n.heard { // the server is away since this agent began
+			p.Labels, p.Annotations, p.Sidecar = last.Labels, last.Annotations, last.Sidecar
+			return p, true
+		}
 		return p, false
 	}
 	of.seen = true
+	n.memory.compare(of, p)
 	p.Labels, p.Annotations, p.Sidecar = of.labels, of.annotations, of.sidecar
 	return p, true
 }

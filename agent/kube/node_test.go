@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -170,4 +172,55 @@ func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
 	if len(all) != 5 || len(server.Keys(kubeapi.Events)) != 5 {
 		t.Errorf("%v", server.Keys(kubeapi.Events))
 	}
+}
+
+// An agent that begins while the API server is away knows what it was told before of
+// pods that were labelled since they began.
+func TestAPodsLastWordOutlivesTheAgent(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Pods, podJSON("web", "1", `,"labels":{"app":"web","sluice.dev/inject":"true"}`, ``, ``), podJSON("plain", "2", `,"labels":{"app":"plain"}`, ``, ``))
+	path := filepath.Join(t.TempDir(), "pods.json")
+	run := func() (n *kube.Node, stop func()) {
+		c := server.Cluster()
+		feed := c.Feed(kubeapi.FollowOptions{Log: quiet()})
+		n = kube.New(c, feed, "worker", kube.Options{Log: quiet()})
+		n.Remember(path)
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { feed.Run(ctx) })
+		running.Go(func() { n.Run(ctx) })
+		stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+		t.Cleanup(stop)
+		return n, stop
+	}
+	web := selection.Pod{Namespace: "shop", Name: "web", UID: "1", Labels: map[string]string{"app": "web"}}
+	plain := selection.Pod{Namespace: "shop", Name: "plain", UID: "2", Labels: map[string]string{"app": "plain"}}
+	n, stop := run()
+	for _, p := range []selection.Pod{web, plain} {
+		if _, ok := n.Known(p); !ok {
+			t.Fatal("not known: ", p)
+		}
+	}
+	until(t, "the one that is another is written down", func() bool {
+		data, err := os.ReadFile(path)
+		return err == nil && strings.Contains(string(data), `"1":`) && !strings.Contains(string(data), `"2":`)
+	})
+	stop()
+	server.Stop()
+	n, stop = run()
+	if p, ok := n.Known(web); !ok || p.Labels["sluice.dev/inject"] != "true" {
+		t.Errorf("%+v %v", p, ok)
+	}
+	if _, ok := n.Known(plain); ok {
+		t.Error("known, of whom the runtime knows the same")
+	}
+	// The server's word, once it is heard, is the only one.
+	server.Start()
+	server.Remove(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "web"})
+	until(t, "the pod is forgotten", func() bool { _, ok := n.Known(web); return !ok })
+	until(t, "in the file too", func() bool {
+		data, err := os.ReadFile(path)
+		return err == nil && !strings.Contains(string(data), `"1":`)
+	})
 }

@@ -86,6 +86,9 @@ func (n *Node) podsChanged(d kubeapi.Delta) {
 		}
 		n.pods[o.Key], n.byUID[p.runtimeUID] = p, p
 	}
+	if n.heard = n.heard || d.Complete && d.Err == nil; n.heard {
+		n.memory.keep(n.byUID)
+	}
 	n.mu.Unlock()
 	if d.Complete {
 		n.tell()

@@ -110,6 +110,7 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 		secrets: secrets.New(c, filepath.Join(o.runDir, "credentials"), log),
 	}
 	k.node = nodekube.New(c, k.feed, o.kubernetes.node, nodekube.Options{Nudge: func() { k.agent.Nudge() }, Log: log})
+	k.node.Remember(filepath.Join(o.ownState(), "pods.json"))
 	k.node.Ranges(o.ranges)
 	if o.kubernetes.taint {
 		k.node.Untaint(func() error { return k.agent.Ready() })

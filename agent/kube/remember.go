@@ -1,0 +1,132 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/sluice-cni/sluice/internal/wholefile"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// mostRemembered bounds what is read, in bytes: a node's pods with large labels take less.
+const mostRemembered = 4 << 20
+
+// word is what Kubernetes said of a pod and a runtime does not know: it has the labels
+// and annotations that the sandbox began with.
+type word struct {
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Sidecar     string            `json:"sidecar,omitempty"`
+}
+
+// memory keeps such words over a restart of the agent while the API server is away. Pods
+// of which both say the same are not in it.
+type memory struct {
+	mu      sync.Mutex
+	all     map[string]word // by the runtime's UID
+	changed chan struct{}   // has room for one
+}
+
+func newMemory() *memory { return &memory{all: map[string]word{}, changed: make(chan struct{}, 1)} }
+
+// Remember has the file at path hold what a restart would lose: what Kubernetes said of
+// pods that were labelled, or annotated, since they began. It must be called before the
+// Feed runs. A file that cannot be read is as none, and is said.
+func (n *Node) Remember(path string) {
+	data, err := wholefile.Read(path, mostRemembered)
+	if err == nil {
+		err = json.Unmarshal(data, &n.memory.all)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		n.log.Warn("what was last known of pods is lost; the container runtime's word holds until the API server answers", "file", path, "error", err)
+	}
+	if n.memory.all == nil {
+		n.memory.all = map[string]word{}
+	}
+	n.tasks = append(n.tasks, func(ctx context.Context) {
+		said := ""
+		pause := time.NewTimer(0)
+		defer pause.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-n.memory.changed:
+			}
+			pause.Reset(gather)
+			select {
+			case <-ctx.Done():
+				return
+			case <-pause.C:
+			}
+			text := ""
+			if err := n.memory.write(path); err != nil {
+				text = err.Error()
+			}
+			if text != "" && text != said {
+				n.log.Warn("what is known of pods cannot be written down", "file", path, "error", text)
+			}
+			said = text
+		}
+	})
+}
+
+func (m *memory) write(path string) error {
+	m.mu.Lock()
+	data, err := json.Marshal(m.all)
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return wholefile.Replace(path, append(data, '\n'), 0o600)
+}
+
+func (m *memory) get(uid string) (word, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	w, known := m.all[uid]
+	return w, known
+}
+
+// compare keeps Kubernetes' word of a pod where it is another than the runtime's.
+func (m *memory) compare(of *pod, runtime selection.Pod) {
+	same := of.sidecar == "" && maps.Equal(of.labels, runtime.Labels) && maps.Equal(of.annotations, selection.Heeded(runtime.Annotations))
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before, kept := m.all[of.runtimeUID]
+	switch {
+	case same && !kept:
+		return
+	case same:
+		delete(m.all, of.runtimeUID)
+	case kept && before.Sidecar == of.sidecar && maps.Equal(before.Labels, of.labels) && maps.Equal(before.Annotations, of.annotations):
+		return
+	default:
+		m.all[of.runtimeUID] = word{of.labels, of.annotations, of.sidecar}
+	}
+	m.touch()
+}
+
+// keep forgets all pods but those.
+func (m *memory) keep(there map[string]*pod) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for uid := range m.all {
+		if there[uid] == nil {
+			delete(m.all, uid)
+			m.touch()
+		}
+	}
+}
+
+func (m *memory) touch() {
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
