@@ -46,7 +46,19 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
+	ignoreNothing()
 	labtest.Main(m)
+}
+
+// ignoreNothing has the programs that tests start begin with every signal's default. What
+// is ignored would be so for them and their commands too, as it is to be, and a test that
+// waits for a signal's effect would wait for ever: under nohup, or in a shell's background.
+func ignoreNothing() {
+	for n := syscall.Signal(1); n < 32; n++ {
+		if signal.Ignored(n) {
+			signal.Notify(make(chan os.Signal, 1), n) // caught, which ends with execve; still without effect here
+		}
+	}
 }
 
 // tellDestinations answers every captured connection with "tcp" and every query
