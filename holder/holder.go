@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/holder/core"
+	"github.com/sluice-cni/sluice/internal/inotify"
 )
 
 const (
@@ -77,6 +78,9 @@ type holder struct {
 	refuser *refuser
 	watcher *watcher
 	state   stateFiles
+	place   place
+	// changes has a token when something happened in the run directory.
+	changes <-chan struct{}
 	work    sync.WaitGroup
 
 	// listener is how peers come in; listenFD is the same socket, to be handed on.
@@ -177,6 +181,8 @@ func (h *holder) open(ctx context.Context, first []core.Event) error {
 		return err
 	}
 	h.listener = l
+	h.seePlace()
+	h.changes = inotify.Changes(ctx, h.RunDir)
 	h.work.Go(func() { h.accept(ctx, l) })
 	absent := h.core.Absent() // asked here: from now on the core is the loop's
 	h.work.Go(func() { h.mourn(ctx, absent) })
@@ -188,6 +194,9 @@ func (h *holder) open(ctx context.Context, first []core.Event) error {
 func (h *holder) loop(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	look := time.NewTicker(cmp.Or(h.look, lookEvery))
+	defer look.Stop()
+	changes := h.changes
 	for {
 		if at, wanted := h.core.Next(); wanted {
 			timer.Reset(time.Duration(max(at-h.now(), 0)))
@@ -195,7 +204,15 @@ func (h *holder) loop(ctx context.Context) error {
 			timer.Stop()
 		}
 		var e core.Event
+		var err error
 		select {
+		case _, more := <-changes:
+			if !more {
+				changes = nil
+			}
+			err = h.mind(ctx, false)
+		case <-look.C:
+			err = h.mind(ctx, true)
 		case <-ctx.Done():
 			h.log.Info("ends; agents go on, and the next holder finds what was held", "pods", len(h.core.Status().Pods))
 			return nil
@@ -203,7 +220,10 @@ func (h *holder) loop(ctx context.Context) error {
 		case <-timer.C:
 			e = core.Tick{}
 		}
-		if err := h.step(ctx, e); err != nil {
+		if e != nil {
+			err = h.step(ctx, e)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -278,6 +298,10 @@ func (h *holder) end(cancel context.CancelFunc) {
 	}
 	h.peersMu.Unlock()
 	h.work.Wait()
+	if h.changes != nil {
+		for range h.changes { // until nothing of it is left
+		}
+	}
 	h.refuser.end()
 	h.bundles.closeAll()
 	for _, fd := range []int{h.listenFD, h.lock} {

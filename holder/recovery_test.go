@@ -147,7 +147,7 @@ func TestADeadAgentIsForgottenAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, SocketName)
-	files := stateFiles{dir}
+	files := stateFiles{dir, map[string]bool{}}
 	dead := startProcess(t, t.TempDir(), 0)
 	who, err := lookAt(dead.cmd.Process.Pid)
 	if err != nil {

@@ -22,7 +22,11 @@ import (
 // machine does; so nothing is synced to a disk. Each is one line of JSON and one with
 // its checksum, and comes into place by rename: a reader sees a whole file or none,
 // and a torn one for what it is.
-type stateFiles struct{ dir string }
+type stateFiles struct {
+	dir string
+	// saved are the paths that are there, unless somebody removes them.
+	saved map[string]bool
+}
 
 const (
 	podsDir    = "pods"
@@ -32,16 +36,35 @@ const (
 
 func openStateFiles(runDir string) (stateFiles, error) {
 	dir := filepath.Join(runDir, podsDir)
-	return stateFiles{runDir}, os.MkdirAll(dir, 0o700)
+	return stateFiles{runDir, map[string]bool{}}, os.MkdirAll(dir, 0o700)
 }
 
 func (s stateFiles) pod(n wire.Netns) string {
 	return filepath.Join(s.dir, podsDir, n.String()+suffix)
 }
 
-func (s stateFiles) save(k wire.Holding) error { return writeChecked(s.pod(k.Netns), k) }
+func (s stateFiles) save(k wire.Holding) error { return s.write(s.pod(k.Netns), k) }
+
+func (s stateFiles) write(path string, v any) error {
+	err := writeChecked(path, v)
+	if err == nil {
+		s.saved[path] = true
+	}
+	return err
+}
+
+// missing is a file that was written and is not there, "" when all are.
+func (s stateFiles) missing() string {
+	for path := range s.saved {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			return path
+		}
+	}
+	return ""
+}
 
 func (s stateFiles) forget(n wire.Netns) error {
+	delete(s.saved, s.pod(n))
 	if err := os.Remove(s.pod(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -49,7 +72,7 @@ func (s stateFiles) forget(n wire.Netns) error {
 }
 
 func (s stateFiles) remember(m core.Memory) error {
-	return writeChecked(filepath.Join(s.dir, agentsFile), m)
+	return s.write(filepath.Join(s.dir, agentsFile), m)
 }
 
 func (s stateFiles) memory() (m core.Memory) {

@@ -66,6 +66,8 @@ type (
 		Cookie  uint64
 		Problem string
 	}
+	// Emptied: what was saved and remembered is gone from the disk.
+	Emptied struct{}
 	// Tick is the time that Next asked for.
 	Tick struct{}
 )
@@ -78,4 +80,5 @@ func (Closed) event()    {}
 func (Died) event()      {}
 func (Left) event()      {}
 func (Reopened) event()  {}
+func (Emptied) event()   {}
 func (Tick) event()      {}

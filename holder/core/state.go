@@ -118,6 +118,8 @@ func (s *State) Step(now int64, e Event) []Action {
 		}
 	case Reopened:
 		s.reopened(e)
+	case Emptied:
+		s.emptied()
 	case Died:
 		s.died(e.Process)
 	case Tick:

@@ -39,6 +39,20 @@ func (s *State) tellSuccessor(p *pod) {
 	}
 }
 
+// emptied: the files are written anew. A successor has been handed a socket and a lock
+// that nobody finds any more; it tries again.
+func (s *State) emptied() {
+	if s.successor != 0 {
+		s.do(Close{Conn: s.successor, Why: "the run directory was removed meanwhile"})
+		s.closed(s.successor)
+	}
+	for _, p := range s.sortedPods() {
+		s.do(Save{p.Holding})
+	}
+	s.remembered = s.memory()
+	s.do(Remember{s.remembered})
+}
+
 func (s *State) took(by Conn) {
 	if by != s.successor || by == 0 {
 		s.misplaced(Frame{Conn: by, Kind: wire.Took}, "say succeed first")

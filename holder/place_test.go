@@ -1,0 +1,130 @@
+package holder
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/holder/client"
+	"github.com/sluice-cni/sluice/holder/wire"
+)
+
+// hears is whether the holder answers at the path.
+func hears(path string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, err := client.Status(ctx, path)
+	return err == nil
+}
+
+// Somebody cleans /run up. Plugins and agents find the holder again, and so does the next
+// holder.
+func TestARunDirectoryThatIsRemovedIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	for what, remove := range map[string]func(dir string) error{
+		"all of it":    removeAll,
+		"moved away":   func(dir string) error { return os.Rename(dir, dir+".old") },
+		"the socket":   func(dir string) error { return os.Remove(filepath.Join(dir, SocketName)) },
+		"the lock":     func(dir string) error { return os.Remove(filepath.Join(dir, lockName)) },
+		"the pods":     func(dir string) error { return os.RemoveAll(filepath.Join(dir, podsDir)) },
+		"a pod's file": func(dir string) error { return removeOne(filepath.Join(dir, podsDir)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			dir := filepath.Join(t.TempDir(), "run")
+			path := filepath.Join(dir, SocketName)
+			old := startProcess(t, dir, 0)
+			old.ready(t)
+			p := newPod(t)
+			p.hold(t, path)
+			p.close()
+			a := openAgent(t, path, wire.HelloRequest{})
+			stop := a.comeBack(t, path)
+			defer stop()
+			a.serveAll(t)
+			if err := remove(dir); err != nil {
+				t.Fatal(err)
+			}
+			old.says(t, "it is made anew", 1)
+			until(t, "it is heard", func() bool { return hears(path) })
+			until(t, "its files are there", func() bool {
+				_, err := os.Stat(filepath.Join(dir, podsDir, p.Netns.String()+suffix))
+				_, other := os.Stat(filepath.Join(dir, agentsFile))
+				return err == nil && other == nil
+			})
+			q := newPod(t)
+			q.hold(t, path)
+			q.close()
+			next := startProcess(t, dir, 0)
+			next.ready(t)
+			select {
+			case <-old.exited:
+			case <-time.After(20 * time.Second):
+				t.Fatal("the next holder did not find this one")
+			}
+			if held := status(t, path).Pods; len(held) != 2 {
+				t.Errorf("the next one holds %v", held)
+			}
+			if err := roundTrip(p, "tcp4"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// removeAll is rm -r, into whose way the holder comes when it is quick.
+func removeAll(dir string) error {
+	if err := os.RemoveAll(dir); !errors.Is(err, unix.ENOTEMPTY) {
+		return err
+	}
+	return nil
+}
+
+func removeOne(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(entries) == 0 {
+		err = errors.New("there is none")
+	}
+	if err != nil {
+		return err
+	}
+	return os.Remove(filepath.Join(dir, entries[0].Name()))
+}
+
+// Two holders are one too many: who finds another in its place ends, and the agents go to
+// that one.
+func TestAHolderWhosePlaceIsTakenEnds(t *testing.T) {
+	t.Parallel()
+	above := t.TempDir()
+	dir, theirs := filepath.Join(above, "run"), filepath.Join(above, "theirs")
+	p := startProcess(t, dir, 0)
+	p.ready(t)
+	if err := os.Mkdir(theirs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := unix.Open(filepath.Join(theirs, lockName), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(lock)
+	if err := unix.Flock(lock, unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, theirs, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.log.String(), "another holder runs here") {
+		t.Errorf("it ended with %d", code)
+	}
+}
