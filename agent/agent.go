@@ -48,6 +48,9 @@ type Config struct {
 	// News is told what the log says became of a pod, for who has something to do with
 	// it. It is called on the core's goroutine and must not wait; nil: nobody is told.
 	News func(core.News)
+	// Beside are sentences about other programs that stand in the way, for Status; nil:
+	// nobody looks.
+	Beside func() []string
 	// Resources says how many are in force, and how many errors there are in them.
 	Resources func() (resources, errors int)
 	// Issues are what there is to say about them; nil: nothing.

@@ -51,6 +51,8 @@ type NodeStatus struct {
 	Errors    int    `json:"errors,omitempty"` // in the resources
 	// Issues are what there is to say about the resources, errors first; maxIssues at most.
 	Issues []string `json:"issues,omitempty"`
+	// Beside is what other programs on the node should do otherwise.
+	Beside []string `json:"beside,omitempty"`
 	// Serving are pods, Draining servers of pods that have only old connections left.
 	Serving  int `json:"serving"`
 	Draining int `json:"draining,omitempty"`
@@ -81,6 +83,8 @@ type PodStatus struct {
 	Ranges []string `json:"ranges,omitempty"`
 	Auto   bool     `json:"auto,omitempty"`
 	DNS    bool     `json:"dns,omitempty"`
+	// Outbound is the policy's word about what nothing is registered for.
+	Outbound string `json:"outboundPolicy,omitempty"`
 	// Settings are the fields of the capture that are not at their defaults, but what is
 	// above, and how its agents are exempt: that may be a mark, which is a secret.
 	Settings    map[string]string `json:"settings,omitempty"`
@@ -144,6 +148,9 @@ func (a *Agent) node(s core.Status) NodeStatus {
 	}
 	a.givenMu.Unlock()
 	n.Used, n.Most = a.cfg.Common.Shares.Usage()
+	if a.cfg.Beside != nil {
+		n.Beside = a.cfg.Beside()
+	}
 	if a.cfg.Resources != nil {
 		n.Resources, n.Errors = a.cfg.Resources()
 	}
@@ -185,6 +192,7 @@ func podStatus(p core.PodStatus) PodStatus {
 	if p.Mark {
 		out.Exemption = "mark"
 	}
+	out.Outbound = p.Decision.Outbound
 	if c := p.Decision.Config; c != nil {
 		out.Auto, out.DNS = p.Decision.Auto, p.Decision.DNS
 		for _, r := range c.IncludeIPRanges.Prefixes {

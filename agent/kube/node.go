@@ -37,10 +37,11 @@ type Node struct {
 	tell    func()        // closes it
 	patient func()        // begins what bounds how long that is waited for
 
-	mu    sync.Mutex
-	pods  map[kubeapi.Key]*pod
-	byUID map[string]*pod // by the runtime's
-	heard bool            // the server has said which pods there are
+	mu     sync.Mutex
+	pods   map[kubeapi.Key]*pod
+	byUID  map[string]*pod // by the runtime's
+	beside []string
+	heard  bool // the server has said which pods there are
 }
 
 // firstWait bounds how long the first pods are waited for: an agent that has just begun

@@ -112,6 +112,7 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 	k.node = nodekube.New(c, k.feed, o.kubernetes.node, nodekube.Options{Nudge: func() { k.agent.Nudge() }, Log: log})
 	k.node.Remember(filepath.Join(o.ownState(), "pods.json"))
 	k.node.Ranges(o.ranges)
+	k.node.Neighbours()
 	if o.kubernetes.taint {
 		k.node.Untaint(func() error { return k.agent.Ready() })
 	}
@@ -120,7 +121,7 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 
 // join has an agent told what Kubernetes says of pods, and Kubernetes what the agent does.
 func (k *inCluster) join(cfg *agent.Config) {
-	cfg.Known, cfg.News = k.node.Known, k.node.News
+	cfg.Known, cfg.News, cfg.Beside = k.node.Known, k.node.News, k.node.Beside
 }
 
 // credentials are a directory's where one is named, else the cluster's Secrets.

@@ -182,6 +182,9 @@ func printNode(w io.Writer, n agent.NodeStatus) {
 		[2]string{"connections", fmt.Sprintf("%d of %d, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
 	)
 	fmt.Fprintln(w)
+	for _, text := range n.Beside {
+		fmt.Fprintf(w, "warning: %s\n\n", printableUpTo(text, maxFact))
+	}
 	printResourceIssues(w, n.Issues)
 }
 
@@ -304,12 +307,12 @@ func podLabel(name wire.PodName, netns string) string {
 	return name.String()
 }
 
-// policyMistakes say why the policy in force is not that of the files.
+// policyMistakes say why the policy in force is not what files and cluster say.
 func policyMistakes(n agent.NodeStatus) string {
 	if n.PolicyErr == "" {
 		return ""
 	}
-	return ", since the files cannot be used: " + n.PolicyErr
+	return ", since not all that is written can be used: " + n.PolicyErr
 }
 
 func rangesCount(p agent.PodStatus) string {
@@ -356,6 +359,9 @@ func age(d time.Duration) string {
 
 func reasonAndWarnings(p agent.PodStatus, shared map[string]int) string {
 	text := p.Reason
+	if text == "" && p.State == string(core.PodUntouched) {
+		text = p.Decided // why it is left alone, by a sidecar for instance
+	}
 	own := slices.DeleteFunc(slices.Clone(p.Warnings), func(text string) bool { return shared[text] > 0 })
 	if n := len(own); n > 0 {
 		if text != "" {
@@ -392,6 +398,9 @@ func printPods(w io.Writer, pods []agent.PodStatus) error {
 			{"exemption", p.Exemption}, {"connections", connectionsText(p)}, {"served for", served(p)},
 			{"namespace", p.Netns + " " + p.Path}, {"container", p.Container},
 		}...)
+		if p.Outbound != "" {
+			pairs = append(pairs, [2]string{"outboundPolicy", p.Outbound + ", whatever resources say"})
+		}
 		if p.DNS {
 			pairs = append(pairs, [2]string{"DNS", "captured"})
 		}

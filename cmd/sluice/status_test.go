@@ -55,13 +55,14 @@ func TestStatusShowsTheNodeAndItsPods(t *testing.T) {
 		NodeStatus: agent.NodeStatus{
 			Build: "1.2.3", PID: 4711, Connected: true, Ready: true, Exemption: "cgroup", Cgroup: "/sluice-agent-4711",
 			Policy: 3, Ranges: 5, Resources: 100, Errors: 1, Serving: 2, Draining: 1, Goroutines: 60, Descriptors: 70,
-			Used: proxy.Usage{Connections: 12, Memory: 3 << 20}, Most: proxy.Usage{Connections: 9000, Memory: 256 << 20},
+			Beside: []string{"Cilium does what it should not"},
+			Used:   proxy.Usage{Connections: 12, Memory: 3 << 20}, Most: proxy.Usage{Connections: 9000, Memory: 256 << 20},
 		},
 		Pods: []agent.PodStatus{
 			{
 				Name: wire.PodName{Namespace: "shop", Name: "web", UID: "u-1"}, Netns: "4-101", Path: "/run/netns/cni-1", Container: "c1",
 				State: "enrolled", Decided: "namespace shop: select", Rules: "applied", Hash: "abc", Policy: "block", Ranges: []string{"10.0.0.0/8", "fd00::/8"},
-				Auto: true, DNS: true, Exemption: "cgroup", Connections: 7, Draining: 1, Drifts: 1, Since: &since, Warnings: []string{"everybody's", "one\x1b[31m", "two"},
+				Auto: true, DNS: true, Outbound: "Observe", Exemption: "cgroup", Connections: 7, Draining: 1, Drifts: 1, Since: &since, Warnings: []string{"everybody's", "one\x1b[31m", "two"},
 				Settings: map[string]string{"excludeOutboundPorts": "22,6443", "excludeIPRanges": "10.96.0.0/12", "dnsServers": ""},
 			},
 			{Netns: "4-102", State: "failed", Reason: "cannot serve it: too many open files", Rules: "applied", Policy: "bypass", Ranges: []string{"*"}, Warnings: []string{"everybody's"}},
@@ -80,6 +81,8 @@ policy        generation 3
 ranges        5 for includeIPRanges auto
 resources     100, 1 error: 'sluice validate' shows them
 connections   12 of 9000, 3 of 256 MiB of buffers
+
+warning: Cilium does what it should not
 
 POD           STATE      POLICY   RANGES     CONNECTIONS           SERVED FOR   REASON
 shop/web      enrolled   block    2 (auto)   7, older ones drain   90m          warning: one\u001b[31m (and 1 more)
@@ -105,6 +108,7 @@ connections            7, older ones drain
 served for             90m
 namespace              4-101 /run/netns/cni-1
 container              c1
+outboundPolicy         Observe, whatever resources say
 DNS                    captured
 dnsServers             ""
 excludeIPRanges        10.96.0.0/12
