@@ -124,7 +124,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		Common: common, Entry: entry, Policy: k.policy(policydir.New(o.policyDir, log), log), PolicyFile: o.policyFile(), RangesFile: o.ranges,
 		Resources:  func() (int, int) { return held(store), store.Errors() },
 		DrainLimit: o.drainLimit, Took: socket.take,
-		Retiring: func() { addresses.Close(); scrape.end() },
+		Retiring: func() { addresses.Close(); scrape.end(); socket.give() },
 		Resumed: func() {
 			if err := addresses.Retake(c.Context(), reassign); err != nil {
 				log.Warn("virtual addresses are not kept; a restart may give names others", "error", err)
@@ -179,6 +179,7 @@ func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluste
 	}
 	endpoint := a.Health(metrics.Endpoint{Metrics: common.Metrics, Ready: a.Ready, Log: log}.Handler())
 	run("the admin socket", func(ctx context.Context) error { return socket.serve(ctx, a.Handler(endpoint)) })
+	run("keeping the admin socket", socket.keep)
 	run("the metrics endpoint", func(ctx context.Context) error { return scrape.serve(ctx, endpoint) })
 	err := a.Run(ctx)
 	end()

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/inotify"
 	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/proxy/aside"
 )
@@ -25,9 +26,11 @@ type statusSocket struct {
 	path, own string
 	log       *slog.Logger
 
-	mu sync.Mutex
-	l  net.Listener
-	at string // where its file is
+	mu     sync.Mutex
+	l      net.Listener
+	file   os.FileInfo
+	at     string // where its file is
+	serves bool   // the common name is to lead here
 }
 
 func listenForStatus(path string, log *slog.Logger) (*statusSocket, error) {
@@ -53,17 +56,72 @@ func (s *statusSocket) listen() error {
 	if u, ok := l.(interface{ SetUnlinkOnClose(bool) }); ok {
 		u.SetUnlinkOnClose(false) // the name may be another's by then
 	}
-	s.l, s.at = l, s.own
+	file, err := os.Lstat(s.own)
+	if err != nil {
+		l.Close()
+		return fmt.Errorf("%s: %w", s.own, reason(err))
+	}
+	s.l, s.file, s.at = l, file, s.own
 	return nil
+}
+
+// leadsHere: the common name is this agent's, and nobody renamed another's over it or
+// removed it.
+func (s *statusSocket) leadsHere() bool {
+	now, err := os.Lstat(s.path)
+	return err == nil && os.SameFile(now, s.file)
+}
+
+// keep has the common name lead here for as long as this agent is to have it. Of two
+// agents each may think so for a moment, as when the holder is upgraded while agents
+// are, and the one that was wrong takes the name with it when it ends; and somebody may
+// clean the directory up.
+func (s *statusSocket) keep(ctx context.Context) error {
+	for range inotify.Changes(ctx, filepath.Dir(s.path)) {
+		s.mu.Lock()
+		lost := s.serves && !s.leadsHere()
+		s.mu.Unlock()
+		if !lost {
+			continue
+		}
+		s.log.Info("the agents' common socket was another's, or removed; it leads here again", "socket", s.path)
+		if err := ownDir(filepath.Dir(s.path)); err != nil {
+			s.log.Warn("'sluice status' cannot ask this agent", "error", err)
+		}
+		s.retake()
+		select { // of two that want it neither takes it more often than this
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	return nil
+}
+
+// give leaves the name to another.
+func (s *statusSocket) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serves = false
 }
 
 // take has the common name lead here.
 func (s *statusSocket) take() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.at == s.path {
-		return
+	s.serves = true
+	had, has := s.at == s.path, s.leadsHere()
+	s.mu.Unlock()
+	switch {
+	case had && has:
+	case had:
+		s.retake()
+	default:
+		s.rename()
 	}
+}
+
+func (s *statusSocket) rename() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if err := os.Rename(s.own, s.path); err != nil {
 		s.log.Warn("'sluice status' cannot ask this agent", "error", err)
 		return
@@ -71,12 +129,13 @@ func (s *statusSocket) take() {
 	s.at = s.path
 }
 
-// retake is take for an agent whose successor, which had the name, is gone.
+// retake is take for an agent that had the name, and another has it or had it since.
 func (s *statusSocket) retake() {
 	s.mu.Lock()
-	if s.at == s.own { // it never had it
+	s.serves = true
+	if _, err := os.Lstat(s.own); s.at == s.own && err == nil { // it never had it
 		s.mu.Unlock()
-		s.take()
+		s.rename()
 		return
 	}
 	before := s.l
@@ -86,7 +145,7 @@ func (s *statusSocket) retake() {
 		s.log.Warn("'sluice status' cannot ask this agent", "error", err)
 		return
 	}
-	s.take()
+	s.rename()
 	before.Close()
 }
 
@@ -111,7 +170,8 @@ func (s *statusSocket) remove() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.l.Close()
-	if s.at == s.path && answered(s.path) { // the next agent's
+	s.serves = false
+	if s.at == s.path && !s.leadsHere() { // the next agent's
 		return
 	}
 	os.Remove(s.at)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,6 +83,53 @@ func TestTheAgentThatServesIsTheOneThatIsAsked(t *testing.T) {
 	first.retake()
 	asked("first")
 	first.remove()
+}
+
+// Of two agents that serve for a moment, as in a holder's upgrade during agents', the one
+// that goes on has the name in the end; and a directory that is removed is made anew.
+func TestTheCommonSocketComesBackToWhoServes(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "run", agentSocketName)
+	start := func(name string) *statusSocket {
+		t.Helper()
+		s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		serving(t, func(ctx context.Context) error { return s.serve(ctx, saysWho(name)) })
+		serving(t, s.keep)
+		return s
+	}
+	asked := func(want string) {
+		t.Helper()
+		got := ""
+		for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+			got = whoAnswers(t, "unix", path)
+		}
+		if got != want {
+			t.Errorf("asked is %s, not %s", got, want)
+		}
+	}
+	old := start("old")
+	old.mu.Lock()
+	old.own = path + ".1" // it is another process
+	old.mu.Unlock()
+	young := start("young")
+	young.take()
+	old.give()
+	asked("young")
+	old.retake() // nobody told the holder yet that the young one serves
+	young.take()
+	old.give()
+	asked("young")
+	old.retake()
+	old.remove() // and ends with the name
+	asked("young")
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	asked("young")
+	young.remove()
 }
 
 // One agent after the other listens at the address of the metrics, and the first again.
