@@ -23,7 +23,7 @@ import (
 // Options say how a cluster is read.
 type Options struct {
 	mesh.Options
-	// ClusterDomain is what Services' names end with; default cluster.local.
+	// ClusterDomain is that of mesh.Options, where this is not "".
 	ClusterDomain string
 	// Log receives what is wrong with an object, once per change; nil: slog.Default().
 	Log *slog.Logger
@@ -86,6 +86,8 @@ type Store struct {
 // no subscriber is called, until the Feed has told all there is of every kind: half of a
 // cluster's resources would cut off what the other half lets through.
 func New(f *kubeapi.Feed, o Options) *Store {
+	o.Options.ClusterDomain = cmp.Or(o.ClusterDomain, o.Options.ClusterDomain)
+	o.ClusterDomain = o.Options.ClusterDomain
 	s := &Store{
 		feed: f, opts: o, log: cmp.Or(o.Log, slog.Default()), index: mesh.NewIndex(o.Options),
 		reassign: make(chan struct{}, 1), changed: make(chan struct{}, 1),
