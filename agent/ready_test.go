@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/proxy/metrics"
+)
+
+// endpoint is what the kubelet asks.
+func (r *runningAgent) endpoint() (ask func(path string) (code int, text string)) {
+	s := httptest.NewServer(r.Health(metrics.Endpoint{Metrics: metrics.New("test"), Ready: r.Ready, Log: r.n.log}.Handler()))
+	r.n.t.Cleanup(s.Close)
+	return func(path string) (int, string) {
+		r.n.t.Helper()
+		a, err := http.Get(s.URL + path)
+		must(r.n.t, err)
+		defer a.Body.Close()
+		body, err := io.ReadAll(a.Body)
+		must(r.n.t, err)
+		return a.StatusCode, string(body)
+	}
+}
+
+// /readyz answers 200 from when the agent serves every pod that the holder has until
+// another has taken over, and 503 with what is missing else; /healthz answers 200 as
+// long as the core turns, whatever is missing.
+func TestReadyzAndHealthz(t *testing.T) {
+	n := newNode(t)
+	pods := []*pod{n.pod("shop", "web"), n.pod("shop", "cart"), n.pod("shop", "till")}
+	first := n.startAgent()
+	ask := first.endpoint()
+	wants := func(ask func(string) (int, string), what string) {
+		t.Helper()
+		eventually(t, func() bool {
+			code, text := ask("/readyz")
+			if ok, _ := ask("/healthz"); ok != http.StatusOK {
+				t.Errorf("/healthz answers %d while /readyz says %q", ok, text)
+			}
+			return code == http.StatusServiceUnavailable && strings.Contains(text, what)
+		}, func() string {
+			code, text := ask("/readyz")
+			return fmt.Sprintf("/readyz answers %d %q, not 503 and %q", code, text, what)
+		})
+	}
+	ready := func(ask func(string) (int, string)) {
+		t.Helper()
+		eventually(t, func() bool { code, _ := ask("/readyz"); return code == http.StatusOK },
+			func() string { code, text := ask("/readyz"); return fmt.Sprint("/readyz answers ", code, text) })
+	}
+
+	wants(ask, "no session with the holder")
+	stopHolder := n.startHolder()
+	first.selects("shop")
+	ready(ask)
+	for _, p := range pods {
+		first.state(p, "enrolled")
+	}
+	_, hangUp := pods[0].stream("long") // the first agent drains, and does not end
+
+	second := n.startAgent()
+	second.selects("shop")
+	askSecond := second.endpoint()
+	ready(askSecond)
+	if second.serving.Load() == nil {
+		t.Error("ready before it told the holder that it serves every pod")
+	}
+	wants(ask, "another agent has taken over")
+	for _, p := range pods { // the first accepts nothing any more
+		p.governed()
+	}
+	stopHolder()
+	wants(askSecond, "no session with the holder")
+	hangUp()
+}
