@@ -17,6 +17,7 @@ import (
 // Run runs all scenarios, one after the other.
 func Run(t *testing.T, kubeconfig string) {
 	t.Run("labelling a running namespace", func(t *testing.T) { label(in(t, kubeconfig, "sluice-suite-label")) })
+	t.Run("what is said, and a pod's own label", func(t *testing.T) { say(in(t, kubeconfig, "sluice-suite-say")) })
 	t.Run("the page", func(t *testing.T) { page(in(t, kubeconfig, "sluice-suite-page")) })
 }
 
