@@ -28,9 +28,7 @@ func (w *World) Reboot() {
 	off := time.Now().Truncate(time.Second).Add(time.Second)
 	must(w.t, unmountBelow("/run", w.dir, w.Containerd.Folder()))
 	empty("/run")
-	if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
-		w.t.Fatalf("nft flush ruleset: %v\n%s", err, out)
-	}
+	must(w.t, flushRules())
 	w.Eventually("the pods' links are gone", func() error {
 		links, err := net.Interfaces()
 		for _, l := range links {
@@ -58,6 +56,13 @@ func (w *World) Reboot() {
 		return err
 	})
 	w.AwaitNode()
+}
+
+func flushRules() error {
+	if out, err := exec.Command("nft", "flush", "ruleset").CombinedOutput(); err != nil {
+		return fmt.Errorf("nft flush ruleset: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // killAll ends all processes of the world's but its first and this one, and says which are

@@ -59,6 +59,7 @@ func New(t *testing.T, o Options) *World {
 	began := time.Now()
 	step := func(what string) { t.Logf("%6d ms: %s", time.Since(began).Milliseconds(), what) }
 	w := &World{t: t, dir: t.TempDir(), daemons: map[string]*daemon.Daemon{}, Internet: egress.NewInternet(t)}
+	t.Cleanup(w.clean)
 	connect(t, w.Internet)
 	coverSysctls(t, w.dir)
 	network(t)
@@ -89,6 +90,20 @@ func New(t *testing.T, o Options) *World {
 	w.Rollout("kube-system", "deployment/coredns")
 	step("the cluster has DNS")
 	return w
+}
+
+// clean takes away what programs that have ended leave behind, so that the next world
+// begins with nothing: the kubelet's mounts, kube-proxy's rules, sluice's state.
+func (w *World) clean() {
+	if err := unmountBelow(w.dir); err != nil {
+		w.t.Error(err)
+	}
+	if err := flushRules(); err != nil {
+		w.t.Error(err)
+	}
+	for _, dir := range []string{"/run/sluice", "/var/lib/sluice", "/var/log/pods", "/var/log/containers"} {
+		empty(dir)
+	}
 }
 
 // run starts a part of Kubernetes.
