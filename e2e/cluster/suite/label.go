@@ -21,7 +21,7 @@ func label(n *namespace) {
 		}
 		underWay <- out
 	}()
-	n.eventually(pod, `cat /proc/*/cmdline 2>/dev/null | tr '\0' ' '`, "delay/8")
+	n.eventually(pod, "cat /proc/*/cmdline 2>/dev/null", "delay/8")
 	n.kubectl("", "label", "namespace", n.name, "sluice.dev/inject=true")
 	n.eventually(pod, status, "502")
 	if got := <-underWay; got != "200" {
