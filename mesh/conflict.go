@@ -75,7 +75,7 @@ func seenWith(older []*service, s *service) *service {
 func (c *crossCheck) barePorts() {
 	first := make(map[uint16][]*service)
 	for _, s := range c.snapshot.services {
-		if len(s.addresses) > 0 || c.snapshot.assigns && s.wantsVirtual() {
+		if s.cluster || len(s.addresses) > 0 || c.snapshot.assigns && s.wantsVirtual() {
 			continue
 		}
 		for _, p := range s.ports {

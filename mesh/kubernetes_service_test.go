@@ -180,3 +180,17 @@ func TestTLSToAServicesAddressIsItsWhateverNameItGives(t *testing.T) {
 		}
 	}
 }
+
+func TestServicesAreNoComplaint(t *testing.T) {
+	t.Parallel()
+	ports := []ServicePort{{Name: "tcp", Port: 5432}, {Name: "http", Port: 80, Target: 8080}}
+	s := withServices(t, "", Service{Namespace: "a", Name: "x", Ports: ports}, Service{Namespace: "a", Name: "y", Ports: ports},
+		Service{Namespace: "b", Name: "x", Addresses: addrs("10.96.0.1"), Ports: ports}, Service{Namespace: "b", Name: "y", Endpoints: addrs("10.1.0.1"), Ports: ports})
+	if issues := s.Check(); len(issues) > 0 {
+		t.Error(issues)
+	}
+	squatted := withServices(t, "apiVersion: networking.istio.io/v1\n"+entry("s", "hosts: [x.b.svc.cluster.local], "+onlyHTTP), Service{Namespace: "b", Name: "x", Addresses: addrs("10.96.0.1"), Ports: ports})
+	if issues := squatted.Check().String(); !strings.Contains(issues, "ServiceEntry default/s") || !strings.Contains(issues, "registered already by Service b/x (services/b/x)") {
+		t.Error(issues)
+	}
+}
