@@ -39,6 +39,10 @@ type Config struct {
 	PolicyFile string
 	// RangesFile has what includeIPRanges auto stands for.
 	RangesFile string
+	// RangesGrace is how long after its start the agent takes it for the course of things
+	// that the file is not there: somebody in this process is about to write it. 0: at
+	// no time.
+	RangesGrace time.Duration
 	// Facts know pods by name: container runtimes, Kubernetes.
 	Facts []Facts
 	// Known is Kubernetes' word of a pod that one of Facts named, which may be newer than

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -69,9 +70,13 @@ func (a *Agent) decideNow(change func(*given) news) (told bool) {
 // out of date, leaves the ranges that were known in force.
 func (a *Agent) followRanges(ctx context.Context) {
 	said := "" // the last trouble, so that it is not said again and again
+	begun := time.Now()
 	watchFile(ctx, a.cfg.RangesFile, func() {
 		list, err := rangesfile.Read(a.cfg.RangesFile, time.Now())
 		warn := func(text string) {
+			if errors.Is(err, fs.ErrNotExist) && time.Since(begun) < a.cfg.RangesGrace {
+				return
+			}
 			if err.Error() != said {
 				a.log.Warn(text, "error", err)
 			}

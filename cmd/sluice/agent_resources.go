@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -121,6 +122,7 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 
 // join has an agent told what Kubernetes says of pods, and Kubernetes what the agent does.
 func (k *inCluster) join(cfg *agent.Config) {
+	cfg.RangesGrace = 10 * time.Second
 	cfg.Known, cfg.News, cfg.Beside = k.node.Known, k.node.News, k.node.Beside
 }
 

@@ -44,7 +44,7 @@ const (
 
 // hint is what to do about every file that cannot be used, to be pasted as it is.
 func hint(path string) string {
-	return "run 'sluice cidr --from-cluster --write " + path + "' on this node ('sluice cidr --help' has other ways to find the ranges), or name the ranges"
+	return "run 'sluice cidr --from-cluster --write " + path + "' on this node ('sluice cidr --help' has other ways to find the ranges), or name the ranges; in a cluster the agent (--kubernetes) writes it, and its log says what it lacks"
 }
 
 // Read gives the ranges of a file that is there, whole, and not out of date at the
@@ -88,12 +88,18 @@ func Load(path string) (File, error) {
 	return f, nil
 }
 
+// errMissing is fs.ErrNotExist in a sentence about the file.
+type errMissing struct{}
+
+func (errMissing) Error() string   { return "is missing" }
+func (errMissing) Is(e error) bool { return e == fs.ErrNotExist }
+
 func content(path string) ([]byte, error) {
 	data, err := wholefile.Read(path, most)
 	var failed *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errors.New("is missing")
+		return nil, errMissing{}
 	case errors.As(err, &failed):
 		return nil, fmt.Errorf("cannot be read: %w", failed.Err)
 	case err != nil:
