@@ -58,6 +58,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	if err != nil {
 		return err
 	}
+	useNodesPrograms(log)
 	limitPods(common)
 	common.Proxy.Register = commandLine(c, "create -f -")
 	var k *inCluster

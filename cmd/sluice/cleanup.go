@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -48,6 +49,7 @@ Rules for a proxy that is in the pod itself (a sidecar, 'sluice exec') stay, unl
 }
 
 func cleanup(c *cobra.Command, dryRun, standalone bool) error {
+	useNodesPrograms(slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil)))
 	var failed []error
 	cleaned, looked := 0, 0
 	err := found.All(c.Context(), func(path string, f *os.File) error {

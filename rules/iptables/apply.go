@@ -50,7 +50,7 @@ func (f *Firewall) restore(held *os.File, fam family, input string) error {
 	if input == "" {
 		return nil
 	}
-	_, err := run(held, input, f.programs[fam].restore, "--noflush", "--wait", xtablesWait)
+	_, err := f.host.run(held, input, f.programs[fam].restore, "--noflush", "--wait", xtablesWait)
 	return err
 }
 

@@ -25,6 +25,7 @@ type Firewall struct {
 	variant  Variant
 	version  string
 	programs map[family]programs
+	host     host
 }
 
 // programs are one family's, by path.
@@ -40,19 +41,27 @@ func (f *Firewall) String() string {
 
 // Find looks for the programs of a variant, for both families. They go by the
 // variant's name (iptables-nft), or are the host's plain iptables when that is of
-// the variant.
-func Find(v Variant) (*Firewall, error) {
-	f := &Firewall{variant: v, programs: map[family]programs{}}
-	for _, fam := range []family{ipv4, ipv6} {
-		found, err := findFamily(v, fam)
-		if err != nil {
-			return nil, err
-		}
-		f.programs[fam] = found
+// the variant. See UseProgramsOf for whose they are.
+func Find(v Variant) (*Firewall, error) { return findAt(currentHost(), v) }
+
+func findAt(h host, v Variant) (*Firewall, error) {
+	f := &Firewall{variant: v, programs: map[family]programs{}, host: h}
+	err := h.there(f.find)
+	if err != nil {
+		return nil, err
 	}
-	version, err := versionOf(f.programs[ipv4].tool)
-	f.version = version
-	return f, err
+	return f, nil
+}
+
+// find looks where the calling thread is.
+func (f *Firewall) find() (err error) {
+	for _, fam := range []family{ipv4, ipv6} {
+		if f.programs[fam], err = findFamily(f.variant, fam); err != nil {
+			return err
+		}
+	}
+	f.version, err = versionOf(f.programs[ipv4].tool)
+	return err
 }
 
 func findFamily(v Variant, fam family) (programs, error) {
@@ -79,11 +88,11 @@ func locate(name string) (p programs, err error) {
 	return p, nil
 }
 
-// lookPath also knows the folders for administrators: container runtimes do not
-// always have them in PATH.
+// lookPath also knows the usual folders: container runtimes do not always have those for
+// administrators in PATH, and a container's PATH is not the node's.
 func lookPath(name string) (string, error) {
 	path, err := exec.LookPath(name)
-	for _, folder := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+	for _, folder := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"} {
 		if err == nil {
 			return filepath.Abs(path)
 		}

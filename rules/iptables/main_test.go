@@ -15,6 +15,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(applyEnv) != "" {
 		os.Exit(applyAndExit())
 	}
+	if folder := os.Getenv(nodeEnv); folder != "" {
+		os.Exit(beNode(folder))
+	}
 	// An ordinary user's PATH may lack the folder of the programs.
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
 	labtest.Main(m)

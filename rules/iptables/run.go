@@ -22,9 +22,9 @@ const (
 	runTime = 30 * time.Second
 )
 
-// run runs a program in the calling thread's namespace and returns what it prints.
+// run runs a program in the calling thread's network namespace and returns what it prints.
 // held, if any, is a lock that the program holds as well.
-func run(held *os.File, input, program string, args ...string) (string, error) {
+func (h host) run(held *os.File, input, program string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), runTime)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -35,7 +35,7 @@ func run(held *os.File, input, program string, args ...string) (string, error) {
 	if held != nil {
 		cmd.ExtraFiles = []*os.File{held}
 	}
-	err := cmd.Run()
+	err := h.there(cmd.Run)
 	if err == nil {
 		return out.String(), nil
 	}

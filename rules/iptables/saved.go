@@ -17,7 +17,7 @@ type savedTable struct {
 
 // read asks for a family's rules in the calling thread's namespace.
 func (f *Firewall) read(fam family) (state, error) {
-	text, err := run(nil, "", f.programs[fam].save)
+	text, err := f.host.run(nil, "", f.programs[fam].save)
 	if err != nil {
 		return nil, fmt.Errorf("read the %s rules: %w", fam.name, err)
 	}

@@ -9,7 +9,7 @@ func (f *Firewall) Saved(netnsFD int, v6 bool) (text string, err error) {
 		fam = ipv6
 	}
 	err = inside(netnsFD, func() error {
-		text, err = run(nil, "", f.programs[fam].save)
+		text, err = f.host.run(nil, "", f.programs[fam].save)
 		return err
 	})
 	if err != nil {
