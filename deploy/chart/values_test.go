@@ -70,7 +70,7 @@ var effects = map[string]struct{ other, says string }{
 	"metrics.dashboard.labels.grafana_dashboard": {`"yes"`, `grafana_dashboard: "yes"`},
 	"admission.enabled":                          {`false`, ""},
 	"admission.deny":                             {`false`, ""},
-	"readinessTaint":                             {`true`, "verbs: [patch]"},
+	"readinessTaint":                             {`true`, "- --readiness-taint"},
 	"uninstall.enabled":                          {`false`, ""},
 	"uninstall.timeoutSeconds":                   {`77`, "--wait=77s"},
 }
