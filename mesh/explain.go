@@ -29,6 +29,14 @@ const (
 	Unrouted     Fate = "no route"       // 404: the host is registered, and no route of its takes the request
 )
 
+// serverName is what the proxy sees of it.
+func (q Inquiry) serverName(readAs Traffic) string {
+	if readAs != TLSTraffic {
+		return ""
+	}
+	return q.ServerName
+}
+
 // Explanation is what a view says about an Inquiry. It is found by the very functions
 // that the data path asks.
 type Explanation struct {
@@ -44,6 +52,8 @@ type Explanation struct {
 	HTTP      *HTTPRoute
 	Condition *HTTPMatch
 	Opaque    *TCPRoute // of TLS and TCP
+	// WouldRefuse says that the Policy is Observe, and REGISTRY_ONLY would not let it through.
+	WouldRefuse bool
 	// Egress is the Sidecar's egressProxy, where that takes what nobody registers.
 	Egress *Cluster
 }
@@ -61,7 +71,7 @@ func (v *View) Explain(q Inquiry) Explanation {
 		e.Opaque = v.ChooseTCP(q.Dst, q.Owners)
 	}
 	if e.Fate = Routed; e.Opaque == nil {
-		v.unregistered(&e)
+		v.unregistered(q, &e)
 	}
 	return e
 }
@@ -81,7 +91,7 @@ func (v *View) reads(dst netip.AddrPort, speaks Traffic) Traffic {
 func (v *View) explainHTTP(q Inquiry, e *Explanation) {
 	e.Host = v.ChooseHTTP(q.Dst, q.Host)
 	if e.Host == nil {
-		v.unregistered(e)
+		v.unregistered(q, e)
 		return
 	}
 	e.HTTP, e.Condition = e.Host.Match(q.Request)
@@ -96,7 +106,8 @@ func (v *View) explainHTTP(q Inquiry, e *Explanation) {
 	}
 }
 
-func (v *View) unregistered(e *Explanation) {
+func (v *View) unregistered(q Inquiry, e *Explanation) {
+	e.WouldRefuse = v.Policy == Observe && (e.ReadAs == HTTPTraffic || v.Cuts(q.Dst, q.serverName(e.ReadAs)))
 	switch {
 	case !v.Passes():
 		e.Fate = Unregistered

@@ -71,14 +71,14 @@ var readText = map[Traffic]string{
 }
 
 func (v *View) nobodyStep(e *Explanation, what string) Step {
-	out := Step{What: "registry", Says: what + " is registered by nobody on this port, so it is refused (REGISTRY_ONLY)"}
+	out := Step{What: "registry", Says: what + " is registered by nobody on this port, so it is refused (" + v.Policy.String() + ")"}
 	switch {
 	case e.Egress != nil:
-		out.Says = what + " is registered by nobody on this port, so the egressProxy has it (ALLOW_ANY)"
+		out.Says = what + " is registered by nobody on this port, so the egressProxy has it (" + v.Policy.String() + ")"
 	case e.Fate == Passes:
-		out.Says = what + " is registered by nobody on this port, so it passes (ALLOW_ANY)"
+		out.Says = what + " is registered by nobody on this port, so it passes (" + v.Policy.String() + ")"
 	}
-	if c := v.key.sidecar; c != nil && c.policy != nil {
+	if c := v.key.sidecar; c != nil && c.policy != nil && v.key.policy == 0 {
 		out.Source = c.resource.Source
 	}
 	return out

@@ -14,8 +14,11 @@ func TestAPolicyThatIsLaidDownCountsOverResources(t *testing.T) {
 			t.Errorf("%v: %s", laid, v.Policy)
 		}
 	}
-	if got := s.View(Workload{Policy: of(Observe)}).Explain(Inquiry{Dst: netip.MustParseAddrPort("203.0.113.9:80"), Speaks: TCPTraffic}).Fate; got != Passes {
-		t.Error(got)
+	for p, want := range map[OutboundPolicy]bool{Observe: true, AllowAny: false} {
+		e := s.View(Workload{Policy: of(p)}).Explain(Inquiry{Dst: netip.MustParseAddrPort("203.0.113.9:80"), Speaks: TCPTraffic})
+		if e.Fate != Passes || e.WouldRefuse != want {
+			t.Errorf("%s: %+v", p, e)
+		}
 	}
 }
 

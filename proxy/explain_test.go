@@ -110,7 +110,7 @@ func TestExplanationsSayWhatHappens(t *testing.T) {
 			for _, name := range askedNames {
 				q.hello[name] = helloFor(t, name)
 			}
-			explainAndSend(t, q, oneOf(q.Rand, mesh.RegistryOnly, mesh.AllowAny), q.configuration())
+			explainAndSend(t, q, oneOf(q.Rand, mesh.RegistryOnly, mesh.AllowAny, mesh.Observe), q.configuration())
 		})
 	}
 }
@@ -138,7 +138,7 @@ func explainAndSend(t *testing.T, q *inquiries, policy mesh.OutboundPolicy, yaml
 		}
 	}
 	said := map[string]string{}
-	want := map[string][]string{}
+	want, noted := map[string][]string{}, map[string]bool{}
 	for range 60 {
 		i, bytes := q.inquiry()
 		inquiry, err := i.Read()
@@ -158,7 +158,7 @@ func explainAndSend(t *testing.T, q *inquiries, policy mesh.OutboundPolicy, yaml
 		io.Copy(io.Discard, c)
 		key := c.LocalAddr().String()
 		c.Close()
-		said[key], want[key] = fmt.Sprintf("%+v: %+v", i, e), outcomes(&e)
+		said[key], want[key], noted[key] = fmt.Sprintf("%+v: %+v", i, e), outcomes(&e), e.WouldRefuse
 	}
 	for _, line := range r.finish() {
 		key := fmt.Sprint(line["downstream_remote_address"])
@@ -168,6 +168,9 @@ func explainAndSend(t *testing.T, q *inquiries, policy mesh.OutboundPolicy, yaml
 		}
 		if !slices.Contains(want[key], got) {
 			t.Errorf("%s\nwant one of %q, got %q: %v\nin%s", said[key], want[key], got, line, yaml)
+		}
+		if _, observed := line["would_refuse"]; observed != noted[key] {
+			t.Errorf("%s\nwould refuse: %t, but %v\nin%s", said[key], noted[key], line, yaml)
 		}
 		delete(want, key)
 	}

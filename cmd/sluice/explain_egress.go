@@ -201,7 +201,11 @@ func printEgress(c *cobra.Command, w io.Writer, e *admin.Explanation) error {
 		fmt.Fprintf(w, "  note: %s\n", printable(n))
 	}
 	if e.Register != "" {
-		fmt.Fprintf(w, "  to allow it: echo '%s' | %s\n", e.Register, commandLine(c, "create -f -"))
+		to := "allow"
+		if e.Allowed { // which Observe does
+			to = "register"
+		}
+		fmt.Fprintf(w, "  to %s it: echo '%s' | %s\n", to, e.Register, commandLine(c, "create -f -"))
 	}
 	return nil
 }

@@ -128,6 +128,10 @@ func (out *Explanation) follow(view *mesh.View, known Known, q mesh.Inquiry, e *
 	switch {
 	case e.Fate == mesh.Passes:
 		out.Allowed, out.Answer = true, "allowed: it passes to where it was going"
+		if e.WouldRefuse {
+			out.Answer += "; REGISTRY_ONLY would refuse it"
+			out.Register = registration(q, e.ReadAs)
+		}
 		return
 	case e.Fate == mesh.Unregistered:
 		out.Answer = "refused: " + answered(http, "502") + ", not registered"
