@@ -373,7 +373,7 @@ func podName(text string) selection.Pod {
 	return selection.Pod{Namespace: namespace, Name: name}
 }
 
-// readPolicy reads NAMESPACE=HASH/SHAPE[,gate=10s][,auto][,err=TEXT] …
+// readPolicy reads NAMESPACE=HASH/SHAPE[,gate=10s][,auto][,err=TEXT][,outbound=WORD][,alone=MESH] …
 func (s *scenario) readPolicy(words []string) policy {
 	p := policy{}
 	for _, word := range words {
@@ -389,6 +389,10 @@ func (s *scenario) readPolicy(words []string) policy {
 				d.Auto = true
 			case "err":
 				d.Err = value
+			case "outbound":
+				d.Outbound = value
+			case "alone": // another mesh's sidecar serves it
+				d = core.Decision{Why: value + " serves it", LeftAlone: value}
 			}
 		}
 		p[namespace] = d
