@@ -287,3 +287,38 @@ func TestIdleConnectionsOfItsOwnGiveWayToAPodsNext(t *testing.T) {
 		}
 	}
 }
+
+// What a pod has open besides, as for DNS, is of its share too: idle connections give way
+// to it, and while it has everything there is none to be had.
+func TestWhatDNSHasOpenIsOfThePodsShare(t *testing.T) {
+	t.Parallel()
+	share := proxy.NewShares(proxy.Totals{Descriptors: 40, Fixed: 8}).Join() // 32
+	s := newCounting()
+	r := newRig(t, mesh.RegistryOnly, anyName(t, "HTTP", "tcp: {}", s.ServeHTTP), limited(proxy.Limits{Share: share}))
+	client := r.client()
+	for i := range 8 {
+		resp, err := client.Get(fmt.Sprintf("http://n%d.example.com/", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	client.CloseIdleConnections()
+	eventually(t, "32 are for DNS", func() bool {
+		for share.Take(t.Context()) {
+		}
+		held, _ := share.Usage()
+		_, open := r.server.Connections(0)
+		return held.Connections == 32 && open == 0
+	})
+	if share.Take(t.Context()) {
+		t.Error("more than there is")
+	}
+	for range 32 {
+		share.GiveBack()
+	}
+	if held, _ := share.Usage(); held.Connections != 0 {
+		t.Errorf("%d are held by nobody", held.Connections)
+	}
+}

@@ -241,7 +241,7 @@ func New(cfg Config) (*Server, error) {
 	shedding := shedders
 	if share := cfg.Limits.Share; share != nil {
 		shedding = shedders / 8
-		s.descriptors, s.spare = claim{&share.of.descriptors, &share.descriptors}, share.of.spare
+		s.descriptors, s.spare = share.ofDescriptors(), share.of.spare
 		memory := claim{&share.of.memory, &share.memory}
 		s.memory.claim, s.bodies.claim, s.kept.claim = memory, memory, memory
 	}
@@ -257,6 +257,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.ipv6.ask = cfg.HasIPv6
 	s.pools = newPools(s)
+	if cfg.Limits.Share != nil {
+		cfg.Limits.Share.server.Store(s)
+	}
 	s.notices = newNotices(s.log)
 	logs := cfg.AccessLogs
 	if cfg.AccessLog != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // Totals are what all Servers of a Shares may hold together. A zero field is its
@@ -89,11 +90,33 @@ func (x *Shares) divide() {
 type Share struct {
 	of                  *Shares
 	descriptors, memory portion
+	server              atomic.Pointer[Server]
 }
+
+// Take takes a descriptor for what a pod has open that is no connection of its Server's,
+// as to a resolver. Idle connections of the Server's to servers give way. It reports false
+// where none is to be had, or ctx ends.
+func (s *Share) Take(ctx context.Context) bool {
+	c := s.ofDescriptors()
+	if c.take(1) {
+		return true
+	}
+	server := s.server.Load()
+	if server == nil || server.pools.crowd.open.Load() == 0 {
+		return false
+	}
+	server.pools.crowd.relieve(ctx)
+	return c.take(1)
+}
+
+// GiveBack ends what Take began.
+func (s *Share) GiveBack() { s.ofDescriptors().giveBack(1) }
+
+func (s *Share) ofDescriptors() claim { return claim{&s.of.descriptors, &s.descriptors} }
 
 // Usage is what is held.
 type Usage struct {
-	Connections int   `json:"connections"` // of applications and to servers
+	Connections int   `json:"connections"` // of applications, to servers and for DNS
 	Memory      int64 `json:"memory"`      // bytes
 }
 

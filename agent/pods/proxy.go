@@ -102,7 +102,7 @@ func (c *Common) serve(s serving, snapshot *mesh.Snapshot) (p *Proxy, err error)
 		}
 	}()
 	if len(sockets.packets)+len(sockets.streams) > 0 {
-		if p.names, err = dnsproxy.New(c.namesConfig(s, sockets, p.counted)); err != nil {
+		if p.names, err = dnsproxy.New(c.namesConfig(s, sockets, p)); err != nil {
 			return nil, err
 		}
 	}
@@ -133,11 +133,11 @@ func (c *Common) serve(s serving, snapshot *mesh.Snapshot) (p *Proxy, err error)
 	return p, nil
 }
 
-func (c *Common) namesConfig(s serving, sockets served, counted *metrics.Workload) dnsproxy.Config {
+func (c *Common) namesConfig(s serving, sockets served, p *Proxy) dnsproxy.Config {
 	cfg := c.Names
 	cfg.Packets, cfg.Streams, cfg.Workload = sockets.packets, sockets.streams, s.workload
 	cfg.Socket = s.socket
-	cfg.Observe, cfg.Log = counted.ObserveDNS, s.log
+	cfg.Descriptors, cfg.Observe, cfg.Log = p.share, p.counted.ObserveDNS, s.log
 	if s.dns != nil && len(s.dns.Servers) > 0 {
 		cfg.Resolvers = dns.FixedResolvConf(s.dns.Servers, s.dns.Searches, s.dns.Options)
 	}

@@ -45,12 +45,28 @@ type Config struct {
 	Observe func(Event)
 	// Limits bound what the server holds at once.
 	Limits Limits
+	// Descriptors are asked for one for each question to the resolvers and each TCP
+	// connection, as a proxy.Share is; nil: Limits alone bound them.
+	Descriptors Descriptors
 	// DrainTimeout bounds how long Serve goes on with the queries it has received after its
 	// context ends; default 5 s, after which a client asks again.
 	DrainTimeout time.Duration
 	// Log receives what an operator should read; nil: slog.Default().
 	Log *slog.Logger
 }
+
+// Descriptors are what several servers have together.
+type Descriptors interface {
+	// Take reports false where none is to be had. It may wait, until ctx ends.
+	Take(ctx context.Context) bool
+	GiveBack()
+}
+
+// asMany are the Descriptors of a server that is alone.
+type asMany struct{}
+
+func (asMany) Take(context.Context) bool { return true }
+func (asMany) GiveBack()                 {}
 
 // Policy says what becomes of names that nothing registers.
 type Policy uint8
@@ -108,6 +124,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(Event) {}
+	}
+	if cfg.Descriptors == nil {
+		cfg.Descriptors = asMany{}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -431,4 +432,64 @@ func TestQueriesBeyondTheLimitFailAtOnceAndRegisteredOnesDoNot(t *testing.T) {
 	}
 	close(release)
 	waiting.Wait()
+}
+
+// descriptors are a pod's share.
+type descriptors struct{ left atomic.Int64 }
+
+func (d *descriptors) Take(context.Context) bool {
+	left := d.left.Add(-1)
+	if left < 0 {
+		d.left.Add(1)
+	}
+	return left >= 0
+}
+
+func (d *descriptors) GiveBack() { d.left.Add(1) }
+
+func TestQuestionsAndConnectionsAreOfThePodsShare(t *testing.T) {
+	t.Parallel()
+	share := new(descriptors)
+	share.left.Store(3)
+	r := newRig(t, tcp("a", "a.db"), func(c *Config) { c.Descriptors = share })
+	began, release := make(chan struct{}, 8), make(chan struct{})
+	r.answers(func(q *dns.Msg) (*dns.Msg, error) {
+		began <- struct{}{}
+		<-release
+		return zone(q.Question[0].Name + " 60 IN A 192.0.2.7")(q)
+	})
+	stream, err := dns.Dial("tcp", r.tcp)
+	must(t, err)
+	defer stream.Close()
+	stream.SetDeadline(time.Now().Add(10 * time.Second))
+	must(t, stream.WriteMsg(new(dns.Msg).SetQuestion("a.db.", dns.TypeA)))
+	if _, err := stream.ReadMsg(); err != nil { // it has one
+		t.Fatal(err)
+	}
+	var waiting sync.WaitGroup
+	for i := range 2 {
+		waiting.Go(func() { r.ask(fmt.Sprintf("slow%d.test", i), dns.TypeA) })
+		<-began
+	}
+	if got := brief(r.ask("more.test", dns.TypeA)); got != "SERVFAIL" || !strings.Contains(r.log.String(), errNoShare.Error()) {
+		t.Error(got)
+	}
+	if got := brief(r.ask("a.db", dns.TypeA)); got != "NOERROR a.db/A="+r.v4("a.db") {
+		t.Error(got)
+	}
+	other, err := dns.Dial("tcp", r.tcp)
+	must(t, err)
+	defer other.Close()
+	other.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := other.ReadMsg(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection beyond the share: %v", err)
+	}
+	close(release)
+	waiting.Wait()
+	stream.Close()
+	for until := time.Now().Add(10 * time.Second); share.left.Load() != 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("%d of 3 were given back", share.left.Load())
+		}
+	}
 }

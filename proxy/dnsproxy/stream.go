@@ -46,7 +46,11 @@ func (s *Server) serveStreams(ctx context.Context, l *net.TCPListener) error {
 		}
 		s.handlers.Go(func() {
 			defer s.streams.release(client)
-			s.contained(func() { s.serveStream(ctx, conn, client) })
+			defer conn.Close()
+			if s.cfg.Descriptors.Take(ctx) {
+				defer s.cfg.Descriptors.GiveBack()
+				s.contained(func() { s.serveStream(ctx, conn, client) })
+			}
 		})
 	}
 }
@@ -55,7 +59,6 @@ func (s *Server) serveStreams(ctx context.Context, l *net.TCPListener) error {
 // Once ctx has ended it waits for no more of them than a client sends that has a query on
 // its way.
 func (s *Server) serveStream(ctx context.Context, conn *net.TCPConn, client netip.Addr) {
-	defer conn.Close()
 	p := &streamPatience{conn: conn}
 	defer context.AfterFunc(ctx, p.drain)()
 	defer context.AfterFunc(s.life, p.end)()

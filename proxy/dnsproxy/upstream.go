@@ -15,6 +15,7 @@ var (
 	errForgotten = errors.New("the answer is gone from the cache already")
 	errTooMany   = errors.New("too many questions are with the resolvers")
 	errSilent    = errors.New("no resolver answers")
+	errNoShare   = errors.New("this workload has more than its share of the node's connections, and no more are to be had")
 )
 
 // oneTry bounds how long one resolver may take before the next is asked.
@@ -91,6 +92,10 @@ func (s *Server) ask(k key) {
 func (s *Server) exchange(k key) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(s.life, patience)
 	defer cancel()
+	if !s.cfg.Descriptors.Take(ctx) { // a socket at a time is open
+		return nil, errNoShare
+	}
+	defer s.cfg.Descriptors.GiveBack()
 	conf := s.cfg.Resolvers.Setup()
 	first := int(s.preferred.Load())
 	var last error
