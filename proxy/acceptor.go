@@ -161,7 +161,7 @@ func (la *laneAcceptor) Ready(loop.Readiness) {
 				la.rest()
 				return
 			}
-		case isTemporary(errno):
+		case nowait.PassesByItself(errno):
 			la.rest() // memory ran out: let some be freed
 			return
 		default:

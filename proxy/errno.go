@@ -10,16 +10,6 @@ import (
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
-// isTemporary reports an accept error that passes by itself (accept(2)).
-func isTemporary(err error) bool {
-	for _, errno := range []error{unix.ECONNABORTED, unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EINTR, unix.EPROTO} {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
-}
-
 func isTimeout(err error) bool {
 	var t net.Error
 	return errors.As(err, &t) && t.Timeout()

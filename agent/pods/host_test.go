@@ -3,13 +3,10 @@ package pods_test
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/pods"
@@ -229,19 +226,9 @@ func TestFilesThatAreNotThePodsAreRefused(t *testing.T) {
 func TestDNSIsAnsweredInsideThePod(t *testing.T) {
 	s := newStage(t)
 	s.config.DNSCapture = true
-	opened := s.do(core.OpenAndHold{Target: s.target(0), Decision: s.decision(), Ports: core.Ports{Outbound: 15001, DNS: 15053}})
-	s.config.OutboundPort, s.config.DNSPort = opened.Ports.Outbound, opened.Ports.DNS
-	s.do(core.Start{Target: s.target(opened.Files), Decision: s.decision()})
-	s.do(core.Apply{Target: s.target(opened.Files), Decision: s.decision(), Running: true, Agents: own})
-	resolver := &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, _ string) (net.Conn, error) {
-		return connect(s.pod, network, "198.51.100.53:53") // captured, wherever it goes
-	}}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	addrs, err := resolver.LookupHost(ctx, "echo.example.com")
-	if err != nil || len(addrs) != 1 || addrs[0] != server {
-		t.Errorf("looked up %v, %v", addrs, err)
-	}
+	s.enrol()
+	s.resolved("udp4")
+	s.resolved("tcp4")
 }
 
 func opened(t *testing.T, path string) *os.File {
@@ -268,34 +255,35 @@ func TestAPodMayKnowTheAgentByAMark(t *testing.T) {
 }
 
 // Who may act in the pod's namespace can shut its sockets (ss -K). The proxy that served
-// them says that it fell, and the next one has them listen again.
+// them says that it fell, and the next one has them listen again. One for packets gets an
+// error from that, once.
 func TestAProxyWhoseSocketsWereShutIsStartedAgain(t *testing.T) {
-	s := newStage(t)
-	fell := make(chan core.Fell, 4)
-	s.host.Fell = func(e core.Fell) { fell <- e }
-	files := s.enrol()
-	s.governed()
-	_, held, ok := s.host.Kept(s.id)
-	if !ok {
-		t.Fatal("it is not held")
+	for name, roles := range map[string][]string{
+		"all":          {wire.RoleTCP, wire.RoleDNSStream},
+		"DNS over TCP": {wire.RoleDNSStream},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.config.DNSCapture = true
+			fell := make(chan core.Fell, 4)
+			s.host.Fell = func(e core.Fell) { fell <- e }
+			files := s.enrol()
+			s.governed()
+			s.shut(roles...)
+			select {
+			case e := <-fell:
+				if e.Pod != s.id || e.Files != files || e.Err == nil {
+					t.Errorf("%+v", e)
+				}
+			case <-time.After(patience):
+				t.Fatal("nobody said that it fell")
+			}
+			s.do(core.Start{Target: s.target(files), Decision: s.decision()})
+			s.governed()
+			s.resolved("udp4")
+			s.resolved("tcp4")
+		})
 	}
-	for _, f := range held[:len(held)-1] {
-		raw, err := f.SyscallConn()
-		must(t, err)
-		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
-		f.Close()
-	}
-	held[len(held)-1].Close()
-	select {
-	case e := <-fell:
-		if e.Pod != s.id || e.Files != files || e.Err == nil {
-			t.Errorf("%+v", e)
-		}
-	case <-time.After(patience):
-		t.Fatal("nobody said that it fell")
-	}
-	s.do(core.Start{Target: s.target(files), Decision: s.decision()})
-	s.governed()
 }
 
 // A namespace that is gone keeps nobody who drained from before.

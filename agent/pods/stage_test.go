@@ -12,10 +12,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/netns"
@@ -214,7 +217,7 @@ func (s *stage) do(a core.PodAction) core.Done {
 func (s *stage) enrol() core.Files {
 	s.t.Helper()
 	opened := s.do(core.OpenAndHold{Target: s.target(0), Decision: s.decision(), Ports: core.Ports{Outbound: 15001, DNS: 15053}})
-	s.config.OutboundPort = opened.Ports.Outbound
+	s.config.OutboundPort, s.config.DNSPort = opened.Ports.Outbound, opened.Ports.DNS
 	s.do(core.Start{Target: s.target(opened.Files), Decision: s.decision()})
 	s.do(core.Apply{Target: s.target(opened.Files), Decision: s.decision(), Running: true, Agents: own})
 	return opened.Files
@@ -249,6 +252,36 @@ func (s *stage) governed() {
 	}
 	if status, body, err := s.ask("other.example.com"); status != 502 {
 		s.t.Errorf("a name that nobody registers: %d %q %v", status, body, err)
+	}
+}
+
+// resolved requires that the pod's DNS answers with what is registered.
+func (s *stage) resolved(network string) {
+	s.t.Helper()
+	resolver := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		return connect(s.pod, network, "198.51.100.53:53") // captured, wherever it goes
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if addrs, err := resolver.LookupHost(ctx, "echo.example.com"); err != nil || len(addrs) != 1 || addrs[0] != server {
+		s.t.Errorf("looked up over %s: %v, %v", network, addrs, err)
+	}
+}
+
+// shut does to the listeners of some roles what ss -K does.
+func (s *stage) shut(roles ...string) {
+	s.t.Helper()
+	holding, held, ok := s.host.Kept(s.id)
+	if !ok {
+		s.t.Fatal("it is not held")
+	}
+	for i, f := range held {
+		if i < len(holding.Sockets) && slices.Contains(roles, holding.Sockets[i].Role) {
+			raw, err := f.SyscallConn()
+			must(s.t, err)
+			raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
+		f.Close()
 	}
 }
 

@@ -28,16 +28,21 @@ func (s *Server) servePackets(ctx context.Context, conn *net.UDPConn) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { conn.SetReadDeadline(longAgo) })()
+	var failed failing
 	for {
 		d, err := receive(raw)
 		switch {
 		case err == nil: // nobody else has it, whether ctx has ended or not
+			failed = 0
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
-		default:
-			continue // an ICMP error that an earlier answer met
+		default: // possibly an ICMP error that an earlier answer met
+			if err := failed.again(ctx, s, "receiving queries", err); err != nil {
+				return err
+			}
+			continue
 		}
 		to := packetReply{conn, d.from, replyFrom(d.control[:d.controlBytes])}
 		s.contained(func() { s.packet(d.query[:d.queryBytes], to) })

@@ -163,9 +163,9 @@ func (s *Server) Follow(snapshot *mesh.Snapshot, workload mesh.Workload) {
 // workload may still be using it. It implements proxy.Answers.
 func (s *Server) Gave(name string, addr netip.Addr) bool { return s.given.has(name, addr, time.Now()) }
 
-// Serve answers until ctx ends, or until a socket fails. Then it receives nothing more,
-// answers what it has received within DrainTimeout, and closes the sockets; one that
-// another process has too goes on there. It returns nil where ctx ended it.
+// Serve answers until ctx ends, or until a socket has failed for a second. Then it receives
+// nothing more, answers what it has received within DrainTimeout, and closes the sockets;
+// one that another process has too goes on there. It returns nil where ctx ended it.
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

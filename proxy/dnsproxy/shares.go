@@ -87,3 +87,10 @@ func (s *Server) tellSilent(q *query, err error) {
 		s.log.Warn("dns: no answer", "name", q.name, "type", typeName(q.qtype), "error", err, "left_out", more)
 	}
 }
+
+// tellFailing logs that a socket has to wait.
+func (s *Server) tellFailing(what string, err error) {
+	if more, yes := s.silent.says(what+err.Error(), time.Now()); yes {
+		s.log.Warn("dns: "+what+" failed; it is tried again", "error", err, "left_out", more)
+	}
+}

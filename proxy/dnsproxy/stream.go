@@ -25,17 +25,19 @@ func (s *Server) serveStreams(ctx context.Context, l *net.TCPListener) error {
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { l.SetDeadline(longAgo) })()
+	var failed failing
 	for {
 		conn, err := l.AcceptTCP()
 		switch {
 		case err == nil: // nobody else has it, whether ctx has ended or not
+			failed = 0
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
 		default: // out of descriptors, or the client left again
-			if !pause(ctx, 10*time.Millisecond) {
-				return nil
+			if err := failed.again(ctx, s, "accepting connections", err); err != nil {
+				return err
 			}
 			continue
 		}
@@ -164,14 +166,5 @@ func (w *streamWriter) send(b []byte, err error) {
 	w.conn.SetWriteDeadline(time.Now().Add(writeStream))
 	if _, err := w.conn.Write(append(framed, b...)); err != nil {
 		w.conn.Close()
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d):
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
