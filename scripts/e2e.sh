@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real Kubernetes on this machine: builds etcd, Kubernetes, CoreDNS, containerd and helm
-# from their Go modules into the user's cache folder (once, ten minutes on two cores), then
+# from their Go modules into the user's cache folder (once, about a quarter of an hour on two cores), then
 # brings up a cluster of one node in namespaces of its own, installs sluice by its chart,
 # runs the page and the other scenarios, and takes everything down. Nothing is installed
 # and nothing of the machine is touched but the cgroup hierarchies, where the run has a
