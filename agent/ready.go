@@ -43,6 +43,8 @@ func notReady(s core.Status) error {
 		return errors.New("another agent has taken over, or this one was told to end")
 	case !s.Connected:
 		return errors.New("no session with the holder; is sluice holder running on this node?")
+	case !s.Decides:
+		return errors.New("no policy yet, by which pods are selected; its source has not spoken")
 	case !s.Ready:
 		return errors.New("pods are still being taken over")
 	}

@@ -10,15 +10,17 @@ import (
 
 // Status is the node as it is now, for people and metrics.
 type Status struct {
-	// Connected: the holder is there. Ready: it has told its pods, there is a snapshot,
-	// every pod that can be served is, and a sweep over the node is done.
-	Connected, Ready  bool
-	Retired, Leaving  bool
-	Generation        uint64 // of the policy
-	Agents            wire.Agents
-	Others            int
-	Serving, Draining int
-	Pods              []PodStatus // by id
+	// Connected: the holder is there. Decides: a policy has come, which selects pods; until
+	// then the plugin may have none either, and let pods pass. Ready: both, the holder has
+	// told its pods, there is a snapshot, every pod that can be served is, and a sweep over
+	// the node is done.
+	Connected, Decides, Ready bool
+	Retired, Leaving          bool
+	Generation                uint64 // of the policy
+	Agents                    wire.Agents
+	Others                    int
+	Serving, Draining         int
+	Pods                      []PodStatus // by id
 }
 
 // PodState is where a pod is, in a word.
@@ -62,9 +64,9 @@ type PodStatus struct {
 // Status tells the state of everything.
 func (s *State) Status() Status {
 	out := Status{
-		Connected: s.connected,
-		Ready:     s.connected && s.taken && s.snapshot && s.swept && !s.retired,
-		Retired:   s.retired, Leaving: s.leaving,
+		Connected: s.connected, Decides: s.decide != nil,
+		Ready:   s.connected && s.decide != nil && s.taken && s.snapshot && s.swept && !s.retired,
+		Retired: s.retired, Leaving: s.leaving,
 		Generation: s.generation, Agents: s.roster.Agents, Others: s.roster.Others,
 		Serving: s.serving, Draining: len(s.open),
 	}

@@ -208,7 +208,7 @@ func TestAPodsLastWordOutlivesTheAgent(t *testing.T) {
 	})
 	stop()
 	server.Stop()
-	n, stop = run()
+	n, _ = run()
 	if p, ok := n.Known(web); !ok || p.Labels["sluice.dev/inject"] != "true" {
 		t.Errorf("%+v %v", p, ok)
 	}
