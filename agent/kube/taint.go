@@ -40,9 +40,10 @@ func (n *Node) Untaint(ready func() error) {
 		defer timer.Stop()
 		for {
 			if tainted.Load() && ready() == nil {
+				tainted.Store(false) // before: what the server says from now on counts
 				err := n.cluster.Change(ctx, kubeapi.Nodes, kubeapi.Key{Name: n.name}, withoutTaint)
+				tainted.CompareAndSwap(false, err != nil)
 				if err == nil {
-					tainted.Store(false)
 					n.log.Info("the agent is ready: its node takes pods", "taint", Taint, "node", n.name)
 				} else if ctx.Err() == nil && err.Error() != said {
 					said = err.Error()

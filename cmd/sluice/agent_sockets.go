@@ -31,6 +31,7 @@ type statusSocket struct {
 	file   os.FileInfo
 	at     string // where its file is
 	serves bool   // the common name is to lead here
+	ended  bool   // the agent ends: nothing is taken any more
 }
 
 func listenForStatus(path string, log *slog.Logger) (*statusSocket, error) {
@@ -78,23 +79,31 @@ func (s *statusSocket) leadsHere() bool {
 // clean the directory up.
 func (s *statusSocket) keep(ctx context.Context) error {
 	for range inotify.Changes(ctx, filepath.Dir(s.path)) {
-		s.mu.Lock()
-		lost := s.serves && !s.leadsHere()
-		s.mu.Unlock()
-		if !lost {
+		if !s.takeBack() {
 			continue
 		}
-		s.log.Info("the agents' common socket was another's, or removed; it leads here again", "socket", s.path)
-		if err := ownDir(filepath.Dir(s.path)); err != nil {
-			s.log.Warn("'sluice status' cannot ask this agent", "error", err)
-		}
-		s.retake()
 		select { // of two that want it neither takes it more often than this
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
 	}
 	return nil
+}
+
+// takeBack takes the name again that this agent is to have and has lost. Nobody gives it
+// up in the middle.
+func (s *statusSocket) takeBack() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.serves || s.leadsHere() {
+		return false
+	}
+	s.log.Info("the agents' common socket was another's, or removed; it leads here again", "socket", s.path)
+	if err := ownDir(filepath.Dir(s.path)); err != nil {
+		s.log.Warn("'sluice status' cannot ask this agent", "error", err)
+	}
+	s.retakeLocked()
+	return true
 }
 
 // give leaves the name to another.
@@ -107,21 +116,19 @@ func (s *statusSocket) give() {
 // take has the common name lead here.
 func (s *statusSocket) take() {
 	s.mu.Lock()
-	s.serves = true
-	had, has := s.at == s.path, s.leadsHere()
-	s.mu.Unlock()
-	switch {
-	case had && has:
+	defer s.mu.Unlock()
+	s.serves = !s.ended
+	switch had := s.at == s.path; {
+	case !s.serves, had && s.leadsHere():
 	case had:
-		s.retake()
+		s.retakeLocked()
 	default:
 		s.rename()
 	}
 }
 
+// rename has the name lead to the socket under this agent's own; s.mu is held.
 func (s *statusSocket) rename() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := os.Rename(s.own, s.path); err != nil {
 		s.log.Warn("'sluice status' cannot ask this agent", "error", err)
 		return
@@ -132,16 +139,21 @@ func (s *statusSocket) rename() {
 // retake is take for an agent that had the name, and another has it or had it since.
 func (s *statusSocket) retake() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retakeLocked()
+}
+
+func (s *statusSocket) retakeLocked() {
+	if s.ended {
+		return
+	}
 	s.serves = true
 	if _, err := os.Lstat(s.own); s.at == s.own && err == nil { // it never had it
-		s.mu.Unlock()
 		s.rename()
 		return
 	}
 	before := s.l
-	err := s.listen()
-	s.mu.Unlock()
-	if err != nil {
+	if err := s.listen(); err != nil {
 		s.log.Warn("'sluice status' cannot ask this agent", "error", err)
 		return
 	}
@@ -170,7 +182,7 @@ func (s *statusSocket) remove() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.l.Close()
-	s.serves = false
+	s.serves, s.ended = false, true
 	if s.at == s.path && !s.leadsHere() { // the next agent's
 		return
 	}
