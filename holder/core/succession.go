@@ -26,7 +26,7 @@ func (s *State) yield(to Conn, r wire.SuccessionRequest) {
 	}
 	s.successor, s.tookBy = to, s.now+int64(tookLimit)
 	s.log("info", "a new holder takes over", "pid", r.PID, "build", r.Build, "pods", len(s.pods))
-	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Agents: s.others(0), Instances: s.instances, Fresh: s.fresh, Holders: s.holders})
+	s.send(to, wire.Yield, wire.SuccessionReply{Version: version, PID: s.settings.PID, Build: s.settings.Build, Pods: len(s.pods), Exemption: s.exemption, Agents: s.others(0), Instances: slices.Clone(s.instances), Fresh: s.fresh, Holders: s.holders})
 	for _, p := range s.sortedPods() {
 		s.tellSuccessor(p)
 	}

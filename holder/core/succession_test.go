@@ -74,3 +74,29 @@ func TestTheOrderOfHoldersIsRememberedAndBounded(t *testing.T) {
 	}
 	t.Error("the order is not remembered")
 }
+
+// What was said is written by another goroutine, while the order goes on changing.
+func TestASuccessorIsToldAnOrderThatDoesNotChange(t *testing.T) {
+	t.Parallel()
+	s := New(Settings{})
+	s.Step(0, Began{Memory: Memory{Instances: append(make([]string, 0, 8), "a", "b")}})
+	s.instances = append(make([]string, 0, 8), s.instances...) // with room, as it is after a while
+	request, err := json.Marshal(wire.SuccessionRequest{Versions: wire.Spoken})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	for _, a := range s.Step(1, Frame{Conn: 1, Kind: wire.Succeed, Payload: request}) {
+		if send, is := a.(Send); is && send.Kind == wire.Yield {
+			told = send.Payload.(wire.SuccessionReply).Instances
+		}
+	}
+	hello, err := json.Marshal(wire.HelloRequest{Versions: wire.Spoken, PID: 2, Instance: "before", Retired: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Step(2, Frame{Conn: 2, Kind: wire.Hello, Payload: hello})
+	if !slices.Equal(told, []string{"a", "b"}) {
+		t.Errorf("what was said became %q", told)
+	}
+}
