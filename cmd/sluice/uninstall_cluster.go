@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -67,16 +68,22 @@ type daemonSet struct {
 	text []byte // as JSON
 }
 
+// runAnnotation is on the pods of a run, with a value of that run's own.
+const runAnnotation = "sluice.dev/run"
+
 func (d *daemonSet) key() kubeapi.Key {
 	return kubeapi.Key{Namespace: d.Metadata.Namespace, Name: d.Metadata.Name}
 }
 
-// readDaemonSet reads a manifest, which must say its namespace.
+// readDaemonSet reads a manifest, which must say its namespace. Its pods are stamped, so
+// that they are made anew where an earlier run left the same DaemonSet: a pod of that run is
+// ready since then, whatever its node has come to.
 func readDaemonSet(text []byte) (*daemonSet, error) {
 	var object map[string]any
 	err := yaml.Unmarshal(text, &object)
 	d := &daemonSet{}
 	if err == nil {
+		inner(inner(inner(inner(object, "spec"), "template"), "metadata"), "annotations")[runAnnotation] = rand.Text()
 		d.text, err = json.Marshal(object)
 	}
 	if err == nil {
@@ -91,6 +98,18 @@ func readDaemonSet(text []byte) (*daemonSet, error) {
 		return nil, errors.New("metadata: name and namespace must be there")
 	}
 	return d, nil
+}
+
+// inner is the object of an object, made where it is not there.
+func inner(object map[string]any, name string) map[string]any {
+	in, ok := object[name].(map[string]any)
+	if !ok {
+		in = map[string]any{}
+		if object != nil {
+			object[name] = in
+		}
+	}
+	return in
 }
 
 // run makes the DaemonSet, waits until every node is done, and deletes it.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -81,6 +82,37 @@ func TestUninstallOfAClusterNamesTheNodesThatAreNotDone(t *testing.T) {
 	}
 	if _, err := s.Cluster().Get(context.Background(), kubeapi.DaemonSets, leavingKey); err != nil {
 		t.Errorf("the DaemonSet does not go on: %v", err)
+	}
+}
+
+// A DaemonSet that an earlier run left has pods that are ready since then: they say nothing
+// of the nodes as they are now.
+func TestUninstallOfAClusterMakesThePodsOfAnEarlierRunAnew(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	template := func() string {
+		o, err := s.Cluster().Get(t.Context(), kubeapi.DaemonSets, leavingKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Spec struct{ Template json.RawMessage }
+		}
+		if err := json.Unmarshal(o.JSON, &d); err != nil {
+			t.Fatal(err)
+		}
+		return string(d.Spec.Template)
+	}
+	seen := map[string]bool{}
+	for range 2 {
+		_, err := uninstalling(t, s, 200*time.Millisecond, func() {})
+		if err == nil {
+			t.Fatal("done without a word of a controller")
+		}
+		seen[template()] = true
+	}
+	if len(seen) != 2 {
+		t.Errorf("both runs have the template %v", seen)
 	}
 }
 
