@@ -73,13 +73,13 @@ func (f *Feed) Follow(k Kind, s Selector, update func(Delta)) {
 	}
 	f.follows = append(f.follows, &follow{
 		feed: f, kind: k, selector: s, updates: []func(Delta){update},
-		known: map[Key]uint64{}, changed: map[Key]*Object{}, keep: map[Key]bool{},
+		known: map[Key]uint64{}, changed: map[Key]*Object{}, keep: map[Key]bool{}, kept: map[Key]bool{},
 	})
 }
 
-// Keep has the journal go on with what it has of an object, and not with what just came:
-// who cannot use that keeps what was good over a restart. It is for an update to call,
-// about what it is being told.
+// Keep has the journal go on with what it has of an object, and not with what just came,
+// or that it is gone: who cannot use that keeps what was good over a restart. It is for an
+// update to call, about what it is being told.
 func (f *Feed) Keep(k Kind, key Key) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -184,12 +184,17 @@ func (w *follow) take() (Delta, bool) {
 func (w *follow) told(d Delta) {
 	if j := w.journal; j != nil {
 		for _, o := range d.Changed {
+			delete(w.kept, o.Key)
 			if !o.Remembered && !w.keep[o.Key] {
 				j.put(o.Key, o.JSON)
 			}
 		}
 		for _, key := range d.Gone {
-			j.put(key, nil)
+			if w.keep[key] {
+				w.kept[key] = true
+			} else {
+				j.put(key, nil)
+			}
 		}
 		j.due = j.due || w.complete && !j.there
 	}

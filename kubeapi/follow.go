@@ -34,6 +34,7 @@ type follow struct {
 	changed  map[Key]*Object // to be told; nil: gone
 	telling  bool            // a Delta
 	keep     map[Key]bool    // of what it has, the journal holds what it held
+	kept     map[Key]bool    // gone, and in the journal all the same
 	complete bool
 	err      error
 	dirty    bool // there is something to tell

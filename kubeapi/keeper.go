@@ -102,7 +102,7 @@ func (k *keeper) look(w *follow) {
 	for key := range w.journal.at {
 		_, known := w.known[key]
 		_, pending := w.journal.pending[key]
-		if w.complete && !known && !pending {
+		if w.complete && !known && !pending && !w.kept[key] {
 			w.journal.put(key, nil)
 		}
 	}

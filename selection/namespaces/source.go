@@ -10,6 +10,7 @@ package namespaces
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -29,9 +30,10 @@ const settle = 100 * time.Millisecond
 
 // Source makes policies of Namespaces and a ConfigMap. It is a selection.Source.
 //
-// What the ConfigMap says stands over what namespaces say. While it cannot be read its
-// last good content stays in force; so does the whole last policy while the API server
-// is away.
+// What the ConfigMap says stands over what namespaces say. While it cannot be read, and
+// once it is gone, its last good content stays in force; so does the whole last policy
+// while the API server is away. Where neither says what is selected, only what asks for
+// it is: silence never captures a node.
 type Source struct {
 	log       *slog.Logger
 	configMap kubeapi.Key
@@ -44,14 +46,15 @@ type Source struct {
 	mu         sync.Mutex
 	namespaces map[string]selection.NamespacePolicy // that say something
 	wrong      map[string]string                    // by kind and key, what is
-	policy     *selection.Policy                    // the ConfigMap's; nil: none
+	policy     *selection.Policy                    // the ConfigMap's last good content; nil: none
+	present    bool                                 // the ConfigMap is there, good or bad
 	complete   [2]bool                              // Namespaces, the ConfigMap
 }
 
 var _ selection.Source = (*Source)(nil)
 
-// New follows Namespaces, and the ConfigMap of that key, with f. One that is not there
-// says nothing.
+// New follows Namespaces, and the ConfigMap of that key, with f. One that was never there
+// says nothing; one that must not be read, or never could be, is waited for.
 func New(f *kubeapi.Feed, configMap kubeapi.Key, log *slog.Logger) *Source {
 	s := &Source{
 		log: log, configMap: configMap, Said: func(kubeapi.Kind, kubeapi.Object, error) {},
@@ -89,28 +92,46 @@ func (s *Source) namespacesChanged(d kubeapi.Delta) {
 func (s *Source) configMapChanged(d kubeapi.Delta, keep func()) {
 	for _, o := range d.Changed {
 		p, err := compile(o)
-		if err == nil {
-			s.mu.Lock()
+		s.mu.Lock()
+		if s.present = true; err == nil {
 			s.policy = p
-			s.mu.Unlock()
-		} else {
+		}
+		s.mu.Unlock()
+		if err != nil {
 			keep()
 		}
 		s.judged(kubeapi.ConfigMaps, o, err)
 	}
 	if len(d.Gone) > 0 {
 		s.mu.Lock()
-		s.policy = nil
-		delete(s.wrong, problemOf(kubeapi.ConfigMaps, s.configMap))
+		s.present = false
+		last := s.policy != nil
+		if !last {
+			delete(s.wrong, problemOf(kubeapi.ConfigMaps, s.configMap))
+		}
 		s.mu.Unlock()
+		if last {
+			keep()
+			s.judged(kubeapi.ConfigMaps, kubeapi.Object{Key: s.configMap}, errGone)
+		}
 	}
 	s.told(1, d)
 }
 
-// told notes that a kind has been told, and has a policy made.
+// errGone is no word of whoever governs the cluster: a prune, a rename or half an
+// uninstallation must not capture, or let go, whatever it spoke of.
+var errGone = errors.New("is gone; put it back, or one with empty data to have it say nothing")
+
+// told notes that a kind has been told, and has a policy made. Of the ConfigMap that it
+// is complete counts where it was read well, or surely is not there: the server's refusal,
+// or a mistake in it, do not say what it says.
 func (s *Source) told(which int, d kubeapi.Delta) {
 	s.mu.Lock()
-	s.complete[which] = s.complete[which] || d.Complete
+	known := d.Complete
+	if which == 1 {
+		known = s.policy != nil || known && !s.present && !errors.Is(d.Err, kubeapi.ErrForbidden)
+	}
+	s.complete[which] = s.complete[which] || known
 	s.mu.Unlock()
 	select {
 	case s.changed <- struct{}{}:
@@ -197,7 +218,7 @@ func (s *Source) whole() *selection.Policy {
 	if len(s.namespaces) > 0 {
 		of.Namespaces = maps.Clone(s.namespaces)
 	}
-	p := selection.Merge(s.policy, of)
+	p := selection.Merge(s.policy, of, &selection.Policy{Selection: selection.Annotated})
 	if err := p.Validate(); err != nil {
 		// Two that are right by themselves and not together: Merge takes out what is
 		// known of; the last policy stays for the rest.

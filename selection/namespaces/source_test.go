@@ -104,12 +104,50 @@ func TestNamespacesAndTheConfigMapAreOnePolicy(t *testing.T) {
 	f.wait(rest + `,"namespaces":{"bank":{"select":true}}}`)
 	// What the ConfigMap says of a namespace stands.
 	server.Put(kubeapi.ConfigMaps, policyMap("namespaces: {bank: {select: false, onInvalid: pass}}"))
-	f.wait(`{"generation":0,"exemptNamespaces":["kube-system"],"namespaces":{"bank":{"select":false,"onInvalid":"pass"}}}`)
-	server.Remove(kubeapi.ConfigMaps, configMap)
-	f.wait(`{"generation":0,"namespaces":{"bank":{"select":true},"kube-system":{"select":true}}}`)
+	f.wait(rest + `,"namespaces":{"bank":{"select":false,"onInvalid":"pass"}}}`)
+	server.Put(kubeapi.ConfigMaps, `{"metadata":{"namespace":"sluice-system","name":"sluice-policy"}}`)
+	f.wait(`{"generation":0,"selection":"annotated","namespaces":{"bank":{"select":true},"kube-system":{"select":true}}}`)
 	if problem := f.source.Problem(); problem != "" {
 		t.Error(problem)
 	}
+}
+
+// A prune, a rename or half an uninstallation is nobody's word about which pods are
+// captured: the last good content stays, over restarts of the agent too.
+func TestAConfigMapThatIsGoneStaysInForce(t *testing.T) {
+	t.Parallel()
+	server, journal := apitest.New(t), t.TempDir()
+	server.Put(kubeapi.ConfigMaps, policyMap("selection: all"))
+	f := follow(t, server, journal)
+	f.wait(`{"generation":0,"exemptNamespaces":["kube-system"],"selection":"all"}`)
+	server.Remove(kubeapi.ConfigMaps, configMap)
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"false"}`))
+	const after = `{"generation":0,"exemptNamespaces":["kube-system"],"selection":"all","namespaces":{"shop":{"select":false}}}`
+	gone := func() {
+		t.Helper()
+		f.wait(after)
+		late := time.After(patience)
+		for tick := time.NewTicker(10 * time.Millisecond); !strings.Contains(f.source.Problem(), "ConfigMap sluice-system/sluice-policy: is gone; put it back"); {
+			select {
+			case <-tick.C:
+			case <-late:
+				t.Fatal("it is not said: ", f.source.Problem())
+			}
+		}
+	}
+	gone()
+	for range 2 { // the agent that follows has it from the journal, and so has the one after
+		f.stop()
+		f = follow(t, server, journal)
+		gone()
+	}
+	f.stop()
+	server.Stop()
+	f = follow(t, server, journal)
+	f.wait(after)
+	server.Put(kubeapi.ConfigMaps, policyMap("selection: annotated"))
+	server.Start()
+	f.wait(`{"generation":0,"exemptNamespaces":["kube-system"],"selection":"annotated","namespaces":{"shop":{"select":false}}}`)
 }
 
 func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
@@ -160,19 +198,30 @@ func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
 	f.wait(rest[:len(rest)-len(`"shop":{"defaults":{"dnsCapture":"true"}}`)] + `"new":{"select":true},"shop":{"defaults":{"dnsCapture":"true"}}}}`)
 }
 
-// A cluster whose ConfigMap may not be read is governed by its namespaces alone; nothing
-// is said before both were asked for.
+// Neither a server that refuses the ConfigMap, nor a mistake in one that was never good,
+// nor silence says that a node's pods are captured.
 func TestNothingIsSaidBeforeEverythingIsKnown(t *testing.T) {
 	t.Parallel()
 	server := apitest.New(t)
 	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"true"}`))
-	server.Refuse(kubeapi.ConfigMaps, 500)
+	server.Put(kubeapi.ConfigMaps, policyMap("selection: everybody"))
 	f := follow(t, server, "")
-	select {
-	case p := <-f.policies:
-		t.Fatalf("%+v", p)
-	case <-time.After(300 * time.Millisecond):
+	silent := func() {
+		t.Helper()
+		select {
+		case p := <-f.policies:
+			t.Fatalf("%+v", p)
+		case <-time.After(500 * time.Millisecond):
+		}
 	}
-	server.Refuse(kubeapi.ConfigMaps, 403)
-	f.wait(`{"generation":0,"namespaces":{"shop":{"select":true}}}`)
+	for _, status := range []int{500, 403} {
+		f.stop()
+		server.Refuse(kubeapi.ConfigMaps, status)
+		f = follow(t, server, "")
+		silent()
+	}
+	server.Refuse(kubeapi.ConfigMaps, 0)
+	silent()
+	server.Remove(kubeapi.ConfigMaps, configMap)
+	f.wait(`{"generation":0,"selection":"annotated","namespaces":{"shop":{"select":true}}}`)
 }
