@@ -38,14 +38,16 @@ func (d *decider) auto() (cidr.List, error) { return d.ranges, d.noRanges }
 func (d *decider) decide(p core.Description) core.Decision {
 	conf, err := d.conf(p.Document)
 	if err != nil {
-		return core.Decision{Selected: true, Why: "the plugin's configuration cannot be read", Err: err.Error()}
+		return core.Decision{
+			Selected: true, Why: "the plugin's configuration cannot be read", Err: err.Error(), Outbound: d.policy.Outbound(p.Name.Namespace),
+		}
 	}
 	policy := d.policy
 	if conf.PolicyFile == "" {
 		policy = nil // the entry alone decides, as it does at ADD
 	}
 	said, err := selection.Decide(conf, policy, p.Name, d.auto)
-	out := core.Decision{Selected: said.Selected, Why: said.Why, Auto: said.Auto}
+	out := core.Decision{Selected: said.Selected, Why: said.Why, Auto: said.Auto, Outbound: said.Outbound}
 	for _, w := range said.Warnings {
 		out.Warnings = append(out.Warnings, w.String())
 	}
@@ -57,7 +59,6 @@ func (d *decider) decide(p core.Description) core.Decision {
 		out.LeftAlone = selection.LeftAlone(conf, policy, p.Name)
 		return out
 	}
-	out.Outbound = said.Outbound
 	config := said.Config
 	out.DNS = config.DNSCapture
 	if config.FailurePolicy == rules.FailureBypass {

@@ -38,7 +38,7 @@ func deciding(t *testing.T, ranges string) *decider {
 	yes, no := true, false
 	return &decider{
 		entry: entry, ranges: list, shapes: map[shapeOf]string{},
-		policy: &selection.Policy{Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {Select: &yes}, "off": {Select: &no}}},
+		policy: &selection.Policy{Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {Select: &yes, OutboundPolicy: selection.Observe}, "off": {Select: &no}}},
 	}
 }
 
@@ -89,6 +89,10 @@ func TestWhatIsDecidedOfAPod(t *testing.T) {
 		}
 		if valid := tc.selected && tc.err == ""; valid && (got.Hash == "" || got.Shape == "" || got.Config == nil) {
 			t.Errorf("%s: a valid decision without rules: %+v", name, got)
+		}
+		// Whatever is wrong with a pod, what becomes of the rest is the policy's word.
+		if want := got.Selected && tc.pod.Document.Fields == nil; want != (got.Outbound == selection.Observe) {
+			t.Errorf("%s: outbound %q", name, got.Outbound)
 		}
 		if tc.check != nil && !tc.check(got) {
 			t.Errorf("%s: %+v, %+v", name, got, got.Config)

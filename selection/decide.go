@@ -18,7 +18,8 @@ type Decision struct {
 	Config   rules.Config // of a selected pod: valid, its ranges known
 	Auto     bool         // includeIPRanges was auto
 	// Outbound is the policy's word about what nothing is registered for: Observe,
-	// RegistryOnly, AllowAny, or "" for what resources say.
+	// RegistryOnly, AllowAny, or "" for what resources say. No pod has a say in it, so it
+	// is valid beside errors too.
 	Outbound string
 	Warnings []rules.Warning
 }
@@ -26,7 +27,7 @@ type Decision struct {
 // Decide says whether a pod is captured, and how: default < configuration < policy <
 // the namespace's policy < annotation < what one of the first four enforces. auto is
 // asked for the ranges that includeIPRanges auto stands for. All errors come at once;
-// Selected and Why are valid beside them.
+// Selected, Why and Outbound are valid beside them.
 func Decide(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decision, error) {
 	selected, why := Select(c, p, pod)
 	if !selected {
@@ -42,7 +43,8 @@ func Decide(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decisio
 // Configure is Decide for a pod that Select has chosen. Of such a one it says not
 // selected where its annotations are malformed and the policy lets that pass.
 func Configure(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decision, error) {
-	d := Decision{Selected: true}
+	outbound, ignored := p.outbound(pod.Namespace)
+	d := Decision{Selected: true, Outbound: outbound}
 	fields, enforced := c.beneath(p, pod.Namespace)
 	over, from, notes, inAnnotations := annotated(fields, pod.Annotations, func(field string) string { return enforced[field] })
 	config, warnings, err := decode(c, over, from)
@@ -70,8 +72,6 @@ func Configure(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Deci
 			notes = append(notes, rules.Warning{Field: Inject, Text: "is enforced by " + by + ": " + what + " " + AnnotationInject + " is ignored"})
 		}
 	}
-	outbound, ignored := p.outbound(pod.Namespace)
-	d.Outbound = outbound
 	d.Config, d.Warnings = config, slices.Concat(notes, ignored, pod.beside(), warnings, doubts)
 	return d, nil
 }

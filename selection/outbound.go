@@ -36,6 +36,12 @@ func judgeOutbound(value string) string {
 	return fmt.Sprintf("%q: not a known value; use %s", value, strings.Join(outboundPolicies(), ", "))
 }
 
+// Outbound is what holds for the namespace's pods, whatever is broken about them.
+func (p *Policy) Outbound(namespace string) string {
+	value, _ := p.outbound(namespace)
+	return value
+}
+
 // outbound is what holds for the namespace's pods, "" for what resources say. A policy
 // that enforces it, by name or with everything else, leaves namespaces no choice; the
 // plugin's entry has no say.

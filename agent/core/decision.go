@@ -34,7 +34,7 @@ type Decision struct {
 	Gate time.Duration
 	// Outbound is the policy's word about what nothing is registered for, in
 	// selection's words; "" for what resources say. It is for the proxy: rules do not
-	// know it.
+	// know it. No pod has a say in it: it is valid beside an Err.
 	Outbound string
 	// LeftAlone is the mesh whose sidecar serves the pod, which is why it is not
 	// selected; "" for none.

@@ -137,10 +137,13 @@ func (s *State) judged(p *pod) bool {
 }
 
 // inForce is the decision that a pod is served by: where nobody can say what it should
-// be, the one that its rules were made from.
+// be, the one that its rules were made from. Rules do not know what becomes of traffic
+// for which nothing is registered, and what is wrong with a pod does not change it.
 func (s *State) inForce(p *pod) Decision {
 	if s.mode(p) == keep && p.last != nil {
-		return *p.last
+		d := *p.last
+		d.Outbound = p.decision.Outbound
+		return d
 	}
 	return p.decision
 }

@@ -38,8 +38,10 @@ func render(a core.Action) string {
 		if a.Decision.Why == "as its rules say" {
 			put(" as-its-rules-say")
 		}
+		putOutbound(put, a.Decision)
 	case core.Follow:
 		put("follow")
+		putOutbound(put, a.Decision)
 	case core.ReadBack:
 		put("read-back")
 	case core.Apply:
@@ -114,4 +116,10 @@ func renderStatus(s core.Status) string {
 		}
 	}
 	return b.String()
+}
+
+func putOutbound(put func(string, ...any), d core.Decision) {
+	if d.Outbound != "" {
+		put(" outbound=%s", d.Outbound)
+	}
 }

@@ -293,7 +293,7 @@ func (s *State) decideAgain(p *pod) {
 	if d.same(p.decision) {
 		return
 	}
-	if d.Selected && d.Err == "" && (p.decision.Shape != d.Shape || p.decision.Outbound != d.Outbound) {
+	if d.Selected && (d.Err == "" && p.decision.Shape != d.Shape || p.decision.Outbound != d.Outbound) {
 		p.version++ // a proxy knows nothing of ranges
 	}
 	p.decision = d
