@@ -19,8 +19,9 @@ type Delta struct {
 	Changed []Object // in the order of their keys
 	Gone    []Key
 	// Complete says that all there is has been told by now: the server's list has come,
-	// or there was a journal. A kind that the server does not have (ErrMissing) or does
-	// not show (ErrForbidden) is complete and empty where there is no journal.
+	// or there was a journal. Where there is none, a kind that the server does not have
+	// (ErrMissing) is complete and empty, and so is one that it does not show
+	// (ErrForbidden) once it has refused for a while.
 	Complete bool
 	// Err is why the kind is not followed at present; nil: it is. What was told before
 	// stands.
@@ -33,8 +34,17 @@ type FollowOptions struct {
 	// keeps nothing. Feeds of processes that follow one another may share it: one at a
 	// time writes. Pods, Secrets and Events are never kept.
 	Journal string
+	// Refused is how long the server must have refused a kind, in three answers at least,
+	// before that counts as empty; 0: 30 s. One that starts refuses what it will allow,
+	// until it has read its rules (RBAC).
+	Refused time.Duration
 	Log     *slog.Logger // nil: slog.Default()
 }
+
+const (
+	refusedFor   = 30 * time.Second
+	refusedTimes = 3
+)
 
 // coalesce is how long changes gather after some were told: those of a quiet time are
 // told at once, a storm's twenty times a second.
@@ -45,6 +55,7 @@ type Feed struct {
 	c       *Cluster
 	log     *slog.Logger
 	journal string
+	refused time.Duration
 	follows []*follow
 	wake    chan struct{} // has room for one
 
@@ -57,7 +68,7 @@ type Feed struct {
 
 // Feed makes a Feed that follows nothing yet.
 func (c *Cluster) Feed(o FollowOptions) *Feed {
-	return &Feed{c: c, log: cmp.Or(o.Log, slog.Default()), journal: o.Journal, wake: make(chan struct{}, 1)}
+	return &Feed{c: c, log: cmp.Or(o.Log, slog.Default()), journal: o.Journal, refused: cmp.Or(o.Refused, refusedFor), wake: make(chan struct{}, 1)}
 }
 
 // Follow has update called with what there is of a kind and what changes. It must be
@@ -196,11 +207,15 @@ func (w *follow) told(d Delta) {
 				j.put(key, nil)
 			}
 		}
-		j.due = j.due || w.complete && !j.there
+		j.due = j.due || w.toKeep() && !j.there
 	}
 	clear(w.keep)
 	w.telling = false
 }
+
+// toKeep says that what is known is all there is, and not only all that is shown. The
+// caller holds Feed.mu.
+func (w *follow) toKeep() bool { return w.complete && w.refusals == 0 }
 
 func compareKeys(a, b Key) int {
 	return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
@@ -244,7 +259,13 @@ func (f *Feed) failed(w *follow, err error) {
 	if w.err == nil || !away { // that it is away says less than what was said before
 		w.err, w.dirty = err, w.dirty || news
 	}
-	if !w.complete && (errors.Is(err, ErrMissing) || errors.Is(err, ErrForbidden)) {
+	if refused := errors.Is(err, ErrForbidden); !refused {
+		w.refusals = 0
+	} else if w.refusals++; w.refusals == 1 {
+		w.refusedAt = time.Now()
+	}
+	stands := w.refusals >= refusedTimes && time.Since(w.refusedAt) >= f.refused
+	if !w.complete && (errors.Is(err, ErrMissing) || stands) {
 		w.complete, w.dirty = true, true
 	}
 	f.mu.Unlock()
@@ -264,9 +285,14 @@ func (f *Feed) followed(w *follow) {
 	}
 	f.mu.Unlock()
 	if before != nil {
-		if !errors.Is(before, ErrUnreachable) {
-			f.log.Info("a kind of objects is followed", "kind", w.kind.String())
-		}
+		w.regained(before)
 		f.rouse()
+	}
+}
+
+// regained says that what could not be followed is.
+func (w *follow) regained(before error) {
+	if before != nil && !errors.Is(before, ErrUnreachable) {
+		w.feed.log.Info("a kind of objects is followed", "kind", w.kind.String())
 	}
 }

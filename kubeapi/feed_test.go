@@ -319,7 +319,7 @@ func TestAKindThatIsForbidden(t *testing.T) {
 	s := apitest.New(t)
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"))
 	s.Refuse(kubeapi.ServiceEntries, 403)
-	l, _, _ := follow(t, s, kubeapi.FollowOptions{}, kubeapi.ServiceEntries)
+	l, _, _ := follow(t, s, kubeapi.FollowOptions{Refused: time.Millisecond}, kubeapi.ServiceEntries)
 	until(t, l.fails(kubeapi.ErrForbidden))
 	until(t, l.has())
 	l.mu.Lock()
@@ -422,4 +422,56 @@ func TestPodsAndSecretsAreNotWrittenDown(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.journal")); len(left) > 0 {
 		t.Errorf("written: %v", left)
 	}
+}
+
+// A streamed list that opens after a refusal is not yet all there is.
+func TestAKindIsFollowedAgainOnceItsListHasCome(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"))
+	s.Refuse(kubeapi.ServiceEntries, 403)
+	f, l := s.Cluster().Feed(kubeapi.FollowOptions{Refused: time.Millisecond}), &listener{}
+	wrong := make(chan kubeapi.Delta, 100)
+	f.Follow(kubeapi.ServiceEntries, kubeapi.Selector{}, func(d kubeapi.Delta) {
+		if l.update(d); d.Complete && d.Err == nil && len(l.objects) == 0 {
+			wrong <- d
+		}
+	})
+	run(t, f)
+	until(t, l.fails(kubeapi.ErrForbidden))
+	until(t, l.has())
+	s.Refuse(kubeapi.ServiceEntries, 0)
+	until(t, l.has("shop/a=1"))
+	until(t, l.fails(nil))
+	if len(wrong) > 0 {
+		t.Errorf("told as all there is: %+v", <-wrong)
+	}
+}
+
+// A server that starts refuses what it will allow, for a moment. That is no emptiness, and
+// is not written down as one.
+func TestARefusalIsNotEmptinessAtOnce(t *testing.T) {
+	t.Parallel()
+	s, dir := apitest.New(t), t.TempDir()
+	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"))
+	s.Refuse(kubeapi.ServiceEntries, 403)
+	incomplete := func(l *listener) {
+		t.Helper()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.complete {
+			t.Error("complete, but nobody said that nothing is there")
+		}
+	}
+	l, _, stop := follow(t, s, kubeapi.FollowOptions{Journal: dir}, kubeapi.ServiceEntries)
+	until(t, l.fails(kubeapi.ErrForbidden))
+	incomplete(l)
+	stop()
+	l, _, stop = follow(t, s, kubeapi.FollowOptions{Journal: dir, Refused: time.Millisecond}, kubeapi.ServiceEntries)
+	until(t, l.has())
+	stop()
+	s.Stop()
+	l, _, _ = follow(t, s, kubeapi.FollowOptions{Journal: dir}, kubeapi.ServiceEntries)
+	until(t, l.fails(kubeapi.ErrUnreachable))
+	incomplete(l)
 }

@@ -39,6 +39,9 @@ type follow struct {
 	err      error
 	dirty    bool // there is something to tell
 	journal  *journal
+	// How often the server has refused since it answered otherwise, and since when.
+	refusals  int
+	refusedAt time.Time
 }
 
 // again is how a server is asked again that does not answer, or refuses: after about a
@@ -152,7 +155,9 @@ func (r requests) watch(ctx context.Context, o metav1.ListOptions) (watch.Interf
 	in, err := w.feed.c.resource(w.kind.versions()[w.version], w.selector.Namespace).Watch(ctx, o)
 	switch {
 	case err == nil:
-		w.feed.followed(w)
+		if w.feed.reached(); o.SendInitialEvents == nil { // else what there is has yet to come
+			w.feed.followed(w)
+		}
 		return watch.Filter(in, w.event), nil
 	case o.SendInitialEvents != nil && !apierrors.IsForbidden(err) && isStatus(err):
 		// It has no streamed lists, or not this version: a list says what is the matter.
@@ -248,7 +253,12 @@ func (w *follow) Replace(list []any, _ string) error {
 	if !w.complete {
 		w.complete, w.dirty = true, true
 	}
+	before := w.err
+	if w.err, w.refusals = nil, 0; before != nil {
+		w.dirty = true
+	}
 	w.feed.mu.Unlock()
+	w.regained(before)
 	w.feed.rouse()
 	return nil
 }

@@ -106,7 +106,7 @@ func (k *keeper) look(w *follow) {
 			w.journal.put(key, nil)
 		}
 	}
-	w.journal.due = w.journal.due || w.complete && !there
+	w.journal.due = w.journal.due || w.toKeep() && !there
 }
 
 // write takes what is pending of a journal and writes it; what could not be written is

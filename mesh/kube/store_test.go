@@ -30,7 +30,7 @@ type cluster struct {
 func open(t *testing.T, s *apitest.Server, journal string) *cluster {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	f := s.Cluster().Feed(kubeapi.FollowOptions{Journal: journal, Log: log})
+	f := s.Cluster().Feed(kubeapi.FollowOptions{Journal: journal, Refused: time.Millisecond, Log: log})
 	c := &cluster{server: s}
 	c.Store = kube.New(f, kube.Options{Log: log, Said: func(v kube.Verdict) {
 		c.mu.Lock()
