@@ -25,7 +25,7 @@ func (n *Node) Untaint(ready func() error) {
 	changed := make(chan struct{}, 1)
 	n.feed.Follow(kubeapi.Nodes, kubeapi.Selector{}, func(d kubeapi.Delta) {
 		for _, o := range d.Changed {
-			if o.Name == n.name && !o.Remembered {
+			if o.Name == n.name { // a remembered one too: that the server has the same is no news
 				tainted.Store(hasTaint(o.JSON))
 				select {
 				case changed <- struct{}{}:

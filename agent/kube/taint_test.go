@@ -1,8 +1,10 @@
 package kube_test
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -44,4 +46,33 @@ func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
 	// The node is made anew, by its name.
 	server.Put(kubeapi.Nodes, strings.ReplaceAll(taints, "NAME", "worker"))
 	until(t, "the taint is gone again", func() bool { return !tainted("worker") })
+}
+
+// An agent that is started again before it took the taint has the very same Node from its
+// journal as from the server: that is no news, and the taint goes all the same.
+func TestTheTaintGoesThoughTheNodeIsKnownFromBefore(t *testing.T) {
+	t.Parallel()
+	server, journal := apitest.New(t), t.TempDir()
+	server.Put(kubeapi.Nodes, `{"metadata":{"name":"worker"},"spec":{"taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"}]}}`)
+	run := func(ready func() error) (stop func()) {
+		c := server.Cluster()
+		feed := c.Feed(kubeapi.FollowOptions{Journal: journal, Log: quiet()})
+		n := kube.New(c, feed, "worker", kube.Options{Log: quiet()})
+		n.Untaint(ready)
+		ctx, cancel := context.WithCancel(context.Background())
+		var running sync.WaitGroup
+		running.Go(func() { feed.Run(ctx) })
+		running.Go(func() { n.Run(ctx) })
+		stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+		t.Cleanup(stop)
+		return stop
+	}
+	var asked atomic.Int32
+	stop := run(func() error { asked.Add(1); return errors.New("not yet") })
+	until(t, "it was asked", func() bool { return asked.Load() > 0 })
+	stop()
+	run(func() error { return nil })
+	until(t, "the taint is gone", func() bool {
+		return !strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: "worker"})), "agent-not-ready")
+	})
 }
