@@ -14,7 +14,7 @@ func (n *Node) News(s core.News) {
 	if s.Name.Name == "" {
 		return
 	}
-	uid := n.objectUID(s.Name.UID)
+	uid := n.objectUID(s.Name.Namespace, s.Name.Name, s.Name.UID)
 	key := kubeapi.Key{Namespace: s.Name.Namespace, Name: s.Name.Name}
 	switch {
 	case s.State == core.PodFailed:
@@ -29,10 +29,10 @@ func (n *Node) News(s core.News) {
 
 // objectUID is the UID of the object of a pod that the runtime knows by another, which a
 // static one is.
-func (n *Node) objectUID(runtime string) string {
+func (n *Node) objectUID(namespace, name, runtime string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p := n.byUID[runtime]; p != nil {
+	if p := n.of(namespace, name, runtime); p != nil {
 		return p.uid
 	}
 	return runtime

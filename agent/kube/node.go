@@ -39,7 +39,6 @@ type Node struct {
 
 	mu     sync.Mutex
 	pods   map[kubeapi.Key]*pod
-	byUID  map[string]*pod // by the runtime's
 	beside []string
 	heard  bool // the server has said which pods there are
 }
@@ -53,7 +52,7 @@ const firstWait = 5 * time.Second
 func New(c *kubeapi.Cluster, f *kubeapi.Feed, node string, o Options) *Node {
 	n := &Node{
 		name: node, cluster: c, feed: f, log: o.Log, nudge: o.Nudge,
-		listed: make(chan struct{}), pods: map[kubeapi.Key]*pod{}, byUID: map[string]*pod{},
+		listed: make(chan struct{}), pods: map[kubeapi.Key]*pod{},
 	}
 	if n.log == nil {
 		n.log = slog.Default()
@@ -77,8 +76,8 @@ func (n *Node) Known(p selection.Pod) (selection.Pod, bool) {
 	<-n.listed
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	of := n.byUID[p.UID]
-	if of == nil || p.UID == "" {
+	of := n.of(p.Namespace, p.Name, p.UID)
+	if of == nil {
 		last, known := n.memory.get(p.UID)
 		if known && !n.heard { // the server is away since this agent began
 			p.Labels, p.Annotations, p.Sidecar = last.Labels, last.Annotations, last.Sidecar

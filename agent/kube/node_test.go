@@ -73,8 +73,9 @@ func TestKubernetesWordOfAPodIsItsNewest(t *testing.T) {
 		`{"metadata":{"namespace":"shop","name":"elsewhere","uid":"6"},"spec":{"nodeName":"other"}}`)
 	nudges := make(chan struct{}, 100)
 	n := start(t, server, kube.Options{Nudge: func() { nudges <- struct{}{} }}, nil)
+	names := map[string]string{"1": "web", "2": "meshed", "3": "static", "abc": "static", "4": "host", "5": "done", "6": "elsewhere"}
 	known := func(uid string) (selection.Pod, bool) {
-		return n.Known(selection.Pod{Namespace: "shop", UID: uid, Workload: "w", Labels: map[string]string{"old": "yes"}})
+		return n.Known(selection.Pod{Namespace: "shop", Name: names[uid], UID: uid, Workload: "w", Labels: map[string]string{"old": "yes"}})
 	}
 	p, ok := known("1") // waits for the first word
 	if !ok || p.Labels["app"] != "web" || p.Labels["old"] != "" || len(p.Annotations) != 1 || p.Workload != "w" || p.Sidecar != "" {
@@ -223,4 +224,35 @@ func TestAPodsLastWordOutlivesTheAgent(t *testing.T) {
 		data, err := os.ReadFile(path)
 		return err == nil && !strings.Contains(string(data), `"1":`)
 	})
+}
+
+// An object that says by an annotation that it stands for another pod is not that pod: it
+// gives it no labels, and takes none when it goes.
+func TestNobodyTakesAPodsIdentity(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Pods, podJSON("victim", "1", `,"labels":{"sluice.dev/inject":"true"}`, ``, ``))
+	n := start(t, server, kube.Options{}, nil)
+	victim := selection.Pod{Namespace: "shop", Name: "victim", UID: "1"}
+	word := func(p selection.Pod) string {
+		p, ok := n.Known(p)
+		if !ok {
+			return "unknown"
+		}
+		return p.Labels["sluice.dev/inject"]
+	}
+	if got := word(victim); got != "true" {
+		t.Fatal(got)
+	}
+	evil := kubeapi.Key{Namespace: "evil", Name: "mirror"}
+	server.Put(kubeapi.Pods, `{"metadata":{"namespace":"evil","name":"mirror","uid":"666","labels":{"sluice.dev/inject":"false"},"annotations":{"kubernetes.io/config.mirror":"1"}},"spec":{"nodeName":"worker"}}`)
+	until(t, "the other is known", func() bool { return word(selection.Pod{Namespace: "evil", Name: "mirror", UID: "1"}) == "false" })
+	if got := word(victim); got != "true" {
+		t.Errorf("while another claims to be it: %q", got)
+	}
+	server.Remove(kubeapi.Pods, evil)
+	until(t, "the other is gone", func() bool { return word(selection.Pod{Namespace: "evil", Name: "mirror", UID: "1"}) == "unknown" })
+	if got := word(victim); got != "true" {
+		t.Errorf("once that is gone: %q", got)
+	}
 }

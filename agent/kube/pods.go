@@ -63,7 +63,7 @@ func (n *Node) podsChanged(d kubeapi.Delta) {
 	look := false
 	n.mu.Lock()
 	for _, key := range d.Gone {
-		n.forget(key)
+		delete(n.pods, key)
 	}
 	for _, o := range d.Changed {
 		p, err := readPod(o)
@@ -72,7 +72,7 @@ func (n *Node) podsChanged(d kubeapi.Delta) {
 			continue
 		}
 		before := n.pods[o.Key]
-		n.forget(o.Key)
+		delete(n.pods, o.Key)
 		if p == nil {
 			continue
 		}
@@ -84,10 +84,10 @@ func (n *Node) podsChanged(d kubeapi.Delta) {
 		default:
 			look = true
 		}
-		n.pods[o.Key], n.byUID[p.runtimeUID] = p, p
+		n.pods[o.Key] = p
 	}
 	if n.heard = n.heard || d.Complete && d.Err == nil; n.heard {
-		n.memory.keep(n.byUID)
+		n.memory.keep(n.pods)
 	}
 	n.mu.Unlock()
 	if d.Complete {
@@ -98,12 +98,12 @@ func (n *Node) podsChanged(d kubeapi.Delta) {
 	}
 }
 
-// forget takes a pod out. The caller holds n.mu.
-func (n *Node) forget(key kubeapi.Key) {
-	if p := n.pods[key]; p != nil {
-		delete(n.pods, key)
-		if n.byUID[p.runtimeUID] == p {
-			delete(n.byUID, p.runtimeUID)
-		}
+// of is the pod that the runtime calls so, nil where Kubernetes knows none. Its UID alone
+// would not do: an object names itself the static pod of any by an annotation. The caller
+// holds n.mu.
+func (n *Node) of(namespace, name, uid string) *pod {
+	if p := n.pods[kubeapi.Key{Namespace: namespace, Name: name}]; p != nil && p.runtimeUID == uid && uid != "" {
+		return p
 	}
+	return nil
 }

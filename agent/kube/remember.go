@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/wholefile"
+	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/selection"
 )
 
@@ -113,11 +114,15 @@ func (m *memory) compare(of *pod, runtime selection.Pod) {
 }
 
 // keep forgets all pods but those.
-func (m *memory) keep(there map[string]*pod) {
+func (m *memory) keep(pods map[kubeapi.Key]*pod) {
+	there := make(map[string]bool, len(pods))
+	for _, p := range pods {
+		there[p.runtimeUID] = true
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for uid := range m.all {
-		if there[uid] == nil {
+		if !there[uid] {
 			delete(m.all, uid)
 			m.touch()
 		}
