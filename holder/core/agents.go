@@ -35,6 +35,8 @@ type agent struct {
 	// retiring: it was told to, since another took or comes before it, and can be asked
 	// to go on. resumed: it was.
 	retiring, resumed bool
+	// takeBy is until when it is expected to say Take, once it is ready or resumed.
+	takeBy int64
 }
 
 func (s *State) greet(conn Conn, h wire.HelloRequest, who wire.Process) {
@@ -247,7 +249,7 @@ func (s *State) bring(a *agent) {
 		s.send(a.conn, wire.End, nil)
 	}
 	if len(a.flying) == 0 && !a.ready {
-		a.ready = true
+		a.ready, a.takeBy = true, s.now+int64(takeLimit)
 		s.log("info", "agent has every pod", "pid", a.info.PID, "pods", len(a.has))
 	}
 }
@@ -367,9 +369,14 @@ func (s *State) servedElsewhere() bool {
 		slices.ContainsFunc(s.sortedAgents(), func(a *agent) bool { return a.info.Serving && !a.retiring && !a.ready && s.breathes(a) })
 }
 
-// lookForAgents notices that agents came or went. When the last that could accept is
-// gone, one that was told to retire and has not ended yet is asked to go on: of several
-// the one of the youngest pod.
+// serves, or is about to.
+func (s *State) serves(a *agent) bool {
+	return s.usable(a) && (a.info.Serving || s.now < a.takeBy)
+}
+
+// lookForAgents notices that agents came or went. When none serves, nor is about to, one
+// that was told to retire and has not ended yet is asked to go on: of several the one of
+// the youngest pod, and when that does not take either, the next.
 func (s *State) lookForAgents() {
 	agents := s.sortedAgents()
 	before := s.there
@@ -381,19 +388,26 @@ func (s *State) lookForAgents() {
 	case !before && s.there:
 		s.log("info", "an agent is there", "pods", len(s.pods))
 	}
-	if s.there || s.servedElsewhere() {
+	if slices.ContainsFunc(agents, s.serves) || s.servedElsewhere() {
 		return
 	}
 	slices.SortStableFunc(agents, func(a, b *agent) int { return cmp.Compare(s.rank(a), s.rank(b)) })
 	for _, a := range slices.Backward(agents) {
-		if a.retiring && a.welcomed && s.breathes(a) {
-			if !a.resumed {
-				a.resumed, a.bringing = true, true
-				s.catchUp(a)
-				s.bring(a)
-				s.send(a.conn, wire.Resume, nil)
-			}
+		switch {
+		case !a.retiring || !a.welcomed || !s.breathes(a):
+		case !a.resumed:
+			a.resumed, a.bringing, a.takeBy = true, true, s.now+int64(takeLimit)
+			s.catchUp(a)
+			s.bring(a)
+			s.send(a.conn, wire.Resume, nil)
+			return
+		case s.now < a.takeBy:
 			return
 		}
 	}
+}
+
+// spare says that an agent could be asked to go on.
+func (s *State) spare() bool {
+	return slices.ContainsFunc(s.sortedAgents(), func(a *agent) bool { return a.retiring && !a.resumed && a.welcomed && s.breathes(a) })
 }

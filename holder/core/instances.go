@@ -63,10 +63,11 @@ func (s *State) precedes(a, o *agent) bool {
 	return s.rank(a) != 0 && s.rank(a) < s.rank(o)
 }
 
-// standsBy says that an agent which comes is not needed, since a younger pod's is there.
+// standsBy says that an agent which comes is not needed, since a younger pod's serves. One
+// that only has every pod may never take: nothing may be known to it to serve them by.
 func (s *State) standsBy(a *agent) bool {
 	if a.info.Retired || a.info.Serving {
 		return false
 	}
-	return slices.ContainsFunc(s.sortedAgents(), func(o *agent) bool { return o != a && s.usable(o) && s.precedes(a, o) })
+	return slices.ContainsFunc(s.sortedAgents(), func(o *agent) bool { return o != a && s.usable(o) && o.info.Serving && s.precedes(a, o) })
 }

@@ -34,6 +34,10 @@ const (
 	stolenAfter = 10 * time.Second
 	// tookLimit is how long a successor may take.
 	tookLimit = 30 * time.Second
+	// takeLimit is how long an agent that has every pod, or was asked to go on, is waited
+	// for before another is asked. It takes after as long at the latest
+	// (agent/core.Settings.TakeLimit) unless it lacks what no time brings.
+	takeLimit = 30 * time.Second
 	// maxTombstones bounds what is remembered of pods that were released.
 	maxTombstones = 4096
 )
@@ -143,7 +147,11 @@ func (s *State) Next() (at int64, wanted bool) {
 	if s.successor != 0 {
 		sooner(s.tookBy)
 	}
+	spare := s.spare()
 	for _, a := range s.agents {
+		if spare && s.now < a.takeBy && (s.usable(a) && !a.info.Serving || a.resumed) {
+			sooner(a.takeBy)
+		}
 		if !a.welcomed {
 			sooner(a.welcomeBy)
 		}
