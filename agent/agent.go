@@ -65,6 +65,9 @@ type Config struct {
 	// one the process is started again when it ends. So it does not end by itself: while
 	// another agent serves it stands by, and the holder has the younger pod's serve.
 	Instance string
+	// InstanceNumber is that pod's, of NumberInstance; 0: it is not known, and the holder
+	// goes by which it saw first.
+	InstanceNumber int64
 	// Took is called when this agent serves every pod, Retiring each time that it stops
 	// to, and Resumed when it goes on all the same, since its successor is gone.
 	Took, Retiring, Resumed func()

@@ -27,7 +27,7 @@ func (h *handler) Hello() wire.HelloRequest {
 	}
 	hello := wire.HelloRequest{
 		PID: os.Getpid(), Build: h.cfg.Build, Agents: h.cfg.Agents, Exemption: exemption,
-		Have: h.host.Have(), Retired: h.retired.Load(), Instance: h.cfg.Instance,
+		Have: h.host.Have(), Retired: h.retired.Load(), Instance: h.cfg.Instance, InstanceNumber: h.cfg.InstanceNumber,
 	}
 	hello.StandsBy = hello.Retired && !h.ending.Load()
 	if since := h.serving.Load(); since != nil && !hello.Retired {

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/agent"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -100,6 +102,18 @@ func (o agentOptions) ownState() string     { return filepath.Join(o.stateDir, "
 
 // instance is the pod that this agent runs in, "" when in none.
 func (o agentOptions) instance() string { return cmp.Or(o.podUID, os.Getenv("POD_UID")) }
+
+// instanceNumber is that pod's in the order of the node's, 0 where none can be had.
+func (o agentOptions) instanceNumber(log *slog.Logger) int64 {
+	if o.instance() == "" {
+		return 0
+	}
+	n, err := agent.NumberInstance(filepath.Join(o.ownState(), "instances"), o.instance(), time.Now())
+	if err != nil {
+		log.Warn("this pod has no number; after a reboot in the middle of an upgrade the holder may take the older pod for the younger", "error", err)
+	}
+	return n
+}
 
 // check says all that is wrong with the flags by themselves.
 func (o agentOptions) check() error {

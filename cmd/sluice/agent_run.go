@@ -133,7 +133,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 			socket.retake()
 			scrape.resume()
 		},
-		Instance: o.instance(),
+		Instance: o.instance(), InstanceNumber: o.instanceNumber(log),
 		Collects: os.Getenv("GOGC") == "",
 		Log:      log,
 	}

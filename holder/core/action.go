@@ -8,8 +8,8 @@ type Memory struct {
 	Exemption string `json:"exemption,omitempty"`
 	// Agents that were connected.
 	Agents []wire.AgentInfo `json:"agents,omitempty"`
-	// Instances are the pods that agents ran in, in the order in which they were first
-	// seen; the last maxInstances of them.
+	// Instances are the pods that agents ran in, from the oldest to the youngest; the last
+	// maxInstances of them.
 	Instances []string `json:"instances,omitempty"`
 	// Holders that held, in the order in which each did first: the last is the newest.
 	Holders []string `json:"holders,omitempty"`

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -9,9 +10,10 @@ import (
 // maxInstances is how many pods of agents are remembered: an upgrade has two on a node.
 const maxInstances = 64
 
-// meet notes the pod that an agent runs in. One that is not known comes last; before all
-// others where its agent had retired already, which is how a holder that lost its memory
-// sees the pod of before an upgrade.
+// meet notes the pod that an agent runs in. Those whose agents number them are in that
+// order: after a reboot, or where the memory was lost, the younger pod's agent may come
+// first. One that is not numbered comes last; before all others where its agent had
+// retired already, as after an upgrade.
 //
 // Whatever starts processes in a pod again (a kubelet) does so in the old one as well,
 // for as long as it is there. That one must not take over from its successor: it would
@@ -22,14 +24,16 @@ func (s *State) meet(a *agent) {
 		name = ""
 		a.hello.Instance = ""
 	}
-	if name == "" || slices.Contains(s.instances, name) {
+	switch {
+	case name == "":
 		return
-	}
-	if a.hello.Retired {
+	case slices.Contains(s.instances, name):
+	case a.hello.Retired:
 		s.instances = slices.Insert(s.instances, 0, name)
-	} else {
+	default:
 		s.instances = append(s.instances, name)
 	}
+	s.sortNumbered()
 	surplus := len(s.instances) - maxInstances
 	s.instances = slices.DeleteFunc(s.instances, func(old string) bool {
 		drop := surplus > 0 && !s.runs(old)
@@ -38,6 +42,28 @@ func (s *State) meet(a *agent) {
 		}
 		return drop
 	})
+}
+
+// sortNumbered puts the pods of which numbers are known in their order, into the places
+// that they have among all.
+func (s *State) sortNumbered() {
+	numbers := map[string]int64{}
+	for _, a := range s.sortedAgents() {
+		if n := a.hello.InstanceNumber; n != 0 {
+			numbers[a.hello.Instance] = n
+		}
+	}
+	var places []int
+	var numbered []string
+	for i, name := range s.instances {
+		if numbers[name] != 0 {
+			places, numbered = append(places, i), append(numbered, name)
+		}
+	}
+	slices.SortStableFunc(numbered, func(a, b string) int { return cmp.Compare(numbers[a], numbers[b]) })
+	for i, at := range places {
+		s.instances[at] = numbered[i]
+	}
 }
 
 // runs says that an agent of the pod is connected.

@@ -266,7 +266,7 @@ func (o *options) event(name string, conn Conn) Event {
 	case "hello":
 		h := wire.HelloRequest{Versions: wire.Versions{Min: 1, Max: 1}, PID: int(o.number("pid")), Build: "v1", Exemption: wire.ExemptByCgroup,
 			Agents: wire.Agents{Levels: []int{2}, IDs: []uint64{o.number("pid")}}, Retired: o.has("retired"), Serving: o.has("serving"), ServingFor: o.duration("for"),
-			Instance: o.text("instance"), StandsBy: o.has("standsby")}
+			Instance: o.text("instance"), InstanceNumber: int64(o.number("number")), StandsBy: o.has("standsby")}
 		for _, pair := range strings.Fields(strings.ReplaceAll(o.text("have"), ",", " ")) {
 			var have wire.Have
 			have.Device = 4

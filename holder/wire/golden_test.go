@@ -39,7 +39,7 @@ func messages() []struct {
 		{Release, Releasing{ContainerID: "3f2a", Interface: "eth0", Netns: &netns}}, {Released, nil},
 		{Refused, Refusal{Code: CodeBusy, Text: "try again"}},
 		{Hello, HelloRequest{Versions: Versions{1, 1}, PID: 4711, Build: "v1.2.3", Agents: exempt, Exemption: ExemptByCgroup,
-			Have: []Have{{netns, 77}}, Retired: true, StandsBy: true, Instance: "0f6e", Serving: true, ServingFor: time.Minute}},
+			Have: []Have{{netns, 77}}, Retired: true, StandsBy: true, Instance: "0f6e", InstanceNumber: 1793000000000000000, Serving: true, ServingFor: time.Minute}},
 		{Welcome, WelcomeReply{Version: 1, PID: 815, Build: "v1.2.3", Others: []AgentInfo{info}, Want: []Netns{netns}}},
 		{Pod, holding}, {End, nil}, {Ack, Acknowledgement{Netns: netns, Error: "no address"}},
 		{Take, nil}, {Retire, nil}, {Retired, Retirement{Ends: true}}, {Resume, nil},

@@ -178,9 +178,12 @@ type HelloRequest struct {
 	StandsBy bool `json:"standsBy,omitempty"`
 	// Instance is the pod that this agent runs in (its UID), of at most MaxInstance
 	// bytes; empty: none. A supervisor starts a new process in the same pod when one
-	// ends. Of two pods' agents the one of the pod that was seen first stands by: it is
-	// told to Retire as soon as it is welcome.
+	// ends. Of two pods' agents the one of the older pod stands by: it is told to Retire
+	// as soon as it is welcome.
 	Instance string `json:"instance,omitempty"`
+	// InstanceNumber grows from each pod on the node to the next, over reboots; 0: not
+	// known. Of pods without one the holder goes by which it saw first.
+	InstanceNumber int64 `json:"instanceNumber,omitempty"`
 	// Serving: this agent had said Take before the connection broke, and serves, since
 	// ServingFor (nanoseconds on the wire). Where two say so the later one goes on.
 	Serving    bool          `json:"serving,omitempty"`
@@ -278,7 +281,7 @@ type SuccessionReply struct {
 	Exemption string `json:"exemption,omitempty"`
 	// Agents are those that are connected, and will come to the new holder.
 	Agents []AgentInfo `json:"agents,omitempty"`
-	// Instances are the agents' pods, in the order in which they were first seen.
+	// Instances are the agents' pods, from the oldest to the youngest.
 	Instances []string `json:"instances,omitempty"`
 	// Fresh: a holder died before this one, and agents may have what was lost then.
 	Fresh bool `json:"fresh,omitempty"`
