@@ -207,19 +207,19 @@ func (s *State) release(conn Conn, r wire.Releasing) {
 	s.released(conn)
 }
 
-// released answers once the agents have been told: who was answered does not ask the
-// next holder again.
+// released answers a plugin once the agents have been told: who was answered does not ask
+// the next holder again. An agent is answered at once: its queue has pods to bring.
 func (s *State) released(conn Conn) {
+	if s.agents[conn] != nil {
+		s.send(conn, wire.Released, nil)
+		return
+	}
 	var told []Conn
 	for _, a := range s.sortedAgents() {
-		if a.conn != conn {
-			told = append(told, a.conn)
-		}
+		told = append(told, a.conn)
 	}
 	s.do(Send{Conn: conn, Kind: wire.Released, After: told})
-	if s.agents[conn] == nil {
-		s.do(Close{Conn: conn})
-	}
+	s.do(Close{Conn: conn})
 }
 
 // drop lets a pod go, and tells everybody but the agent that asked for it.
