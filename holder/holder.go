@@ -79,6 +79,8 @@ type holder struct {
 	watcher *watcher
 	state   stateFiles
 	place   place
+	// unmade is why the place could not be made anew, in the log; "": it could.
+	unmade string
 	// changes has a token when something happened in the run directory.
 	changes <-chan struct{}
 	work    sync.WaitGroup

@@ -46,20 +46,31 @@ func (h *holder) missing(all bool) string {
 }
 
 // mind looks after the run directory. An error ends the holder: another one has taken the
-// place meanwhile, and agents that come to it bring what this one held.
+// place meanwhile, and agents that come to it bring what this one held. A place that could
+// not be made anew is tried again when all is looked at only: the try is itself a change.
 func (h *holder) mind(ctx context.Context, all bool) error {
+	if h.unmade != "" && !all {
+		return nil
+	}
 	name := h.missing(all)
 	if name == "" {
+		h.unmade = ""
 		return nil
 	}
-	h.log.Warn("something in the run directory was removed while the holder runs; it is made anew", "what", name)
-	if err := h.makePlace(ctx); err != nil {
-		if errors.Is(err, errTaken) {
-			return err
+	if h.unmade == "" {
+		h.log.Warn("something in the run directory was removed while the holder runs; it is made anew", "what", name)
+	}
+	switch err := h.makePlace(ctx); {
+	case errors.Is(err, errTaken):
+		return err
+	case err != nil:
+		if h.unmade != err.Error() {
+			h.unmade = err.Error()
+			h.log.Error("the run directory cannot be made anew; trying on", "error", err)
 		}
-		h.log.Error("the run directory cannot be made anew; trying on", "error", err)
 		return nil
 	}
+	h.unmade = ""
 	return h.step(ctx, core.Emptied{})
 }
 

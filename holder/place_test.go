@@ -28,12 +28,13 @@ func hears(path string) bool {
 func TestARunDirectoryThatIsRemovedIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	for what, remove := range map[string]func(dir string) error{
-		"all of it":    removeAll,
-		"moved away":   func(dir string) error { return os.Rename(dir, dir+".old") },
-		"the socket":   func(dir string) error { return os.Remove(filepath.Join(dir, SocketName)) },
-		"the lock":     func(dir string) error { return os.Remove(filepath.Join(dir, lockName)) },
-		"the pods":     func(dir string) error { return os.RemoveAll(filepath.Join(dir, podsDir)) },
-		"a pod's file": func(dir string) error { return removeOne(filepath.Join(dir, podsDir)) },
+		"all of it":                         removeAll,
+		"moved away":                        func(dir string) error { return os.Rename(dir, dir+".old") },
+		"the socket":                        func(dir string) error { return os.Remove(filepath.Join(dir, SocketName)) },
+		"the lock":                          func(dir string) error { return os.Remove(filepath.Join(dir, lockName)) },
+		"the pods":                          func(dir string) error { return os.RemoveAll(filepath.Join(dir, podsDir)) },
+		"a pod's file":                      func(dir string) error { return removeOne(filepath.Join(dir, podsDir)) },
+		"a directory in the socket's place": func(dir string) error { return putDirectory(filepath.Join(dir, SocketName)) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -127,4 +128,52 @@ func TestAHolderWhosePlaceIsTakenEnds(t *testing.T) {
 	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.log.String(), "another holder runs here") {
 		t.Errorf("it ended with %d", code)
 	}
+}
+
+// putDirectory has an empty directory in the place of a file, as a container runtime makes
+// one of a mount's source that it does not find.
+func putDirectory(path string) error {
+	empty := path + ".directory"
+	if err := os.Mkdir(empty, 0o700); err != nil {
+		return err
+	}
+	return unix.Renameat2(unix.AT_FDCWD, empty, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE)
+}
+
+// What cannot be made anew is tried at each look, and not because of the try before.
+func TestAPlaceThatCannotBeMadeAnewIsTriedQuietly(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "run")
+	path := filepath.Join(dir, SocketName)
+	p := startProcess(t, dir, 0)
+	p.ready(t)
+	full := filepath.Join(t.TempDir(), "full")
+	if err := os.MkdirAll(filepath.Join(full, "something"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, full, unix.AT_FDCWD, path, unix.RENAME_EXCHANGE); err != nil {
+		t.Fatal(err)
+	}
+	p.says(t, "cannot be made anew", 1)
+	for range 3 { // a look each, which says nothing more
+		before := changed(t, dir)
+		until(t, "the next look", func() bool { return !changed(t, dir).Equal(before) })
+	}
+	if lines := strings.Count(p.log.String(), "made anew"); lines != 2 {
+		t.Errorf("%d lines in the log", lines)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is heard", func() bool { return hears(path) })
+}
+
+// changed is when something in a directory was made or removed last.
+func changed(t testing.TB, dir string) time.Time {
+	t.Helper()
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.ModTime()
 }

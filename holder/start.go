@@ -162,7 +162,8 @@ func (h *holder) reclaim(k wire.Holding) (core.Bundle, error) {
 }
 
 // bind makes the control socket under another name and renames it into place: whoever
-// connects finds the old one or this.
+// connects finds the old one or this. An empty directory there is what a container runtime
+// makes of a mount's source that is missing, and gives way.
 func bind(path string) (fd int, err error) {
 	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
 	os.Remove(temporary)
@@ -179,12 +180,14 @@ func bind(path string) (fd int, err error) {
 	defer f.Close()
 	err = os.Chmod(temporary, 0o600)
 	if err == nil {
+		unix.Rmdir(path)
 		err = os.Rename(temporary, path)
 	}
 	if err == nil {
 		fd, err = duplicate(f)
 	}
 	if err != nil {
+		os.Remove(temporary)
 		return -1, fmt.Errorf("control socket: %w", err)
 	}
 	return fd, nil
