@@ -51,6 +51,19 @@ func notReady(s core.Status) error {
 	return nil
 }
 
+// unsettled says why pods may be captured that the agent does not know of, or not how.
+func unsettled(s core.Status) string {
+	switch {
+	case s.Settled:
+		return ""
+	case s.Retired:
+		return "another agent has taken over, or this one was told to end"
+	case !s.Connected:
+		return "no session with the holder; is sluice holder running on this node?"
+	}
+	return "pods are still being found and their rules read"
+}
+
 func goroutines() int { return runtime.NumGoroutine() }
 
 // descriptors are the open files of this process, 0 where they cannot be counted.

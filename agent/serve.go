@@ -91,16 +91,20 @@ func (a *Agent) proxyOf(r *http.Request, namespace, name string) (*proxy.Server,
 
 // Leaving is a line of the answer to LeavePath.
 type Leaving struct {
-	Pods        int  `json:"pods"`        // that are still captured
-	Connections int  `json:"connections"` // of pods, that go on
-	Done        bool `json:"done,omitempty"`
+	Pods        int `json:"pods"`        // that are still captured, of those it knows
+	Connections int `json:"connections"` // of pods, that go on
+	// Unsettled says why there may be more; "" when there are none.
+	Unsettled string `json:"unsettled,omitempty"`
+	// Done: no pod is captured. An answer that ends without it says nothing of that.
+	Done bool `json:"done,omitempty"`
 }
 
 // leaveEvery is how often it is said how far leaving is.
 const leaveEvery = time.Second
 
 // leave un-enrols every pod, and answers with a line of JSON now and then until none is
-// left. Whoever asks may go: leaving goes on, until this process ends.
+// left, or another agent has the node. Whoever asks may go: leaving goes on, until this
+// process ends.
 func (a *Agent) leave(w http.ResponseWriter, r *http.Request) {
 	a.log.Info("leaving every pod, as it was asked for")
 	a.loop.tell(core.Leave{})
@@ -113,17 +117,17 @@ func (a *Agent) leave(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		l := Leaving{}
+		l := Leaving{Unsettled: s.unsettled}
 		for _, p := range s.Pods {
 			l.Connections += p.Connections
 			if p.State != string(core.PodUntouched) && p.State != string(core.PodGone) {
 				l.Pods++
 			}
 		}
-		l.Done = l.Pods == 0 && s.Leaving
+		l.Done = l.Pods == 0 && l.Unsettled == "" && s.Leaving
 		// A drain takes longer than answers may otherwise.
 		control.SetWriteDeadline(time.Now().Add(10 * leaveEvery))
-		if json.NewEncoder(w).Encode(l) != nil || control.Flush() != nil || l.Done {
+		if json.NewEncoder(w).Encode(l) != nil || control.Flush() != nil || l.Done || s.Retired {
 			return
 		}
 		select {

@@ -60,6 +60,8 @@ type NodeStatus struct {
 	Used       proxy.Usage `json:"used"`
 	Most       proxy.Usage `json:"most"`
 	Goroutines int         `json:"goroutines"`
+	// unsettled says why a pod may be captured that is not among Pods; "" when none is.
+	unsettled string
 	// Descriptors are this process's open files.
 	Descriptors int `json:"descriptors"`
 }
@@ -138,6 +140,7 @@ func (a *Agent) node(s core.Status) NodeStatus {
 	if missing := notReady(s); missing != nil {
 		n.NotReady = missing.Error()
 	}
+	n.unsettled = unsettled(s)
 	if source, says := a.cfg.Policy.(interface{ Problem() string }); says {
 		n.PolicyErr = source.Problem()
 	}

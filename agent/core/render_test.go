@@ -90,6 +90,9 @@ func renderStatus(s core.Status) string {
 	if s.Retired {
 		b.WriteString(" retired")
 	}
+	if s.Leaving {
+		fmt.Fprintf(&b, " leaving settled=%t", s.Settled)
+	}
 	if s.Draining > 0 {
 		fmt.Fprintf(&b, " draining=%d", s.Draining)
 	}

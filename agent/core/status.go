@@ -16,11 +16,15 @@ type Status struct {
 	// the node is done.
 	Connected, Decides, Ready bool
 	Retired, Leaving          bool
-	Generation                uint64 // of the policy
-	Agents                    wire.Agents
-	Others                    int
-	Serving, Draining         int
-	Pods                      []PodStatus // by id
+	// Settled: no pod is captured that is not among Pods as it is. Before that a node
+	// without captured pods, and one whose pods nobody told of yet, look the same. It
+	// takes no snapshot.
+	Settled           bool
+	Generation        uint64 // of the policy
+	Agents            wire.Agents
+	Others            int
+	Serving, Draining int
+	Pods              []PodStatus // by id
 }
 
 // PodState is where a pod is, in a word.
@@ -66,7 +70,7 @@ func (s *State) Status() Status {
 	out := Status{
 		Connected: s.connected, Decides: s.decide != nil,
 		Ready:   s.connected && s.decide != nil && s.taken && s.snapshot && s.swept && !s.retired,
-		Retired: s.retired, Leaving: s.leaving,
+		Retired: s.retired, Leaving: s.leaving, Settled: s.settled(),
 		Generation: s.generation, Agents: s.roster.Agents, Others: s.roster.Others,
 		Serving: s.serving, Draining: len(s.open),
 	}
@@ -74,6 +78,12 @@ func (s *State) Status() Status {
 		out.Pods = append(out.Pods, s.podStatus(p))
 	}
 	return out
+}
+
+func (s *State) settled() bool {
+	return s.connected && s.listed && s.swept && !s.retired && !slices.ContainsFunc(s.order, func(p *pod) bool {
+		return !p.gone && (p.found || p.files != 0) && p.rules.State == RulesUnknown
+	})
 }
 
 func (s *State) podStatus(p *pod) PodStatus {

@@ -14,14 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
-)
 
-// leaving is a line of the agent's answer to POST /v1/leave.
-type leaving struct {
-	Pods        int    `json:"pods"`        // that are still captured or drained
-	Connections int    `json:"connections"` // of theirs that are open
-	Error       string `json:"error,omitempty"`
-}
+	"github.com/sluice-cni/sluice/agent"
+)
 
 // letGo asks the agent to un-enrol every pod, and returns when it has, or after
 // wait. Where no agent listens, pods that are captured stay so: that is an error
@@ -36,7 +31,7 @@ func letGo(c *cobra.Command, socket string, wait time.Duration) error {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
 	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent/v1/leave", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://agent"+agent.LeavePath, nil)
 	if err != nil {
 		return err
 	}
@@ -57,23 +52,28 @@ func letGo(c *cobra.Command, socket string, wait time.Duration) error {
 }
 
 func followLeaving(ctx context.Context, c *cobra.Command, lines *json.Decoder, socket string, wait time.Duration) error {
-	last := leaving{Pods: -1}
-	for {
-		var now leaving
+	var last agent.Leaving
+	for first := true; ; first = false {
+		var now agent.Leaving
 		err := lines.Decode(&now)
+		left := fmt.Sprintf("%s, %s left", count(last.Pods, "pod"), count(last.Connections, "connection"))
+		if last.Unsettled != "" {
+			left += ", perhaps more: " + last.Unsettled
+		}
 		switch {
-		case err == io.EOF && last.Pods == 0:
+		case ctx.Err() == context.DeadlineExceeded:
+			return hinted(fmt.Errorf("agent %q: has not let go of every pod after %v: %s", socket, wait, left), "run it again, with a longer --wait")
+		case err != nil:
+			return hinted(fmt.Errorf("agent %q: ended its answer with %s: %w", socket, left, err), "run it again; 'sluice cleanup' is for nodes whose agent is gone")
+		case now.Done:
 			fmt.Fprintln(c.OutOrStdout(), "the agent has let go of every pod")
 			return nil
-		case ctx.Err() == context.DeadlineExceeded:
-			return hinted(fmt.Errorf("agent %q: has not let go of %d pods with %d connections after %v", socket, last.Pods, last.Connections, wait), "run it again, with a longer --wait")
-		case err != nil:
-			return hinted(fmt.Errorf("agent %q: ended its answer with %d pods left: %w", socket, last.Pods, err), "run it again; 'sluice cleanup' is for nodes whose agent is gone")
-		case now.Error != "":
-			return fmt.Errorf("agent %q: %s", socket, now.Error)
 		}
-		if now != last {
+		if first || now != last {
 			fmt.Fprintf(c.OutOrStdout(), "the agent lets go: %s, %s left\n", count(now.Pods, "pod"), count(now.Connections, "connection"))
+			if now.Unsettled != "" {
+				fmt.Fprintln(c.OutOrStdout(), "  perhaps more:", now.Unsettled)
+			}
 		}
 		last = now
 	}
