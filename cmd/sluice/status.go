@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -33,6 +32,7 @@ type statusOptions struct {
 	output string
 	all    bool
 	ready  bool
+	alive  bool
 }
 
 func newStatusCommand() *cobra.Command {
@@ -54,8 +54,9 @@ captured ranges, each setting that is not the default, and warnings. While no ag
 answers, within 5 s, the holder ('sluice holder') is asked, which knows less; the exit
 code is 1 then.
 
---ready is for probes: of two agents that overlap at an upgrade it tells whether the one in
-its own pod serves.`,
+--ready and --alive are for probes, run in the agent's own container: of two agents that
+overlap at an upgrade they are about the one in it, and nobody reaches what they ask from
+the network. An agent that stands by, or is replaced and drains, is alive, and not ready.`,
 		Example: `  sluice status
   sluice status shop/web-7d4f
   sluice status -o json`,
@@ -65,6 +66,7 @@ its own pod serves.`,
 	f.StringVarP(&o.output, "output", "o", "table", "`FORMAT`: table or json")
 	f.BoolVar(&o.all, "all", false, "list untouched pods too")
 	f.BoolVar(&o.ready, "ready", false, "print nothing and exit with 0 if the agent serves the node, where POD_UID is set that pod's agent; for a readiness probe, which may take 6 s")
+	f.BoolVar(&o.alive, "alive", false, "print nothing and exit with 0 unless the agent in this container hangs; for a liveness probe, which may take 6 s")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var errs []error
 		if len(args) > 1 {
@@ -73,14 +75,20 @@ its own pod serves.`,
 		if o.output != "table" && o.output != "json" {
 			errs = append(errs, fmt.Errorf("output %q: not known; use table or json", o.output))
 		}
-		if o.ready && len(args) > 0 {
-			errs = append(errs, fmt.Errorf("argument %q: --ready is about the agent, not about a pod", args[0]))
+		if (o.ready || o.alive) && len(args) > 0 {
+			errs = append(errs, fmt.Errorf("argument %q: --ready and --alive are about the agent, not about a pod", args[0]))
+		}
+		if o.ready && o.alive {
+			errs = append(errs, errors.New("--ready, --alive: exclude each other"))
 		}
 		if err := errors.Join(errs...); err != nil {
 			return usage(err, "see 'sluice status --help'")
 		}
-		if o.ready {
-			return o.probe(c)
+		switch {
+		case o.ready:
+			return o.probeReady(c.Context())
+		case o.alive:
+			return o.probeAlive(c.Context())
 		}
 		return o.run(c, append(args, "")[0])
 	}
@@ -90,29 +98,6 @@ its own pod serves.`,
 // answerWithin is how long an agent, and then a holder, may take to answer. One that
 // stands still lets whoever asks connect, and never answers.
 const answerWithin = 5 * time.Second
-
-// probe says why the agent of this pod does not serve the node.
-func (o statusOptions) probe(c *cobra.Command) error {
-	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
-	defer cancel()
-	var s agent.Status
-	err := (admin.Client{Path: filepath.Join(o.runDir, agentSocketName)}).Ask(asking, agent.StatusPath, admin.Question{}, &s)
-	if err != nil {
-		return err
-	}
-	return notServing(s.NodeStatus, os.Getenv("POD_UID"))
-}
-
-// notServing is nil if the agent serves, and is that of the pod; "": whatever the pod.
-func notServing(n agent.NodeStatus, pod string) error {
-	switch {
-	case pod != "" && n.Instance != pod:
-		return fmt.Errorf("the agent of another pod serves: process %d, pod %q", n.PID, n.Instance)
-	case n.NotReady != "":
-		return errors.New(n.NotReady)
-	}
-	return nil
-}
 
 func (o statusOptions) run(c *cobra.Command, pod string) error {
 	path := filepath.Join(o.runDir, agentSocketName)

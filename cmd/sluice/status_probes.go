@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/proxy/admin"
+)
+
+// probeReady says why the agent of this pod does not serve the node.
+func (o statusOptions) probeReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	var s agent.Status
+	err := (admin.Client{Path: filepath.Join(o.runDir, agentSocketName)}).Ask(ctx, agent.StatusPath, admin.Question{}, &s)
+	if err != nil {
+		return err
+	}
+	return notServing(s.NodeStatus, os.Getenv("POD_UID"))
+}
+
+// notServing is nil if the agent serves, and is that of the pod; "": whatever the pod.
+func notServing(n agent.NodeStatus, pod string) error {
+	switch {
+	case pod != "" && n.Instance != pod:
+		return fmt.Errorf("the agent of another pod serves: process %d, pod %q", n.PID, n.Instance)
+	case n.NotReady != "":
+		return errors.New(n.NotReady)
+	}
+	return nil
+}
+
+// probeAlive says that an agent of this container does not answer. Each agent listens at
+// the common socket or at one of its own beside it; one that listens nowhere starts, or
+// drains since another took the name, and is no business of a probe: a process that ended
+// is seen without.
+func (o statusOptions) probeAlive(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	sockets, err := filepath.Glob(filepath.Join(o.runDir, agentSocketName) + "*")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range sockets {
+		errs = append(errs, aliveAt(ctx, path, inThisContainer))
+	}
+	return errors.Join(errs...)
+}
+
+// aliveAt says that the agent at a socket does not answer, if its process is one of mine.
+func aliveAt(ctx context.Context, path string, mine func(pid int) (bool, error)) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err != nil {
+		if ctx.Err() != nil { // whose it is cannot be told: nobody took it from the kernel
+			return fmt.Errorf("%s: nobody accepts connections", path)
+		}
+		return nil // nobody listens
+	}
+	defer c.Close()
+	listener, err := wire.NewConn(c.(*net.UnixConn)).Peer()
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if is, err := mine(int(listener.Pid)); err != nil || !is {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return c, nil
+	}}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/healthz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("%s: the agent, process %d, does not answer: %w", path, listener.Pid, err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(answer.Body, 1000))
+		return fmt.Errorf("%s: the agent, process %d: %s", path, listener.Pid, strings.TrimSpace(string(text)))
+	}
+	return nil
+}
+
+// inThisContainer says that a process has this one's mount namespace, which is what a
+// container's processes have in common, those that a probe starts among them.
+func inThisContainer(pid int) (bool, error) {
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return false, err
+	}
+	other, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // it ended meanwhile
+	}
+	return own == other, err
+}
