@@ -58,7 +58,7 @@ func (o statusOptions) probeAlive(ctx context.Context) error {
 }
 
 // aliveAt says that the agent at a socket does not answer, if its process is one of mine.
-func aliveAt(ctx context.Context, path string, mine func(pid int) (bool, error)) error {
+func aliveAt(ctx context.Context, path string, mine func(pid int) bool) error {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {
 		if ctx.Err() != nil { // whose it is cannot be told: nobody took it from the kernel
@@ -71,8 +71,8 @@ func aliveAt(ctx context.Context, path string, mine func(pid int) (bool, error))
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if is, err := mine(int(listener.Pid)); err != nil || !is {
-		return err
+	if !mine(int(listener.Pid)) {
+		return nil
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return c, nil
@@ -95,14 +95,10 @@ func aliveAt(ctx context.Context, path string, mine func(pid int) (bool, error))
 
 // inThisContainer says that a process has this one's mount namespace, which is what a
 // container's processes have in common, those that a probe starts among them.
-func inThisContainer(pid int) (bool, error) {
-	own, err := os.Readlink("/proc/self/ns/mnt")
-	if err != nil {
-		return false, err
-	}
+func inThisContainer(pid int) bool {
+	own, failed := os.Readlink("/proc/self/ns/mnt")
 	other, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", pid))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil // it ended meanwhile
-	}
-	return own == other, err
+	// Where it cannot be told, the process ended meanwhile or is another container's: in
+	// its own a probe has the rights of what it looks at.
+	return failed == nil && err == nil && own == other
 }

@@ -34,7 +34,7 @@ func TestContainersAreGivenFlagsThatThereAre(t *testing.T) {
 	}
 }
 
-// arguments are those of every container in a text.
+// arguments are those of every container in a text, and of its probes.
 func arguments(t *testing.T, text string) (all [][]string) {
 	t.Helper()
 	var walk func(v any)
@@ -51,6 +51,17 @@ func arguments(t *testing.T, text string) (all [][]string) {
 					texts = append(texts, a.(string))
 				}
 				all = append(all, texts)
+			}
+			// A probe's; nothing in the pods is asked at a port that others reach.
+			if exec, is := v["exec"].(map[string]any); is {
+				var texts []string
+				for _, a := range exec["command"].([]any) {
+					texts = append(texts, a.(string))
+				}
+				if texts[0] != "/sluice" {
+					t.Errorf("command %q: is not in the image", texts)
+				}
+				all = append(all, texts[1:])
 			}
 			for _, e := range v {
 				walk(e)
