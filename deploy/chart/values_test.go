@@ -72,7 +72,7 @@ var effects = map[string]struct{ other, says string }{
 	"admission.deny":                             {`false`, ""},
 	"readinessTaint":                             {`true`, "- --readiness-taint"},
 	"uninstall.enabled":                          {`false`, ""},
-	"uninstall.timeoutSeconds":                   {`77`, "--wait=77s"},
+	"uninstall.timeoutSeconds":                   {`1777`, "--wait=1777s"},
 }
 
 // needs are values that others have no effect without.

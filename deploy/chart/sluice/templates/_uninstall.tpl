@@ -32,7 +32,7 @@ spec:
           imagePullPolicy: {{ .Values.image.pullPolicy }}
           args:
             - uninstall
-            - --wait={{ .Values.uninstall.timeoutSeconds }}s
+            - --wait={{ include "sluice.uninstallSeconds" . }}s
             {{- include "sluice.nodeArgs" . | nindent 12 }}
           securityContext: {{- include "sluice.security" (list "DAC_OVERRIDE" "FOWNER") | nindent 12 }}
           volumeMounts:
@@ -50,6 +50,15 @@ spec:
         {{- include "sluice.stateVolumes" . | nindent 8 }}
         {{- include "sluice.nodeVolumes" . | nindent 8 }}
         {{- with include "sluice.socketVolume" . }}{{ . | nindent 8 }}{{ end }}
+{{- end -}}
+
+{{/* How long a node may take: connections may go on for the drain limit. The Job waits a
+     minute longer than its nodes, and helm two minutes longer than that. */}}
+{{- define "sluice.uninstallSeconds" -}}
+{{ max (int .Values.uninstall.timeoutSeconds) (add .Values.agent.drainSeconds 60) }}
+{{- end -}}
+{{- define "sluice.uninstallTimeout" -}}
+{{ add (include "sluice.uninstallSeconds" . | int) 180 }}s
 {{- end -}}
 
 {{- define "sluice.uninstallHook" -}}
