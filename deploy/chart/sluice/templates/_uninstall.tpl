@@ -34,7 +34,7 @@ spec:
             - uninstall
             - --wait={{ include "sluice.uninstallSeconds" . }}s
             {{- include "sluice.nodeArgs" . | nindent 12 }}
-          securityContext: {{- include "sluice.security" (list "DAC_OVERRIDE" "FOWNER") | nindent 12 }}
+          securityContext: {{- include "sluice.security" (list "DAC_OVERRIDE" "FOWNER" "CHOWN") | nindent 12 }}
           volumeMounts:
             - {name: run, mountPath: /run/sluice}
             - {name: state, mountPath: /var/lib/sluice}
