@@ -188,6 +188,7 @@ func TestTheSchemaRefuses(t *testing.T) {
 		{`metrics.port=70000`, "/metrics/port"},
 		{`metrics.listen="all"`, "/metrics/listen"},
 		{`metrics.podMonitor.interval="often"`, "/metrics/podMonitor/interval"},
+		{`metrics={"listen":"loopback","podMonitor":{"enabled":true}}`, "metrics.listen is loopback"},
 		{`credentials.namespaces="shop"`, "/credentials/namespaces"},
 		{`security.appArmor="Localhost"`, "/security/appArmor"},
 		{`uninstall.timeoutSeconds=1`, "/uninstall/timeoutSeconds"},
