@@ -5,7 +5,8 @@
 # runs the page and the other scenarios, and takes everything down. Nothing is installed
 # and nothing of the machine is touched but the cgroup hierarchies, where the run has a
 # place of its own.
-# SLUICE_TEST_ARGS are passed to go test; -run narrows it to some tests.
+# SLUICE_TEST_ARGS are passed to go test; -run narrows it to some tests. With E2E_FULL=1 the
+# load and fault tests are of their full size: 30 pods, five minutes without an API server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,8 +29,13 @@ built=$((SECONDS - began))
 mapfile -t quick < <(go list -f '{{range .TestImports}}{{$.ImportPath}} {{.}}{{"\n"}}{{end}}{{range .XTestImports}}{{$.ImportPath}} {{.}}{{"\n"}}{{end}}' ./... |
 	awk '/e2e\/cluster\/(quick|world|suite)$/ {print $1}' | sort -u)
 status=0
-# One package at a time: a cluster takes a gigabyte and both cores.
-# shellcheck disable=SC2086
-SLUICE_TEST_CLUSTER=1 go test -p 1 -count=1 -v -timeout 60m ${SLUICE_TEST_ARGS:-} "${quick[@]}" || status=1
+# One package at a time: a cluster takes a gigabyte and both cores. E2E_FULL is a flag of
+# the one package that has it, and what follows -args is the tests' own.
+for package in "${quick[@]}"; do
+	own=()
+	if [ -n "${E2E_FULL:-}" ] && [ "${package##*/e2e/}" = cluster ]; then own=(-args -full); fi
+	# shellcheck disable=SC2086
+	SLUICE_TEST_CLUSTER=1 go test -count=1 -v -timeout 60m ${SLUICE_TEST_ARGS:-} "$package" "${own[@]}" || status=1
+done
 echo "make e2e: ${built} s to build what was not in the cache, $((SECONDS - began - built)) s of tests"
 exit "$status"

@@ -24,6 +24,7 @@ var effects = map[string]struct{ other, says string }{
 	"policy.selection":                           {`"all"`, "selection: all"},
 	"policy.exemptNamespaces":                    {`["monitoring"]`, "- monitoring"},
 	"policy.defaults.includeIPRanges":            {`"auto"`, "includeIPRanges: auto"},
+	"exemptSystemNamespaces":                     {`false`, "exemptNamespaces: [sluice-system]"},
 	"cni.confDir":                                {`"/etc/other/net.d"`, "hostPath: {path: /etc/other/net.d, type"},
 	"cni.binDir":                                 {`"/usr/libexec/cni"`, "hostPath: {path: /usr/libexec/cni, type"},
 	"cni.mode":                                   {`"append"`, "--mode=append"},
@@ -130,6 +131,18 @@ func TestEachValueHasAnEffect(t *testing.T) {
 				t.Error("its row says nothing of its effect")
 			}
 		})
+	}
+}
+
+// Whoever names a namespace more to be exempt takes none away: with selection all the
+// cluster's DNS would be captured.
+func TestExemptNamespacesAddUp(t *testing.T) {
+	t.Parallel()
+	text := render(t, `policy.exemptNamespaces=["monitoring"]`, `policy.selection="all"`)
+	for _, part := range []string{"exemptNamespaces: [sluice-system, kube-system, kube-public, kube-node-lease]", "- monitoring"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("the policy does not have %q", part)
+		}
 	}
 }
 
