@@ -406,8 +406,8 @@ func printPods(w io.Writer, pods []agent.PodStatus) error {
 }
 
 // askHolder shows what the holder knows, since no agent answers: none says why not, and
-// todo what to do about it.
-func (o statusOptions) askHolder(c *cobra.Command, none error, todo string) error {
+// remedy what a person should do about it.
+func (o statusOptions) askHolder(c *cobra.Command, none error, remedy string) error {
 	path := filepath.Join(o.runDir, holder.SocketName)
 	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
 	defer cancel()
@@ -423,7 +423,7 @@ func (o statusOptions) askHolder(c *cobra.Command, none error, todo string) erro
 	} else if err := printHolder(c.OutOrStdout(), s); err != nil {
 		return err
 	}
-	return hinted(none, todo+"; this is what the holder knows")
+	return hinted(none, remedy+"; this is what the holder knows")
 }
 
 func printHolder(w io.Writer, s wire.HolderStatus) error {
