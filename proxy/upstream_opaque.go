@@ -40,6 +40,10 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w car
 			return nil, u.notReady(err)
 		}
 	}
+	polled := u.cluster.TLS != nil || u.cluster.Tunnel != nil
+	if polled {
+		w = once{w}
+	}
 	ctx, cancel := context.WithTimeout(ctx, u.connectTimeout())
 	defer cancel()
 	if err := s.mayConnect(ctx, w); err != nil {
@@ -58,7 +62,7 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w car
 		u.gone(t)
 		return nil, u.notMade(err)
 	}
-	if u.cluster.TLS != nil || u.cluster.Tunnel != nil {
+	if polled {
 		w.mayWait()
 		tcp, err := loop.Attach(fd)
 		if err != nil {
@@ -75,6 +79,13 @@ func (u *upstream) dialOpaque(ctx context.Context, key poolKey, t *target, w car
 	u.open.Add(1)
 	return c, nil
 }
+
+// once is a carrier whose connection is refused as soon as it comes back: with TLS or a
+// tunnel it waits for an answer, and is tried again, so that each that was carried on
+// would become several.
+type once struct{ waiter }
+
+func (once) pass() uint8 { return lastPass }
 
 // bePolled makes a connection of connectOpaque one like the others, where the relay
 // engine could not take it. On error it is closed.
