@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -129,19 +130,44 @@ func (n *node) ranges(all ...string) {
 	must(n.t, rangesfile.Write(filepath.Join(n.dir, "ranges.json"), rangesfile.File{Written: time.Now(), Ranges: all}))
 }
 
-// startHolder runs a holder until the returned stop, or the test's end.
-func (n *node) startHolder() (stop func()) {
+type runningHolder struct {
+	n      *node
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // once it has ended
+}
+
+// startHolder runs a holder until stop, or the test's end.
+func (n *node) startHolder() *runningHolder {
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- nodeholder.Run(ctx, nodeholder.Options{RunDir: n.dir, Build: "test", Log: n.log}) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			n.t.Error("the holder: ", err)
-		}
-	})
-	n.t.Cleanup(stop)
-	return stop
+	h := &runningHolder{n: n, cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(h.ended)
+		h.err = nodeholder.Run(ctx, nodeholder.Options{RunDir: n.dir, Build: "test", Log: n.log})
+	}()
+	n.t.Cleanup(h.stop)
+	return h
+}
+
+func (h *runningHolder) stop() {
+	h.cancel()
+	<-h.ended
+	if h.err != nil && !errors.Is(h.err, nodeholder.ErrSucceeded) {
+		h.n.t.Error("the holder: ", h.err)
+	}
+}
+
+// succeeded waits until another holder has everything that this one had.
+func (h *runningHolder) succeeded() {
+	h.n.t.Helper()
+	select {
+	case <-h.ended:
+	case <-time.After(patience):
+	}
+	h.stop()
+	if !errors.Is(h.err, nodeholder.ErrSucceeded) {
+		h.n.t.Fatal("the holder was not succeeded")
+	}
 }
 
 // source is a policy that a test changes.
@@ -423,7 +449,7 @@ func leave(t *testing.T, a *runningAgent) {
 // Agents and holders follow one another while the pod connects without a pause.
 func TestAgentsAndHoldersFollowOneAnotherUnnoticed(t *testing.T) {
 	n := newNode(t)
-	stopHolder := n.startHolder()
+	old := n.startHolder()
 	web := n.pod("shop", "web")
 	a := n.startAgent()
 	a.selects("shop")
@@ -452,7 +478,7 @@ func TestAgentsAndHoldersFollowOneAnotherUnnoticed(t *testing.T) {
 	}
 	// A planned change of holders: the new one asks the old one for everything.
 	n.startHolder()
-	stopHolder()
+	old.succeeded()
 	eventually(t, func() bool { return a.Ready() == nil }, func() string { return fmt.Sprint("not ready with another holder: ", a.Ready()) })
 	cancel()
 	load.Wait()

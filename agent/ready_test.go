@@ -54,7 +54,7 @@ func TestReadyzAndHealthz(t *testing.T) {
 	}
 
 	wants(ask, "no session with the holder")
-	stopHolder := n.startHolder()
+	h := n.startHolder()
 	first.selects("shop")
 	ready(ask)
 	for _, p := range pods {
@@ -73,7 +73,7 @@ func TestReadyzAndHealthz(t *testing.T) {
 	for _, p := range pods { // the first accepts nothing any more
 		p.governed()
 	}
-	stopHolder()
+	h.stop()
 	wants(askSecond, "no session with the holder")
 	hangUp()
 }
