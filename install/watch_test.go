@@ -159,7 +159,7 @@ func TestTheBinaryIsLookedAtWithTheEntry(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); i.Watch(ctx, nil, nil) }()
-		time.Sleep(2*resync + time.Second)
+		time.Sleep(2*resync + time.Second) // of the bubble's time, which passes when all have done what they do
 		cancel()
 		<-done
 		if looks != 3 {

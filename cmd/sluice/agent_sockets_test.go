@@ -39,6 +39,18 @@ func whoAnswers(t *testing.T, network, address string) string {
 	return string(body)
 }
 
+// answersInTheEnd asks until want answers, for 10 s.
+func answersInTheEnd(t *testing.T, network, address, want string) {
+	t.Helper()
+	got := ""
+	for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+		got = whoAnswers(t, network, address)
+	}
+	if got != want {
+		t.Errorf("%s answers, not %s", got, want)
+	}
+}
+
 // serving runs serve until the test ends.
 func serving(t *testing.T, serve func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -100,16 +112,7 @@ func TestTheCommonSocketComesBackToWhoServes(t *testing.T) {
 		serving(t, s.keep)
 		return s
 	}
-	asked := func(want string) {
-		t.Helper()
-		got := ""
-		for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
-			got = whoAnswers(t, "unix", path)
-		}
-		if got != want {
-			t.Errorf("asked is %s, not %s", got, want)
-		}
-	}
+	asked := func(want string) { t.Helper(); answersInTheEnd(t, "unix", path, want) }
 	old := start("old")
 	old.mu.Lock()
 	old.own = path + ".1" // it is another process
@@ -146,16 +149,7 @@ func TestTheAddressOfTheMetricsIsHandedOverAndBack(t *testing.T) {
 		serving(t, func(ctx context.Context) error { return o.serve(ctx, saysWho(name)) })
 		return o
 	}
-	answers := func(want string) {
-		t.Helper()
-		got := ""
-		for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(untilFree / 10) {
-			got = whoAnswers(t, "tcp", address)
-		}
-		if got != want {
-			t.Errorf("%s answers, not %s", got, want)
-		}
-	}
+	answers := func(want string) { t.Helper(); answersInTheEnd(t, "tcp", address, want) }
 	first := start("first")
 	answers("first")
 	second := start("second")

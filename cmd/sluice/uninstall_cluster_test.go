@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,20 +38,20 @@ func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, controlle
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := make(chan struct{})
-	go func() {
-		defer close(made)
-		for t.Context().Err() == nil {
-			if _, err := s.Cluster().Get(t.Context(), kubeapi.DaemonSets, leavingKey); err == nil {
+	running, ended := context.WithCancel(t.Context())
+	var controlling sync.WaitGroup
+	controlling.Go(func() {
+		for ; running.Err() == nil; time.Sleep(5 * time.Millisecond) { // polling, as long as it runs
+			if _, err := s.Cluster().Get(running, kubeapi.DaemonSets, leavingKey); err == nil {
 				controller()
 				return
 			}
-			time.Sleep(5 * time.Millisecond)
 		}
-	}()
+	})
 	var out bytes.Buffer
 	err = clusterUninstall{s.Cluster(), &out, wait, 10 * time.Millisecond}.run(t.Context(), set)
-	<-made
+	ended()
+	controlling.Wait()
 	return out.String(), err
 }
 
