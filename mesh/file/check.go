@@ -1,6 +1,10 @@
 package file
 
-import "time"
+import (
+	"time"
+
+	"github.com/sluice-cni/sluice/mesh/inforce"
+)
 
 // Looking at all resources together takes a hundred milliseconds of a processor where
 // there are tens of thousands. It follows a change, no change waits for it, and it takes
@@ -60,5 +64,6 @@ func (c *checks) close() {
 func (s *Store) unchecked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.reviewed < s.generation
+	_, generation := inforce.Latest(&s.state)
+	return s.reviewed < generation
 }

@@ -33,10 +33,10 @@ func (s *Store) reload(how look) (unsettled []string, err error) {
 		outcomes[i] = f.refresh(how.dirty[f.name], how.cautious, s.memory.dir != "", s.decodeOptions())
 	})
 	changed, unsettled := s.takeIn(visits, outcomes, how)
-	if s.snapshot == nil && s.memory.dir != "" {
+	if s.Snapshot() == nil && s.memory.dir != "" {
 		changed = s.recall(changed)
 	}
-	if len(changed) > 0 || s.snapshot == nil {
+	if len(changed) > 0 || s.Snapshot() == nil {
 		s.putInForce(changed)
 	}
 	return unsettled, nil

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/inforce"
 )
 
 // Options says how to read a directory.
@@ -35,8 +36,10 @@ type Options struct {
 }
 
 // Store is a directory in force. The unit of acceptance is the file: one with any
-// error keeps its last good content, the others go on.
+// error keeps its last good content, the others go on. There is a Snapshot from Open on,
+// and a new one for each change while Run runs.
 type Store struct {
+	state
 	dir  string
 	opts Options
 	log  *slog.Logger
@@ -52,15 +55,13 @@ type Store struct {
 
 	reassign chan struct{} // has room for one
 
-	mu          sync.Mutex
-	snapshot    *mesh.Snapshot
-	said        map[string]mesh.Issues // about each file that there is something to say about
-	errors      int                    // among them
-	together    mesh.Issues            // what the resources mean together, by the last check
-	reviewed    uint64                 // the generation of which that is so
-	generation  uint64                 // counts the snapshots
-	subscribers []func(*mesh.Snapshot, int)
+	mu       sync.Mutex             // taken before that of state, whose errors are those of said
+	said     map[string]mesh.Issues // about each file that there is something to say about
+	together mesh.Issues            // what the resources mean together, by the last check
+	reviewed uint64                 // the generation of which that is so
 }
+
+type state = inforce.State
 
 // Open reads the directory. Any error in any file is an error here, unless there is
 // Options.Remember: there is no last good content to go on with. It lists them all.
@@ -84,7 +85,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		return s, nil
 	}
 	if err != nil {
-		if s.snapshot != nil || !s.recallAll() {
+		if s.Snapshot() != nil || !s.recallAll() {
 			return nil, err
 		}
 		s.note(err)
@@ -110,13 +111,6 @@ func (s *Store) open() error {
 	return err
 }
 
-// Snapshot is what is in force.
-func (s *Store) Snapshot() *mesh.Snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.snapshot
-}
-
 // Issues is everything there is to say about the files as they stand.
 func (s *Store) Issues() mesh.Issues {
 	s.check()
@@ -128,28 +122,6 @@ func (s *Store) Issues() mesh.Issues {
 	}
 	all.Sort()
 	return all
-}
-
-// Errors counts the errors among the issues.
-func (s *Store) Errors() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.errors
-}
-
-// Subscribe calls update with the snapshot in force and, while Run runs, with each
-// new one. Calls come one at a time; update must not call the Store.
-func (s *Store) Subscribe(update func(*mesh.Snapshot)) {
-	s.SubscribeWithErrors(func(snapshot *mesh.Snapshot, _ int) { update(snapshot) })
-}
-
-// SubscribeWithErrors is Subscribe for who also wants to know how many errors there are
-// in the files as they stand, which are therefore not in the snapshot as they stand.
-func (s *Store) SubscribeWithErrors(update func(snapshot *mesh.Snapshot, errors int)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.subscribers = append(s.subscribers, update)
-	update(s.snapshot, s.errors)
 }
 
 func (s *Store) decodeOptions() mesh.DecodeOptions {
@@ -176,16 +148,7 @@ func (s *Store) putInForce(changed []*source) {
 		s.say(f)
 	}
 	s.memory.accepted(affected)
-	s.publish(snapshot)
-}
-
-// publish tells everybody of a snapshot. The caller holds s.mu.
-func (s *Store) publish(snapshot *mesh.Snapshot) {
-	s.snapshot = snapshot
-	s.generation++
-	for _, update := range s.subscribers {
-		update(snapshot, s.errors)
-	}
+	inforce.Publish(&s.state, snapshot)
 }
 
 // Reassign has Run ask Options.Virtual again, which gives hosts other addresses than
@@ -200,9 +163,7 @@ func (s *Store) Reassign() {
 // assignAgain is Run's part of Reassign.
 func (s *Store) assignAgain() {
 	if snapshot, moved := s.index.Reassign(); moved {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.publish(snapshot)
+		inforce.Publish(&s.state, snapshot)
 	}
 }
 
@@ -214,7 +175,7 @@ func (s *Store) say(f *source) {
 		return
 	}
 	s.logNew(before, now)
-	s.errors += len(now.Of(mesh.Error)) - len(before.Of(mesh.Error))
+	inforce.CountErrors(&s.state, len(now.Of(mesh.Error))-len(before.Of(mesh.Error)))
 	s.said[f.name] = now
 	if len(now) == 0 {
 		delete(s.said, f.name)
@@ -225,7 +186,8 @@ func (s *Store) say(f *source) {
 // is new.
 func (s *Store) check() {
 	s.mu.Lock()
-	snapshot, generation, done := s.snapshot, s.generation, s.reviewed == s.generation
+	snapshot, generation := inforce.Latest(&s.state)
+	done := s.reviewed == generation
 	s.mu.Unlock()
 	if done {
 		return
@@ -246,8 +208,9 @@ func (s *Store) logNew(before, now mesh.Issues) {
 		told[tellable(i)] = true
 	}
 	levels := map[mesh.Severity]slog.Level{mesh.Error: slog.LevelError, mesh.Warning: slog.LevelWarn, mesh.Notice: slog.LevelInfo}
+	first := s.Snapshot() == nil
 	for _, i := range now {
-		if first := s.snapshot == nil; !told[tellable(i)] && !(first && i.Severity == mesh.Error && s.memory.dir == "") { // which Open returns
+		if !told[tellable(i)] && !(first && i.Severity == mesh.Error && s.memory.dir == "") { // which Open returns
 			s.log.Log(context.Background(), levels[i.Severity], i.String())
 		}
 	}

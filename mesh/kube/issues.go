@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/inforce"
 )
 
 // Issues is everything there is to say about the objects as they stand.
@@ -34,7 +35,7 @@ func (s *Store) Issues() mesh.Issues {
 func (s *Store) say(about id, now mesh.Issues) {
 	before := s.said[about]
 	s.logNew(before, now)
-	s.errors += len(now.Of(mesh.Error)) - len(before.Of(mesh.Error))
+	inforce.CountErrors(&s.state, len(now.Of(mesh.Error))-len(before.Of(mesh.Error)))
 	if s.said[about] = now; len(now) == 0 {
 		delete(s.said, about)
 	}
@@ -44,7 +45,7 @@ func (s *Store) say(about id, now mesh.Issues) {
 // That the server is away is about no kind. The caller holds s.mu.
 func (s *Store) sayUnfollowed(k kubeapi.Kind, err error) {
 	if s.unfollowed[k].Severity == mesh.Error && s.unfollowed[k].Message != "" {
-		s.errors--
+		inforce.CountErrors(&s.state, -1)
 	}
 	delete(s.unfollowed, k)
 	issue := mesh.Issue{Severity: mesh.Error, File: k.String(), Kind: k.Name}
@@ -54,7 +55,7 @@ func (s *Store) sayUnfollowed(k kubeapi.Kind, err error) {
 	case errors.Is(err, kubeapi.ErrMissing):
 		issue.Severity = mesh.Notice
 	default:
-		s.errors++
+		inforce.CountErrors(&s.state, 1)
 	}
 	issue.Message = err.Error()
 	s.unfollowed[k] = issue
@@ -81,7 +82,8 @@ func (s *Store) logNew(before, now mesh.Issues) {
 // is new.
 func (s *Store) check() {
 	s.mu.Lock()
-	snapshot, generation, done := s.snapshot, s.generation, s.reviewed == s.generation
+	snapshot, generation := inforce.Latest(&s.state)
+	done := s.reviewed == generation
 	s.mu.Unlock()
 	if done || snapshot == nil {
 		return

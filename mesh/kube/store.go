@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/inforce"
 )
 
 // Options say how a cluster is read.
@@ -57,7 +58,12 @@ type object struct {
 
 // Store is a cluster in force. The unit of acceptance is the object: one with an error
 // keeps what it was last, over restarts too where the Feed has a journal.
+//
+// There is no Snapshot, and no subscriber is called, until the Feed has told all there is
+// of every kind: half of a cluster's resources would cut off what the other half lets
+// through.
 type Store struct {
+	state
 	feed *kubeapi.Feed
 	opts Options
 	log  *slog.Logger
@@ -71,20 +77,16 @@ type Store struct {
 	services services
 	waiting  map[kubeapi.Kind]bool // not complete yet
 
-	mu          sync.Mutex
-	snapshot    *mesh.Snapshot
-	said        map[id]mesh.Issues // about each object that there is something to say about
-	unfollowed  map[kubeapi.Kind]mesh.Issue
-	errors      int                // among said and unfollowed
-	together    map[id]mesh.Issues // what the resources mean together, by the last check
-	generation  uint64             // counts the snapshots
-	reviewed    uint64             // the generation of which together is
-	subscribers []func(*mesh.Snapshot, int)
+	mu         sync.Mutex         // taken before that of state, whose errors are those of said and unfollowed
+	said       map[id]mesh.Issues // about each object that there is something to say about
+	unfollowed map[kubeapi.Kind]mesh.Issue
+	together   map[id]mesh.Issues // what the resources mean together, by the last check
+	reviewed   uint64             // the generation of which together is
 }
 
-// New makes a Store and has the Feed tell it of what it needs. There is no Snapshot, and
-// no subscriber is called, until the Feed has told all there is of every kind: half of a
-// cluster's resources would cut off what the other half lets through.
+type state = inforce.State
+
+// New makes a Store and has the Feed tell it of what it needs.
 func New(f *kubeapi.Feed, o Options) *Store {
 	o.Options.ClusterDomain = cmp.Or(o.ClusterDomain, o.Options.ClusterDomain)
 	o.ClusterDomain = o.Options.ClusterDomain
@@ -138,12 +140,12 @@ func (s *Store) follow(k kubeapi.Kind, selector kubeapi.Selector, change func(ku
 			}
 		}
 		s.mu.Lock()
-		before := s.errors
+		before := s.Errors()
 		for _, v := range c.verdicts {
 			s.say(v.id, v.issues)
 		}
 		s.sayUnfollowed(k, d.Err)
-		if len(s.waiting) == 0 && (first || len(c.removed)+len(c.added) > 0 || s.errors != before) {
+		if len(s.waiting) == 0 && (first || len(c.removed)+len(c.added) > 0 || s.Errors() != before) {
 			s.publish(s.index.Snapshot())
 		}
 		s.mu.Unlock()
@@ -162,47 +164,10 @@ func (s *Store) tell(verdicts []Verdict) {
 
 // publish tells everybody of a snapshot. The caller holds s.work and s.mu.
 func (s *Store) publish(snapshot *mesh.Snapshot) {
-	if s.snapshot != snapshot {
-		s.snapshot = snapshot
-		s.generation++
-	}
-	for _, update := range s.subscribers {
-		update(snapshot, s.errors)
-	}
+	inforce.Publish(&s.state, snapshot)
 	select {
 	case s.changed <- struct{}{}:
 	default:
-	}
-}
-
-// Snapshot is what is in force; nil as long as not all is known.
-func (s *Store) Snapshot() *mesh.Snapshot {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.snapshot
-}
-
-// Errors counts the errors among the issues.
-func (s *Store) Errors() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.errors
-}
-
-// Subscribe calls update with the snapshot in force, when there is one, and with each
-// new one. Calls come one at a time; update must not call the Store.
-func (s *Store) Subscribe(update func(*mesh.Snapshot)) {
-	s.SubscribeWithErrors(func(snapshot *mesh.Snapshot, _ int) { update(snapshot) })
-}
-
-// SubscribeWithErrors is Subscribe for who also wants to know how many errors there are
-// in the objects as they stand, which are therefore not in the snapshot as they stand.
-func (s *Store) SubscribeWithErrors(update func(snapshot *mesh.Snapshot, errors int)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.subscribers = append(s.subscribers, update)
-	if s.snapshot != nil {
-		update(s.snapshot, s.errors)
 	}
 }
 
