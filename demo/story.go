@@ -2,19 +2,10 @@ package demo
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"strings"
-)
 
-// The page's YAML, to the letter.
-var (
-	//go:embed seed/httpbin-ext.yaml
-	yamlHTTPBin string
-	//go:embed seed/google-ext.yaml
-	yamlGoogle string
-	//go:embed seed/httpbin-timeout.yaml
-	yamlTimeout string
+	"github.com/sluice-cni/sluice/internal/egresspage"
 )
 
 const everyRange = "*"
@@ -56,8 +47,8 @@ func (w *world) closedByDefault() []step {
 
 func (w *world) configureServices() []step {
 	return []step{
-		w.create("Configuring Istio external services", "allow access to an external HTTP service", yamlHTTPBin),
-		w.create("", "allow access to an external HTTPS service, and originate TLS to it", yamlGoogle),
+		w.create("Configuring Istio external services", "allow access to an external HTTP service", egresspage.HTTPBin),
+		w.create("", "allow access to an external HTTPS service, and originate TLS to it", egresspage.Google),
 	}
 }
 
@@ -106,7 +97,7 @@ func (w *world) setTimeout() []step {
 			expect: "200 in approximately 5 seconds",
 			do:     w.timed(delay, "200", 5),
 		},
-		w.create("", "set a 3s timeout on calls to httpbin.org", yamlTimeout),
+		w.create("", "set a 3s timeout on calls to httpbin.org", egresspage.Timeout),
 		{
 			title: "the slow answer again", where: inPod, typed: delay,
 			expect: "504 after 3 seconds",

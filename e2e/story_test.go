@@ -12,21 +12,9 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/egresspage"
 	"github.com/sluice-cni/sluice/mesh"
 )
-
-const httpbinExt = `apiVersion: networking.istio.io/v1alpha3
-kind: ServiceEntry
-metadata:
-  name: httpbin-ext
-spec:
-  hosts:
-  - httpbin.org
-  ports:
-  - number: 80
-    name: http
-    protocol: http
-`
 
 func (p *pod) get(family, url string) (int, string) {
 	p.T.Helper()
@@ -67,35 +55,13 @@ func TestTheStoryOfThePage(t *testing.T) {
 			if code, body := p.get(family, "http://httpbin.org/headers"); code != 502 || body != "" {
 				t.Errorf("before anything is registered: %d %q", code, body)
 			}
-			p.Write("httpbin.yaml", httpbinExt)
+			p.Write("httpbin.yaml", egresspage.HTTPBin)
 			eventually(t, "httpbin-ext is in force", func() bool { code, _ := p.get(family, "http://httpbin.org/headers"); return code == 200 })
 			_, body := p.get(family, "http://httpbin.org/headers")
 			if !strings.Contains(body, "host=httpbin.org sni=plain from=") {
 				t.Errorf("got %q", body)
 			}
-			p.Write("google.yaml", fmt.Sprintf(`apiVersion: networking.istio.io/v1alpha3
-kind: ServiceEntry
-metadata:
-  name: google-ext
-spec:
-  hosts:
-  - www.google.com
-  ports:
-  - number: 443
-    name: https
-    protocol: http
----
-apiVersion: networking.istio.io/v1alpha3
-kind: DestinationRule
-metadata:
-  name: google-ext
-spec:
-  name: www.google.com
-  trafficPolicy:
-    tls:
-      mode: SIMPLE # initiates HTTPS when talking to www.google.com
-      caCertificates: %s
-`, p.net.CA))
+			p.Write("google.yaml", strings.TrimRight(egresspage.Google, "\n")+"\n      caCertificates: "+p.net.CA+"\n")
 			eventually(t, "google-ext is in force", func() bool { code, _ := p.get(family, "http://www.google.com:443/"); return code == 200 })
 			if _, body := p.get(family, "http://www.google.com:443/"); !strings.Contains(body, "host=www.google.com:443 sni=www.google.com") {
 				t.Errorf("got %q", body)
@@ -103,16 +69,7 @@ spec:
 			if code, _ := p.get(family, "http://httpbin.org/delay/1.5"); code != 200 {
 				t.Errorf("without a timeout: %d", code)
 			}
-			p.Write("timeout.yaml", `apiVersion: networking.istio.io/v1alpha3
-kind: VirtualService
-metadata:
-  name: httpbin-ext
-spec:
-  hosts:
-    - httpbin.org
-  http:
-  - timeout: 500ms
-`)
+			p.Write("timeout.yaml", strings.Replace(egresspage.Timeout, "3s", "500ms", 1))
 			eventually(t, "the timeout is in force", func() bool {
 				code, body := p.get(family, "http://httpbin.org/delay/1.5")
 				return code == 504 && body == "upstream request timeout"
@@ -124,7 +81,7 @@ spec:
 func TestConnectionsLeaveFromThePodsOwnAddress(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.Write("a.yaml", httpbinExt)
+	p.Write("a.yaml", egresspage.HTTPBin)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	if _, body := p.get("IPv4", "http://httpbin.org/"); !strings.Contains(body, "from=10.1.1.2:") {
 		t.Errorf("got %q", body)
@@ -181,7 +138,7 @@ spec:
 func TestALyingHostHeaderReachesTheNamesOwnServer(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.Write("a.yaml", httpbinExt)
+	p.Write("a.yaml", egresspage.HTTPBin)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	own := 0
 	p.net.serveHTTP(t, net.JoinHostPort(names["db.example.com"][0], "80"), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { own++ }))
@@ -216,7 +173,7 @@ func TestWithTheProxyGoneRedirectedConnectionsAreRefusedAndExcludedOnesPass(t *t
 func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.Write("a.yaml", httpbinExt)
+	p.Write("a.yaml", egresspage.HTTPBin)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	client := p.client("IPv4")
 	stop := make(chan struct{})
@@ -248,8 +205,8 @@ func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 	for i := range 10 {
 		before, changes := done.Load(), p.Changes()
 		resolution := []string{"DNS", "NONE"}[i%2]
-		p.Write("a.yaml", httpbinExt+"  resolution: "+resolution+"\n")
-		p.Write("other.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "other"), "httpbin.org", fmt.Sprintf("other%d.example.com", i)))
+		p.Write("a.yaml", egresspage.HTTPBin+"  resolution: "+resolution+"\n")
+		p.Write("other.yaml", strings.ReplaceAll(strings.ReplaceAll(egresspage.HTTPBin, "httpbin-ext", "other"), "httpbin.org", fmt.Sprintf("other%d.example.com", i)))
 		eventually(t, "requests pass between two changes", func() bool { return done.Load() > before+300 || t.Failed() })
 		eventually(t, "the change is in force", func() bool { return p.Changes() > changes || t.Failed() })
 	}
@@ -261,10 +218,10 @@ func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 func TestABadFileKeepsItsLastGoodContentAndOthersGoOn(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
-	p.Write("a.yaml", httpbinExt)
+	p.Write("a.yaml", egresspage.HTTPBin)
 	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
-	p.Write("a.yaml", strings.Replace(httpbinExt, "hosts:", "hots:", 1))
-	p.Write("b.yaml", strings.ReplaceAll(strings.ReplaceAll(httpbinExt, "httpbin-ext", "elsewhere"), "httpbin.org", "elsewhere.net"))
+	p.Write("a.yaml", strings.Replace(egresspage.HTTPBin, "hosts:", "hots:", 1))
+	p.Write("b.yaml", strings.ReplaceAll(strings.ReplaceAll(egresspage.HTTPBin, "httpbin-ext", "elsewhere"), "httpbin.org", "elsewhere.net"))
 	eventually(t, "the other file is in force", func() bool { return p.status("http://elsewhere.net/") == 200 })
 	if code := p.status("http://httpbin.org/"); code != 200 {
 		t.Errorf("the bad file's last good content: %d", code)

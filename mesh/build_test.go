@@ -3,6 +3,8 @@ package mesh
 import (
 	"strings"
 	"testing"
+
+	"github.com/sluice-cni/sluice/internal/egresspage"
 )
 
 const apiHeader = "apiVersion: networking.istio.io/v1\n"
@@ -138,8 +140,8 @@ func TestTheOlderResourceHasWhatTwoClaim(t *testing.T) {
 
 func TestTheSameObjectTwiceIsAnErrorThatNamesBothPlaces(t *testing.T) {
 	t.Parallel()
-	one, _ := Decode("a.yaml", readSeed(t, "google-ext.yaml"), DecodeOptions{})
-	two, _ := Decode("b.yaml", readSeed(t, "google-ext.yaml"), DecodeOptions{})
+	one, _ := Decode("a.yaml", []byte(egresspage.Google), DecodeOptions{})
+	two, _ := Decode("b.yaml", []byte(egresspage.Google), DecodeOptions{})
 	s, issues := Build(append(one, two...), Options{})
 	errs := issues.Of(Error)
 	if len(errs) != 2 || len(s.Resources()) != 2 {

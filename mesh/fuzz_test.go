@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-cni/sluice/internal/egresspage"
 )
 
 // FuzzDecode holds that no text makes the decoder panic, that every error has a
@@ -74,7 +76,7 @@ func TestAnAliasBombIsRefused(t *testing.T) {
 
 func TestAListReadsLikeItsObjects(t *testing.T) {
 	t.Parallel()
-	single, _ := Decode("one", readSeed(t, "httpbin-ext-serviceentry.yaml"), DecodeOptions{})
+	single, _ := Decode("one", []byte(egresspage.HTTPBin), DecodeOptions{})
 	text, err := protojson.Marshal(single[0].Spec)
 	if err != nil {
 		t.Fatal(err)

@@ -1,51 +1,29 @@
 package mesh
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/egresspage"
 )
 
-// seedSums are of the three documents that the page "Control Egress Traffic" has
-// its reader type, without the page's own indentation.
-var seedSums = map[string]string{
-	"httpbin-ext-serviceentry.yaml":   "45133420e598bfacc04a4d2237d8847132ad152dce7f60d0e0e0059c358b4120",
-	"google-ext.yaml":                 "2aa389974c4785fe65178afbedd4257354e7323fc81347f66a46a63dd4117892",
-	"httpbin-ext-virtualservice.yaml": "d44a7fdbe358807be85bd0cf2efee520b02852932eefb2c1b134f9b9cf726f56",
-}
-
-func readSeed(t testing.TB, name string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "seed", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
-func TestSeedFixturesAreThePageToTheLetter(t *testing.T) {
-	t.Parallel()
-	for name, want := range seedSums {
-		sum := sha256.Sum256(readSeed(t, name))
-		if got := hex.EncodeToString(sum[:]); got != want {
-			t.Errorf("%s has the sum %s, want %s", name, got, want)
-		}
-	}
+// seedTexts are those of the page "Control Egress Traffic".
+var seedTexts = map[string]string{
+	"httpbin-ext.yaml":     egresspage.HTTPBin,
+	"google-ext.yaml":      egresspage.Google,
+	"httpbin-timeout.yaml": egresspage.Timeout,
 }
 
 func TestSeedHasOnlyDeprecationNotices(t *testing.T) {
 	t.Parallel()
 	want := map[string]int{
-		"httpbin-ext-serviceentry.yaml":   2, // protocol, resolution
-		"google-ext.yaml":                 3, // the same and the rule's name
-		"httpbin-ext-virtualservice.yaml": 1, // no destination
+		"httpbin-ext.yaml":     2, // protocol, resolution
+		"google-ext.yaml":      3, // the same and the rule's name
+		"httpbin-timeout.yaml": 1, // no destination
 	}
-	for name := range seedSums {
-		resources, issues := Decode(name, readSeed(t, name), DecodeOptions{})
+	for name, text := range seedTexts {
+		resources, issues := Decode(name, []byte(text), DecodeOptions{})
 		_, more := Build(resources, Options{Partial: true})
 		issues = append(issues, more...)
 		if n := len(issues.Of(Notice)); n != want[name] || n != len(issues) {
@@ -57,8 +35,8 @@ func TestSeedHasOnlyDeprecationNotices(t *testing.T) {
 func TestSeedRoutesAsThePageSays(t *testing.T) {
 	t.Parallel()
 	var resources []*Resource
-	for name := range seedSums {
-		decoded, _ := Decode(name, readSeed(t, name), DecodeOptions{})
+	for name, text := range seedTexts {
+		decoded, _ := Decode(name, []byte(text), DecodeOptions{})
 		resources = append(resources, decoded...)
 	}
 	s, issues := Build(resources, Options{})
