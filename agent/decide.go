@@ -46,7 +46,7 @@ func (d *decider) decide(p core.Description) core.Decision {
 	if conf.PolicyFile == "" {
 		policy = nil // the entry alone decides, as it does at ADD
 	}
-	said, err := selection.Decide(conf, policy, p.Name, d.auto)
+	said, err := selection.DecideRunning(conf, policy, p.Name, d.auto)
 	out := core.Decision{Selected: said.Selected, Why: said.Why, Auto: said.Auto, Outbound: said.Outbound}
 	for _, w := range said.Warnings {
 		out.Warnings = append(out.Warnings, w.String())

@@ -38,7 +38,7 @@ func deciding(t *testing.T, ranges string) *decider {
 	yes, no := true, false
 	return &decider{
 		entry: entry, ranges: list, shapes: map[shapeOf]string{},
-		policy: &selection.Policy{Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {Select: &yes, OutboundPolicy: selection.Observe}, "off": {Select: &no}}},
+		policy: &selection.Policy{Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {Select: &yes, OutboundPolicy: selection.Observe}, "off": {Select: &no}, "held": {Select: &yes, Enforce: []string{"inject"}, OutboundPolicy: selection.Observe}}},
 	}
 }
 
@@ -72,6 +72,7 @@ func TestWhatIsDecidedOfAPod(t *testing.T) {
 		"its entry has no policy":             {pod: fromADD, selected: true, check: func(d core.Decision) bool { return !d.Auto }},
 		"an entry that cannot be read":        {pod: unreadable, selected: true, err: "includeIPRanges"},
 		"a malformed annotation":              {pod: described("shop", map[string]string{"traffic.sidecar.istio.io/excludeOutboundPorts": "x"}), selected: true, err: "excludeOutboundPorts"},
+		"nonsense where inject is enforced":   {pod: described("held", map[string]string{"sluice.dev/x": "y"}), selected: true, check: func(d core.Decision) bool { return strings.Contains(d.Warnings[0], "left out") }},
 		"ranges are not known":                {pod: described("shop", nil), noRanges: errors.New("no ranges"), selected: true, err: "no ranges"},
 		"bypass":                              {pod: described("shop", bypass), selected: true, check: func(d core.Decision) bool { return d.Gate == selection.DefaultGate }},
 		"its sockets are elsewhere":           {pod: elsewhere, selected: true, check: func(d core.Decision) bool { return d.Config.OutboundPort == 15111 }},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -45,22 +46,12 @@ func Decide(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decisio
 func Configure(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decision, error) {
 	outbound, ignored := p.outbound(pod.Namespace)
 	d := Decision{Selected: true, Outbound: outbound}
-	fields, enforced := c.beneath(p, pod.Namespace)
-	over, from, notes, inAnnotations := annotated(fields, pod.Annotations, func(field string) string { return enforced[field] })
-	config, warnings, err := decode(c, over, from)
-	if inAnnotations != nil || err != nil && len(from) > 0 {
-		bad, sound := errors.Join(inAnnotations, err), true
-		if err != nil { // whose fault is the combination?
-			_, _, without := decode(c, fields, nil)
-			sound = without == nil
-		}
-		if sound && p.onInvalid(pod.Namespace) == Pass && injectEnforcedBy(c, p, pod.Namespace) == "" {
-			return Decision{Why: "its annotations are malformed and onInvalid is pass: " + oneLine(bad)}, nil
-		}
-		return d, errors.Join(err, inAnnotations)
-	}
-	if err != nil {
-		return d, err
+	config, notes, warnings, bad, err := c.configure(p, pod)
+	switch {
+	case bad != nil && err == nil && p.onInvalid(pod.Namespace) == Pass && injectEnforcedBy(c, p, pod.Namespace) == "":
+		return Decision{Why: "its annotations are malformed and onInvalid is pass: " + oneLine(bad)}, nil
+	case bad != nil || err != nil:
+		return d, errors.Join(err, bad)
 	}
 	d.Auto = config.AutoRanges
 	config, doubts, err := config.Resolve(auto)
@@ -74,6 +65,49 @@ func Configure(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Deci
 	}
 	d.Config, d.Warnings = config, slices.Concat(notes, ignored, pod.beside(), warnings, doubts)
 	return d, nil
+}
+
+// DecideRunning is Decide for a pod that runs already, and so cannot be refused. Where
+// inject, or any field, is enforced its malformed annotations are left out, with a
+// warning: to leave the pod as it is would keep from it what is enforced.
+func DecideRunning(c Conf, p *Policy, pod Pod, auto func() (cidr.List, error)) (Decision, error) {
+	d, err := Decide(c, p, pod, auto)
+	if err == nil || len(Enforced(c, p, pod.Namespace)) == 0 && injectEnforcedBy(c, p, pod.Namespace) == "" {
+		return d, err
+	}
+	_, _, _, bad, _ := c.configure(p, pod)
+	if bad == nil {
+		return d, err
+	}
+	sound := pod
+	sound.Annotations = map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(pod.Annotations)) {
+		sound.Annotations[name] = pod.Annotations[name]
+		if _, _, _, bad, _ := c.configure(p, sound); bad != nil {
+			delete(sound.Annotations, name)
+		}
+	}
+	again, err := Configure(c, p, sound, auto)
+	if err != nil {
+		return d, errors.Join(err, bad)
+	}
+	again.Why = d.Why
+	again.Warnings = slices.Insert(again.Warnings, 0, rules.Warning{Field: "annotations", Text: "what of them is malformed is left out, since something is enforced: " + oneLine(bad)})
+	return again, nil
+}
+
+// configure is the pod's configuration, without what its ranges stand for. bad is what is
+// the fault of its annotations, err what is wrong without them.
+func (c Conf) configure(p *Policy, pod Pod) (config rules.Config, notes, warnings []rules.Warning, bad, err error) {
+	fields, enforced := c.beneath(p, pod.Namespace)
+	over, from, notes, bad := annotated(fields, pod.Annotations, func(field string) string { return enforced[field] })
+	config, warnings, err = decode(c, over, from)
+	if err != nil && len(from) > 0 { // whose fault is the combination?
+		if _, _, without := decode(c, fields, nil); without == nil {
+			bad, err = errors.Join(err, bad), nil
+		}
+	}
+	return config, notes, warnings, bad, err
 }
 
 // beneath are the fields that hold before any annotation, and who enforces which. What

@@ -240,6 +240,46 @@ func TestMalformedAnnotationsFailOrPassByPolicyAndAreNoWayOut(t *testing.T) {
 	}
 }
 
+// A pod that runs cannot be refused: what is enforced reaches it, whatever it wrote.
+func TestNonsenseKeepsNothingEnforcedFromARunningPod(t *testing.T) {
+	t.Parallel()
+	const excluded = "traffic.sidecar.istio.io/excludeOutboundIPRanges"
+	for _, tc := range []struct {
+		name, conf, policy string
+		annotations        map[string]string
+		err, ports, ranges string
+	}{
+		{"nothing is enforced", "", "", map[string]string{"sluice.dev/x": "y"}, "sluice.dev/x", "", ""},
+		{"inject is, by the namespace", "", `{"selection":"annotated","namespaces":{"shop":{"select":true,"enforce":["inject"]}}}`,
+			map[string]string{"sluice.dev/x": "y", "traffic.sidecar.istio.io/excludeOutboundPorts": "22"}, "", "22", ""},
+		{"a field is, and another cannot be read", "", `{"defaults":{"excludeIPRanges":"192.0.2.0/24"},"enforce":["excludeIPRanges"]}`,
+			map[string]string{excluded: "0.0.0.0/0", "traffic.sidecar.istio.io/excludeOutboundPorts": "many"}, "", "", "192.0.2.0/24"},
+		{"several that make no sense together", "", `{"enforce":["inject"]}`,
+			map[string]string{"sluice.dev/dnsCapture": "true", "sluice.dev/dnsPort": "15001", excluded: "192.0.2.0/24"}, "", "", "192.0.2.0/24"},
+		{"passing is no way out", "", `{"onInvalid":"pass","enforce":["inject"]}`, map[string]string{"sluice.dev/inject": "no", excluded: "x"}, "", "", ""},
+		{"what is broken without them is", `"nonTCP":"nope"`, `{"enforce":["inject"]}`, map[string]string{"sluice.dev/x": "y"}, `nonTCP "nope"`, "", ""},
+	} {
+		pod := selection.Pod{Namespace: "shop", Annotations: tc.annotations}
+		d, err := selection.DecideRunning(confOf(t, tc.conf), policyOf(t, tc.policy), pod, noRanges)
+		if !d.Selected || (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+			t.Errorf("%s: %+v, %v", tc.name, d, err)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		if ports, ranges := field(d.Config, "excludeOutboundPorts"), field(d.Config, "excludeIPRanges"); ports != tc.ports || ranges != tc.ranges {
+			t.Errorf("%s: ports %q, ranges %q", tc.name, ports, ranges)
+		}
+		if len(d.Warnings) == 0 || !strings.Contains(d.Warnings[0].String(), "is malformed is left out") {
+			t.Errorf("%s: warnings %v", tc.name, d.Warnings)
+		}
+		if _, err := selection.Decide(confOf(t, tc.conf), policyOf(t, tc.policy), pod, noRanges); err == nil {
+			t.Errorf("%s: a pod that starts is not refused", tc.name)
+		}
+	}
+}
+
 func TestAPolicyFileIsWholeOrNone(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "new", "policy.json")
