@@ -358,3 +358,36 @@ func TestSourcesTogether(t *testing.T) {
 		t.Error("something of nothing")
 	}
 }
+
+// Who may edit a Namespace cannot undo what the operator enforces for just that one.
+func TestWhatIsEnforcedForANamespaceNoLaterSourceSetsThere(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, operator, namespace, want string }{
+		{"everything", `{"selection":"all","namespaces":{"shop":{"enforce":["*"]}}}`,
+			`{"namespaces":{"shop":{"select":false,"outboundPolicy":"ALLOW_ANY","defaults":{"excludeIPRanges":"0.0.0.0/0"}}}}`,
+			`{"generation":0,"selection":"all","namespaces":{"shop":{"enforce":["*"]}}}`},
+		{"a field", `{"namespaces":{"shop":{"enforce":["excludeIPRanges"]}}}`,
+			`{"namespaces":{"shop":{"select":false,"outboundPolicy":"ALLOW_ANY","defaults":{"excludeIPRanges":"0.0.0.0/0","dnsCapture":"true"}}}}`,
+			`{"generation":0,"namespaces":{"shop":{"select":false,"defaults":{"dnsCapture":"true"},"enforce":["excludeIPRanges"],"outboundPolicy":"ALLOW_ANY"}}}`},
+		{"what nothing is registered for", `{"outboundPolicy":"REGISTRY_ONLY","namespaces":{"shop":{"enforce":["outboundPolicy"]}}}`,
+			`{"namespaces":{"shop":{"outboundPolicy":"ALLOW_ANY"}}}`,
+			`{"generation":0,"outboundPolicy":"REGISTRY_ONLY","namespaces":{"shop":{"enforce":["outboundPolicy"]}}}`},
+		{"what it gives itself", `{"namespaces":{"shop":{"outboundPolicy":"Observe","defaults":{"nonTCP":"reject"},"enforce":["*"]}}}`,
+			`{"namespaces":{"shop":{"select":true,"outboundPolicy":"ALLOW_ANY","defaults":{"nonTCP":"allow"}}}}`,
+			`{"generation":0,"namespaces":{"shop":{"select":true,"defaults":{"nonTCP":"reject"},"enforce":["*"],"outboundPolicy":"Observe"}}}`},
+	} {
+		theirs := policyOf(t, tc.namespace)
+		before, err := json.Marshal(theirs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		merged := selection.Merge(policyOf(t, tc.operator), theirs)
+		got, err := json.Marshal(merged)
+		if err := errors.Join(err, merged.Validate()); err != nil || string(got) != tc.want {
+			t.Errorf("%s: %s, %v\nwant %s", tc.name, got, err, tc.want)
+		}
+		if after, _ := json.Marshal(theirs); string(after) != string(before) {
+			t.Errorf("%s: a source's own was changed: %s", tc.name, after)
+		}
+	}
+}

@@ -44,7 +44,9 @@ func Same(a, b *Policy) bool {
 
 // Merge is what several sources say together, the most trusted first: what the first
 // says of a field stands. Namespaces that any of them exempts are exempt, and what any
-// of them enforces is enforced. A nil one says nothing; nothing at all is nil.
+// of them enforces is enforced. What one enforces for a namespace no later one sets
+// there, nor lets its pods go where that is everything. A nil one says nothing; nothing
+// at all is nil.
 func Merge(policies ...*Policy) *Policy {
 	var out *Policy
 	for _, p := range policies {
@@ -96,6 +98,7 @@ func (p *Policy) add(o *Policy) {
 			p.Namespaces = map[string]NamespacePolicy{}
 		}
 		ours := p.Namespaces[name]
+		theirs = theirs.without(ours.Enforce)
 		if ours.Select == nil {
 			ours.Select = theirs.Select
 		}
@@ -104,6 +107,23 @@ func (p *Policy) add(o *Policy) {
 		ours.Defaults, ours.Enforce = beneath(ours.Defaults, theirs.Defaults), union(ours.Enforce, theirs.Enforce)
 		p.Namespaces[name] = ours
 	}
+}
+
+// without is what a source still says of a namespace for which a more trusted one
+// enforces these: of inject only that its pods are captured.
+func (of NamespacePolicy) without(enforced []string) NamespacePolicy {
+	held := func(field string) bool {
+		return slices.Contains(enforced, field) || slices.Contains(enforced, Everything)
+	}
+	if held(Inject) && of.Select != nil && !*of.Select {
+		of.Select = nil
+	}
+	if held(OutboundPolicy) {
+		of.OutboundPolicy = ""
+	}
+	of.Defaults = maps.Clone(of.Defaults)
+	maps.DeleteFunc(of.Defaults, func(field string, _ json.RawMessage) bool { return held(field) })
+	return of
 }
 
 func first(a, b string) string {
