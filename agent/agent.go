@@ -90,13 +90,15 @@ type Agent struct {
 	// newsLog has the bound of all lines about pods.
 	newsLog *slog.Logger
 
-	givenMu sync.Mutex
-	given   given
+	policyMu sync.Mutex // of PolicyFile; before givenMu
+	givenMu  sync.Mutex
+	given    given
 
 	took    func()
 	serving atomic.Pointer[time.Time] // since when
 	retired atomic.Bool
 	ending  atomic.Bool // told to end: nothing resumes
+	leaving atomic.Bool // told to let every pod go, for good
 	over    chan struct{}
 	finish  func()
 
@@ -222,6 +224,7 @@ func (a *Agent) perform(action core.Action) {
 		now := time.Now()
 		a.serving.CompareAndSwap(nil, &now)
 		a.took()
+		a.actions.Go(a.keepPolicyAgain)
 		a.say((*client.Session).Take)
 		a.log.Info("serving every pod that the holder has")
 	case core.Seen:

@@ -5,7 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -206,4 +209,44 @@ func TestTheLoopKeepsOrderAndTime(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+// An agent that another has taken over from, or that lets every pod go for good, writes no
+// policy for the plugin any more; one that takes over writes its own again.
+func TestOnlyWhoServesWritesThePolicyDown(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "policy.json")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nobody runs the core
+	written := func(want string) {
+		t.Helper()
+		p, err := selection.ReadFile(path)
+		must(t, err)
+		if p.Selection != want {
+			t.Errorf("written %q, want %q", p.Selection, want)
+		}
+	}
+	start := func() *Agent { return New(Config{Log: slog.New(slog.DiscardHandler), PolicyFile: path}) }
+	old, next := start(), start()
+	old.policy(ctx, &selection.Policy{Selection: "annotated"})
+	next.policy(ctx, &selection.Policy{Selection: "all"})
+	written("all")
+	old.policy(ctx, &selection.Policy{Selection: "annotated", OnInvalid: "pass"}) // it is not told yet
+	written("annotated")
+	next.perform(core.Take{})
+	next.actions.Wait()
+	written("all")
+	old.retired.Store(true)
+	old.policy(ctx, &selection.Policy{Selection: "annotated"})
+	written("all")
+	old.retired.Store(false)
+	old.perform(core.Take{}) // it serves again
+	old.actions.Wait()
+	written("annotated")
+	old.leaving.Store(true)
+	must(t, os.Remove(path))
+	old.policy(ctx, &selection.Policy{Selection: "all"})
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("written while every pod is let go: ", err)
+	}
 }

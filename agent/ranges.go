@@ -125,12 +125,36 @@ func (a *Agent) followPolicy(ctx context.Context) {
 }
 
 func (a *Agent) policy(ctx context.Context, p *selection.Policy) {
-	if a.cfg.PolicyFile != "" {
-		if _, err := selection.Keep(a.cfg.PolicyFile, p); err != nil {
-			a.log.Error("the plugin goes on with the policy it had", "error", err)
-		}
-	}
+	a.policyMu.Lock()
+	defer a.policyMu.Unlock()
+	a.keepPolicy(p)
 	a.decidePolicy(ctx, p)
+}
+
+// keepPolicy has the plugin decide by a policy. The caller holds policyMu. Who gave the node's pods up does not: the
+// file is the agent's that serves them, which may understand more, or of nobody any more
+// where all pods are let go for good.
+func (a *Agent) keepPolicy(p *selection.Policy) {
+	if a.cfg.PolicyFile == "" || p == nil || a.retired.Load() || a.leaving.Load() {
+		return
+	}
+	if _, err := selection.Keep(a.cfg.PolicyFile, p); err != nil {
+		a.log.Error("the plugin goes on with the policy it had", "error", err)
+	}
+}
+
+// keepPolicyAgain is for when this agent's word begins to count: another's, which does not
+// any more, may have been written after it.
+func (a *Agent) keepPolicyAgain() {
+	a.policyMu.Lock()
+	defer a.policyMu.Unlock()
+	a.givenMu.Lock()
+	p := a.given.policy
+	a.givenMu.Unlock()
+	if p != nil {
+		c := *p // whose generation is the file's
+		a.keepPolicy(&c)
+	}
 }
 
 func (a *Agent) decidePolicy(ctx context.Context, p *selection.Policy) {

@@ -107,6 +107,7 @@ const leaveEvery = time.Second
 // process ends.
 func (a *Agent) leave(w http.ResponseWriter, r *http.Request) {
 	a.log.Info("leaving every pod, as it was asked for")
+	a.leaving.Store(true)
 	a.loop.tell(core.Leave{})
 	control := http.NewResponseController(w)
 	w.Header().Set("Content-Type", "application/jsonl")
