@@ -60,8 +60,14 @@ func (s *Store) resources(d kubeapi.Delta) (c change) {
 			c.verdicts = append(c.verdicts, verdict{at, now.issues, false})
 			continue
 		}
-		before := s.object(at, o)
-		s.feed.Keep(d.Kind, o.Key)
+		before := s.objects[at]
+		if before != nil && before.uid != o.UID && before.good != nil {
+			c.removed = append(c.removed, before.good) // of one that was deleted: this one never was any good
+			before.good = nil
+		} else {
+			s.feed.Keep(d.Kind, o.Key)
+		}
+		before = s.object(at, o)
 		c.verdicts = append(c.verdicts, verdict{at, now.issues, before.good != nil})
 	}
 	for _, key := range d.Gone {

@@ -156,6 +156,25 @@ func TestARefusedObjectKeepsWhatItWas(t *testing.T) {
 }
 
 // Half of what there is would cut off what the other half lets through.
+// What is deleted and made anew in one moment is another object: a mistake in it does not
+// leave the deleted one in force.
+func TestARefusedObjectIsNotTheOneOfItsNameBefore(t *testing.T) {
+	t.Parallel()
+	s, journal := apitest.New(t), t.TempDir()
+	s.Put(kubeapi.ServiceEntries, entry("a", "a.example.com", "HTTP"), entry("b", "b.example.com", "HTTP"))
+	c := open(t, s, journal)
+	c.inForce(t, "shop/a shop/b")
+	s.Put(kubeapi.ServiceEntries, strings.Replace(entry("a", "a.example.com", "HTPT"), `"metadata":{`, `"metadata":{"uid":"another",`, 1))
+	c.inForce(t, "shop/b")
+	if v := c.verdict("a"); v.KeptLast {
+		t.Errorf("%+v", v)
+	}
+	s.Put(kubeapi.ServiceEntries, strings.Replace(entry("a", "c.example.com", "HTPT"), `"metadata":{`, `"metadata":{"uid":"another",`, 1))
+	c.stop()
+	s.Stop()
+	open(t, s, journal).inForce(t, "shop/b")
+}
+
 func TestNothingIsInForceUntilAllIsKnown(t *testing.T) {
 	t.Parallel()
 	s := apitest.New(t)
