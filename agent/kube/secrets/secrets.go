@@ -52,10 +52,15 @@ type times struct {
 	wanted time.Duration
 	// answer is how long the first connection waits.
 	answer time.Duration
+	// refused is how long the server must have refused, in three answers at least, what
+	// it gave before: one that starts refuses what it will allow.
+	refused time.Duration
 }
 
+const refusedTimes = 3
+
 // The connect timeout is 10 s unless a DestinationRule says less.
-var usual = times{refresh: 30 * time.Second, missed: 15 * time.Second, wanted: time.Hour, answer: 3 * time.Second}
+var usual = times{refresh: 30 * time.Second, missed: 15 * time.Second, wanted: time.Hour, answer: 3 * time.Second, refused: time.Minute}
 
 const (
 	// most bounds how many are kept.
@@ -85,6 +90,21 @@ type secret struct {
 	due     time.Time // to be read
 	reading bool
 	warned  string
+	// How often reading it was refused since the last other answer, and since when.
+	refusals  int
+	refusedAt time.Time
+}
+
+// refused takes in an answer, and says whether the server means it.
+func (one *secret) refused(err error, stands time.Duration) bool {
+	if !errors.Is(err, kubeapi.ErrForbidden) {
+		one.refusals = 0
+		return false
+	}
+	if one.refusals++; one.refusals == 1 {
+		one.refusedAt = time.Now()
+	}
+	return one.content == nil || one.refusals >= refusedTimes && time.Since(one.refusedAt) >= stands
 }
 
 // Version says which content there is. The first time it waits for an answer.
@@ -220,7 +240,7 @@ func (s *Source) read(ctx context.Context, one *secret) {
 	defer s.mu.Unlock()
 	one.reading = false
 	again := s.times.refresh
-	switch gone := errors.Is(err, kubeapi.ErrNotFound); {
+	switch gone := errors.Is(err, kubeapi.ErrNotFound) || one.refused(err, s.times.refused); {
 	case err == nil:
 		version := versionOf(content)
 		changed := one.content == nil || one.version != version
@@ -228,7 +248,7 @@ func (s *Source) read(ctx context.Context, one *secret) {
 		if changed {
 			s.keep(one)
 		}
-	case gone || errors.Is(err, kubeapi.ErrForbidden):
+	case gone:
 		// What was read before is not used any more by who opens a credential anew: the
 		// cluster says that it is not to be had.
 		one.content, one.version, one.err = nil, "", explain(one.key, err)
@@ -237,7 +257,7 @@ func (s *Source) read(ctx context.Context, one *secret) {
 	case one.content == nil:
 		one.err = err
 		again = s.times.missed
-	default: // the server is away: what was read stands
+	default: // the server is away, or refuses since a moment ago: what was read stands
 		again = s.times.missed
 	}
 	if err != nil && !errors.Is(err, kubeapi.ErrNotFound) && one.warned != err.Error() {

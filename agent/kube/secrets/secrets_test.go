@@ -147,3 +147,28 @@ func TestTheFirstConnectionWaitsAndNotForEver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An API server that starts refuses for a moment what it gives: a credential that is used
+// stays until that has stood for a while.
+func TestARefusalTakesACredentialOnlyOnceItStands(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Secrets, secretWith("one"))
+	s, _ := run(t, server.Cluster(), "")
+	if got := s.crt(t); got != "one" {
+		t.Fatal(got)
+	}
+	server.Refuse(kubeapi.Secrets, 403)
+	eventually(t, "it was refused often", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.all[partner].refusals > refusedTimes
+	})
+	if got := s.crt(t); got != "one" {
+		t.Error("refused for a moment: ", got)
+	}
+	s.mu.Lock()
+	s.times.refused = time.Millisecond
+	s.mu.Unlock()
+	eventually(t, "it is taken", func() bool { _, err := s.Version("shop", "partner"); return errors.Is(err, kubeapi.ErrForbidden) })
+}
