@@ -21,19 +21,20 @@ const (
 	LabelEnforce = "sluice.dev/enforce"
 )
 
-// read is what a Namespace says. With an error it is what can be read of it: a value
-// that cannot counts as not given.
-func read(o kubeapi.Object) (of selection.NamespacePolicy, err error) {
+// read is what a Namespace says. With an error it is what can be read of it: a value that
+// cannot is what it was last, and kept says that there was such a one. A mistyped word
+// must neither cut a namespace off nor let it go.
+func read(o kubeapi.Object, last selection.NamespacePolicy) (of selection.NamespacePolicy, kept bool, err error) {
 	var n struct {
 		Metadata struct{ Labels, Annotations map[string]string }
 	}
 	if err := json.Unmarshal(o.JSON, &n); err != nil {
-		return of, err
+		return of, false, err
 	}
 	labels, annotations := n.Metadata.Labels, n.Metadata.Annotations
 	var errs []error
 	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	choice := func(label string) *bool {
+	choice := func(label string, last *bool) *bool {
 		value, given := labels[label]
 		switch {
 		case !given:
@@ -42,11 +43,18 @@ func read(o kubeapi.Object) (of selection.NamespacePolicy, err error) {
 			return &yes
 		default:
 			complain("label %s %q: not a known value; use true or false", label, value)
+			kept = kept || last != nil
+			return last
 		}
 		return nil
 	}
-	of.Select = choice(LabelInject)
-	if enforce := choice(LabelEnforce); enforce != nil && *enforce {
+	of.Select = choice(LabelInject, last.Select)
+	var enforced *bool
+	if len(last.Enforce) > 0 {
+		yes := true
+		enforced = &yes
+	}
+	if enforce := choice(LabelEnforce, enforced); enforce != nil && *enforce {
 		if of.Select != nil && !*of.Select {
 			complain("label %s \"true\": not beside %s \"false\", which selects no pod; remove one of the two", LabelEnforce, LabelInject)
 		} else {
@@ -93,9 +101,13 @@ func read(o kubeapi.Object) (of selection.NamespacePolicy, err error) {
 		switch {
 		case isDefault:
 			delete(of.Defaults, field)
+			if raw, was := last.Defaults[field]; was {
+				of.Defaults[field], kept = raw, true
+			}
 			complain("annotation %s: %s", annotationOf(field), text)
 		case problem.Path == path+selection.OutboundPolicy:
-			of.OutboundPolicy = ""
+			of.OutboundPolicy = last.OutboundPolicy
+			kept = kept || last.OutboundPolicy != ""
 			complain("annotation %s: %s", selection.AnnotationOutboundPolicy, text)
 		default:
 			complain("%s", text)
@@ -104,7 +116,7 @@ func read(o kubeapi.Object) (of selection.NamespacePolicy, err error) {
 	if len(of.Defaults) == 0 {
 		of.Defaults = nil
 	}
-	return of, errors.Join(errs...)
+	return of, kept, errors.Join(errs...)
 }
 
 func annotationOf(field string) string {

@@ -60,7 +60,9 @@ func New(f *kubeapi.Feed, configMap kubeapi.Key, log *slog.Logger) *Source {
 		log: log, configMap: configMap, Said: func(kubeapi.Kind, kubeapi.Object, error) {},
 		changed: make(chan struct{}, 1), namespaces: map[string]selection.NamespacePolicy{}, wrong: map[string]string{},
 	}
-	f.Follow(kubeapi.Namespaces, kubeapi.Selector{}, s.namespacesChanged)
+	f.Follow(kubeapi.Namespaces, kubeapi.Selector{}, func(d kubeapi.Delta) {
+		s.namespacesChanged(d, func(key kubeapi.Key) { f.Keep(kubeapi.Namespaces, key) })
+	})
 	// By its name: whoever may read one ConfigMap may list it so.
 	f.Follow(kubeapi.ConfigMaps, kubeapi.Selector{Namespace: configMap.Namespace, Fields: "metadata.name=" + configMap.Name}, func(d kubeapi.Delta) {
 		s.configMapChanged(d, func() { f.Keep(kubeapi.ConfigMaps, configMap) })
@@ -68,16 +70,19 @@ func New(f *kubeapi.Feed, configMap kubeapi.Key, log *slog.Logger) *Source {
 	return s
 }
 
-func (s *Source) namespacesChanged(d kubeapi.Delta) {
+func (s *Source) namespacesChanged(d kubeapi.Delta, keep func(kubeapi.Key)) {
 	for _, o := range d.Changed {
-		of, err := read(o)
 		s.mu.Lock()
+		of, kept, err := read(o, s.namespaces[o.Name])
 		if silent(of) {
 			delete(s.namespaces, o.Name)
 		} else {
 			s.namespaces[o.Name] = of
 		}
 		s.mu.Unlock()
+		if kept {
+			keep(o.Key)
+		}
 		s.judged(kubeapi.Namespaces, o, err)
 	}
 	s.mu.Lock()
@@ -161,7 +166,7 @@ func (s *Source) judged(k kubeapi.Kind, o kubeapi.Object, err error) {
 	case k == kubeapi.ConfigMaps:
 		s.log.Error("the cluster's policy cannot be used; the one that was read last stays in force", "object", name, "error", text)
 	default:
-		s.log.Warn("what a namespace says of its pods cannot be read; the rest of it is in force", "object", name, "error", text)
+		s.log.Warn("something that a namespace says of its pods cannot be read; it is as it was, and the rest is in force", "object", name, "error", text)
 	}
 	s.Said(k, o, err)
 }

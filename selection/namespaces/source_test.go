@@ -198,6 +198,34 @@ func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
 	f.wait(rest[:len(rest)-len(`"shop":{"defaults":{"dnsCapture":"true"}}`)] + `"new":{"select":true},"shop":{"defaults":{"dnsCapture":"true"}}}}`)
 }
 
+// A mistyped word neither cuts a namespace off nor lets it go: its field is as it was, over
+// restarts too. What is taken away is gone.
+func TestAMistypedWordOfANamespaceChangesNothing(t *testing.T) {
+	t.Parallel()
+	server, journal := apitest.New(t), t.TempDir()
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"true","sluice.dev/enforce":"true"},"annotations":{"sluice.dev/outboundPolicy":"Observe","sluice.dev/nonTCP":"allow"}`))
+	f := follow(t, server, journal)
+	const policy = `{"generation":0,"selection":"annotated","namespaces":{`
+	const shop = `"shop":{"select":true,"defaults":{"nonTCP":"allow"},"enforce":["inject"],"outboundPolicy":"Observe"}}}`
+	f.wait(policy + shop)
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"True","sluice.dev/enforce":"yes"},"annotations":{"sluice.dev/outboundPolicy":"observe","sluice.dev/nonTCP":"maybe"}`),
+		namespace("new", `"labels":{"sluice.dev/inject":"true"}`))
+	f.wait(policy + `"new":{"select":true},` + shop)
+	late := time.After(patience)
+	for tick := time.NewTicker(10 * time.Millisecond); strings.Count(f.source.Problem(), "Namespace shop") == 0; {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatal("it is not said")
+		}
+	}
+	f.stop()
+	f = follow(t, server, journal)
+	f.wait(policy + `"new":{"select":true},` + shop)
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"yes"}`))
+	f.wait(policy + `"new":{"select":true},"shop":{"select":true}}}`)
+}
+
 // Neither a server that refuses the ConfigMap, nor a mistake in one that was never good,
 // nor silence says that a node's pods are captured.
 func TestNothingIsSaidBeforeEverythingIsKnown(t *testing.T) {
