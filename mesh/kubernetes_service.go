@@ -25,6 +25,10 @@ type Service struct {
 	Ports []ServicePort
 	// Endpoints are the addresses of the pods of a headless Service that are ready.
 	Endpoints []netip.Addr
+	// Selectorless says that its endpoints are somebody's to write, as for a database
+	// outside: nobody labels their slices as a headless Service's, so Endpoints may be
+	// empty where there are some.
+	Selectorless bool
 	// External is the externalName of a Service of that type, "" for all others.
 	External string
 	// ExportTo is who sees it, as a ServiceEntry's exportTo (Istio's annotation
@@ -48,8 +52,9 @@ type ServicePort struct {
 //
 // One with cluster IPs is reached by these, and kube-proxy chooses the pod. A headless one
 // is reached where the application was going, which has to be one of its endpoints, by its
-// own name and by those of its pods below that. One with an external name is resolved by
-// that. Protocols are by appProtocol, else by the port's name (Istio's "http-metrics"),
+// own name and by those of its pods below that; one without a selector, of whose endpoints
+// nothing is known, is where the cluster's DNS says. One with an external name is resolved
+// by that. Protocols are by appProtocol, else by the port's name (Istio's "http-metrics"),
 // else by the first bytes.
 //
 // The resource is nil where nothing is registered; the issues say why.
@@ -80,6 +85,8 @@ func FromService(s Service, domain string) (*Resource, Issues) {
 	case len(s.Endpoints) > 0:
 		spec.Hosts = append(spec.Hosts, "*."+host)
 		spec.Addresses = texts(s.Endpoints)
+	case s.Selectorless:
+		spec.Resolution, spec.Location = networking.ServiceEntry_DNS, networking.ServiceEntry_MESH_EXTERNAL
 	default: // the name is known, and nobody is there: 503
 		spec.Resolution = networking.ServiceEntry_STATIC
 	}

@@ -92,6 +92,28 @@ func TestAHeadlessServiceIsItsReadyEndpoints(t *testing.T) {
 	}
 }
 
+// The usual way to name a database outside: its endpoints are in slices that nobody labels,
+// and in the cluster's DNS.
+func TestAHeadlessServiceWithoutASelectorIsWhereDNSSays(t *testing.T) {
+	t.Parallel()
+	service := Service{Namespace: "shop", Name: "legacy", Selectorless: true, Ports: []ServicePort{{Name: "http", Port: 80}, {Name: "tcp-db", Port: 5432}}}
+	v := withServices(t, "", service).View(Workload{Namespace: "shop"})
+	const host = "legacy.shop.svc.cluster.local"
+	c := v.Listener(80).MatchHTTP([]byte(host)).Routes[0].Destinations[0].Cluster
+	if c.Resolution != ResolveDNS || len(c.Endpoints) != 0 || c.Host != host || !c.External {
+		t.Errorf("%+v", c)
+	}
+	named := v.Listener(5432).CandidatesTCP(netip.MustParseAddr("203.0.113.9"))
+	if len(named) != 1 || named[0].Own.Resolution != ResolveDNS {
+		t.Errorf("TCP to it: %+v", named)
+	}
+	service.Endpoints = addrs("10.1.0.1") // slices that do have the label
+	c = withServices(t, "", service).View(Workload{}).Listener(80).MatchHTTP([]byte(host)).Routes[0].Destinations[0].Cluster
+	if c.Resolution != ResolveNone || len(c.Addresses) != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestAnExternalNameIsLookedUp(t *testing.T) {
 	t.Parallel()
 	s := withServices(t, "", Service{Namespace: "shop", Name: "pay", External: "API.example.com.", Ports: []ServicePort{{Name: "http", Port: 80}}})

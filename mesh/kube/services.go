@@ -28,6 +28,7 @@ type service struct {
 	Spec     struct {
 		Type, ClusterIP, ExternalName string
 		ClusterIPs                    []string
+		Selector                      map[string]string
 		Ports                         []struct {
 			Name, Protocol, AppProtocol string
 			Port                        uint16
@@ -156,7 +157,7 @@ func (s *Store) meaning(key kubeapi.Key, read *service) mesh.Service {
 	}
 	ports := map[string]uint16{}
 	if read.headless() {
-		out.Endpoints = s.endpoints(key, ports)
+		out.Endpoints, out.Selectorless = s.endpoints(key, ports), len(read.Spec.Selector) == 0
 	} else {
 		addresses := read.Spec.ClusterIPs
 		if len(addresses) == 0 {

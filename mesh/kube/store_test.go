@@ -244,7 +244,8 @@ func TestServicesAreRegistered(t *testing.T) {
 	s := apitest.New(t)
 	s.Put(kubeapi.Services,
 		`{"metadata":{"namespace":"shop","name":"web"},"spec":{"type":"ClusterIP","clusterIP":"10.96.0.7","clusterIPs":["10.96.0.7","fd00::7"],"ports":[{"name":"http","port":80,"protocol":"TCP","targetPort":"http"}]}}`,
-		`{"metadata":{"namespace":"shop","name":"db"},"spec":{"clusterIP":"None","ports":[{"name":"mysql","port":3306,"protocol":"TCP","targetPort":3307}]}}`,
+		`{"metadata":{"namespace":"shop","name":"db"},"spec":{"clusterIP":"None","selector":{"app":"db"},"ports":[{"name":"mysql","port":3306,"protocol":"TCP","targetPort":3307}]}}`,
+		`{"metadata":{"namespace":"shop","name":"legacy"},"spec":{"clusterIP":"None","ports":[{"name":"http","port":80}]}}`,
 		`{"metadata":{"namespace":"shop","name":"dns"},"spec":{"clusterIP":"10.96.0.10","ports":[{"port":53,"protocol":"UDP"}]}}`,
 		`{"metadata":{"namespace":"shop","name":"away"},"spec":{"type":"ExternalName","externalName":"api.example.com","ports":[{"port":443,"protocol":"TCP"}]}}`,
 		`{"metadata":{"namespace":"shop","name":"wrong"},"spec":{"type":"ExternalName","externalName":"192.0.2.1","ports":[{"port":443,"protocol":"TCP"}]}}`)
@@ -254,7 +255,7 @@ func TestServicesAreRegistered(t *testing.T) {
 	}
 	s.Put(kubeapi.EndpointSlices, ready(`{"addresses":["10.244.0.5"],"conditions":{"ready":true}},{"addresses":["10.244.0.6"],"conditions":{"ready":false}}`))
 	c := open(t, s, "")
-	c.inForce(t, "shop/away shop/db shop/web")
+	c.inForce(t, "shop/away shop/db shop/legacy shop/web")
 	for host, want := range map[string]string{
 		"web.shop.svc.cluster.local": "[10.96.0.7 fd00::7]", "db.shop.svc.cluster.local": "[10.244.0.5]",
 	} {
@@ -272,7 +273,7 @@ func TestServicesAreRegistered(t *testing.T) {
 	s.Remove(kubeapi.EndpointSlices, kubeapi.Key{Namespace: "shop", Name: "db-1"})
 	until(t, "no endpoint", func() bool { return len(addresses(c, "db.shop.svc.cluster.local")) == 0 })
 	s.Remove(kubeapi.Services, kubeapi.Key{Namespace: "shop", Name: "web"})
-	c.inForce(t, "shop/away shop/db")
+	c.inForce(t, "shop/away shop/db shop/legacy")
 }
 
 // What resources mean together is said of each, too.
