@@ -23,6 +23,8 @@ func TestAnAgentFollowsACluster(t *testing.T) {
 	needsRoot(t)
 	server := apitest.New(t)
 	register(t, server, stage.Resources)
+	// In a cluster silence selects nothing.
+	server.Put(kubeapi.ConfigMaps, `{"metadata":{"namespace":"sluice-system","name":"sluice-policy"},"data":{"policy.yaml":"selection: all"}}`)
 	n := stage.New(t, stage.Options{Kubeconfig: server.Kubeconfig()})
 	n.StartHolder()
 	n.StartAgent()
