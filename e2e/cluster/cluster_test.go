@@ -5,27 +5,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/e2e/cluster/suite"
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
 )
 
 func TestMain(m *testing.M) { os.Exit(world.Main(m)) }
 
-const sleeper = `apiVersion: apps/v1
-kind: Deployment
-metadata: {name: sleep}
-spec:
-  selector: {matchLabels: {app: sleep}}
-  template:
-    metadata: {labels: {app: sleep}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: sleep, image: ` + world.App + `, imagePullPolicy: Never}]
-`
-
 func TestAClusterOfOneNodeComesUp(t *testing.T) {
 	w := world.New(t, world.Options{})
 	w.Internet.Web("outside.example", 80, nil)
-	if _, err := w.KubectlIn(sleeper, "apply", "-f", "-"); err != nil {
+	if _, err := w.KubectlIn(suite.Sleep(world.App), "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
 	w.Rollout("default", "deployment/sleep")

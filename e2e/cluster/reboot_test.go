@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/e2e/cluster/suite"
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
 )
 
@@ -13,7 +14,7 @@ func TestANodesPodsAreGovernedAfterItsReboot(t *testing.T) {
 	act(w)
 	w.Install()
 	w.Must("label", "namespace", "default", "sluice.dev/inject=true")
-	if _, err := w.KubectlIn(sleeper, "apply", "-f", "-"); err != nil {
+	if _, err := w.KubectlIn(suite.Sleep(world.App), "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
 	w.Rollout("default", "deployment/sleep")

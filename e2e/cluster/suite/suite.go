@@ -47,13 +47,14 @@ func in(t *testing.T, kubeconfig, name string) *namespace {
 			t.Error(err)
 		}
 	})
-	n.kubectl(sleep(cmp.Or(os.Getenv("SLUICE_TEST_APP_IMAGE"), "sluice.test/app:1")), "apply", "-f", "-")
+	n.kubectl(Sleep(cmp.Or(os.Getenv("SLUICE_TEST_APP_IMAGE"), "sluice.test/app:1")), "apply", "-f", "-")
 	n.kubectl("", "rollout", "status", "deployment/sleep", "--timeout="+patience.String())
 	return n
 }
 
-// sleep is the page's sample: a pod that one can exec into and curl from.
-func sleep(image string) string {
+// Sleep is the page's sample: a pod that one can exec into and curl from. The image must
+// have the command sleep.
+func Sleep(image string) string {
 	return `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: sleep}
