@@ -17,14 +17,11 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
-// gather is how long changes of ranges gather before the file is written.
-const gather = 200 * time.Millisecond
-
 // ranges keeps the file of the cluster's ranges as ServiceCIDR and Node objects say.
 type ranges struct {
 	path    string
 	node    *Node
-	changed chan struct{} // has room for one
+	changed later
 
 	mu       sync.Mutex
 	found    map[string][]netip.Prefix // by the object: "ServiceCIDR kubernetes"
@@ -38,7 +35,7 @@ type ranges struct {
 // called before the Feed runs.
 func (n *Node) Ranges(path string) {
 	r := &ranges{
-		path: path, node: n, changed: make(chan struct{}, 1), found: map[string][]netip.Prefix{},
+		path: path, node: n, changed: newLater(), found: map[string][]netip.Prefix{},
 		complete: map[kubeapi.Kind]bool{}, failed: map[kubeapi.Kind]error{},
 	}
 	n.feed.Follow(kubeapi.ServiceCIDRs, kubeapi.Selector{}, r.update)
@@ -93,37 +90,17 @@ func (r *ranges) update(d kubeapi.Delta) {
 		r.failed[d.Kind] = nil // what was last known of it stands
 	}
 	r.mu.Unlock()
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
+	r.changed.touch()
 }
 
 func (r *ranges) run(ctx context.Context) {
-	said := "" // so that it is not said again and again
-	pause := time.NewTimer(0)
-	defer pause.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-r.changed:
-		}
-		pause.Reset(gather)
-		select {
-		case <-ctx.Done():
-			return
-		case <-pause.C:
-		}
-		text, err := r.write()
+	r.changed.run(ctx, func() string {
+		wrong, err := r.write()
 		if err != nil {
-			text = err.Error()
+			wrong = err.Error()
 		}
-		if text != "" && text != said {
-			r.node.log.Warn("includeIPRanges auto: "+text, "file", r.path)
-		}
-		said = text
-	}
+		return wrong
+	}, func(wrong string) { r.node.log.Warn("includeIPRanges auto: "+wrong, "file", r.path) })
 }
 
 // write has the file hold the ranges, once all are known, and says what is missing.

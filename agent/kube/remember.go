@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"maps"
 	"sync"
-	"time"
 
 	"github.com/sluice-cni/sluice/internal/wholefile"
 	"github.com/sluice-cni/sluice/kubeapi"
@@ -30,10 +29,10 @@ type word struct {
 type memory struct {
 	mu      sync.Mutex
 	all     map[string]word // by the runtime's UID
-	changed chan struct{}   // has room for one
+	changed later
 }
 
-func newMemory() *memory { return &memory{all: map[string]word{}, changed: make(chan struct{}, 1)} }
+func newMemory() *memory { return &memory{all: map[string]word{}, changed: newLater()} }
 
 // Remember has the file at path hold what a restart would lose: what Kubernetes said of
 // pods that were labelled, or annotated, since they began. It must be called before the
@@ -50,30 +49,14 @@ func (n *Node) Remember(path string) {
 		n.memory.all = map[string]word{}
 	}
 	n.tasks = append(n.tasks, func(ctx context.Context) {
-		said := ""
-		pause := time.NewTimer(0)
-		defer pause.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-n.memory.changed:
-			}
-			pause.Reset(gather)
-			select {
-			case <-ctx.Done():
-				return
-			case <-pause.C:
-			}
-			text := ""
+		n.memory.changed.run(ctx, func() string {
 			if err := n.memory.write(path); err != nil {
-				text = err.Error()
+				return err.Error()
 			}
-			if text != "" && text != said {
-				n.log.Warn("what is known of pods cannot be written down", "file", path, "error", text)
-			}
-			said = text
-		}
+			return ""
+		}, func(wrong string) {
+			n.log.Warn("what is known of pods cannot be written down", "file", path, "error", wrong)
+		})
 	})
 }
 
@@ -110,7 +93,7 @@ func (m *memory) compare(of *pod, runtime selection.Pod) {
 	default:
 		m.all[of.runtimeUID] = word{of.labels, of.annotations, of.sidecar}
 	}
-	m.touch()
+	m.changed.touch()
 }
 
 // keep forgets all pods but those.
@@ -124,14 +107,7 @@ func (m *memory) keep(pods map[kubeapi.Key]*pod) {
 	for uid := range m.all {
 		if !there[uid] {
 			delete(m.all, uid)
-			m.touch()
+			m.changed.touch()
 		}
-	}
-}
-
-func (m *memory) touch() {
-	select {
-	case m.changed <- struct{}{}:
-	default:
 	}
 }
