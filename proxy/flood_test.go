@@ -270,21 +270,32 @@ func TestAFloodOfRequestsLeavesTheOthersTheirLogLines(t *testing.T) {
 // up for the next, the longest idle first.
 func TestIdleConnectionsOfItsOwnGiveWayToAPodsNext(t *testing.T) {
 	t.Parallel()
-	share := proxy.NewShares(proxy.Totals{Descriptors: 40, Fixed: 8}).Join() // 32 connections
-	s := newCounting()
-	r := newRig(t, mesh.RegistryOnly, anyName(t, "HTTP", "tcp: {}", s.ServeHTTP), limited(proxy.Limits{Share: share}))
+	r, _ := newRigOfShare(t)
 	client := r.client()
 	for i := range 100 {
-		resp, err := client.Get(fmt.Sprintf("http://n%d.example.com/", i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
+		askName(t, client, i)
 		client.CloseIdleConnections()
-		if resp.StatusCode != 200 {
-			t.Fatalf("request %d: %s", i, resp.Status)
-		}
+	}
+}
+
+// newRigOfShare is a rig with a share of 32 connections.
+func newRigOfShare(t *testing.T) (*rig, *proxy.Share) {
+	share := proxy.NewShares(proxy.Totals{Descriptors: 40, Fixed: 8}).Join()
+	s := newCounting()
+	return newRig(t, mesh.RegistryOnly, anyName(t, "HTTP", "tcp: {}", s.ServeHTTP), limited(proxy.Limits{Share: share})), share
+}
+
+// askName asks one of many servers, to which an idle connection stays.
+func askName(t *testing.T, client *http.Client, i int) {
+	t.Helper()
+	resp, err := client.Get(fmt.Sprintf("http://n%d.example.com/", i))
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	if resp.StatusCode != 200 {
+		t.Fatalf("request %d: %s", i, resp.Status)
 	}
 }
 
@@ -292,17 +303,10 @@ func TestIdleConnectionsOfItsOwnGiveWayToAPodsNext(t *testing.T) {
 // to it, and while it has everything there is none to be had.
 func TestWhatDNSHasOpenIsOfThePodsShare(t *testing.T) {
 	t.Parallel()
-	share := proxy.NewShares(proxy.Totals{Descriptors: 40, Fixed: 8}).Join() // 32
-	s := newCounting()
-	r := newRig(t, mesh.RegistryOnly, anyName(t, "HTTP", "tcp: {}", s.ServeHTTP), limited(proxy.Limits{Share: share}))
+	r, share := newRigOfShare(t)
 	client := r.client()
 	for i := range 8 {
-		resp, err := client.Get(fmt.Sprintf("http://n%d.example.com/", i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
+		askName(t, client, i)
 	}
 	client.CloseIdleConnections()
 	eventually(t, "32 are for DNS", func() bool {
