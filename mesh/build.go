@@ -2,10 +2,10 @@ package mesh
 
 import (
 	"net/netip"
-	"runtime"
-	"sync"
 
 	networking "istio.io/api/networking/v1alpha3"
+
+	"github.com/sluice-cni/sluice/internal/spread"
 )
 
 // Options says what the resources leave open.
@@ -67,19 +67,7 @@ func eachOnce(resources []*Resource) ([]*Resource, Issues) {
 // compileAll compiles on as many processors as there are what is worth it.
 func compileAll(places []Place) []any {
 	out := make([]any, len(places))
-	workers := runtime.GOMAXPROCS(0)
-	if len(places) < 1000 {
-		workers = 1
-	}
-	var all sync.WaitGroup
-	for w := range workers {
-		all.Go(func() {
-			for i := w; i < len(places); i += workers {
-				out[i] = compile(places[i])
-			}
-		})
-	}
-	all.Wait()
+	spread.Over(len(places), 1000, func(i int) { out[i] = compile(places[i]) })
 	return out
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluice-cni/sluice/internal/spread"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -234,7 +235,7 @@ func (d Directory) List() ([]*mesh.Resource, mesh.Issues, error) {
 	}
 	found := make([][]*mesh.Resource, len(names))
 	said := make([]mesh.Issues, len(names))
-	parallel(len(names), func(i int) {
+	spread.Over(len(names), 2, func(i int) {
 		path := filepath.Join(d.Path, names[i])
 		data, err := readFile(path)
 		if err != nil {

@@ -3,9 +3,9 @@ package file
 import (
 	"maps"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
+
+	"github.com/sluice-cni/sluice/internal/spread"
 )
 
 // look says what of the directory to look at.
@@ -28,7 +28,7 @@ func (s *Store) reload(how look) (unsettled []string, err error) {
 		return nil, err
 	}
 	outcomes := make([]outcome, len(visits))
-	parallel(len(visits), func(i int) {
+	spread.Over(len(visits), 2, func(i int) {
 		f := visits[i]
 		outcomes[i] = f.refresh(how.dirty[f.name], how.cautious, s.memory.dir != "", s.decodeOptions())
 	})
@@ -151,24 +151,4 @@ func (s *Store) source(name string) *source {
 		return f
 	}
 	return &source{name: name, path: filepath.Join(s.dir, name)}
-}
-
-// parallel calls do for each of n, on as many processors as there are.
-func parallel(n int, do func(int)) {
-	workers := min(runtime.GOMAXPROCS(0), n)
-	if workers < 2 {
-		for i := range n {
-			do(i)
-		}
-		return
-	}
-	var all sync.WaitGroup
-	for w := range workers {
-		all.Go(func() {
-			for i := w; i < n; i += workers {
-				do(i)
-			}
-		})
-	}
-	all.Wait()
 }

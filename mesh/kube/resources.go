@@ -1,10 +1,9 @@
 package kube
 
 import (
-	"runtime"
-	"sync"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/spread"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
 )
@@ -34,19 +33,7 @@ func decode(k kubeapi.Kind, o kubeapi.Object) decoded {
 // decodeAll reads many on as many processors as there are.
 func decodeAll(k kubeapi.Kind, objects []kubeapi.Object) []decoded {
 	out := make([]decoded, len(objects))
-	workers := runtime.GOMAXPROCS(0)
-	if len(objects) < 100 {
-		workers = 1
-	}
-	var all sync.WaitGroup
-	for w := range workers {
-		all.Go(func() {
-			for i := w; i < len(objects); i += workers {
-				out[i] = decode(k, objects[i])
-			}
-		})
-	}
-	all.Wait()
+	spread.Over(len(objects), 100, func(i int) { out[i] = decode(k, objects[i]) })
 	return out
 }
 
