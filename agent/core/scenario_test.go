@@ -2,11 +2,8 @@ package core_test
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,89 +11,45 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/internal/scenario"
 	"github.com/sluice-cni/sluice/selection"
 )
 
-var update = flag.Bool("update", false, "rewrite the scenarios with what happens")
-
-// Scenarios are testdata/*.txt. A line that begins with + lets something happen (see
-// scenario.do), ? asks; what follows from it stands below: > are actions, with the
-// agent's name and the pod, = are answers. Agents are a, b, … in the order of their
-// start; their cgroups are 101, 102, …
+// Scenarios are testdata/*.txt (see package scenario). A line that begins with + lets
+// something happen (see stage.do), ? asks; actions have the agent's name and the pod.
+// Agents are a, b, … in the order of their start; their cgroups are 101, 102, …
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scenarios: ", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &scenario{world: newWorld(), t: t}
-			got := s.play(string(text))
+	scenario.Run(t, func(t *testing.T, out *scenario.Transcript) scenario.Player {
+		s := &stage{world: newWorld(), t: t, out: out}
+		t.Cleanup(func() {
 			for _, wrong := range s.broken {
 				t.Error(wrong)
 			}
-			if got == string(text) {
-				return
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			t.Errorf("what happens is not what %s says (-update rewrites it):\n%s", file, firstDifference(string(text), got))
 		})
-	}
+		return s
+	})
 }
 
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range g {
-		if i >= len(w) || w[i] != g[i] {
-			return fmt.Sprintf("line %d:\nhave %s\nwant %s", i+1, g[i], strings.Join(w[min(i, len(w)-1):min(i+1, len(w))], ""))
-		}
-	}
-	return fmt.Sprintf("line %d: nothing more, want %s", len(g), w[len(g)])
-}
-
-type scenario struct {
+// stage is the world that a scenario plays in.
+type stage struct {
 	*world
 	t   *testing.T
-	out []string
+	out *scenario.Transcript
 }
 
-func (s *scenario) play(text string) string {
-	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
-		switch {
-		case strings.HasPrefix(line, "> "), strings.HasPrefix(line, "= "):
-			continue
-		case strings.HasPrefix(line, "+ "):
-			s.out = append(s.out, line)
-			s.do(strings.Fields(line[2:]))
-		case strings.HasPrefix(line, "? "):
-			s.out = append(s.out, line)
-			s.answer(strings.Fields(line[2:]))
-		default:
-			s.out = append(s.out, line)
-		}
-	}
-	return strings.Join(s.out, "\n") + "\n"
+func (s *stage) Do(line string, words []string) {
+	s.out.Line(line)
+	s.do(words)
 }
 
-func (s *scenario) say(format string, args ...any) {
-	for _, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
-		s.out = append(s.out, "= "+line)
-	}
+func (s *stage) Ask(line string, words []string) {
+	s.out.Line(line)
+	s.answer(words)
 }
 
 // give delivers events and writes what the agents want to do.
-func (s *scenario) give(steps []step) {
+func (s *stage) give(steps []step) {
 	for steps = append(steps, s.outbox...); len(steps) > 0; {
 		s.outbox = nil
 		next := steps[0]
@@ -106,7 +59,7 @@ func (s *scenario) give(steps []step) {
 		}
 		actions, more := s.step(next.agent, next.event)
 		for _, a := range actions {
-			s.out = append(s.out, "> "+next.agent.name+" "+render(a))
+			s.out.Action("%s %s", next.agent.name, render(a))
 		}
 		steps = append(steps, more...)
 	}
@@ -117,14 +70,14 @@ func (s *scenario) give(steps []step) {
 	}
 }
 
-func (s *scenario) giveAll(e core.Event) {
+func (s *stage) giveAll(e core.Event) {
 	for _, a := range slices.Clone(s.agents) {
 		s.give([]step{{a, e}})
 	}
 }
 
 // settle performs what is under way, and what follows, until nothing is left.
-func (s *scenario) settle() {
+func (s *stage) settle() {
 	for busy := true; busy; {
 		busy = false
 		for _, a := range slices.Clone(s.agents) {
@@ -137,7 +90,7 @@ func (s *scenario) settle() {
 }
 
 // wait lets time pass while everything works.
-func (s *scenario) wait(d time.Duration, work bool) {
+func (s *stage) wait(d time.Duration, work bool) {
 	end := s.now + int64(d)
 	for s.now < end {
 		at := end
@@ -155,7 +108,7 @@ func (s *scenario) wait(d time.Duration, work bool) {
 }
 
 // do lets one thing happen.
-func (s *scenario) do(words []string) {
+func (s *stage) do(words []string) {
 	verb, args := words[0], words[1:]
 	arg := func(i int) string {
 		if i < len(args) {
@@ -241,7 +194,7 @@ func (s *scenario) do(words []string) {
 	case "tamper": // or changes them
 		pod().rules.tampered = true
 	case "client": // in the pod connects
-		s.say("%s", s.connect(pod().id))
+		s.out.Answer("%s", s.connect(pod().id))
 	case "fall": // its proxy's sockets fail
 		for _, a := range slices.Clone(s.agents) {
 			if f := a.serving[pod().id]; f != 0 {
@@ -311,7 +264,7 @@ func (s *scenario) do(words []string) {
 	}
 }
 
-func (s *scenario) doneOne(n *namespace, args []string) {
+func (s *stage) doneOne(n *namespace, args []string) {
 	how := works
 	switch {
 	case slices.Contains(args, "fails"):
@@ -333,16 +286,16 @@ func (s *scenario) doneOne(n *namespace, args []string) {
 	s.t.Fatalf("%v: nothing is under way", n.id)
 }
 
-func (s *scenario) answer(words []string) {
+func (s *stage) answer(words []string) {
 	switch words[0] {
 	case "status":
 		for _, a := range s.agents {
-			s.say("%s %s", a.name, renderStatus(a.core.Status()))
+			s.out.Answer("%s %s", a.name, renderStatus(a.core.Status()))
 		}
 	case "news":
 		for _, a := range s.agents {
 			for _, n := range a.core.TakeNews() {
-				s.say("%s %d %s %s (%s) before=%t", a.name, n.Pod.Inode, n.Name, n.State, n.Reason, n.Before)
+				s.out.Answer("%s %d %s %s (%s) before=%t", a.name, n.Pod.Inode, n.Name, n.State, n.Reason, n.Before)
 			}
 		}
 	case "kernel":
@@ -353,14 +306,14 @@ func (s *scenario) answer(words []string) {
 			if n.rules.state == core.RulesApplied || n.rules.state == core.RulesDisabled {
 				text += fmt.Sprintf("/%s exempt %v", n.rules.hash, n.rules.agents)
 			}
-			s.say("%s", text)
+			s.out.Answer("%s", text)
 		}
 	default:
 		s.t.Fatalf("%v: no such question", words)
 	}
 }
 
-func (s *scenario) duration(text string) time.Duration {
+func (s *stage) duration(text string) time.Duration {
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		s.t.Fatal(err)
@@ -374,7 +327,7 @@ func podName(text string) selection.Pod {
 }
 
 // readPolicy reads NAMESPACE=HASH/SHAPE[,gate=10s][,auto][,err=TEXT][,outbound=WORD][,alone=MESH] …
-func (s *scenario) readPolicy(words []string) policy {
+func (s *stage) readPolicy(words []string) policy {
 	p := policy{}
 	for _, word := range words {
 		namespace, rest, _ := strings.Cut(word, "=")

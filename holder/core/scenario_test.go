@@ -2,124 +2,91 @@ package core
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/scenario"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
-
-// A scenario is a text of
+// Scenarios are testdata/*.txt (see package scenario):
 //
-//	# what it shows
-//	+ TIME EVENT [CONN] key=value…     an event, at that time since the start
-//	> action                           what came of it
-//	? status                           asks for the state
-//	= line                             and that is what it is
+//   - TIME EVENT [CONN] key=value…     an event, at that time since the start
+//     ? status                           asks for the state
 //
 // Namespaces are numbered by their inodes; Next is followed: ticks that are due before
 // an event's time come first, and are printed as "+ TIME tick" of their own.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no scenarios", err)
+	scenario.Run(t, func(t *testing.T, out *scenario.Transcript) scenario.Player {
+		return &player{State: New(Settings{WaitLimit: 30 * time.Second, Build: "v1", PID: 1}), t: t, out: out}
+	})
+}
+
+type player struct {
+	*State
+	t   *testing.T
+	out *scenario.Transcript
+	due string // the tick that was just printed by itself
+}
+
+func (p *player) Do(line string, words []string) {
+	at, e, err := parseEvent(words)
+	if err != nil {
+		p.t.Fatalf("%s: %v", line, err)
 	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			t.Parallel()
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := play(string(want))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s (-wanted +got; -update rewrites):\n%s", file, diff)
-			}
-		})
+	if _, tick := e.(Tick); tick && p.due == line {
+		return
+	}
+	for next, wanted := p.Next(); wanted && next < at; next, wanted = p.Next() {
+		p.due = "+ " + time.Duration(next).String() + " tick"
+		p.out.Line(p.due)
+		show(p.out, p.Step(next, Tick{}))
+	}
+	if fmt.Sprintf("+ %s tick", time.Duration(at)) == line {
+		p.due = line
+	}
+	p.out.Line(line)
+	show(p.out, p.Step(at, e))
+}
+
+func (p *player) Ask(line string, words []string) {
+	p.out.Line(line)
+	if words[0] != "status" {
+		p.t.Fatalf("%s: no such question", line)
+	}
+	for _, pod := range p.Status().Pods {
+		p.out.Answer("pod %d %s %s sockets=%v reason=%q", pod.Inode, pod.Policy, pod.State, pod.Sockets, pod.Reason)
+	}
+	for _, a := range p.Status().Agents {
+		p.out.Answer("agent %d serving=%t retired=%t", a.PID, a.Serving, a.Retired)
 	}
 }
 
-func play(script string) (string, error) {
-	s := New(Settings{WaitLimit: 30 * time.Second, Build: "v1", PID: 1})
-	var out strings.Builder
-	due := "" // the tick that was just printed by itself
-	for number, line := range strings.Split(strings.TrimSuffix(script, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, ">"), strings.HasPrefix(line, "="):
-			continue
-		case strings.HasPrefix(line, "+ "):
-			at, e, err := parseEvent(strings.Fields(line[2:]))
-			if err != nil {
-				return "", fmt.Errorf("line %d: %w", number+1, err)
-			}
-			if _, tick := e.(Tick); tick && due == line {
-				continue
-			}
-			for next, wanted := s.Next(); wanted && next < at; next, wanted = s.Next() {
-				due = "+ " + time.Duration(next).String() + " tick"
-				fmt.Fprintln(&out, due)
-				show(&out, s.Step(next, Tick{}))
-			}
-			if fmt.Sprintf("+ %s tick", time.Duration(at)) == line {
-				due = line
-			}
-			fmt.Fprintln(&out, line)
-			show(&out, s.Step(at, e))
-		case line == "? status":
-			fmt.Fprintln(&out, line)
-			for _, p := range s.Status().Pods {
-				fmt.Fprintf(&out, "= pod %d %s %s sockets=%v reason=%q\n", p.Inode, p.Policy, p.State, p.Sockets, p.Reason)
-			}
-			for _, a := range s.Status().Agents {
-				fmt.Fprintf(&out, "= agent %d serving=%t retired=%t\n", a.PID, a.Serving, a.Retired)
-			}
-		default:
-			fmt.Fprintln(&out, line)
-		}
-	}
-	return out.String(), nil
-}
-
-func show(out *strings.Builder, actions []Action) {
+func show(out *scenario.Transcript, actions []Action) {
 	for _, a := range actions {
 		switch a := a.(type) {
 		case Send:
-			fmt.Fprintf(out, "> send %d %s%s%s\n", a.Conn, a.Kind, showPayload(a.Payload), showBundle(a.Bundle))
+			out.Action("send %d %s%s%s", a.Conn, a.Kind, showPayload(a.Payload), showBundle(a.Bundle))
 		case Close:
-			fmt.Fprintf(out, "> close %d %q\n", a.Conn, a.Why)
+			out.Action("close %d %q", a.Conn, a.Why)
 		case Save:
-			fmt.Fprintf(out, "> save %d\n", a.Holding.Inode)
+			out.Action("save %d", a.Holding.Inode)
 		case Forget:
-			fmt.Fprintf(out, "> forget %d\n", a.Netns.Inode)
+			out.Action("forget %d", a.Netns.Inode)
 		case Reopen:
-			fmt.Fprintf(out, "> reopen %d any port=%t%s\n", a.Holding.Inode, a.AnyPort, showBundle(a.Bundle))
+			out.Action("reopen %d any port=%t%s", a.Holding.Inode, a.AnyPort, showBundle(a.Bundle))
 		case Remember:
-			fmt.Fprintf(out, "> remember %s %d agents\n", a.Exemption, len(a.Agents))
+			out.Action("remember %s %d agents", a.Exemption, len(a.Agents))
 		case Log:
-			fmt.Fprintf(out, "> log %s %s %v\n", a.Level, a.Text, a.Attributes)
+			out.Action("log %s %s %v", a.Level, a.Text, a.Attributes)
 		default:
 			name := strings.ToLower(strings.TrimPrefix(fmt.Sprintf("%T", a), "core."))
-			fmt.Fprintln(out, strings.TrimSpace(fmt.Sprintf("> %s %v", name, strings.Trim(fmt.Sprint(a), "{}"))))
+			out.Action("%s", strings.TrimSpace(name+" "+strings.Trim(fmt.Sprint(a), "{}")))
 		}
 	}
 }
