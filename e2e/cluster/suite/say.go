@@ -2,9 +2,9 @@ package suite
 
 import (
 	"cmp"
+	"fmt"
 	"os"
 	"strings"
-	"time"
 )
 
 // say: a pod's own label governs it while it runs, and what is refused or left alone is
@@ -41,16 +41,14 @@ spec:
 // event waits until there is an Event with a reason about an object, KIND/NAME.
 func (n *namespace) event(reason, about, says string) {
 	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	n.until(func() string {
 		out := n.kubectl("", "get", "events", "--field-selector=reason="+reason,
 			"-o", `jsonpath={range .items[*]}{.involvedObject.kind}/{.involvedObject.name} {.message}{"\n"}{end}`)
 		for line := range strings.Lines(out) {
 			if strings.HasPrefix(line, about+" ") && strings.Contains(line, says) {
-				return
+				return ""
 			}
 		}
-		if time.Now().After(deadline) {
-			n.t.Fatalf("no Event %s about %s that says %q within %v, but:\n%s", reason, about, says, patience, out)
-		}
-	}
+		return fmt.Sprintf("no Event %s about %s that says %q within %v, but:\n%s", reason, about, says, patience, out)
+	})
 }

@@ -109,15 +109,25 @@ func (n *namespace) bash(pod, commands string) (string, error) {
 // eventually waits until commands in the pod write what is wanted, somewhere.
 func (n *namespace) eventually(pod, commands, want string) {
 	n.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	n.until(func() string {
 		out, err := n.bash(pod, commands)
 		if err == nil && strings.Contains(out, want) {
+			return ""
+		}
+		return fmt.Sprintf("%s: not %q within %v, but %q, %v", commands, want, patience, out, err)
+	})
+}
+
+// until asks until nothing is wrong any more.
+func (n *namespace) until(ask func() (wrong string)) {
+	n.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		wrong := ask()
+		if wrong == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			n.t.Fatalf("%s: not %q within %v, but %q, %v", commands, want, patience, out, err)
+			n.t.Fatal(wrong)
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
