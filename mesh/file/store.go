@@ -144,9 +144,11 @@ func (s *Store) putInForce(changed []*source) {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	errors := 0
 	for _, f := range affected {
-		s.say(f)
+		errors += s.say(f)
 	}
+	inforce.CountErrors(&s.state, errors)
 	s.memory.accepted(affected)
 	inforce.Publish(&s.state, snapshot)
 }
@@ -167,19 +169,20 @@ func (s *Store) assignAgain() {
 	}
 }
 
-// say replaces what is said about a file, and logs what is new of it.
-func (s *Store) say(f *source) {
+// say replaces what is said about a file, logs what is new of it, and returns how many
+// errors that are more.
+func (s *Store) say(f *source) (errors int) {
 	before := s.said[f.name]
 	now := slices.Concat(f.issues, f.clashes)
 	if len(before)+len(now) == 0 {
-		return
+		return 0
 	}
 	s.logNew(before, now)
-	inforce.CountErrors(&s.state, len(now.Of(mesh.Error))-len(before.Of(mesh.Error)))
 	s.said[f.name] = now
 	if len(now) == 0 {
 		delete(s.said, f.name)
 	}
+	return len(now.Of(mesh.Error)) - len(before.Of(mesh.Error))
 }
 
 // check looks at the resources in force together, unless that was done, and logs what

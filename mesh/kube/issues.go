@@ -30,35 +30,37 @@ func (s *Store) Issues() mesh.Issues {
 	return all
 }
 
-// say replaces what is said about an object, and logs what is new of it. The caller
-// holds s.mu.
-func (s *Store) say(about id, now mesh.Issues) {
+// say replaces what is said about an object, logs what is new of it, and returns how many
+// errors that are more. The caller holds s.mu.
+func (s *Store) say(about id, now mesh.Issues) (errors int) {
 	before := s.said[about]
 	s.logNew(before, now)
-	inforce.CountErrors(&s.state, len(now.Of(mesh.Error))-len(before.Of(mesh.Error)))
 	if s.said[about] = now; len(now) == 0 {
 		delete(s.said, about)
 	}
+	return len(now.Of(mesh.Error)) - len(before.Of(mesh.Error))
 }
 
 // sayUnfollowed replaces what is said about a kind as a whole: the Feed has logged it.
-// That the server is away is about no kind. The caller holds s.mu.
-func (s *Store) sayUnfollowed(k kubeapi.Kind, err error) {
+// That the server is away is about no kind. It returns how many errors that are more. The
+// caller holds s.mu.
+func (s *Store) sayUnfollowed(k kubeapi.Kind, err error) (more int) {
 	if s.unfollowed[k].Severity == mesh.Error && s.unfollowed[k].Message != "" {
-		inforce.CountErrors(&s.state, -1)
+		more--
 	}
 	delete(s.unfollowed, k)
 	issue := mesh.Issue{Severity: mesh.Error, File: k.String(), Kind: k.Name}
 	switch {
 	case err == nil || errors.Is(err, kubeapi.ErrUnreachable):
-		return
+		return more
 	case errors.Is(err, kubeapi.ErrMissing):
 		issue.Severity = mesh.Notice
 	default:
-		inforce.CountErrors(&s.state, 1)
+		more++
 	}
 	issue.Message = err.Error()
 	s.unfollowed[k] = issue
+	return more
 }
 
 // logNew logs what was not said before.

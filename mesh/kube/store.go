@@ -140,12 +140,12 @@ func (s *Store) follow(k kubeapi.Kind, selector kubeapi.Selector, change func(ku
 			}
 		}
 		s.mu.Lock()
-		before := s.Errors()
+		errors := s.sayUnfollowed(k, d.Err)
 		for _, v := range c.verdicts {
-			s.say(v.id, v.issues)
+			errors += s.say(v.id, v.issues)
 		}
-		s.sayUnfollowed(k, d.Err)
-		if len(s.waiting) == 0 && (first || len(c.removed)+len(c.added) > 0 || s.Errors() != before) {
+		inforce.CountErrors(&s.state, errors)
+		if len(s.waiting) == 0 && (first || len(c.removed)+len(c.added) > 0 || errors != 0) {
 			s.publish(s.index.Snapshot())
 		}
 		s.mu.Unlock()
