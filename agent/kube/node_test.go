@@ -29,10 +29,16 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 // start has a node follow a server until the test ends. each is called before it runs.
 func start(t *testing.T, server *apitest.Server, o kube.Options, each func(*kube.Node)) *kube.Node {
 	t.Helper()
+	n, _ := startAndStop(t, server, o, each)
+	return n
+}
+
+func startAndStop(t *testing.T, server *apitest.Server, o kube.Options, each func(*kube.Node)) (n *kube.Node, stop func()) {
+	t.Helper()
 	o.Log = quiet()
 	c := server.Cluster()
-	feed := c.Feed(kubeapi.FollowOptions{Log: quiet()})
-	n := kube.New(c, feed, "worker", o)
+	feed := c.Feed(kubeapi.FollowOptions{Log: quiet(), Refused: time.Millisecond})
+	n = kube.New(c, feed, "worker", o)
 	if each != nil {
 		each(n)
 	}
@@ -40,8 +46,9 @@ func start(t *testing.T, server *apitest.Server, o kube.Options, each func(*kube
 	var running sync.WaitGroup
 	running.Go(func() { feed.Run(ctx) })
 	running.Go(func() { n.Run(ctx) })
-	t.Cleanup(func() { cancel(); running.Wait() })
-	return n
+	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	t.Cleanup(stop)
+	return n, stop
 }
 
 // until polls, since what is waited for happens in a server.

@@ -105,14 +105,15 @@ func (r *ranges) run(ctx context.Context) {
 
 // write has the file hold the ranges, once all are known, and says what is missing.
 func (r *ranges) write() (missing string, err error) {
-	f, missing, known := r.file()
+	before, err := rangesfile.Load(r.path)
+	f, missing, known := r.file(before.Sources)
 	if !known {
 		return "", nil
 	}
 	if len(f.Ranges) == 0 {
 		return missing, nil
 	}
-	if before, err := rangesfile.Load(r.path); err == nil {
+	if err == nil {
 		if !ours(before) {
 			return "the file of ranges was written by somebody else and is left as it is; remove it to have the agent write it", nil
 		}
@@ -131,8 +132,9 @@ func ours(f rangesfile.File) bool {
 
 const fromCluster = "the cluster's "
 
-// file is what is known, and what is missing of it.
-func (r *ranges) file() (f rangesfile.File, missing string, known bool) {
+// file is what is known, and what is missing of it. Of a kind that the server does not
+// show it has what the file had before: ranges that go from it are captured no more.
+func (r *ranges) file(before []rangesfile.Source) (f rangesfile.File, missing string, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.complete[kubeapi.ServiceCIDRs] || !r.complete[kubeapi.Nodes] {
@@ -150,6 +152,16 @@ func (r *ranges) file() (f rangesfile.File, missing string, known bool) {
 		for _, p := range r.found[name] {
 			all = append(all, p)
 			f.Sources = append(f.Sources, rangesfile.Source{Range: p.String(), Kind: kind, From: fromCluster + name})
+		}
+	}
+	for _, s := range before {
+		name, mine := strings.CutPrefix(s.From, fromCluster)
+		kind, _, _ := strings.Cut(name, " ")
+		for _, k := range []kubeapi.Kind{kubeapi.ServiceCIDRs, kubeapi.Nodes} {
+			if p, err := netip.ParsePrefix(s.Range); err == nil && mine && k.Name == kind && r.failed[k] != nil && r.found[name] == nil {
+				all = append(all, p)
+				f.Sources = append(f.Sources, s)
+			}
 		}
 	}
 	for _, p := range cidr.Of(all...).Merged().Prefixes {

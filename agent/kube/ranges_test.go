@@ -48,3 +48,31 @@ func TestSomebodyElsesRangesAreLeftAlone(t *testing.T) {
 		t.Error(list, err)
 	}
 }
+
+// An agent that knows nothing from before and may not read one of the kinds leaves of that
+// one what the file has: rules would lose its ranges.
+func TestARefusedKindTakesNoRangesFromTheFile(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.ServiceCIDRs, `{"metadata":{"name":"kubernetes"},"spec":{"cidrs":["10.96.0.0/16"]}}`)
+	server.Put(kubeapi.Nodes, `{"metadata":{"name":"a"},"spec":{"podCIDR":"10.244.0.0/24"}}`)
+	path := filepath.Join(t.TempDir(), "ranges.json")
+	is := func(want string) {
+		t.Helper()
+		until(t, "ranges "+want, func() bool {
+			list, err := rangesfile.Read(path, time.Now())
+			return err == nil && list.String() == want
+		})
+	}
+	_, stop := startAndStop(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path) })
+	is("10.96.0.0/16,10.244.0.0/24")
+	stop()
+	server.Refuse(kubeapi.ServiceCIDRs, 403)
+	server.Put(kubeapi.Nodes, `{"metadata":{"name":"b"},"spec":{"podCIDR":"10.245.0.0/24"}}`)
+	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path) })
+	is("10.96.0.0/16,10.244.0.0/24,10.245.0.0/24")
+	server.Refuse(kubeapi.ServiceCIDRs, 0)
+	server.Remove(kubeapi.ServiceCIDRs, kubeapi.Key{Name: "kubernetes"})
+	server.Put(kubeapi.ServiceCIDRs, `{"metadata":{"name":"other"},"spec":{"cidrs":["10.97.0.0/16"]}}`)
+	is("10.97.0.0/16,10.244.0.0/24,10.245.0.0/24")
+}
