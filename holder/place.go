@@ -48,8 +48,9 @@ func (h *holder) missing(all bool) string {
 // mind looks after the run directory. An error ends the holder: another one has taken the
 // place meanwhile, and agents that come to it bring what this one held. A place that could
 // not be made anew is tried again when all is looked at only: the try is itself a change.
+// While a new holder takes over the place is that one's to make.
 func (h *holder) mind(ctx context.Context, all bool) error {
-	if h.unmade != "" && !all {
+	if h.unmade != "" && !all || h.core.Succeeding() {
 		return nil
 	}
 	name := h.missing(all)

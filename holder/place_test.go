@@ -177,3 +177,44 @@ func changed(t testing.TB, dir string) time.Time {
 	}
 	return info.ModTime()
 }
+
+// What a new holder has been handed is not replaced under it: it would hold with a socket
+// that nobody finds, beside this one.
+func TestThePlaceIsNotMadeAnewWhileANewHolderTakesOver(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := startProcess(t, dir, 0)
+	p.ready(t)
+	c, err := wire.Dial(t.Context(), filepath.Join(dir, SocketName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Send(wire.Succeed, wire.SuccessionRequest{Versions: wire.Spoken, PID: 1, Build: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []wire.Kind{wire.Yield, wire.End} {
+		m, err := c.Receive(time.Now().Add(frameWait))
+		if err != nil || m.Kind != want {
+			t.Fatalf("%s, %v instead of %s", m.Kind, err, want)
+		}
+		for _, f := range m.Files {
+			f.Close()
+		}
+	}
+	lock := filepath.Join(dir, lockName)
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, SocketName)
+	for began := time.Now(); time.Since(began) < 2500*time.Millisecond; { // two looks
+		if !hears(path) {
+			t.Fatal("it is not heard")
+		}
+	}
+	if _, err := os.Lstat(lock); err == nil {
+		t.Error("the place was made anew")
+	}
+	c.Close()
+	until(t, "it is made anew", func() bool { _, err := os.Lstat(lock); return err == nil })
+}

@@ -220,7 +220,8 @@ func listenerOf(fd int) (*net.UnixListener, error) {
 //	Took ─▶         ◀─ what was under way                 ◀─ end of the connection
 //
 // Until Took the old one goes on as before; from its end on this one accepts at the
-// same socket. Whatever goes wrong before Took changes nothing.
+// same socket. Whatever goes wrong before Took changes nothing; where Took came too late the
+// old one says Refused, and goes on.
 func (h *holder) succeed(ctx context.Context) (first []core.Event, err error) {
 	h.before("succeed")
 	dialing, cancel := context.WithTimeout(ctx, frameWait)
@@ -247,7 +248,11 @@ func (h *holder) succeed(ctx context.Context) (first []core.Event, err error) {
 	if err := c.Send(wire.Took, nil); err != nil {
 		return nil, err
 	}
-	if err := s.receive(); !errors.Is(err, io.EOF) {
+	var refusal *wire.Refusal
+	switch err := s.receive(); {
+	case errors.As(err, &refusal):
+		return nil, err
+	case !errors.Is(err, io.EOF):
 		h.log.Warn("the holder before said that this one took over and did not end", "error", err)
 	}
 	h.before("succeeded")

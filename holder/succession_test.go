@@ -2,8 +2,11 @@ package holder
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -200,4 +203,66 @@ func (l *load) end() (count int64) {
 		l.t.Error(fmt.Errorf("%d of %d failed", n, l.count.Load()))
 	}
 	return l.count.Load()
+}
+
+// A holder that was too late for the one before must not be a second one beside it.
+func TestATookThatIsRefusedChangesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, SocketName), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	lock, err := os.Create(filepath.Join(dir, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	old := make(chan error, 1)
+	go func() { old <- refuseTook(l, socket, lock) }()
+	h := &holder{Options: Options{RunDir: dir, before: func(string) {}}, log: slog.New(slog.DiscardHandler), bundles: newBundles(), listenFD: -1, lock: -1}
+	_, err = h.succeed(t.Context())
+	var refusal *wire.Refusal
+	if !errors.As(err, &refusal) || h.listenFD >= 0 || h.lock >= 0 {
+		t.Errorf("it took over with %v, socket %d, lock %d", err, h.listenFD, h.lock)
+	}
+	if err := <-old; err != nil {
+		t.Error(err)
+	}
+}
+
+// refuseTook is a holder that gave its successor up just before that said Took.
+func refuseTook(l *net.UnixListener, socket, lock *os.File) error {
+	accepted, err := l.AcceptUnix()
+	if err != nil {
+		return err
+	}
+	c := wire.NewConn(accepted)
+	defer c.Close()
+	hear := func(kind wire.Kind) error {
+		m, err := c.Receive(time.Now().Add(frameWait))
+		if err == nil && m.Kind != kind {
+			err = fmt.Errorf("%s came, not %s", m.Kind, kind)
+		}
+		return err
+	}
+	if err := hear(wire.Succeed); err != nil {
+		return err
+	}
+	if err := c.Send(wire.Yield, wire.SuccessionReply{Version: 1}, socket, lock); err != nil {
+		return err
+	}
+	if err := c.Send(wire.End, nil); err != nil {
+		return err
+	}
+	if err := hear(wire.Took); err != nil {
+		return err
+	}
+	return c.Send(wire.Refused, &wire.Refusal{Code: wire.CodeInvalid, Text: "took: say succeed first"})
 }

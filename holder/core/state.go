@@ -178,6 +178,8 @@ func (s *State) Next() (at int64, wanted bool) {
 // settle draws the conclusions of time and of what an event changed.
 func (s *State) settle() {
 	if s.successor != 0 && s.now >= s.tookBy {
+		// Refused, since the end of the connection alone means that this one ends.
+		s.refuse(s.successor, wire.CodeBusy, "succeed: not taken over in time; this holder goes on")
 		s.do(Close{Conn: s.successor, Why: "a new holder that did not take over in time"})
 		s.closed(s.successor)
 	}

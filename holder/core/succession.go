@@ -39,13 +39,12 @@ func (s *State) tellSuccessor(p *pod) {
 	}
 }
 
-// emptied: the files are written anew. A successor has been handed a socket and a lock
-// that nobody finds any more; it tries again.
+// Succeeding: another holder has been handed everything and may be about to hold it, the
+// socket and the lock among it: those are not to be replaced now.
+func (s *State) Succeeding() bool { return s.successor != 0 }
+
+// emptied: the files are written anew.
 func (s *State) emptied() {
-	if s.successor != 0 {
-		s.do(Close{Conn: s.successor, Why: "the run directory was removed meanwhile"})
-		s.closed(s.successor)
-	}
 	for _, p := range s.sortedPods() {
 		s.do(Save{p.Holding})
 	}

@@ -116,7 +116,7 @@ const (
 	CodeInvalid     = "invalid"     // the message or its files are wrong
 	CodeHeld        = "held"        // a found pod that is held already
 	CodeFull        = "full"        // no descriptors or no room left
-	CodeBusy        = "busy"        // try again: too many peers, or a succession is under way
+	CodeBusy        = "busy"        // try again: too many peers, a succession is under way, or took too long
 	CodeDenied      = "denied"      // the peer is not root
 	CodeOlder       = "older"       // a newer holder than the one that asks holds already
 )
