@@ -99,6 +99,7 @@ func (l *Link) once(ctx context.Context) (started bool, err error) {
 	defer session.Close()
 	defer context.AfterFunc(ctx, func() { session.Close() })()
 	if err := l.keepAll(session, welcome.Want); err != nil {
+		l.rest(session)
 		return false, err
 	}
 	l.is(session)

@@ -27,7 +27,7 @@ type agent struct {
 	told  chan string
 	have  []wire.Have
 	wrong error         // of Pod
-	late  chan struct{} // Pod returns when it is closed, if there is one
+	late  chan struct{} // Pod and Keep return when it is closed, if there is one
 }
 
 func (a *agent) note(format string, args ...any) { a.told <- fmt.Sprintf(format, args...) }
@@ -43,6 +43,10 @@ func (a *agent) Keep(id wire.Netns) (wire.Holding, []*os.File, bool) {
 	f, err := os.Open("/dev/null")
 	if err != nil {
 		a.t.Error(err)
+	}
+	if a.late != nil {
+		a.note("keep %s", id)
+		<-a.late
 	}
 	return wire.Holding{Netns: id}, []*os.File{f}, true
 }
@@ -256,4 +260,17 @@ func TestWhatAHolderThatDiedHadSaidIsHeard(t *testing.T) {
 	a.expect("gone " + gone.String())
 	a.expect("gone " + pod.String())
 	a.expect("lost: send ack")
+}
+
+func TestWhatAHolderThatDiedHadSaidIsHeardWhileItsPodsAreKept(t *testing.T) {
+	t.Parallel()
+	a := &agent{late: make(chan struct{}), have: []wire.Have{{Netns: pod, Cookie: 1}}}
+	_, h := start(t, a)
+	h.accept()
+	h.welcome(wire.WelcomeReply{PID: 1, Want: []wire.Netns{pod}})
+	a.expect("keep " + pod.String())
+	h.say(wire.Gone, wire.Departure{Netns: gone})
+	h.Close()
+	close(a.late)
+	a.expect("gone " + gone.String())
 }
