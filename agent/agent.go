@@ -94,6 +94,9 @@ type Agent struct {
 	givenMu  sync.Mutex
 	given    given
 
+	// turn is whose it is to begin or to stop serving: the holder's word and the end of
+	// this process may come at once.
+	turn    sync.Mutex
 	took    func()
 	serving atomic.Pointer[time.Time] // since when
 	retired atomic.Bool
@@ -199,6 +202,8 @@ func (a *Agent) retire() {
 }
 
 func (a *Agent) stopServing() {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	a.retired.Store(true)
 	a.cfg.Retiring()
 	a.loop.tell(core.Retire{Ends: a.ending.Load()})

@@ -116,6 +116,8 @@ func (h *handler) Retire() {
 }
 
 func (h *handler) Resume() {
+	h.turn.Lock()
+	defer h.turn.Unlock()
 	if h.ending.Load() {
 		return
 	}
