@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -296,6 +297,49 @@ func askName(t *testing.T, client *http.Client, i int) {
 	resp.Body.Close()
 	if resp.StatusCode != 200 {
 		t.Fatalf("request %d: %s", i, resp.Status)
+	}
+}
+
+// A pod that has all of its share in use, and beside it others that have all the rest, still
+// finds names: two at a time, and whoever asks for more waits for those.
+func TestNamesAreFoundThoughTheWholeShareIsInUse(t *testing.T) {
+	t.Parallel()
+	share := proxy.NewShares(proxy.Totals{Descriptors: 42, Fixed: 10}).Join()
+	for share.Take(t.Context()) {
+	}
+	over, cancel := context.WithCancel(t.Context())
+	first, ok := share.Ask(over)
+	_, also := share.Ask(over)
+	if !ok || !also {
+		t.Fatalf("questions go out: %t, %t", ok, also)
+	}
+	third := make(chan bool)
+	go func() {
+		_, ok := share.Ask(t.Context())
+		third <- ok
+	}()
+	select {
+	case <-third:
+		t.Fatal("a third did not wait")
+	case <-time.After(50 * time.Millisecond):
+	}
+	first()
+	if !<-third {
+		t.Error("the third had no turn")
+	}
+	cancel()
+	if _, ok := share.Ask(over); ok {
+		t.Error("a fourth goes out, after its time")
+	}
+	held, _ := share.Usage()
+	share.GiveBack()
+	giveBack, ok := share.Ask(over)
+	if !ok {
+		t.Fatal("none goes out though the share has room")
+	}
+	giveBack()
+	if now, _ := share.Usage(); now.Connections != held.Connections-1 {
+		t.Errorf("%d are held, of %d", now.Connections, held.Connections)
 	}
 }
 

@@ -15,7 +15,8 @@ type Totals struct {
 	// server another.
 	Descriptors int
 	// Fixed are the descriptors that each Server's pod takes of them besides, as long as
-	// it has its Share: listeners, its namespace, DNS. Default 8.
+	// it has its Share: listeners, its namespace, DNS, and two for questions to resolvers
+	// (Share.Ask). Default 10.
 	Fixed int
 	// Memory is for what Limits.Memory and Limits.Bodies bound, in bytes; default 256 MiB.
 	Memory int64
@@ -23,7 +24,9 @@ type Totals struct {
 
 const (
 	defaultSharedMemory = 256 << 20
-	defaultFixed        = 8
+	defaultFixed        = 10
+	// questions of a Server's pod are asked at once whatever else it, or others, have open.
+	questions = 2
 	// guaranteed is the part of a total that is kept for those who have little.
 	guaranteed = 4
 )
@@ -55,7 +58,7 @@ func NewShares(t Totals) *Shares {
 // Join is the share of one more Server. Those of all get smaller; who holds more than
 // its new part keeps it.
 func (x *Shares) Join() *Share {
-	s := &Share{of: x}
+	s := &Share{of: x, asking: make(chan struct{}, questions)}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.members[s] = struct{}{}
@@ -91,10 +94,33 @@ type Share struct {
 	of                  *Shares
 	descriptors, memory portion
 	server              atomic.Pointer[Server]
+	asking              chan struct{} // has one for each question that Ask let through by itself
+}
+
+// Ask takes a descriptor for a question to a resolver. A few are the pod's for nothing
+// else, so that names are found, one after the other, though all of its share is in use:
+// where no more are to be had Ask waits for those, until ctx ends, and then reports false.
+// giveBack ends what it began.
+func (s *Share) Ask(ctx context.Context) (giveBack func(), ok bool) {
+	own := func() { <-s.asking }
+	select {
+	case s.asking <- struct{}{}:
+		return own, true
+	default:
+	}
+	if s.ofDescriptors().take(1) {
+		return s.GiveBack, true
+	}
+	select {
+	case s.asking <- struct{}{}:
+		return own, true
+	case <-ctx.Done():
+		return nil, false
+	}
 }
 
 // Take takes a descriptor for what a pod has open that is no connection of its Server's,
-// as to a resolver. Idle connections of the Server's to servers give way. It reports false
+// as one over which it asks for names. Idle connections of the Server's to servers give way. It reports false
 // where none is to be had, or ctx ends.
 func (s *Share) Take(ctx context.Context) bool {
 	c := s.ofDescriptors()

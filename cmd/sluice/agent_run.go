@@ -31,8 +31,9 @@ import (
 )
 
 // podDescriptors is what a pod with dnsCapture takes beside its connections: its
-// namespace, and each of its six sockets twice, to be served and to be kept.
-const podDescriptors = 13
+// namespace, each of its six sockets twice, to be served and to be kept, and two for
+// questions to resolvers (proxy.Share).
+const podDescriptors = 15
 
 // podConnections is how many connections one pod may have, unless told otherwise.
 const podConnections = 2000

@@ -57,9 +57,13 @@ type Config struct {
 
 // Descriptors are what several servers have together.
 type Descriptors interface {
-	// Take reports false where none is to be had. It may wait, until ctx ends.
+	// Take is for a TCP connection. It reports false where none is to be had. It may wait,
+	// until ctx ends.
 	Take(ctx context.Context) bool
 	GiveBack()
+	// Ask is for a question to the resolvers, which soon has its answer and calls giveBack.
+	// It waits where none is to be had, and reports false when ctx ends.
+	Ask(ctx context.Context) (giveBack func(), ok bool)
 }
 
 // asMany are the Descriptors of a server that is alone.
@@ -67,6 +71,8 @@ type asMany struct{}
 
 func (asMany) Take(context.Context) bool { return true }
 func (asMany) GiveBack()                 {}
+
+func (asMany) Ask(context.Context) (giveBack func(), ok bool) { return func() {}, true }
 
 // Policy says what becomes of names that nothing registers.
 type Policy uint8

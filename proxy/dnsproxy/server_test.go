@@ -447,6 +447,9 @@ func (d *descriptors) Take(context.Context) bool {
 
 func (d *descriptors) GiveBack() { d.left.Add(1) }
 
+// Ask has waited in vain already where there is none.
+func (d *descriptors) Ask(ctx context.Context) (func(), bool) { return d.GiveBack, d.Take(ctx) }
+
 func TestQuestionsAndConnectionsAreOfThePodsShare(t *testing.T) {
 	t.Parallel()
 	share := new(descriptors)
@@ -483,6 +486,9 @@ func TestQuestionsAndConnectionsAreOfThePodsShare(t *testing.T) {
 	other.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := other.ReadMsg(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a connection beyond the share: %v", err)
+	}
+	if log := r.log.String(); !strings.Contains(log, "closed unanswered") {
+		t.Errorf("nothing is said of a connection that is closed:\n%s", log)
 	}
 	close(release)
 	waiting.Wait()

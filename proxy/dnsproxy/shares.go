@@ -88,6 +88,13 @@ func (s *Server) tellSilent(q *query, err error) {
 	}
 }
 
+// tellCut logs that a client's connection is closed, for want of a place.
+func (s *Server) tellCut(client netip.Addr) {
+	if more, yes := s.silent.says("a TCP connection", time.Now()); yes {
+		s.log.Warn("dns: a TCP connection was closed unanswered", "client", client, "error", errNoShare, "left_out", more)
+	}
+}
+
 // tellFailing logs that a socket has to wait.
 func (s *Server) tellFailing(what string, err error) {
 	if more, yes := s.silent.says(what+err.Error(), time.Now()); yes {

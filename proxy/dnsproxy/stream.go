@@ -49,10 +49,12 @@ func (s *Server) serveStreams(ctx context.Context, l *net.TCPListener) error {
 		s.handlers.Go(func() {
 			defer s.streams.release(client)
 			defer conn.Close()
-			if s.cfg.Descriptors.Take(ctx) {
-				defer s.cfg.Descriptors.GiveBack()
-				s.contained(func() { s.serveStream(ctx, conn, client) })
+			if !s.cfg.Descriptors.Take(ctx) {
+				s.tellCut(client)
+				return
 			}
+			defer s.cfg.Descriptors.GiveBack()
+			s.contained(func() { s.serveStream(ctx, conn, client) })
 		})
 	}
 }

@@ -92,10 +92,11 @@ func (s *Server) ask(k key) {
 func (s *Server) exchange(k key) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(s.life, patience)
 	defer cancel()
-	if !s.cfg.Descriptors.Take(ctx) { // a socket at a time is open
+	giveBack, ok := s.cfg.Descriptors.Ask(ctx) // a socket at a time is open
+	if !ok {
 		return nil, errNoShare
 	}
-	defer s.cfg.Descriptors.GiveBack()
+	defer giveBack()
 	conf := s.cfg.Resolvers.Setup()
 	first := int(s.preferred.Load())
 	var last error
