@@ -20,8 +20,9 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 )
 
-// Bounds of a table. Names come from pods: each namespace has a part of its own, which a
-// flood of ever new names fills, and no other's.
+// Bounds of a table. Names come from pods: a flood of ever new names fills its namespace's
+// part, and no other's. A full table is divided evenly: who has more gives its rows up, the
+// one that was asked for least lately first, to who has less.
 const (
 	MaxRows        = 4096
 	MaxOfNamespace = 1024
@@ -99,7 +100,7 @@ func (t *Table) Note(namespace, name string, addr netip.Addr, port uint16, p mes
 	defer t.mu.Unlock()
 	row := t.rows[w]
 	if row == nil {
-		if len(t.rows) >= MaxRows || t.of[namespace] >= MaxOfNamespace {
+		if t.of[namespace] >= MaxOfNamespace || len(t.rows) >= MaxRows && !t.makeRoom(namespace) {
 			t.dropped++
 			return
 		}
@@ -109,6 +110,40 @@ func (t *Table) Note(namespace, name string, addr netip.Addr, port uint16, p mes
 	}
 	row.count++
 	row.last = now
+}
+
+// makeRoom removes a row of the namespace that has most, for one that has less than its
+// part; false: it has as much, or nobody has more. Each namespace has that done for its part
+// once, so floods do not have every row looked through each time.
+func (t *Table) makeRoom(namespace string) bool {
+	namespaces := len(t.of)
+	if t.of[namespace] == 0 {
+		namespaces++
+	}
+	part := MaxRows / namespaces
+	if t.of[namespace] >= part {
+		return false
+	}
+	loser := ""
+	for other, rows := range t.of {
+		if rows > part && (loser == "" || rows > t.of[loser]) {
+			loser = other
+		}
+	}
+	var oldest What
+	var last *seen
+	for w, row := range t.rows {
+		if w.Namespace == loser && (last == nil || row.last.Before(last.last)) {
+			oldest, last = w, row
+		}
+	}
+	if last == nil {
+		return false
+	}
+	delete(t.rows, oldest)
+	t.of[loser]--
+	t.dropped += last.count
+	return true
 }
 
 // Rows lists all, those asked for most often first, and says how many requests and
@@ -135,7 +170,7 @@ func (t *Table) Rows() (rows []Row, dropped int64) {
 // Answer is what a table answers over HTTP.
 type Answer struct {
 	Rows []Row `json:"rows"`
-	// Dropped are requests and connections to what found no room.
+	// Dropped are requests and connections to what found no room, or had to make some.
 	Dropped int64 `json:"dropped"`
 }
 

@@ -63,6 +63,51 @@ func TestAFloodFillsItsNamespacesPartOnly(t *testing.T) {
 	}
 }
 
+func TestAFullTableHasRoomForEveryNamespace(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	table := newTable(func() time.Time { now = now.Add(time.Second); return now })
+	asked := int64(0)
+	ask := func(namespace string, names int) {
+		for i := range names {
+			asked++
+			table.Note(namespace, fmt.Sprint("n", i, ".example.com"), netip.Addr{}, 80, mesh.HTTP)
+		}
+	}
+	for i := range 4 { // which is all
+		ask(fmt.Sprint("flood", i), 2*MaxOfNamespace)
+	}
+	ask("flood0", 10) // those are asked for lately
+	for i := range 12 {
+		ask(fmt.Sprint("quiet", i), 10)
+	}
+	ask("loud", 2*MaxOfNamespace)
+	rows, dropped := table.Rows()
+	of, counted, lately := map[string]int{}, int64(0), 0
+	for _, r := range rows {
+		of[r.Namespace]++
+		counted += r.Count
+		if r.Namespace == "flood0" && r.Count == 2 {
+			lately++
+		}
+	}
+	const part = MaxRows / 17
+	for i := range 12 {
+		if n := of[fmt.Sprint("quiet", i)]; n != 10 {
+			t.Errorf("%d rows of a namespace that asked for 10", n)
+		}
+	}
+	for i := range 4 {
+		if n := of[fmt.Sprint("flood", i)]; n < part {
+			t.Errorf("%d rows are left of one that floods, of %d", n, part)
+		}
+	}
+	if of["loud"] != part || lately != 10 || len(rows) != MaxRows || counted+dropped != asked {
+		t.Errorf("%d rows of the last to flood, of %d; %d of 10 that were asked for lately; %d rows; %d counted and %d dropped of %d",
+			of["loud"], part, lately, len(rows), counted, dropped, asked)
+	}
+}
+
 func TestATableAnswersOverHTTP(t *testing.T) {
 	t.Parallel()
 	table := New()
