@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -41,8 +42,20 @@ func (f *Firewall) String() string {
 
 // Find looks for the programs of a variant, for both families. They go by the
 // variant's name (iptables-nft), or are the host's plain iptables when that is of
-// the variant. See UseProgramsOf for whose they are.
-func Find(v Variant) (*Firewall, error) { return findAt(currentHost(), v) }
+// the variant. See UseProgramsOf for whose they are; where that one's cannot be used, this
+// process's own are looked for.
+func Find(v Variant) (*Firewall, error) {
+	h := currentHost()
+	f, err := findAt(h, v)
+	if err == nil || h.mounts == nil {
+		return f, err
+	}
+	f, own := findAt(host{}, v)
+	if own != nil {
+		return nil, errors.Join(err, own)
+	}
+	return f, nil
+}
 
 func findAt(h host, v Variant) (*Firewall, error) {
 	f := &Firewall{variant: v, programs: map[family]programs{}, host: h}

@@ -21,7 +21,7 @@ var programsOf atomic.Pointer[host]
 // run there: for a container, which has none, with the node's, /proc/1/ns/mnt where it
 // shares the node's PID namespace. The node's lock (/run/xtables.lock) and modules are
 // theirs then, too. It is for the whole process; mounts stays open. To enter takes
-// CAP_SYS_ADMIN and CAP_SYS_CHROOT: without, the programs count as not installed.
+// CAP_SYS_ADMIN and CAP_SYS_CHROOT: without, the programs count as not installed there.
 func UseProgramsOf(mounts *os.File) { programsOf.Store(&host{mounts}) }
 
 func currentHost() host {

@@ -2,6 +2,7 @@ package iptables_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
+	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/iptables"
 )
 
@@ -102,5 +104,26 @@ func TestANodesProgramsAreUsedFromAContainer(t *testing.T) {
 	}
 	if err := own.Remove(ns.FD()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A unit with mounts of its own may not enter the node's, and a container may share its PIDs
+// with a pause container only: its own programs do.
+func TestOnesOwnProgramsAreUsedWhereTheNodesCannotBe(t *testing.T) {
+	hostWith(t, []string{"-legacy"}, "iptables v1.8.98 (legacy)")
+	notMounts, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer notMounts.Close()
+	iptables.UseProgramsOf(notMounts)
+	defer iptables.UseProgramsOf(nil)
+	if fw, err := iptables.Find(iptables.Legacy); err != nil || !strings.HasPrefix(fw.String(), "iptables 1.8.98 (legacy)") {
+		t.Errorf("%v, %v", fw, err)
+	}
+	hostWith(t, []string{"-legacy"}, "iptables v1.4.21")
+	_, err = iptables.Find(iptables.Legacy)
+	if !errors.Is(err, rules.ErrUnsupported) || !strings.Contains(err.Error(), "cannot be reached") || !strings.Contains(err.Error(), "1.4.21") {
+		t.Errorf("what is wrong with both: %v", err)
 	}
 }
