@@ -123,7 +123,7 @@ func Run(ctx context.Context, o Options) error {
 // run is one term of office. succeeded: there was one before, and a newer holder runs.
 func run(ctx context.Context, o Options, succeeded bool) error {
 	h := &holder{Options: o, log: o.Log, base: time.Now(), events: make(chan core.Event), bundles: newBundles(),
-		peers: map[core.Conn]*peer{}, listenFD: -1, lock: -1}
+		peers: map[core.Conn]*peer{}, listenFD: -1, lock: -1, state: newStateFiles(o.RunDir)}
 	h.core = core.New(core.Settings{WaitLimit: o.WaitLimit, Build: o.Build, PID: os.Getpid(), Holder: o.Name})
 	h.refuser = newRefuser(h.log)
 	if h.before == nil {
@@ -149,11 +149,11 @@ func run(ctx context.Context, o Options, succeeded bool) error {
 var ErrSucceeded = errors.New("another holder took over")
 
 // makeDirs makes the run directory and what is in it.
-func (h *holder) makeDirs() (err error) {
-	if err = makePrivate(h.RunDir); err == nil {
-		h.state, err = openStateFiles(h.RunDir)
+func (h *holder) makeDirs() error {
+	if err := makePrivate(h.RunDir); err != nil {
+		return err
 	}
-	return err
+	return h.state.make()
 }
 
 // makePrivate makes the directory, of which nobody but its owner has a use.

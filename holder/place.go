@@ -83,22 +83,8 @@ func (h *holder) makePlace(ctx context.Context) error {
 	if err := h.makeDirs(); err != nil {
 		return err
 	}
-	lock, err := unix.Open(h.path(lockName), unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return fmt.Errorf("lock file: %w", err)
-	}
-	if same(lock, h.lock) {
-		unix.Close(lock)
-	} else {
-		if err := unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-			unix.Close(lock)
-			if errors.Is(err, unix.EWOULDBLOCK) {
-				return fmt.Errorf("run directory %q: %w", h.RunDir, errTaken)
-			}
-			return fmt.Errorf("lock file: %w", err)
-		}
-		unix.Close(h.lock)
-		h.lock = lock
+	if err := h.lockAnew(); err != nil {
+		return err
 	}
 	if now, err := os.Lstat(h.path(SocketName)); err != nil || h.place.socket == nil || !os.SameFile(now, h.place.socket) {
 		if err := h.listenAnew(ctx); err != nil {
@@ -107,6 +93,52 @@ func (h *holder) makePlace(ctx context.Context) error {
 	}
 	h.seePlace()
 	return nil
+}
+
+// lockAnew takes the lock at its path, where that is not the one this holder has.
+func (h *holder) lockAnew() error {
+	path := h.path(lockName)
+	lock, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		lock, err = makeLocked(path)
+	}
+	if err != nil {
+		return fmt.Errorf("lock file: %w", err)
+	}
+	if same(lock, h.lock) {
+		unix.Close(lock)
+		return nil
+	}
+	if err := unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		unix.Close(lock)
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("run directory %q: %w", h.RunDir, errTaken)
+		}
+		return fmt.Errorf("lock file: %w", err)
+	}
+	unix.Close(h.lock)
+	h.lock = lock
+	return nil
+}
+
+// makeLocked makes a file that is locked before it has its name: one that stands by looks
+// there, and would take it.
+func makeLocked(path string) (lock int, err error) {
+	temporary := fmt.Sprintf("%s.%d", path, os.Getpid())
+	os.Remove(temporary)
+	lock, err = unix.Open(temporary, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return -1, err
+	}
+	defer os.Remove(temporary)
+	if err = unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		err = unix.Link(temporary, path) // and not over another's
+	}
+	if err != nil {
+		unix.Close(lock)
+		return -1, err
+	}
+	return lock, nil
 }
 
 // listenAnew replaces the socket that nobody can find any more. Who waits at the old one
@@ -126,6 +158,13 @@ func (h *holder) listenAnew(ctx context.Context) error {
 	h.listener, h.listenFD = l, fd
 	h.work.Go(func() { h.accept(ctx, l) })
 	return nil
+}
+
+// isAt: the file has that path still. A lock that was removed is let go of once its holder
+// made another, and is nobody's.
+func isAt(fd int, path string) bool {
+	var x, y unix.Stat_t
+	return unix.Fstat(fd, &x) == nil && unix.Lstat(path, &y) == nil && x.Dev == y.Dev && x.Ino == y.Ino
 }
 
 // same: both are the same file.

@@ -162,7 +162,7 @@ func TestAPlaceThatCannotBeMadeAnewIsTriedQuietly(t *testing.T) {
 	if lines := strings.Count(p.log.String(), "made anew"); lines != 2 {
 		t.Errorf("%d lines in the log", lines)
 	}
-	if err := os.RemoveAll(path); err != nil {
+	if err := os.Rename(path, filepath.Join(t.TempDir(), "away")); err != nil { // as a whole
 		t.Fatal(err)
 	}
 	until(t, "it is heard", func() bool { return hears(path) })
@@ -217,4 +217,66 @@ func TestThePlaceIsNotMadeAnewWhileANewHolderTakesOver(t *testing.T) {
 	}
 	c.Close()
 	until(t, "it is made anew", func() bool { _, err := os.Lstat(lock); return err == nil })
+}
+
+// One that stands by looks for a lock that nobody has, again and again.
+func TestALockThatIsMadeAnewIsNobodyElsesForAMoment(t *testing.T) {
+	t.Parallel()
+	h := &holder{Options: Options{RunDir: t.TempDir()}, lock: -1}
+	path := h.path(lockName)
+	ctx, stop := context.WithCancel(t.Context())
+	stolen := make(chan bool)
+	go func() {
+		any := false
+		for ctx.Err() == nil && !any {
+			lock, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue
+			}
+			any = unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil && isAt(lock, path)
+			unix.Close(lock)
+		}
+		stolen <- any
+	}()
+	for range 2000 {
+		before := h.lock
+		if err := h.lockAnew(); err != nil {
+			t.Error(err)
+			break
+		}
+		if h.lock == before {
+			t.Error("it has the lock of before")
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unix.Close(h.lock)
+	stop()
+	if <-stolen {
+		t.Error("another had the lock")
+	}
+}
+
+// What was saved is looked for though it could not be written anew.
+func TestWhatWasSavedIsMissedInADirectoryThatIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "run")
+	h := &holder{Options: Options{RunDir: dir}, state: newStateFiles(dir)}
+	if err := h.makeDirs(); err != nil {
+		t.Fatal(err)
+	}
+	k := wire.Holding{Netns: wire.Netns{Device: 4, Inode: 7}}
+	if err := h.state.save(k); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.makeDirs(); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.state.missing(); got != h.state.pod(k.Netns) {
+		t.Errorf("missing is %q", got)
+	}
 }

@@ -88,7 +88,7 @@ func (h *holder) standBy(ctx context.Context) ([]core.Event, error) {
 			continue
 		}
 		missing = 0
-		if unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil && isAt(lock, path) {
 			h.log.Info("the newer holder has ended; this one holds again")
 			h.lock = lock
 			return h.recover()
@@ -108,6 +108,9 @@ func (h *holder) takeOver(ctx context.Context) ([]core.Event, error) {
 		return nil, fatalError{fmt.Errorf("lock file %q: %w", path, err)}
 	}
 	switch err := unix.Flock(lock, unix.LOCK_EX|unix.LOCK_NB); {
+	case err == nil && !isAt(lock, path):
+		unix.Close(lock)
+		return nil, fmt.Errorf("lock file %q: made anew meanwhile", path)
 	case err == nil:
 		h.lock = lock
 		return h.recover()

@@ -34,10 +34,10 @@ const (
 	suffix     = ".json"
 )
 
-func openStateFiles(runDir string) (stateFiles, error) {
-	dir := filepath.Join(runDir, podsDir)
-	return stateFiles{runDir, map[string]bool{}}, os.MkdirAll(dir, 0o700)
-}
+func newStateFiles(runDir string) stateFiles { return stateFiles{runDir, map[string]bool{}} }
+
+// make makes the directory of the pods' files. What was saved is to be there still.
+func (s stateFiles) make() error { return os.MkdirAll(filepath.Join(s.dir, podsDir), 0o700) }
 
 func (s stateFiles) pod(n wire.Netns) string {
 	return filepath.Join(s.dir, podsDir, n.String()+suffix)
