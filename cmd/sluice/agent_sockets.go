@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,11 +44,31 @@ func listenForStatus(path string, log *slog.Logger) (*statusSocket, error) {
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	if !answered(path) {
-		s.take()
+	s.sweep()
+	if !answered(path) { // which may be a moment's: who serves takes it back
+		s.rename()
 	}
 	return s, nil
 }
+
+// sweep removes the sockets of agents that were killed before they had the common name.
+func (s *statusSocket) sweep() {
+	others, err := filepath.Glob(s.path + ".*")
+	if err != nil {
+		return
+	}
+	for _, other := range others {
+		_, notNumber := strconv.Atoi(strings.TrimPrefix(other, s.path+"."))
+		info, err := os.Lstat(other)
+		if other == s.own || notNumber != nil || err != nil || time.Since(info.ModTime()) < strangersAge || answered(other) {
+			continue
+		}
+		os.Remove(other)
+	}
+}
+
+// strangersAge is how old a socket is that its agent has begun to listen at, if it lives.
+const strangersAge = time.Minute
 
 // listen opens the socket under its own name; s.mu is held, or nobody else has s yet.
 func (s *statusSocket) listen() error {

@@ -181,3 +181,75 @@ func TestASecondSignalIsNoFailure(t *testing.T) {
 		t.Errorf("said: %s", said.String())
 	}
 }
+
+// Who comes finds nobody at the common name, since it was removed just then: the one that
+// serves takes it back once, and is not in turn taken for wrong.
+func TestWhoDoesNotServeLeavesTheCommonSocketToWhoDoes(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), agentSocketName)
+	start := func(name string) *statusSocket {
+		t.Helper()
+		s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.remove)
+		return s
+	}
+	serves := start("serves")
+	serves.take()
+	serves.own = path + ".1" // it is another process
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	comes := start("comes")
+	if !comes.leadsHere() {
+		t.Error("nobody is asked")
+	}
+	if !serves.takeBack() || comes.takeBack() || !serves.leadsHere() {
+		t.Error("it is not the one that serves that is asked")
+	}
+	comes.take()
+	serves.give()
+	if serves.takeBack() || !comes.leadsHere() {
+		t.Error("it is not the one that has taken over that is asked")
+	}
+}
+
+func TestSocketsOfAgentsThatWereKilledAreRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, agentSocketName)
+	long := time.Now().Add(-time.Hour)
+	lives := path + ".3"
+	for _, name := range []string{path + ".1", path + ".2", lives, path + ".kept"} {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		if name == lives {
+			defer l.Close()
+		} else {
+			l.Close()
+		}
+		if name != path+".2" { // which has just been made
+			if err := os.Chtimes(name, long, long); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.remove()
+	var left []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if want := "agent.sock agent.sock.2 agent.sock.3 agent.sock.kept"; err != nil || strings.Join(left, " ") != want {
+		t.Errorf("left are %q, %v", left, err)
+	}
+}
