@@ -5,13 +5,21 @@ import (
 	"testing"
 )
 
-// No agent is ended for what is at a port: on the host's network others reach it.
-func TestLivenessIsAskedAtNoPort(t *testing.T) {
+// No probe asks at a port: on the host's network others reach it, and of two agents that
+// overlap at an upgrade the one before is who answers there.
+func TestNoProbeIsAtAPort(t *testing.T) {
 	t.Parallel()
 	for _, values := range [][]string{nil, {`metrics.listen="loopback"`}} {
 		text := render(t, values...)
-		if strings.Count(text, "livenessProbe:") != strings.Count(text, "livenessProbe:\n            exec: {command: [/sluice, status, --alive]}") {
-			t.Errorf("%q: a liveness probe is at a port", values)
+		for _, word := range []string{"httpGet", "tcpSocket", "grpc:"} {
+			if strings.Contains(text, word) {
+				t.Errorf("%q: a probe is by %s", values, word)
+			}
+		}
+		for _, word := range []string{"command: [/sluice, status, --ready]", "command: [/sluice, status, --alive]"} {
+			if !strings.Contains(text, word) {
+				t.Errorf("%q: no probe has %s", values, word)
+			}
 		}
 	}
 }
