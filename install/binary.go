@@ -67,6 +67,22 @@ func Retire(ctx context.Context, binDir string) (bool, error) {
 	return true, put(ctx, binDir, target, func(w io.Writer) error { return retired.Write(w, from) })
 }
 
+// Revive takes from the plugin in the bin dir the mark of an earlier uninstall, where
+// somebody else brings the plugin and nobody copies one over it. It is an error that
+// wraps fs.ErrNotExist if none is there: every pod that the entry is for fails then.
+func Revive(ctx context.Context, binDir string) (bool, error) {
+	target := filepath.Join(binDir, pluginType)
+	from, err := os.Open(target)
+	if err != nil {
+		return false, fmt.Errorf("binary %q: cannot be read: %w; put it there, or have it copied", target, cause(err))
+	}
+	defer from.Close()
+	if marked, err := retired.Marked(from); err != nil || !marked {
+		return false, err
+	}
+	return true, put(ctx, binDir, target, func(w io.Writer) error { return retired.Revive(w, from) })
+}
+
 // put writes a program beside its place, runs it, and moves it there.
 func put(ctx context.Context, dir, target string, write func(io.Writer) error) error {
 	if err := sweep(dir); err != nil {

@@ -1,6 +1,8 @@
 package install
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -81,6 +83,33 @@ func TestTheBinaryIsInstalledAndRetired(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 		t.Errorf("left: %v", entries)
+	}
+}
+
+// Where the node's image brings the plugin nobody copies one over what an uninstall
+// retired.
+func TestWhatOthersBringIsRevived(t *testing.T) {
+	t.Parallel()
+	source, dir := program(t), t.TempDir()
+	if _, err := Revive(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("where there is none: %v", err)
+	}
+	if _, err := Binary(t.Context(), source, dir); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := Revive(t.Context(), dir); changed || err != nil {
+		t.Errorf("one that is not retired: %t, %v", changed, err)
+	}
+	if _, err := Retire(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{true, false} {
+		if changed, err := Revive(t.Context(), dir); changed != want || err != nil {
+			t.Errorf("%t, %v", changed, err)
+		}
+	}
+	if changed, err := Binary(t.Context(), source, dir); changed || err != nil {
+		t.Errorf("it is not byte for byte what it was: %t, %v", changed, err)
 	}
 }
 

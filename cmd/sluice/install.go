@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -193,7 +194,14 @@ func (o installOptions) source() string {
 
 func (o installOptions) putBinary(c *cobra.Command) error {
 	if o.binary == "off" {
-		return nil
+		revived, err := install.Revive(c.Context(), o.binDir)
+		if revived {
+			fmt.Fprintln(c.OutOrStdout(), filepath.Join(o.binDir, "sluice-cni"), "does something again: an uninstall had retired it")
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it may be brought afterwards; --watch says so until it is
+		}
+		return err
 	}
 	changed, err := install.Binary(c.Context(), o.source(), o.binDir)
 	if err != nil {
@@ -212,6 +220,13 @@ func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.L
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := i.Charge(ctx, func() error { return o.putBinary(c) }); err != nil {
+		return err
+	}
+	i.Program = func(ctx context.Context) error {
+		revived, err := install.Revive(ctx, o.binDir)
+		if revived {
+			log.Warn("the plugin's binary was retired by an uninstall; it does something again", "bin-dir", o.binDir)
+		}
 		return err
 	}
 	if o.binary != "off" {

@@ -32,6 +32,21 @@ func Write(w io.Writer, executable *os.File) error {
 	return err
 }
 
+// Revive copies the executable to w without the mark.
+func Revive(w io.Writer, executable *os.File) error {
+	size, marked, err := look(executable)
+	if err != nil {
+		return err
+	}
+	if marked {
+		size -= int64(len(trailer))
+	}
+	if _, err := io.Copy(w, io.NewSectionReader(executable, 0, size)); err != nil {
+		return fmt.Errorf("copy %s: %w", executable.Name(), err)
+	}
+	return nil
+}
+
 // Marked says whether an executable has the trailer.
 func Marked(executable *os.File) (bool, error) {
 	_, marked, err := look(executable)
