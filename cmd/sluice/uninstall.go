@@ -20,7 +20,7 @@ import (
 func newUninstallCommand() *cobra.Command {
 	var o installOptions
 	var wait time.Duration
-	agent, policy, kubeconfig, daemonSet := "", "", "", ""
+	agent, policy, kubeconfig, daemonSet, agents := "", "", "", "", ""
 	idle, cluster := false, false
 	c := &cobra.Command{
 		Use:   "uninstall",
@@ -42,15 +42,17 @@ is started again in the same pod does (--lease); one of a later release does not
 
 With --cluster it does this on all nodes of a cluster: it makes the DaemonSet of
 --daemonset, each pod of which runs 'sluice uninstall' before it is ready, waits until
-all are, and deletes it. Nodes that are not done in time are named, and the DaemonSet
-stays for them. --idle is for such a pod's container, once its node is done.
+all are, has all do it once more, deletes the DaemonSet of the agents (--agents) and then
+its own. An agent or installer that started anew while other nodes were waited for has
+begun again, hence the second time; and without its DaemonSet none can any more. Nodes
+that are not done in time are named, and the DaemonSet stays for them. --idle is for such a pod's container, once its node is done.
 
 It can be run again after any step. Resources in /etc/sluice stay. Then stop the agent
 and the holder. Where no agent answers, the rules stay in the pods, and their traffic
 is refused: 'sluice cleanup' takes them out.`,
 		Example: `  sluice uninstall --dry-run
   sluice uninstall --wait 2m
-  sluice uninstall --cluster --daemonset daemonset.yaml`,
+  sluice uninstall --cluster --daemonset daemonset.yaml --agents sluice-agent`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
@@ -62,7 +64,7 @@ is refused: 'sluice cleanup' takes them out.`,
 				<-ctx.Done()
 				return nil
 			case cluster:
-				return uninstallCluster(c, kubeconfig, daemonSet, wait)
+				return uninstallCluster(c, kubeconfig, daemonSet, agents, wait)
 			}
 			return o.uninstall(c, agent, policy, wait)
 		},
@@ -74,6 +76,7 @@ is refused: 'sluice cleanup' takes them out.`,
 	f.DurationVar(&wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods, or for all nodes")
 	f.BoolVar(&cluster, "cluster", false, "take it out of all nodes of a cluster")
 	f.StringVar(&daemonSet, "daemonset", "", "`FILE` with the DaemonSet, in YAML or JSON, that does it on each node")
+	f.StringVar(&agents, "agents", "", "`NAME` of the DaemonSet of agents and installers, in the namespace of --daemonset; it is deleted once every node is done")
 	f.StringVar(&kubeconfig, "kubeconfig", "", "`FILE` that leads to the cluster (default the pod's own, else kubectl's)")
 	f.BoolVar(&idle, "idle", false, "do nothing until SIGTERM")
 	return c

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -25,12 +26,13 @@ const askNodesEvery = 2 * time.Second
 // ready when its node is done.
 type clusterUninstall struct {
 	cluster *kubeapi.Cluster
+	agents  string // the DaemonSet that nothing may come back of; "": none
 	out     io.Writer
 	wait    time.Duration
 	every   time.Duration
 }
 
-func uninstallCluster(c *cobra.Command, kubeconfig, file string, wait time.Duration) error {
+func uninstallCluster(c *cobra.Command, kubeconfig, file, agents string, wait time.Duration) error {
 	if file == "" {
 		return usage(errors.New("--cluster: needs --daemonset: the DaemonSet that runs 'sluice uninstall' on each node"), "the Helm chart brings one, and a hook that does all this at 'helm uninstall'")
 	}
@@ -46,7 +48,7 @@ func uninstallCluster(c *cobra.Command, kubeconfig, file string, wait time.Durat
 	if err != nil {
 		return err
 	}
-	return clusterUninstall{cluster, c.OutOrStdout(), wait, askNodesEvery}.run(c.Context(), set)
+	return clusterUninstall{cluster, agents, c.OutOrStdout(), wait, askNodesEvery}.run(c.Context(), set)
 }
 
 // daemonSet is what is read of one.
@@ -65,29 +67,27 @@ type daemonSet struct {
 		UpdatedNumberScheduled int
 		NumberReady            int
 	}
-	text []byte // as JSON
+	object map[string]any
 }
 
-// runAnnotation is on the pods of a run, with a value of that run's own.
+// runAnnotation is on the pods of a pass, with a value of that pass's own.
 const runAnnotation = "sluice.dev/run"
 
 func (d *daemonSet) key() kubeapi.Key {
 	return kubeapi.Key{Namespace: d.Metadata.Namespace, Name: d.Metadata.Name}
 }
 
-// readDaemonSet reads a manifest, which must say its namespace. Its pods are stamped, so
-// that they are made anew where an earlier run left the same DaemonSet: a pod of that run is
-// ready since then, whatever its node has come to.
-func readDaemonSet(text []byte) (*daemonSet, error) {
+// readDaemonSet reads a manifest, which must say its namespace.
+func readDaemonSet(manifest []byte) (*daemonSet, error) {
 	var object map[string]any
-	err := yaml.Unmarshal(text, &object)
-	d := &daemonSet{}
+	err := yaml.Unmarshal(manifest, &object)
+	d := &daemonSet{object: object}
+	var text []byte
 	if err == nil {
-		inner(inner(inner(inner(object, "spec"), "template"), "metadata"), "annotations")[runAnnotation] = rand.Text()
-		d.text, err = json.Marshal(object)
+		text, err = json.Marshal(object)
 	}
 	if err == nil {
-		err = json.Unmarshal(d.text, d)
+		err = json.Unmarshal(text, d)
 	}
 	switch {
 	case err != nil:
@@ -98,6 +98,23 @@ func readDaemonSet(text []byte) (*daemonSet, error) {
 		return nil, errors.New("metadata: name and namespace must be there")
 	}
 	return d, nil
+}
+
+// labels select its pods.
+func (d *daemonSet) labels() string {
+	var labels []string
+	for k, v := range d.Spec.Selector.MatchLabels {
+		labels = append(labels, k+"="+v)
+	}
+	slices.Sort(labels)
+	return strings.Join(labels, ",")
+}
+
+// stamped is the manifest with pods that are made anew, whoever made such a DaemonSet before:
+// a pod of then is ready since, whatever its node has come to.
+func (d *daemonSet) stamped() ([]byte, error) {
+	inner(inner(inner(inner(d.object, "spec"), "template"), "metadata"), "annotations")[runAnnotation] = rand.Text()
+	return json.Marshal(d.object)
 }
 
 // inner is the object of an object, made where it is not there.
@@ -112,23 +129,75 @@ func inner(object map[string]any, name string) map[string]any {
 	return in
 }
 
-// run makes the DaemonSet, waits until every node is done, and deletes it.
+// run makes the DaemonSet, waits until every node is done, has each do it again, since
+// agents and installers may have started anew while others were waited for, deletes those,
+// and then what it made.
 func (u clusterUninstall) run(ctx context.Context, set *daemonSet) error {
-	done, err := u.cluster.Apply(ctx, kubeapi.DaemonSets, set.text)
+	waiting, cancel := context.WithTimeout(ctx, u.wait)
+	defer cancel()
+	for range 2 {
+		if err := u.pass(ctx, waiting, set); err != nil {
+			return err
+		}
+	}
+	if u.agents != "" {
+		if err := u.end(waiting, kubeapi.Key{Namespace: set.Metadata.Namespace, Name: u.agents}); err != nil {
+			return err
+		}
+	}
+	return u.delete(ctx, set.key())
+}
+
+// pass has every node do it.
+func (u clusterUninstall) pass(ctx, waiting context.Context, set *daemonSet) error {
+	text, err := set.stamped()
+	if err != nil {
+		return err
+	}
+	done, err := u.cluster.Apply(waiting, kubeapi.DaemonSets, text)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(u.out, "DaemonSet %s %s\n", set.key(), done)
-	waiting, cancel := context.WithTimeout(ctx, u.wait)
-	defer cancel()
 	if err := u.await(waiting, set); err != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	if err := u.cluster.Delete(ctx, kubeapi.DaemonSets, set.key()); err != nil && !errors.Is(err, kubeapi.ErrNotFound) {
+	return nil
+}
+
+func (u clusterUninstall) delete(ctx context.Context, key kubeapi.Key) error {
+	if err := u.cluster.Delete(ctx, kubeapi.DaemonSets, key); err != nil && !errors.Is(err, kubeapi.ErrNotFound) {
 		return err
 	}
-	fmt.Fprintf(u.out, "DaemonSet %s deleted\n", set.key())
+	fmt.Fprintf(u.out, "DaemonSet %s deleted\n", key)
 	return nil
+}
+
+// end deletes a DaemonSet and waits until its pods are gone.
+func (u clusterUninstall) end(ctx context.Context, key kubeapi.Key) error {
+	set, err := u.look(ctx, key)
+	if errors.Is(err, kubeapi.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := u.delete(ctx, key); err != nil {
+		return err
+	}
+	tick := time.NewTicker(u.every)
+	defer tick.Stop()
+	for {
+		pods, err := u.cluster.List(ctx, kubeapi.Pods, kubeapi.Selector{Namespace: key.Namespace, Labels: set.labels()})
+		if err == nil && len(pods) == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("DaemonSet %s: deleted, and after %v %s not gone: %w", key, u.wait, count(len(pods), "pod"), cmp.Or(err, context.Cause(ctx)))
+		}
+	}
 }
 
 // await waits until every node is done. An API server that is away meanwhile is asked
@@ -138,7 +207,7 @@ func (u clusterUninstall) await(ctx context.Context, set *daemonSet) error {
 	defer tick.Stop()
 	said, away := "", error(nil)
 	for {
-		now, err := u.look(ctx, set)
+		now, err := u.look(ctx, set.key())
 		switch {
 		case errors.Is(err, kubeapi.ErrNotFound):
 			return fmt.Errorf("DaemonSet %s: somebody deleted it before every node was done", set.key())
@@ -166,8 +235,8 @@ func (u clusterUninstall) await(ctx context.Context, set *daemonSet) error {
 	}
 }
 
-func (u clusterUninstall) look(ctx context.Context, set *daemonSet) (*daemonSet, error) {
-	o, err := u.cluster.Get(ctx, kubeapi.DaemonSets, set.key())
+func (u clusterUninstall) look(ctx context.Context, key kubeapi.Key) (*daemonSet, error) {
+	o, err := u.cluster.Get(ctx, kubeapi.DaemonSets, key)
 	if err != nil {
 		return nil, err
 	}
@@ -184,12 +253,7 @@ func (u clusterUninstall) unfinished(set *daemonSet, away error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), u.every+5*time.Second)
 	defer cancel()
-	var labels []string
-	for k, v := range set.Spec.Selector.MatchLabels {
-		labels = append(labels, k+"="+v)
-	}
-	slices.Sort(labels)
-	pods, err := u.cluster.List(ctx, kubeapi.Pods, kubeapi.Selector{Namespace: set.Metadata.Namespace, Labels: strings.Join(labels, ",")})
+	pods, err := u.cluster.List(ctx, kubeapi.Pods, kubeapi.Selector{Namespace: set.Metadata.Namespace, Labels: set.labels()})
 	left := ""
 	for _, p := range pods {
 		var pod struct {

@@ -49,7 +49,7 @@ func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, controlle
 		}
 	})
 	var out bytes.Buffer
-	err = clusterUninstall{s.Cluster(), &out, wait, 10 * time.Millisecond}.run(t.Context(), set)
+	err = clusterUninstall{s.Cluster(), "agents", &out, wait, 10 * time.Millisecond}.run(t.Context(), set)
 	ended()
 	controlling.Wait()
 	return out.String(), err
@@ -83,6 +83,43 @@ func TestUninstallOfAClusterNamesTheNodesThatAreNotDone(t *testing.T) {
 	}
 	if _, err := s.Cluster().Get(context.Background(), kubeapi.DaemonSets, leavingKey); err != nil {
 		t.Errorf("the DaemonSet does not go on: %v", err)
+	}
+}
+
+// While the slowest node is waited for an agent may start anew on one that is done, and
+// until its DaemonSet is gone another can.
+func TestUninstallOfAClusterIsDoneTwiceAndEndsTheAgents(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	agents := kubeapi.Key{Namespace: "sluice-system", Name: "agents"}
+	s.Put(kubeapi.DaemonSets, `{"metadata":{"namespace":"sluice-system","name":"agents"},"spec":{"selector":{"matchLabels":{"app":"agent"}}}}`)
+	s.Put(kubeapi.Pods, `{"metadata":{"namespace":"sluice-system","name":"agent-1","labels":{"app":"agent"}}}`, `{"metadata":{"namespace":"sluice-system","name":"other","labels":{"app":"other"}}}`)
+	there := func(k kubeapi.Kind, key kubeapi.Key) bool { return s.Object(k, key) != nil }
+	passes := map[string]bool{}
+	said, err := uninstalling(t, s, 20*time.Second, func() {
+		for there(kubeapi.DaemonSets, agents) {
+			var o struct {
+				Metadata struct{ Generation int }
+				Spec     struct {
+					Template struct {
+						Metadata struct{ Annotations map[string]string }
+					}
+				}
+			}
+			if json.Unmarshal(s.Object(kubeapi.DaemonSets, leavingKey), &o) == nil && !passes[o.Spec.Template.Metadata.Annotations[runAnnotation]] {
+				passes[o.Spec.Template.Metadata.Annotations[runAnnotation]] = true
+				s.Put(kubeapi.DaemonSets, counted(1, 1))
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(50 * time.Millisecond)
+		if !there(kubeapi.DaemonSets, leavingKey) {
+			t.Error("nobody looks after the node, and an agent is there still")
+		}
+		s.Remove(kubeapi.Pods, kubeapi.Key{Namespace: "sluice-system", Name: "agent-1"})
+	})
+	if err != nil || strings.Count(said, "1 of 1 node done") != 2 || there(kubeapi.DaemonSets, leavingKey) {
+		t.Errorf("%v, after %d passes\n%s", err, len(passes), said)
 	}
 }
 
