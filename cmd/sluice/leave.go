@@ -18,6 +18,38 @@ import (
 	"github.com/sluice-cni/sluice/agent"
 )
 
+// errNoAgent: there is no agent to let go of pods.
+var errNoAgent = errors.New("nobody listens there")
+
+// absentFor is how long nobody may listen before the node counts as one without an agent:
+// longer than one takes that is started again at once.
+const absentFor = 30 * time.Second
+
+// letGoOrClean is letGo where a node may have no agent any more, or one that cannot run:
+// the rules are taken out of pods without it then.
+func letGoOrClean(c *cobra.Command, socket string, wait, absent time.Duration, clean func() error) error {
+	ctx, cancel := context.WithTimeout(c.Context(), absent)
+	defer cancel()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		err := letGo(c, socket, wait)
+		if !errors.Is(err, errNoAgent) {
+			return err
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
+		}
+		if c.Context().Err() != nil {
+			return errors.Join(err, context.Cause(c.Context()))
+		}
+		fmt.Fprintf(c.OutOrStdout(), "no agent has answered for %v: its rules are taken out of pods without it\n", absent)
+		return clean()
+	}
+}
+
 // letGo asks the agent to un-enrol every pod, and returns when it has, or after
 // wait. Where no agent listens, pods that are captured stay so: that is an error
 // that says what to do.
@@ -37,7 +69,7 @@ func letGo(c *cobra.Command, socket string, wait time.Duration) error {
 	}
 	answer, err := client.Do(request)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return hinted(fmt.Errorf("agent %q: nobody listens there, so pods that are captured stay so", socket),
+		return hinted(fmt.Errorf("agent %q: %w, so pods that are captured stay so", socket, errNoAgent),
 			"'sluice cleanup' takes the rules out of them; --agent off says that there is no agent")
 	}
 	if err != nil {

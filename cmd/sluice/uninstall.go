@@ -21,7 +21,7 @@ func newUninstallCommand() *cobra.Command {
 	var o installOptions
 	var wait time.Duration
 	agent, policy, kubeconfig, daemonSet, agents := "", "", "", "", ""
-	idle, cluster := false, false
+	idle, cluster, clean := false, false, false
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take the CNI plugin out of this node's container runtime, harmlessly",
@@ -49,7 +49,7 @@ that are not done in time are named, and the DaemonSet stays for them. --idle is
 
 It can be run again after any step. Resources in /etc/sluice stay. Then stop the agent
 and the holder. Where no agent answers, the rules stay in the pods, and their traffic
-is refused: 'sluice cleanup' takes them out.`,
+is refused: 'sluice cleanup' takes them out, and so does --cleanup.`,
 		Example: `  sluice uninstall --dry-run
   sluice uninstall --wait 2m
   sluice uninstall --cluster --daemonset daemonset.yaml --agents sluice-agent`,
@@ -66,7 +66,7 @@ is refused: 'sluice cleanup' takes them out.`,
 			case cluster:
 				return uninstallCluster(c, kubeconfig, daemonSet, agents, wait)
 			}
-			return o.uninstall(c, agent, policy, wait)
+			return o.uninstall(c, agent, policy, wait, clean)
 		},
 	}
 	o.flags(c)
@@ -78,11 +78,12 @@ is refused: 'sluice cleanup' takes them out.`,
 	f.StringVar(&daemonSet, "daemonset", "", "`FILE` with the DaemonSet, in YAML or JSON, that does it on each node")
 	f.StringVar(&agents, "agents", "", "`NAME` of the DaemonSet of agents and installers, in the namespace of --daemonset; it is deleted once every node is done")
 	f.StringVar(&kubeconfig, "kubeconfig", "", "`FILE` that leads to the cluster (default the pod's own, else kubectl's)")
+	f.BoolVar(&clean, "cleanup", false, "do what 'sluice cleanup' does where no agent has answered for 30 s")
 	f.BoolVar(&idle, "idle", false, "do nothing until SIGTERM")
 	return c
 }
 
-func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait time.Duration) error {
+func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait time.Duration, clean bool) error {
 	i, done, err := o.installer(install.Leaver, install.Auto, nodeEntry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -111,7 +112,12 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 	if err := i.Leave(c.Context()); err != nil {
 		return err
 	}
-	left := letGo(c, agent, wait)
+	var left error
+	if clean {
+		left = letGoOrClean(c, agent, wait, absentFor, func() error { return cleanup(c, false, false) })
+	} else {
+		left = letGo(c, agent, wait)
+	}
 	if err := os.Remove(policy); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		left = errors.Join(left, err)
 	}

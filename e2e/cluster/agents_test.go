@@ -8,6 +8,22 @@ import (
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
 )
 
+// An agent that cannot run is a usual reason to take sluice out: its pods are let go all the
+// same.
+func TestAnAgentThatCannotRunIsUninstalled(t *testing.T) {
+	l := newLoad(t)
+	l.govern("agent.drainSeconds=5")
+	l.streamsEnd()
+	l.Must("-n", world.Namespace, "set", "image", "daemonset/sluice-agent", "agent=sluice.test/none:1")
+	l.Must("-n", world.Namespace, "delete", "pods", "-l", "app.kubernetes.io/component=agent", "--timeout=2m")
+	if out, err := l.Helm("uninstall", "sluice", "--namespace", world.Namespace, "--wait", "--timeout", "5m"); err != nil {
+		t.Fatalf("%v\n%s\n%s", err, out, l.Describe(world.Namespace))
+	}
+	if _, err := l.Exec("load", "deployment/callers", "curl -sk -m 5 -o /dev/null https://www.google.com/"); err != nil {
+		t.Errorf("a pod is governed after uninstalling: %v", err)
+	}
+}
+
 // The agents of a DaemonSet overlap at an upgrade, and the kubelet starts again what ends.
 // None is: the old pod's agent stands by until its pod is deleted. On a node with both
 // versions of cgroups the agent's container has version 2 all the same.

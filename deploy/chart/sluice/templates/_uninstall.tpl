@@ -34,10 +34,15 @@ spec:
             - uninstall
             - --wait={{ include "sluice.uninstallSeconds" . }}s
             {{- include "sluice.nodeArgs" . | nindent 12 }}
-          securityContext: {{- include "sluice.security" (list "DAC_OVERRIDE" "FOWNER" "CHOWN") | nindent 12 }}
+            # An agent that cannot run is a usual reason to uninstall it.
+            - --cleanup
+          {{- $capabilities := list "DAC_OVERRIDE" "FOWNER" "CHOWN" "SYS_ADMIN" "NET_ADMIN" "SYS_PTRACE" }}
+          {{- if .Values.iptables }}{{ $capabilities = concat $capabilities (list "SYS_CHROOT" "NET_RAW") }}{{ end }}
+          securityContext: {{- include "sluice.security" $capabilities | nindent 12 }}
           volumeMounts:
             - {name: run, mountPath: /run/sluice}
             - {name: state, mountPath: /var/lib/sluice}
+            - {name: netns, mountPath: /run/netns, mountPropagation: HostToContainer}
             {{- include "sluice.nodeMounts" . | nindent 12 }}
             {{- with include "sluice.socketMount" . }}{{ . | nindent 12 }}{{ end }}
       containers:
@@ -48,6 +53,7 @@ spec:
           securityContext: {{- include "sluice.security" list | nindent 12 }}
       volumes:
         {{- include "sluice.stateVolumes" . | nindent 8 }}
+        {{- include "sluice.netnsVolume" . | nindent 8 }}
         {{- include "sluice.nodeVolumes" . | nindent 8 }}
         {{- with include "sluice.socketVolume" . }}{{ . | nindent 8 }}{{ end }}
 {{- end -}}
