@@ -70,8 +70,9 @@ type daemonSet struct {
 	object map[string]any
 }
 
-// runAnnotation is on the pods of a pass, with a value of that pass's own.
-const runAnnotation = "sluice.dev/run"
+// runAnnotation is on the pods of a pass, with a value of that pass's own. What begins with
+// sluice.dev/ is for people, and the chart's admission policy refuses what it does not know.
+const runAnnotation = "uninstall.sluice.dev/run"
 
 func (d *daemonSet) key() kubeapi.Key {
 	return kubeapi.Key{Namespace: d.Metadata.Namespace, Name: d.Metadata.Name}

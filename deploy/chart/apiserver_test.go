@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/quick"
@@ -39,6 +40,7 @@ func TestARealAPIServer(t *testing.T) {
 		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)
 	}
 	t.Run("says at once what is refused", func(t *testing.T) { saysWhatIsRefused(t, s) })
+	t.Run("takes the uninstaller with its stamp", func(t *testing.T) { takesTheStamp(t, s) })
 	t.Run("gives the agent its rights and no more", func(t *testing.T) { givesRights(t, s) })
 	s.Apply("apiVersion: v1\nkind: Secret\nmetadata: {name: credential, namespace: shop}\n")
 	t.Run("lets the agent follow what it follows", func(t *testing.T) { followsWithItsRights(t, s) })
@@ -98,6 +100,26 @@ func takesEveryRender(t *testing.T, s *apiserver.Server) {
 		if err != nil || strings.Contains(out, "Warning") {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
+	}
+}
+
+// takesTheStamp has the program make the DaemonSet, where no controller will ever say that
+// a node is done: what it adds is refused by no policy.
+func takesTheStamp(t *testing.T, s *apiserver.Server) {
+	program, err := sluicetest.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "daemonset.yaml")
+	if err := os.WriteFile(file, []byte(uninstaller(t, render(t))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(program, "uninstall", "--cluster", "--daemonset", file, "--kubeconfig", s.Kubeconfig(), "--wait", "1s").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "sluice-uninstall created") || !strings.Contains(string(out), "not every node is done") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := kubectl(s, "", "--namespace", "sluice-system", "delete", "daemonset", "sluice-uninstall"); err != nil {
+		t.Error(out)
 	}
 }
 
