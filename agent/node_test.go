@@ -28,6 +28,7 @@ import (
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 	nodeholder "github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
@@ -287,7 +288,7 @@ func (r *runningAgent) selects(namespaces ...string) {
 func (r *runningAgent) state(p *pod, want string) {
 	r.n.t.Helper()
 	last := PodStatus{}
-	eventually(r.n.t, func() bool {
+	await.Silence(r.n.t, func() string {
 		s, err := r.Status(context.Background())
 		must(r.n.t, err)
 		for _, one := range s.Pods {
@@ -295,18 +296,11 @@ func (r *runningAgent) state(p *pod, want string) {
 				last = one
 			}
 		}
-		return last.State == want
-	}, func() string { return fmt.Sprintf("pod %s is %s, not %s: %+v", p.name, last.State, want, last) })
-}
-
-func eventually(t *testing.T, is func() bool, why func() string) {
-	t.Helper()
-	for end := time.Now().Add(patience); !is(); {
-		if time.Now().After(end) {
-			t.Fatal(why())
+		if last.State == want {
+			return ""
 		}
-		time.Sleep(10 * time.Millisecond) // polling
-	}
+		return fmt.Sprintf("pod %s is %s, not %s: %+v", p.name, last.State, want, last)
+	})
 }
 
 // pod is one that runs, with a server outside.
@@ -402,15 +396,15 @@ func TestAPodThatRunsIsEnrolledFollowedAndLetGo(t *testing.T) {
 	during, endDuring := web.stream("during")
 
 	n.ranges("198.51.100.0/24")
-	eventually(t, web.direct, func() string { return "the pod is governed, and its addresses are not among the ranges" })
+	await.True(t, "the pod, whose addresses are not among the ranges, is let pass", web.direct)
 	during()
 	n.ranges(captured)
-	eventually(t, func() bool { return !web.direct() }, func() string { return "a range that came is not captured" })
+	await.True(t, "a range that came is captured", func() bool { return !web.direct() })
 	web.governed()
 
 	a.selects()
 	a.state(web, "leaving")
-	eventually(t, web.direct, func() string { return "a pod that is not selected any more is governed" })
+	await.True(t, "a pod that is not selected any more is let go", web.direct)
 	before()
 	during()
 	endDuring()
@@ -471,7 +465,7 @@ func TestAgentsAndHoldersFollowOneAnotherUnnoticed(t *testing.T) {
 	for range 3 {
 		next := n.startAgent()
 		next.selects("shop")
-		eventually(t, func() bool { return a.retired.Load() }, func() string { return "the new agent does not take over" })
+		await.True(t, "the new agent takes over", a.retired.Load)
 		next.state(web, "enrolled")
 		say()
 		a = next
@@ -479,7 +473,7 @@ func TestAgentsAndHoldersFollowOneAnotherUnnoticed(t *testing.T) {
 	// A planned change of holders: the new one asks the old one for everything.
 	n.startHolder()
 	old.succeeded()
-	eventually(t, func() bool { return a.Ready() == nil }, func() string { return fmt.Sprint("not ready with another holder: ", a.Ready()) })
+	await.True(t, "the agent is ready with another holder", func() bool { return a.Ready() == nil })
 	cancel()
 	load.Wait()
 	if len(wrong) > 0 || asked < 10 {
@@ -532,10 +526,10 @@ func TestKubernetesWordReachesARunningPod(t *testing.T) {
 
 	observe := &selection.Policy{Generation: 2, Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {OutboundPolicy: selection.Observe}}}
 	a.policy <- observe
-	eventually(t, web.direct, func() string { return "what nobody registers is refused, under Observe" })
+	await.True(t, "what nobody registers passes under Observe", web.direct)
 	a.state(web, "enrolled")
 	a.selects()
-	eventually(t, func() bool { return !web.direct() }, func() string { return "what nobody registers passes, Observe having ended" })
+	await.True(t, "what nobody registers is refused once Observe has ended", func() bool { return !web.direct() })
 
 	said.Sidecar = "Istio"
 	n.tells(said)
@@ -544,5 +538,5 @@ func TestKubernetesWordReachesARunningPod(t *testing.T) {
 	if !web.direct() {
 		t.Error("a pod with another mesh's sidecar is governed")
 	}
-	eventually(t, func() bool { return slices.Equal(n.leftAlone(), []string{"web Istio"}) }, func() string { return fmt.Sprint("news: ", n.leftAlone()) })
+	await.True(t, "the news name the pod of Istio", func() bool { return slices.Equal(n.leftAlone(), []string{"web Istio"}) })
 }

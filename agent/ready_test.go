@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/metrics"
 )
 
@@ -36,21 +37,25 @@ func TestReadyzAndHealthz(t *testing.T) {
 	ask := first.endpoint()
 	wants := func(ask func(string) (int, string), what string) {
 		t.Helper()
-		eventually(t, func() bool {
+		await.Silence(t, func() string {
 			code, text := ask("/readyz")
 			if ok, _ := ask("/healthz"); ok != http.StatusOK {
 				t.Errorf("/healthz answers %d while /readyz says %q", ok, text)
 			}
-			return code == http.StatusServiceUnavailable && strings.Contains(text, what)
-		}, func() string {
-			code, text := ask("/readyz")
+			if code == http.StatusServiceUnavailable && strings.Contains(text, what) {
+				return ""
+			}
 			return fmt.Sprintf("/readyz answers %d %q, not 503 and %q", code, text, what)
 		})
 	}
 	ready := func(ask func(string) (int, string)) {
 		t.Helper()
-		eventually(t, func() bool { code, _ := ask("/readyz"); return code == http.StatusOK },
-			func() string { code, text := ask("/readyz"); return fmt.Sprint("/readyz answers ", code, text) })
+		await.Silence(t, func() string {
+			if code, text := ask("/readyz"); code != http.StatusOK {
+				return fmt.Sprintf("/readyz answers %d %q", code, text)
+			}
+			return ""
+		})
 	}
 
 	wants(ask, "no session with the holder")

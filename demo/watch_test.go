@@ -6,7 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // waiter collects output and tells when a text has come.
@@ -51,12 +52,9 @@ func (w *waiter) String() string {
 func noneLeft(t *testing.T, dir string) {
 	t.Helper()
 	var left []string
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if left = running(dir); len(left) == 0 {
-			return
-		}
+	if !await.Within(await.Patience, func() bool { left = running(dir); return len(left) == 0 }) {
+		t.Errorf("still running: %v", left)
 	}
-	t.Errorf("still running: %v", left)
 }
 
 func running(dir string) []string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -47,7 +48,7 @@ func newBeside(t *testing.T, policy mesh.OutboundPolicy, resolution string) *pod
 		p.net.serveDatabase(net.JoinHostPort(at, "443"))
 	}
 	p.Write("a.yaml", fmt.Sprintf(beside, resolution))
-	eventually(t, "the entries are in force", func() bool {
+	await.True(t, "the entries are in force", func() bool {
 		p.status("http://httpbin.org/")
 		return slices.ContainsFunc(p.Lines(), func(l egress.Line) bool { return l.Cluster == "outbound|80||httpbin.org" })
 	})

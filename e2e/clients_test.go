@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/mesh"
 )
@@ -70,7 +71,7 @@ func newClientPod(t *testing.T) *pod {
 		p.net.serveMySQL(net.JoinHostPort(p.net.Lookup("db.example.com", family), "3306"))
 	}
 	p.Write("clients.yaml", clientsYAML)
-	eventually(t, "the entries are in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	await.True(t, "the entries are in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	return p
 }
 

@@ -10,6 +10,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/vip"
 )
@@ -77,7 +78,7 @@ func TestTwoDatabasesOnOnePortAreToldApartByName(t *testing.T) {
 	p := newPod(t, mesh.RegistryOnly, map[string]string{"dnsCapture": "true", "includeIPRanges": ""})
 	p.Write("db.yaml", databases)
 	for _, family := range []string{"IPv4", "IPv6"} {
-		eventually(t, "the names are registered", func() bool {
+		await.True(t, "the names are registered", func() bool {
 			m := p.ask("udp", family, "elsewhere.net")
 			return len(m.Answer) == 1 && m.Authoritative
 		})
@@ -124,15 +125,15 @@ func TestAVirtualAddressStaysThroughChanges(t *testing.T) {
 	p := newPod(t, mesh.RegistryOnly, map[string]string{"dnsCapture": "true"})
 	p.Write("db.yaml", databases)
 	registered := func() bool { return p.ask("udp", "IPv4", "elsewhere.net").Authoritative }
-	eventually(t, "the names are registered", registered)
+	await.True(t, "the names are registered", registered)
 	before := p.address("udp", "IPv4", "elsewhere.net")
 	p.Write("db.yaml", "")
-	eventually(t, "the names are gone", func() bool { return !registered() })
+	await.True(t, "the names are gone", func() bool { return !registered() })
 	if got := p.greeting(netip.AddrPortFrom(before, 5432)); got != "" {
 		t.Errorf("the address of a name that is gone: %q", got)
 	}
 	p.Write("db.yaml", databases)
-	eventually(t, "the names are back", registered)
+	await.True(t, "the names are back", registered)
 	if after := p.address("udp", "IPv4", "elsewhere.net"); after != before {
 		t.Errorf("%s became %s", before, after)
 	}
@@ -145,7 +146,7 @@ func TestNamesThatNobodyRegistersDoNotLeaveUnderPolicy(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, map[string]string{"dnsCapture": "true"}, onlyRegisteredNames)
 	p.Write("db.yaml", databases)
-	eventually(t, "the names are registered", func() bool { return p.ask("udp", "IPv4", "db.example.com").Authoritative })
+	await.True(t, "the names are registered", func() bool { return p.ask("udp", "IPv4", "db.example.com").Authoritative })
 	for _, family := range []string{"IPv4", "IPv6"} {
 		for _, network := range []string{"udp", "tcp"} {
 			if m := p.ask(network, family, "httpbin.org"); m.Rcode != mdns.RcodeNameError {

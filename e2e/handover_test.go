@@ -20,6 +20,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dial"
 	"github.com/sluice-cni/sluice/proxy/loop"
@@ -205,7 +206,7 @@ func TestAConnectionFromAPortThatConntrackStillRedirectsArrives(t *testing.T) {
 	c, err := dial.Sockets(open).Conn(t.Context(), "tcp", to)
 	egress.Must(t, err)
 	defer c.Close()
-	egress.Eventually(t, "the connection stands", func() bool { return p.Net.Connections("db.example.com") > 0 })
+	await.True(t, "the connection stands", func() bool { return p.Net.Connections("db.example.com") > 0 })
 	p.HandOver()
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
 		t.Fatalf("at the end of the drain: %v, want a reset", err)
@@ -277,5 +278,5 @@ func TestPodsOfOneProcessKeepApart(t *testing.T) { // not parallel: descriptors 
 		}
 		all.Wait()
 	})
-	egress.Eventually(t, "all sockets and namespaces are closed", func() bool { return keep() <= before })
+	await.True(t, "all sockets and namespaces are closed", func() bool { return keep() <= before })
 }

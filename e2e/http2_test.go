@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -71,7 +72,7 @@ func TestHTTP2IsGovernedStreamByStream(t *testing.T) {
 				t.Errorf("before anything is registered: %d %q", code, body)
 			}
 			p.Write("h2.yaml", h2Ext)
-			eventually(t, "h2 is in force", func() bool { code, _ := ask(c, "http://httpbin.org:8080/"); return code == 200 })
+			await.True(t, "h2 is in force", func() bool { code, _ := ask(c, "http://httpbin.org:8080/"); return code == 200 })
 			if _, body := ask(c, "http://httpbin.org:8080/"); body != "own httpbin.org:8080 2" {
 				t.Errorf("got %q", body)
 			}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -90,7 +91,7 @@ func TestNoLieInHTTP2ReachesAStranger(t *testing.T) {
 	}
 	p.Write("lies.yaml", liesHTTP2YAML)
 	own := net.JoinHostPort(p.net.Lookup("httpbin.org", "IPv4"), "8080")
-	eventually(t, "the entries are in force", func() bool { return p.stream(own, []string{":authority: httpbin.org"}) == "own" })
+	await.True(t, "the entries are in force", func() bool { return p.stream(own, []string{":authority: httpbin.org"}) == "own" })
 	for _, family := range []string{"IPv4", "IPv6"} {
 		stranger := net.JoinHostPort(p.net.Lookup("elsewhere.net", family), "8080")
 		for _, lie := range http2Lies {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -285,7 +286,7 @@ func newLiars(t *testing.T, change ...podOption) *liars {
 		w.heard.listen(w.NS, address)
 	}
 	w.Write("lies.yaml", fmt.Sprintf(liesYAML, w.net.CA))
-	eventually(t, "the entries are in force", func() bool {
+	await.True(t, "the entries are in force", func() bool {
 		return w.say(net.JoinHostPort(w.net.Lookup("httpbin.org", "IPv4"), "80"), request("GET / HTTP/1.1", "Host: httpbin.org")) == "own"
 	})
 	return w

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/observed"
@@ -68,7 +69,7 @@ func TestWhatObserveWritesDownIsWhatHasToBeRegistered(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "nothing more is noted", func() bool {
+	await.True(t, "nothing more is noted", func() bool {
 		before := counted()
 		return goes(p) == all && counted() == before
 	})
@@ -81,7 +82,7 @@ func TestWhatObserveWritesDownIsWhatHasToBeRegistered(t *testing.T) {
 		t.Fatal("REGISTRY_ONLY refuses nothing of it")
 	}
 	strict.Write("observed.yaml", strings.Join(yaml, "\n---\n"))
-	eventually(t, "it goes through under REGISTRY_ONLY", func() bool { return goes(strict) == all })
+	await.True(t, "it goes through under REGISTRY_ONLY", func() bool { return goes(strict) == all })
 	if rows, _ := tables[mesh.RegistryOnly].Rows(); len(rows) != 0 {
 		t.Errorf("noted, though not observing: %+v", rows)
 	}

@@ -55,11 +55,6 @@ func (p *pod) client(family string) *http.Client {
 	return &http.Client{Transport: t, Timeout: 20 * time.Second}
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	egress.Eventually(t, what, holds)
-}
-
 func must(t *testing.T, err error) {
 	t.Helper()
 	egress.Must(t, err)

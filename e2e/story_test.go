@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/egresspage"
 	"github.com/sluice-cni/sluice/mesh"
 )
@@ -56,13 +57,13 @@ func TestTheStoryOfThePage(t *testing.T) {
 				t.Errorf("before anything is registered: %d %q", code, body)
 			}
 			p.Write("httpbin.yaml", egresspage.HTTPBin)
-			eventually(t, "httpbin-ext is in force", func() bool { code, _ := p.get(family, "http://httpbin.org/headers"); return code == 200 })
+			await.True(t, "httpbin-ext is in force", func() bool { code, _ := p.get(family, "http://httpbin.org/headers"); return code == 200 })
 			_, body := p.get(family, "http://httpbin.org/headers")
 			if !strings.Contains(body, "host=httpbin.org sni=plain from=") {
 				t.Errorf("got %q", body)
 			}
 			p.Write("google.yaml", strings.TrimRight(egresspage.Google, "\n")+"\n      caCertificates: "+p.net.CA+"\n")
-			eventually(t, "google-ext is in force", func() bool { code, _ := p.get(family, "http://www.google.com:443/"); return code == 200 })
+			await.True(t, "google-ext is in force", func() bool { code, _ := p.get(family, "http://www.google.com:443/"); return code == 200 })
 			if _, body := p.get(family, "http://www.google.com:443/"); !strings.Contains(body, "host=www.google.com:443 sni=www.google.com") {
 				t.Errorf("got %q", body)
 			}
@@ -70,7 +71,7 @@ func TestTheStoryOfThePage(t *testing.T) {
 				t.Errorf("without a timeout: %d", code)
 			}
 			p.Write("timeout.yaml", strings.Replace(egresspage.Timeout, "3s", "500ms", 1))
-			eventually(t, "the timeout is in force", func() bool {
+			await.True(t, "the timeout is in force", func() bool {
 				code, body := p.get(family, "http://httpbin.org/delay/1.5")
 				return code == 504 && body == "upstream request timeout"
 			})
@@ -82,7 +83,7 @@ func TestConnectionsLeaveFromThePodsOwnAddress(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
 	p.Write("a.yaml", egresspage.HTTPBin)
-	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	await.True(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	if _, body := p.get("IPv4", "http://httpbin.org/"); !strings.Contains(body, "from=10.1.1.2:") {
 		t.Errorf("got %q", body)
 	}
@@ -129,7 +130,7 @@ spec:
   ports: [{number: 5432, name: tcp, protocol: TCP}]
 `)
 	at := func(name string) string { return p.net.Lookup(name, "IPv4") + ":5432" }
-	eventually(t, "db is in force", func() bool { got, _ := p.read(at("db.example.com")); return got != "" })
+	await.True(t, "db is in force", func() bool { got, _ := p.read(at("db.example.com")); return got != "" })
 	if got, err := p.read(at("elsewhere.net")); !isRefused(err) {
 		t.Errorf("an address nobody registered: %q %v", got, err)
 	}
@@ -139,7 +140,7 @@ func TestALyingHostHeaderReachesTheNamesOwnServer(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
 	p.Write("a.yaml", egresspage.HTTPBin)
-	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	await.True(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	own := 0
 	p.net.serveHTTP(t, net.JoinHostPort(names["db.example.com"][0], "80"), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { own++ }))
 	c, err := p.NS.Dial(context.Background(), "tcp", p.net.Lookup("db.example.com", "IPv4")+":80")
@@ -174,7 +175,7 @@ func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
 	p.Write("a.yaml", egresspage.HTTPBin)
-	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	await.True(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	client := p.client("IPv4")
 	stop := make(chan struct{})
 	var done atomic.Int64
@@ -207,8 +208,8 @@ func TestChangingYAMLUnder200ConcurrentRequestsDropsNone(t *testing.T) {
 		resolution := []string{"DNS", "NONE"}[i%2]
 		p.Write("a.yaml", egresspage.HTTPBin+"  resolution: "+resolution+"\n")
 		p.Write("other.yaml", strings.ReplaceAll(strings.ReplaceAll(egresspage.HTTPBin, "httpbin-ext", "other"), "httpbin.org", fmt.Sprintf("other%d.example.com", i)))
-		eventually(t, "requests pass between two changes", func() bool { return done.Load() > before+300 || t.Failed() })
-		eventually(t, "the change is in force", func() bool { return p.Changes() > changes || t.Failed() })
+		await.True(t, "requests pass between two changes", func() bool { return done.Load() > before+300 || t.Failed() })
+		await.True(t, "the change is in force", func() bool { return p.Changes() > changes || t.Failed() })
 	}
 	close(stop)
 	all.Wait()
@@ -219,10 +220,10 @@ func TestABadFileKeepsItsLastGoodContentAndOthersGoOn(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, mesh.RegistryOnly, nil)
 	p.Write("a.yaml", egresspage.HTTPBin)
-	eventually(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
+	await.True(t, "httpbin-ext is in force", func() bool { return p.status("http://httpbin.org/") == 200 })
 	p.Write("a.yaml", strings.Replace(egresspage.HTTPBin, "hosts:", "hots:", 1))
 	p.Write("b.yaml", strings.ReplaceAll(strings.ReplaceAll(egresspage.HTTPBin, "httpbin-ext", "elsewhere"), "httpbin.org", "elsewhere.net"))
-	eventually(t, "the other file is in force", func() bool { return p.status("http://elsewhere.net/") == 200 })
+	await.True(t, "the other file is in force", func() bool { return p.status("http://elsewhere.net/") == 200 })
 	if code := p.status("http://httpbin.org/"); code != 200 {
 		t.Errorf("the bad file's last good content: %d", code)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // testAgent is an agent as small as one can be: it answers on every listener with what
@@ -175,8 +176,8 @@ func (a *testAgent) heard(k wire.Kind) bool {
 // serveAll waits for every pod, and takes.
 func (a *testAgent) serveAll(t testing.TB) {
 	t.Helper()
-	until(t, "the agent has been brought every pod", func() bool { return a.heard(wire.End) })
-	until(t, "the agent takes", a.take)
+	await.True(t, "the agent has been brought every pod", func() bool { return a.heard(wire.End) })
+	await.True(t, "the agent takes", a.take)
 }
 
 // take says so in the session that is.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 func TestAHeldPodsConnectionsWaitUntilAnAgentTakesThem(t *testing.T) {
@@ -45,9 +46,9 @@ func TestAHeldPodsConnectionsWaitUntilAnAgentTakesThem(t *testing.T) {
 	if reply := q.hold(t, path); !reply.Agent || reply.Exemption != wire.ExemptByCgroup {
 		t.Errorf("held: %+v, and an agent is there that is exempt by its cgroup", reply)
 	}
-	until(t, "the agent has the second pod", func() bool { return a.has(q.Netns) })
+	await.True(t, "the agent has the second pod", func() bool { return a.has(q.Netns) })
 	p.release(t, path)
-	until(t, "the agent knows that the first is gone", func() bool { return !a.has(p.Netns) })
+	await.True(t, "the agent knows that the first is gone", func() bool { return !a.has(p.Netns) })
 	if c, err := p.connect("tcp4"); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("somebody has a released pod's socket: %v, %v", c, err)
 	}
@@ -67,7 +68,7 @@ func TestAPodIsGoneWhenItsPathIs(t *testing.T) {
 			p.hold(t, path)
 			p.close()
 			p.unpin(t)
-			until(t, "nothing is held", func() bool { return len(status(t, path).Pods) == 0 })
+			await.True(t, "nothing is held", func() bool { return len(status(t, path).Pods) == 0 })
 			if left, err := os.ReadDir(filepath.Join(filepath.Dir(path), podsDir)); err != nil || len(left) > 0 {
 				t.Errorf("state files are left: %v, %v", left, err)
 			}
@@ -113,7 +114,7 @@ func TestWithoutAnAgentConnectionsAreResetAtTheLimit(t *testing.T) {
 	if err := echo(patient); err != nil {
 		t.Errorf("a bypass pod with a gate of an hour: %v", err)
 	}
-	until(t, "nothing is refused", func() bool {
+	await.True(t, "nothing is refused", func() bool {
 		c, err := p.connect("tcp4")
 		if err != nil {
 			return false
@@ -142,7 +143,7 @@ func datagrams(t *testing.T, p *pod) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the packet is thrown away", func() bool {
+		await.True(t, "the packet is thrown away", func() bool {
 			waiting := 0
 			raw.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
 			return waiting == 0
@@ -165,11 +166,11 @@ func TestARunningPodIsNotTakenFromTheOneThatHoldsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.serveAll(t)
-	until(t, "the agent is brought what it found", func() bool { return a.has(q.Netns) })
+	await.True(t, "the agent is brought what it found", func() bool { return a.has(q.Netns) })
 	if err := a.Session.Release(q.Netns); err != nil {
 		t.Error(err)
 	}
-	until(t, "it is held no more", func() bool { return len(status(t, path).Pods) == 1 })
+	await.True(t, "it is held no more", func() bool { return len(status(t, path).Pods) == 1 })
 	if a.heard(wire.Gone) {
 		t.Error("the agent is told what it asked for itself")
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
 
@@ -99,7 +100,7 @@ func TestPeersThatSpeakWrongAreRefusedAndOthersServed(t *testing.T) {
 	if !strings.Contains(holder.log.String(), "peer refused") {
 		t.Error("nothing of it is in the log")
 	}
-	until(t, "no descriptor is left over", func() bool { return holder.descriptors(t, "") <= before })
+	await.True(t, "no descriptor is left over", func() bool { return holder.descriptors(t, "") <= before })
 }
 
 func TestASlowPeerIsRefusedAndHoldsNobodyUp(t *testing.T) {
@@ -148,7 +149,7 @@ func TestTooManyPeersAreToldToTryAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var refusal *wire.Refusal
-	until(t, "the 65th is refused", func() bool {
+	await.True(t, "the 65th is refused", func() bool {
 		_, err := client.Status(ctx, path)
 		return errors.As(err, &refusal) && refusal.Code == wire.CodeBusy
 	})

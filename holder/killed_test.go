@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // A holder is killed before each of the things it does, in turn: while it starts,
@@ -72,16 +73,16 @@ func story(t *testing.T, who string, n int) (died bool) {
 	q.hold(t, path)
 	p.close()
 	q.close()
-	until(t, "the agent has both", func() bool { return a.has(p.Netns) && a.has(q.Netns) })
+	await.True(t, "the agent has both", func() bool { return a.has(p.Netns) && a.has(q.Netns) })
 
 	load := newLoad(t) // from here on the agent has the sockets, and nobody may be refused
 	load.every(5*time.Millisecond, func(n int) error { return roundTrip(p, "tcp4") })
 	k.start(map[bool]int{true: n}[who != "the first"])
 	k.settle()
 	q.release(t, path) // who died before it had told the agent has not answered
-	until(t, "the agent knows that one is gone", func() bool { return !a.has(q.Netns) })
+	await.True(t, "the agent knows that one is gone", func() bool { return !a.has(q.Netns) })
 	q.unpin(t)
-	until(t, "the other is held", func() bool {
+	await.True(t, "the other is held", func() bool {
 		held := status(t, path).Pods
 		return len(held) == 1 && held[0].Netns == p.Netns && held[0].State == wire.StateServed
 	})
@@ -91,7 +92,7 @@ func story(t *testing.T, who string, n int) (died bool) {
 	}
 	wantFiles(t, dir, p.Netns.String()+suffix)
 	p.release(t, path)
-	until(t, "the agent knows that both are gone", func() bool { return !a.has(p.Netns) })
+	await.True(t, "the agent knows that both are gone", func() bool { return !a.has(p.Netns) })
 	p.unpin(t)
 	wantFiles(t, dir)
 	k.settle()
@@ -145,7 +146,7 @@ func (k *kubelet) start(dieAt int) {
 // settle waits until one holder is left, and it is ready.
 func (k *kubelet) settle() {
 	k.t.Helper()
-	until(k.t, "one holder is left", func() bool {
+	await.True(k.t, "one holder is left", func() bool {
 		running := k.running()
 		return len(running) == 1 && strings.Contains(running[0].log.String(), "msg=ready")
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // hears is whether the holder answers at the path.
@@ -53,8 +54,8 @@ func TestARunDirectoryThatIsRemovedIsMadeAnew(t *testing.T) {
 				t.Fatal(err)
 			}
 			old.says(t, "it is made anew", 1)
-			until(t, "it is heard", func() bool { return hears(path) })
-			until(t, "its files are there", func() bool {
+			await.True(t, "it is heard", func() bool { return hears(path) })
+			await.True(t, "its files are there", func() bool {
 				_, err := os.Stat(filepath.Join(dir, podsDir, p.Netns.String()+suffix))
 				_, other := os.Stat(filepath.Join(dir, agentsFile))
 				return err == nil && other == nil
@@ -157,7 +158,7 @@ func TestAPlaceThatCannotBeMadeAnewIsTriedQuietly(t *testing.T) {
 	p.says(t, "cannot be made anew", 1)
 	for range 3 { // a look each, which says nothing more
 		before := changed(t, dir)
-		until(t, "the next look", func() bool { return !changed(t, dir).Equal(before) })
+		await.True(t, "the next look", func() bool { return !changed(t, dir).Equal(before) })
 	}
 	if lines := strings.Count(p.log.String(), "made anew"); lines != 2 {
 		t.Errorf("%d lines in the log", lines)
@@ -165,7 +166,7 @@ func TestAPlaceThatCannotBeMadeAnewIsTriedQuietly(t *testing.T) {
 	if err := os.Rename(path, filepath.Join(t.TempDir(), "away")); err != nil { // as a whole
 		t.Fatal(err)
 	}
-	until(t, "it is heard", func() bool { return hears(path) })
+	await.True(t, "it is heard", func() bool { return hears(path) })
 }
 
 // changed is when something in a directory was made or removed last.
@@ -216,7 +217,7 @@ func TestThePlaceIsNotMadeAnewWhileANewHolderTakesOver(t *testing.T) {
 		t.Error("the place was made anew")
 	}
 	c.Close()
-	until(t, "it is made anew", func() bool { _, err := os.Lstat(lock); return err == nil })
+	await.True(t, "it is made anew", func() bool { _, err := os.Lstat(lock); return err == nil })
 }
 
 // One that stands by looks for a lock that nobody has, again and again.

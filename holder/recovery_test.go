@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/core"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // Nobody has the sockets any more: connections are refused, as long as it takes, and
@@ -130,11 +131,11 @@ func TestAnAgentKeepsWhatTheStateFilesLost(t *testing.T) {
 	}
 	q.unpin(t) // its runtime took it down meanwhile, and could tell nobody
 	startProcess(t, dir, 0).ready(t)
-	until(t, "the pod is held again", func() bool {
+	await.True(t, "the pod is held again", func() bool {
 		held := status(t, path).Pods
 		return len(held) == 1 && held[0].Netns == p.Netns && held[0].State == wire.StateServed
 	})
-	until(t, "the agent knows that the other is gone", func() bool { return !a.has(q.Netns) })
+	await.True(t, "the agent knows that the other is gone", func() bool { return !a.has(q.Netns) })
 	wantFiles(t, dir, p.Netns.String()+suffix)
 	if err := roundTrip(p, "tcp4"); err != nil {
 		t.Error(err)
@@ -182,7 +183,7 @@ func TestADeadAgentIsForgottenAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, log := startHere(t, Options{RunDir: dir})
-	until(t, "the dead are forgotten", func() bool { return strings.Count(log.String(), "is dead") == 2 })
+	await.True(t, "the dead are forgotten", func() bool { return strings.Count(log.String(), "is dead") == 2 })
 	a := openAgent(t, path, wire.HelloRequest{}) // after two seconds: the third may come yet
 	if others := a.Welcome.Others; len(others) != 1 || others[0].Process != living {
 		t.Errorf("others are %+v", others)
@@ -301,14 +302,14 @@ func TestNothingIsLeftOpen(t *testing.T) {
 			}
 			p.close()
 		}
-		until(t, "nothing is held", func() bool { return len(status(t, path).Pods) == 0 })
+		await.True(t, "nothing is held", func() bool { return len(status(t, path).Pods) == 0 })
 		a.end()
-		until(t, "no agent is there", func() bool { return len(status(t, path).Agents) == 0 })
+		await.True(t, "no agent is there", func() bool { return len(status(t, path).Agents) == 0 })
 	}
 	round() // what is opened once, as for watching, is open now
 	sockets, namespaces := holder.descriptors(t, "socket:["), holder.descriptors(t, "net:[")
 	round()
-	until(t, "as many sockets are open as before", func() bool { return holder.descriptors(t, "socket:[") <= sockets })
+	await.True(t, "as many sockets are open as before", func() bool { return holder.descriptors(t, "socket:[") <= sockets })
 	if n := holder.descriptors(t, "net:["); n > namespaces || namespaces > 0 {
 		t.Errorf("%d namespaces are open, %d were", n, namespaces)
 	}

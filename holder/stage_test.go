@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/sockets"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 )
 
@@ -114,7 +115,7 @@ func (p *process) ready(t testing.TB) {
 // says waits until the process has logged something so many times, or has ended.
 func (p *process) says(t testing.TB, what string, times int) {
 	t.Helper()
-	until(t, "holder says "+what, func() bool {
+	await.True(t, "holder says "+what, func() bool {
 		select {
 		case <-p.exited:
 			return true
@@ -158,18 +159,6 @@ func (r *record) String() string {
 	return r.text.String()
 }
 
-// until waits for a condition, which it asks for again and again.
-func until(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: is not so after 20 s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 // startHere is a holder in this process; its log comes with the test's failure.
 func startHere(t testing.TB, o Options) (path string, log *record) {
 	t.Helper()
@@ -191,7 +180,7 @@ func startHere(t testing.TB, o Options) (path string, log *record) {
 			t.Logf("holder:\n%s", log)
 		}
 	})
-	until(t, "the holder is ready", func() bool { return strings.Contains(log.String(), "msg=ready") })
+	await.True(t, "the holder is ready", func() bool { return strings.Contains(log.String(), "msg=ready") })
 	return filepath.Join(o.RunDir, SocketName), log
 }
 
@@ -262,7 +251,7 @@ func (p *pod) hold(t testing.TB, path string) wire.HeldReply {
 
 func (p *pod) release(t testing.TB, path string) {
 	t.Helper()
-	until(t, "it is released", func() bool { // nobody is there: who asks tries again
+	await.True(t, "it is released", func() bool { // nobody is there: who asks tries again
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		return client.Release(ctx, path, p.ContainerID, p.Interface) == nil
@@ -297,7 +286,7 @@ func (p *pod) unpin(t testing.TB) {
 func status(t testing.TB, path string) wire.HolderStatus {
 	t.Helper()
 	var s wire.HolderStatus
-	until(t, "the holder says how it is", func() (said bool) {
+	await.True(t, "the holder says how it is", func() (said bool) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		var err error

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // upgrade is an old pod's holder and a new one's, with a pod that an agent serves through
@@ -38,13 +39,13 @@ func (u upgrade) serve() (check, stop func()) {
 	a := openAgent(u.t, path, wire.HelloRequest{})
 	a.serveAll(u.t)
 	stop = a.comeBack(u.t, path)
-	until(u.t, "the agent has it", func() bool { return a.has(p.Netns) })
+	await.True(u.t, "the agent has it", func() bool { return a.has(p.Netns) })
 	load := newLoad(u.t)
 	load.every(5*time.Millisecond, func(int) error { return roundTrip(p, "tcp4") })
 	return func() {
 		u.t.Helper()
 		load.end()
-		until(u.t, "the pod is held and served", func() bool {
+		await.True(u.t, "the pod is held and served", func() bool {
 			held := status(u.t, path).Pods
 			return len(held) == 1 && held[0].Netns == p.Netns && held[0].State == wire.StateServed
 		})

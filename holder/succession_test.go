@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // comeBack dials again whenever the session ends, as agents do, until stop.
@@ -192,7 +193,7 @@ func (l *load) every(d time.Duration, do func(n int) error) {
 func (l *load) more(t testing.TB, n int64) {
 	t.Helper()
 	enough := l.count.Load() + n
-	until(t, "the load goes on", func() bool { return l.count.Load() >= enough })
+	await.True(t, "the load goes on", func() bool { return l.count.Load() >= enough })
 }
 
 func (l *load) end() (count int64) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -92,22 +93,6 @@ func (l *listener) fails(want error) func() string {
 	}
 }
 
-// until waits for what check has nothing to say against.
-func until(t *testing.T, check func() string) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		wrong := check()
-		if wrong == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(wrong)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
 func entry(namespace, name, v string) string {
 	return fmt.Sprintf(`{"metadata":{"namespace":%q,"name":%q},"spec":{"v":%q}}`, namespace, name, v)
 }
@@ -165,10 +150,10 @@ func TestFollowTellsAllAndThenWhatChanges(t *testing.T) {
 	s := apitest.New(t)
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"), entry("shop", "b", "1"))
 	l, _, _ := follow(t, s, kubeapi.FollowOptions{}, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=1", "shop/b=1"))
+	await.Silence(t, l.has("shop/a=1", "shop/b=1"))
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "2"), entry("other", "c", "1"))
 	s.Remove(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "shop", Name: "b"})
-	until(t, l.has("shop/a=2", "other/c=1"))
+	await.Silence(t, l.has("shop/a=2", "other/c=1"))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.objects[kubeapi.Key{Namespace: "shop", Name: "a"}]
@@ -188,7 +173,7 @@ func TestFollowTellsAllAndThenWhatChanges(t *testing.T) {
 func TestAnEmptyKindIsComplete(t *testing.T) {
 	t.Parallel()
 	l, _, _ := follow(t, apitest.New(t), kubeapi.FollowOptions{}, kubeapi.Sidecars)
-	until(t, l.has())
+	await.Silence(t, l.has())
 }
 
 func TestTheServerSelects(t *testing.T) {
@@ -203,8 +188,8 @@ func TestTheServerSelects(t *testing.T) {
 	f.Follow(kubeapi.Pods, kubeapi.Selector{Fields: "spec.nodeName=one"}, pods.update)
 	f.Follow(kubeapi.EndpointSlices, kubeapi.Selector{Labels: "service.kubernetes.io/headless"}, slices.update)
 	run(t, f)
-	until(t, pods.has("x/mine=1"))
-	until(t, slices.has("x/head=1"))
+	await.Silence(t, pods.has("x/mine=1"))
+	await.Silence(t, slices.has("x/head=1"))
 	if json := string(pods.objects[kubeapi.Key{Namespace: "x", Name: "mine"}].JSON); !strings.Contains(json, `"status":{"phase":"Running"}`) {
 		t.Errorf("a pod's status is %s", json)
 	}
@@ -216,10 +201,10 @@ func TestAHeartbeatIsNoNews(t *testing.T) {
 	s := apitest.New(t)
 	s.Put(kubeapi.Nodes, `{"metadata":{"name":"one"},"spec":{"podCIDRs":["10.0.0.0/24"]},"v":"1"}`)
 	l, _, _ := follow(t, s, kubeapi.FollowOptions{}, kubeapi.Nodes)
-	until(t, l.has("one=1"))
+	await.Silence(t, l.has("one=1"))
 	s.Touch(kubeapi.Nodes, kubeapi.Key{Name: "one"})
 	s.Put(kubeapi.Nodes, `{"metadata":{"name":"two"},"v":"1"}`)
-	until(t, l.has("one=1", "two=1"))
+	await.Silence(t, l.has("one=1", "two=1"))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.changes != 2 {
@@ -236,8 +221,8 @@ func TestWhoFollowsTheSameSharesOneWatch(t *testing.T) {
 	f.Follow(kubeapi.Namespaces, kubeapi.Selector{}, one.update)
 	f.Follow(kubeapi.Namespaces, kubeapi.Selector{}, two.update)
 	run(t, f)
-	until(t, one.has("shop=1"))
-	until(t, two.has("shop=1"))
+	await.Silence(t, one.has("shop=1"))
+	await.Silence(t, two.has("shop=1"))
 	if n := s.Asked("watch", kubeapi.Namespaces); n != 1 {
 		t.Errorf("%d watches", n)
 	}
@@ -249,21 +234,21 @@ func TestAServerThatIsAwayAndComesBack(t *testing.T) {
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"), entry("shop", "b", "1"))
 	log := &logs{}
 	l, f, _ := follow(t, s, kubeapi.FollowOptions{Log: slog.New(slog.NewTextHandler(log, nil))}, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=1", "shop/b=1"))
+	await.Silence(t, l.has("shop/a=1", "shop/b=1"))
 	s.Stop()
-	until(t, func() string {
+	await.Silence(t, func() string {
 		if since, err := f.Away(); since.IsZero() || err == nil {
 			return fmt.Sprintf("away since %v, error %v", since, err)
 		}
 		return ""
 	})
-	until(t, l.fails(kubeapi.ErrUnreachable))
-	until(t, l.has("shop/a=1", "shop/b=1")) // what was known stands
+	await.Silence(t, l.fails(kubeapi.ErrUnreachable))
+	await.Silence(t, l.has("shop/a=1", "shop/b=1")) // what was known stands
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "2"))
 	s.Remove(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "shop", Name: "b"})
 	s.Start()
-	until(t, l.has("shop/a=2"))
-	until(t, l.fails(nil))
+	await.Silence(t, l.has("shop/a=2"))
+	await.Silence(t, l.fails(nil))
 	if since, _ := f.Away(); !since.IsZero() {
 		t.Errorf("away since %v", since)
 	}
@@ -279,14 +264,14 @@ func TestAnOldWatchListsAgain(t *testing.T) {
 	s := apitest.New(t)
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"), entry("shop", "b", "1"))
 	l, _, _ := follow(t, s, kubeapi.FollowOptions{}, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=1", "shop/b=1"))
+	await.Silence(t, l.has("shop/a=1", "shop/b=1"))
 	s.Stop()
 	s.Remove(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "shop", Name: "b"})
 	s.Start()
 	s.Forget()
-	until(t, l.has("shop/a=1"))
+	await.Silence(t, l.has("shop/a=1"))
 	s.Put(kubeapi.ServiceEntries, entry("shop", "c", "1"))
-	until(t, l.has("shop/a=1", "shop/c=1"))
+	await.Silence(t, l.has("shop/a=1", "shop/c=1"))
 }
 
 func TestAKindThatIsNotServed(t *testing.T) {
@@ -294,12 +279,12 @@ func TestAKindThatIsNotServed(t *testing.T) {
 	s := apitest.New(t)
 	s.Serve(kubeapi.Sidecars, "")
 	l, _, _ := follow(t, s, kubeapi.FollowOptions{}, kubeapi.Sidecars)
-	until(t, l.fails(kubeapi.ErrMissing))
-	until(t, l.has())
+	await.Silence(t, l.fails(kubeapi.ErrMissing))
+	await.Silence(t, l.has())
 	s.Put(kubeapi.Sidecars, entry("shop", "a", "1"))
 	s.Serve(kubeapi.Sidecars, "v1")
-	until(t, l.has("shop/a=1"))
-	until(t, l.fails(nil))
+	await.Silence(t, l.has("shop/a=1"))
+	await.Silence(t, l.fails(nil))
 }
 
 // Istio's definitions before 1.22 have no v1.
@@ -309,9 +294,9 @@ func TestAnOlderVersionIsFollowed(t *testing.T) {
 	s.Serve(kubeapi.ServiceEntries, "v1alpha3")
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"))
 	l, _, _ := follow(t, s, kubeapi.FollowOptions{}, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=1"))
+	await.Silence(t, l.has("shop/a=1"))
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "2"))
-	until(t, l.has("shop/a=2"))
+	await.Silence(t, l.has("shop/a=2"))
 }
 
 func TestAKindThatIsForbidden(t *testing.T) {
@@ -320,8 +305,8 @@ func TestAKindThatIsForbidden(t *testing.T) {
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"))
 	s.Refuse(kubeapi.ServiceEntries, 403)
 	l, _, _ := follow(t, s, kubeapi.FollowOptions{Refused: time.Millisecond}, kubeapi.ServiceEntries)
-	until(t, l.fails(kubeapi.ErrForbidden))
-	until(t, l.has())
+	await.Silence(t, l.fails(kubeapi.ErrForbidden))
+	await.Silence(t, l.has())
 	l.mu.Lock()
 	text := l.err.Error()
 	l.mu.Unlock()
@@ -331,8 +316,8 @@ func TestAKindThatIsForbidden(t *testing.T) {
 		}
 	}
 	s.Refuse(kubeapi.ServiceEntries, 0)
-	until(t, l.has("shop/a=1"))
-	until(t, l.fails(nil))
+	await.Silence(t, l.has("shop/a=1"))
+	await.Silence(t, l.fails(nil))
 }
 
 func TestWhatIsKnownOutlivesARestart(t *testing.T) {
@@ -341,18 +326,18 @@ func TestWhatIsKnownOutlivesARestart(t *testing.T) {
 	o := kubeapi.FollowOptions{Journal: dir}
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"), entry("shop", "b", "1"))
 	l, _, stop := follow(t, s, o, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=1", "shop/b=1"))
+	await.Silence(t, l.has("shop/a=1", "shop/b=1"))
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "2"))
 	s.Remove(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "shop", Name: "b"})
-	until(t, l.has("shop/a=2"))
+	await.Silence(t, l.has("shop/a=2"))
 	stop()
 	s.Stop()
 	l, f, stop := follow(t, s, o, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=2"))
+	await.Silence(t, l.has("shop/a=2"))
 	if !l.objects[kubeapi.Key{Namespace: "shop", Name: "a"}].Remembered {
 		t.Error("it does not say that it is remembered")
 	}
-	until(t, func() string {
+	await.Silence(t, func() string {
 		if since, _ := f.Away(); since.IsZero() {
 			return "not away"
 		}
@@ -360,10 +345,10 @@ func TestWhatIsKnownOutlivesARestart(t *testing.T) {
 	})
 	s.Put(kubeapi.ServiceEntries, entry("shop", "c", "1"))
 	s.Start()
-	until(t, l.has("shop/a=2", "shop/c=1"))
+	await.Silence(t, l.has("shop/a=2", "shop/c=1"))
 	stop()
 	l, _, _ = follow(t, s, o, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=2", "shop/c=1"))
+	await.Silence(t, l.has("shop/a=2", "shop/c=1"))
 	info, err := os.Stat(filepath.Join(dir, "serviceentries.journal"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
@@ -376,7 +361,7 @@ func TestNothingIsCompleteThatNobodyTold(t *testing.T) {
 	s := apitest.New(t)
 	s.Stop()
 	l, _, _ := follow(t, s, kubeapi.FollowOptions{Journal: t.TempDir()}, kubeapi.ServiceEntries)
-	until(t, l.fails(kubeapi.ErrUnreachable))
+	await.Silence(t, l.fails(kubeapi.ErrUnreachable))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.complete {
@@ -399,15 +384,15 @@ func TestKeepGoesBeforeWhatCame(t *testing.T) {
 		l.update(d)
 	})
 	stop := run(t, f)
-	until(t, l.has("shop/a=good"))
+	await.Silence(t, l.has("shop/a=good"))
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "bad"))
-	until(t, l.has("shop/a=bad"))
+	await.Silence(t, l.has("shop/a=bad"))
 	stop()
 	s.Stop()
 	l, _, _ = follow(t, s, o, kubeapi.ServiceEntries)
-	until(t, l.has("shop/a=good"))
+	await.Silence(t, l.has("shop/a=good"))
 	s.Start()
-	until(t, l.has("shop/a=bad"))
+	await.Silence(t, l.has("shop/a=bad"))
 }
 
 func TestPodsAndSecretsAreNotWrittenDown(t *testing.T) {
@@ -416,7 +401,7 @@ func TestPodsAndSecretsAreNotWrittenDown(t *testing.T) {
 	for _, k := range []kubeapi.Kind{kubeapi.Pods, kubeapi.Secrets} {
 		s.Put(k, entry("shop", "a", "1"))
 		l, _, stop := follow(t, s, kubeapi.FollowOptions{Journal: dir}, k)
-		until(t, l.has("shop/a=1"))
+		await.Silence(t, l.has("shop/a=1"))
 		stop()
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.journal")); len(left) > 0 {
@@ -438,11 +423,11 @@ func TestAKindIsFollowedAgainOnceItsListHasCome(t *testing.T) {
 		}
 	})
 	run(t, f)
-	until(t, l.fails(kubeapi.ErrForbidden))
-	until(t, l.has())
+	await.Silence(t, l.fails(kubeapi.ErrForbidden))
+	await.Silence(t, l.has())
 	s.Refuse(kubeapi.ServiceEntries, 0)
-	until(t, l.has("shop/a=1"))
-	until(t, l.fails(nil))
+	await.Silence(t, l.has("shop/a=1"))
+	await.Silence(t, l.fails(nil))
 	if len(wrong) > 0 {
 		t.Errorf("told as all there is: %+v", <-wrong)
 	}
@@ -464,14 +449,14 @@ func TestARefusalIsNotEmptinessAtOnce(t *testing.T) {
 		}
 	}
 	l, _, stop := follow(t, s, kubeapi.FollowOptions{Journal: dir}, kubeapi.ServiceEntries)
-	until(t, l.fails(kubeapi.ErrForbidden))
+	await.Silence(t, l.fails(kubeapi.ErrForbidden))
 	incomplete(l)
 	stop()
 	l, _, stop = follow(t, s, kubeapi.FollowOptions{Journal: dir, Refused: time.Millisecond}, kubeapi.ServiceEntries)
-	until(t, l.has())
+	await.Silence(t, l.has())
 	stop()
 	s.Stop()
 	l, _, _ = follow(t, s, kubeapi.FollowOptions{Journal: dir}, kubeapi.ServiceEntries)
-	until(t, l.fails(kubeapi.ErrUnreachable))
+	await.Silence(t, l.fails(kubeapi.ErrUnreachable))
 	incomplete(l)
 }

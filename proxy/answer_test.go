@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -59,7 +60,7 @@ func TestARuleAnswersByItself(t *testing.T) {
 				t.Errorf("POST: %d %q", resp.StatusCode, body)
 			}
 		}
-		await(t, func() string {
+		await.Silence(t, func() string {
 			for _, want := range []string{
 				`"response_code":308,"response_flags":"-","response_code_details":"direct_response"`, `"path":"/old/./x?q=1"`,
 				`"bytes_sent":1048576`, `"upstream_cluster":null`, `"route_name":"moved"`,

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -57,7 +58,7 @@ func (s *counting) holds(t *testing.T, c *http.Client, n int) <-chan int {
 	for range n {
 		go func() { statuses <- status(c, "http://a.example.com/hold") }()
 	}
-	eventually(t, "requests are held", func() bool { return int(s.now.Load()) == n })
+	await.True(t, "requests are held", func() bool { return int(s.now.Load()) == n })
 	return statuses
 }
 
@@ -146,7 +147,7 @@ func TestPendingRequestsBeyondTheirLimitOverflow(t *testing.T) {
 			if got := <-held; got != 200 || s.conns.Load() != 1 {
 				t.Errorf("status %d, %d connections", got, s.conns.Load())
 			}
-			await(t, func() string { return r.notLogged(`"response_flags":"UO"`) })
+			await.Silence(t, func() string { return r.notLogged(`"response_flags":"UO"`) })
 		})
 }
 
@@ -165,7 +166,7 @@ func TestRequestsBeyondTheirLimitOverflow(t *testing.T) {
 				t.Errorf("status %d", got)
 			}
 		}
-		eventually(t, "there is room again", func() bool { return status(c, "http://a.example.com/") == 200 })
+		await.True(t, "there is room again", func() bool { return status(c, "http://a.example.com/") == 200 })
 		var all sync.WaitGroup
 		for range 30 {
 			all.Go(func() { status(c, "http://a.example.com/") })
@@ -233,14 +234,14 @@ func TestARequestThatWaitsInVainLeavesTheLine(t *testing.T) {
 					if err == nil {
 						t.Errorf("status %d of a request that should wait", resp.StatusCode)
 					}
-					eventually(t, "it has left", func() bool { return strings.Count(r.access.String(), `"response_flags":"DC"`) > n })
+					await.True(t, "it has left", func() bool { return strings.Count(r.access.String(), `"response_flags":"DC"`) > n })
 				}
 			}
 			close(s.release)
 			if got := <-held; got != 200 {
 				t.Errorf("status %d", got)
 			}
-			eventually(t, "the connection is free", func() bool { return status(c, "http://a.example.com/") == 200 })
+			await.True(t, "the connection is free", func() bool { return status(c, "http://a.example.com/") == 200 })
 		})
 }
 
@@ -309,9 +310,9 @@ func TestOpaqueConnectionsBeyondTheirLimitAreReset(t *testing.T) {
 			c.Close()
 		}
 	}
-	await(t, func() string { return r.notLogged(`"response_flags":"UO"`) })
+	await.Silence(t, func() string { return r.notLogged(`"response_flags":"UO"`) })
 	one.Close()
-	eventually(t, "there is room again", func() bool {
+	await.True(t, "there is room again", func() bool {
 		c, err := net.Dial("tcp", r.addr)
 		if err != nil { // refused before it stood
 			return false

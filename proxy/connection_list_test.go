@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -36,7 +37,7 @@ func TestConnectionsAreListedWithWhatTheyCarry(t *testing.T) {
 
 	r.to("203.0.113.1:80")
 	r.dial() // and says nothing
-	eventually(t, "the silent one", func() bool { return listed(r.server) == "1 open\n203.0.113.1:80 waiting   false true" })
+	await.True(t, "the silent one", func() bool { return listed(r.server) == "1 open\n203.0.113.1:80 waiting   false true" })
 
 	client := r.client()
 	resp, err := client.Get("http://http.test/")
@@ -60,7 +61,7 @@ func TestConnectionsAreListedWithWhatTheyCarry(t *testing.T) {
 		"203.0.113.3:5432 tcp outbound|5432||db.test  true false",
 		"4 open",
 	}, "\n")
-	eventually(t, "all four", func() bool { return listed(r.server) == want })
+	await.True(t, "all four", func() bool { return listed(r.server) == want })
 	if some, open := r.server.Connections(2); len(some) > 2 || open != 4 {
 		t.Errorf("%d of %d, two at most were wanted", len(some), open)
 	}
@@ -72,7 +73,7 @@ func TestAConnectionThatNoPolicyAppliesToIsListed(t *testing.T) {
 	r := newRig(t, mesh.RegistryOnly, "", func(c *proxy.Config) { c.Governed = func(netip.AddrPort) bool { return false } })
 	r.to(silent)
 	r.dial()
-	eventually(t, "it", func() bool { return listed(r.server) == "1 open\n"+silent+" tcp ungoverned  true false" })
+	await.True(t, "it", func() bool { return listed(r.server) == "1 open\n"+silent+" tcp ungoverned  true false" })
 }
 
 func TestEndpointsAreListedWithoutALookup(t *testing.T) {
@@ -162,5 +163,5 @@ spec: {host: s.test, trafficPolicy: {outlierDetection: {consecutive5xxErrors: 1,
 		t.Errorf("while one waits: %+v", got)
 	}
 	r.get("http://s.test/bad")
-	eventually(t, "its ejection", func() bool { return !live().EjectedUntil.IsZero() })
+	await.True(t, "its ejection", func() bool { return !live().EjectedUntil.IsZero() })
 }

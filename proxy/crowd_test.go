@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -37,7 +38,7 @@ func TestIdleConnectionsAreBoundedAndTheLongestIdleGoFirst(t *testing.T) {
 						t.Fatalf("status %d", got)
 					}
 				}
-				eventually(t, "the idle are few", func() bool { open, _ := idleIn(r); return open <= most && open > 0 })
+				await.True(t, "the idle are few", func() bool { open, _ := idleIn(r); return open <= most && open > 0 })
 				conns := s.conns.Load()
 				if got := status(c, fmt.Sprintf("http://n%d.example.com/", 5*most-1)); got != 200 || s.conns.Load() != conns {
 					t.Errorf("status %d; the last name's connection went before others", got)

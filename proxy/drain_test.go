@@ -16,6 +16,7 @@ import (
 
 	xhttp2 "golang.org/x/net/http2"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -23,26 +24,22 @@ import (
 // accepted waits until the proxy has so many connections.
 func (r *rig) accepted(n int) {
 	r.t.Helper()
-	for late := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, open := r.server.Connections(0); open == n {
-			return
-		} else if time.Now().After(late) {
-			r.t.Fatalf("%d connections are open, want %d", open, n)
+	await.Silence(r.t, func() string {
+		if _, open := r.server.Connections(0); open != n {
+			return fmt.Sprintf("%d connections are open, want %d", open, n)
 		}
-	}
+		return ""
+	})
 }
 
 // stopped ends the proxy and waits until it drains.
 func (r *rig) stopped() {
 	r.t.Helper()
 	r.stop()
-	for late := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		if err := r.server.Ready(); err != nil && err.Error() == "stopping" {
-			return
-		} else if time.Now().After(late) {
-			r.t.Fatal("the proxy does not drain")
-		}
-	}
+	await.True(r.t, "the proxy drains", func() bool {
+		err := r.server.Ready()
+		return err != nil && err.Error() == "stopping"
+	})
 }
 
 // Whoever was accepted before a drain is served in it, whatever had come by then, and

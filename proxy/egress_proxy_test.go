@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // TestWhatNobodyRegistersGoesToTheEgressProxy asks often enough to be in a lane.
@@ -30,7 +32,7 @@ spec: {outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy: {host: a.example.co
 				}
 			}
 		}
-		eventually(t, "the cluster and the route are logged", func() bool {
+		await.True(t, "the cluster and the route are logged", func() bool {
 			text := r.access.String()
 			return strings.Contains(text, `"upstream_cluster":"outbound|80||a.example.com"`) && strings.Contains(text, `"route_name":"allow_any"`)
 		})

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -65,7 +66,7 @@ func TestAConnectionIsKeptAsLongAsTheRuleSays(t *testing.T) {
 				}
 			}
 			start := time.Now()
-			eventually(t, "idle connections end", func() bool { opens, ends := s.count(); return opens == ends })
+			await.True(t, "idle connections end", func() bool { opens, ends := s.count(); return opens == ends })
 			if took := time.Since(start); took > 5*time.Second {
 				t.Errorf("after %v", took)
 			}
@@ -86,7 +87,7 @@ func TestAConnectionLastsNoLongerThanTheRuleSays(t *testing.T) {
 	t.Parallel()
 	inWatchedModes(t, "connectionPool: {tcp: {maxConnectionDuration: 200ms}}", func(t *testing.T, s *watched, r *rig, c *http.Client) {
 		held := s.holds(t, c, 1)
-		eventually(t, "connections are replaced", func() bool {
+		await.True(t, "connections are replaced", func() bool {
 			if got := status(c, "http://a.example.com/"); got != 200 {
 				t.Fatalf("status %d", got)
 			}
@@ -97,7 +98,7 @@ func TestAConnectionLastsNoLongerThanTheRuleSays(t *testing.T) {
 		if got := <-held; got != 200 {
 			t.Errorf("status %d of a request on a connection that became too old", got)
 		}
-		eventually(t, "the last ones end", func() bool { opens, ends := s.count(); return opens == ends })
+		await.True(t, "the last ones end", func() bool { opens, ends := s.count(); return opens == ends })
 	})
 }
 
@@ -134,7 +135,7 @@ func TestAnOpaqueConnectionEndsWhenTheRuleSays(t *testing.T) {
 			if took := time.Since(start); took < 200*time.Millisecond || busy && took < 600*time.Millisecond {
 				t.Errorf("it ended after %v", took)
 			}
-			await(t, func() string { return r.notLogged(c.log) })
+			await.Silence(t, func() string { return r.notLogged(c.log) })
 		})
 	}
 }

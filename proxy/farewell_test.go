@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -36,7 +37,7 @@ func TestBytesAfterTheLastRequestDoNotDestroyItsAnswer(t *testing.T) {
 		io.WriteString(c, "\r\n")
 		answer <- struct{}{}
 		logged := strings.Count(r.access.String(), "\n")
-		eventually(t, "the answer is logged", func() bool { return strings.Count(r.access.String(), "\n") > logged })
+		await.True(t, "the answer is logged", func() bool { return strings.Count(r.access.String(), "\n") > logged })
 		got, err := io.ReadAll(c)
 		if err != nil || !bytes.HasSuffix(got, long) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -46,7 +47,7 @@ func TestFaultsAreInjectedInEveryPairOfProtocols(t *testing.T) {
 				if got := fmt.Sprint(resp.StatusCode, " ", body); got != want.answer || time.Since(begun) < want.least || resp.Header.Get("X-Rule") != "" {
 					t.Errorf("%s: %q after %v, want %q after %v or more; %v", want.path, got, time.Since(begun), want.answer, want.least, resp.Header)
 				}
-				await(t, func() string {
+				await.Silence(t, func() string {
 					if line := fmt.Sprintf(`"path":%q,"protocol"`, want.path); !strings.Contains(r.access.String(), line) {
 						return "no line with " + line
 					}
@@ -132,7 +133,7 @@ func TestFaultsFindTheirShareOfRequests(t *testing.T) {
 		if math.Abs(float64(total)-requests*share) > 4*sigma {
 			t.Errorf("%d of %d were aborted, not 30%%", total, requests)
 		}
-		await(t, func() string {
+		await.Silence(t, func() string {
 			if n := strings.Count(r.access.String(), `"response_flags"`); n != requests {
 				return fmt.Sprintf("%d lines", n)
 			}
@@ -151,7 +152,7 @@ const anHour = "  - fault: {delay: {fixedDelay: 1h, percentage: {value: 100}}}\n
 // logged waits for a line of the access log with all of that.
 func logged(t *testing.T, r *rig, want ...string) {
 	t.Helper()
-	await(t, func() string {
+	await.Silence(t, func() string {
 		for line := range strings.SplitSeq(r.access.String(), "\n") {
 			missing := false
 			for _, w := range want {
@@ -168,7 +169,7 @@ func logged(t *testing.T, r *rig, want ...string) {
 // awaitDecisions waits until requests on that many connections have been decided about.
 func awaitDecisions(t *testing.T, r *rig, n int) {
 	t.Helper()
-	await(t, func() string {
+	await.Silence(t, func() string {
 		all, _ := r.server.Connections(n)
 		for _, c := range all {
 			if c.Cluster == "" {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -158,7 +159,7 @@ func (n *neighbours) served(t *testing.T) {
 // hasAll waits until the loud pod has all the connections that are to be had.
 func (n *neighbours) hasAll(t *testing.T) {
 	t.Helper()
-	eventually(t, "all that is to be had is had", func() bool {
+	await.True(t, "all that is to be had is had", func() bool {
 		held, _ := n.loudShare.Usage()
 		return held.Connections >= pods*4*perPod-(pods-1)*perPod-1
 	})
@@ -261,7 +262,7 @@ func TestAFloodOfRequestsLeavesTheOthersTheirLogLines(t *testing.T) {
 		}
 	}
 	close(n.logged.read)
-	eventually(t, "all lines of the quiet pod are there", func() bool { return n.logged.lines(`"pod_name":"quiet"`) == few })
+	await.True(t, "all lines of the quiet pod are there", func() bool { return n.logged.lines(`"pod_name":"quiet"`) == few })
 	if got := n.logged.lines(`"pod_name":"loud"`); got == 0 || got == many {
 		t.Errorf("%d lines of the loud pod, of %d", got, many)
 	}
@@ -353,7 +354,7 @@ func TestWhatDNSHasOpenIsOfThePodsShare(t *testing.T) {
 		askName(t, client, i)
 	}
 	client.CloseIdleConnections()
-	eventually(t, "32 are for DNS", func() bool {
+	await.True(t, "32 are for DNS", func() bool {
 		for share.Take(t.Context()) {
 		}
 		held, _ := share.Usage()

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -344,7 +345,7 @@ func TestARouteTimeoutEndsOneRequestOnly(t *testing.T) {
 			}
 		}
 		all.Wait()
-		eventually(t, "the log has the time-out", func() bool {
+		await.True(t, "the log has the time-out", func() bool {
 			return strings.Contains(r.access.String(), `"response_flags":"UT","response_code_details":"upstream_response_timeout"`)
 		})
 	})
@@ -401,13 +402,4 @@ func TestARequestThatIsGivenUpIsGivenUpUpstream(t *testing.T) {
 			t.Error("the server still answers")
 		}
 	})
-}
-
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within 10 s: %s", what)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -52,7 +53,7 @@ func TestBodiesThatCannotGoOnAreBounded(t *testing.T) {
 			c.fr.WriteRSTStream(1, http2.ErrCodeCancel)
 		}
 		body := bytes.Repeat([]byte("x"), each)
-		eventually(t, "there is room again", func() bool {
+		await.True(t, "there is room again", func() bool {
 			resp, err := r.h2Client().Post("http://a.test/", "", bytes.NewReader(body))
 			if err != nil {
 				return false
@@ -100,7 +101,7 @@ func TestRequestsOverTheStreamLimitAreShedAndTheNextAreServed(t *testing.T) {
 			t.Errorf("within the limit: %d", status)
 		}
 	}
-	eventually(t, "the next is served", func() bool {
+	await.True(t, "the next is served", func() bool {
 		status, _, _ := r.stream(t, ":path", "/", ":authority", "a.example.com")
 		return status == 200
 	})

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -46,7 +47,7 @@ func TestEachStreamIsJudgedByItsOwnName(t *testing.T) {
 			t.Errorf("%s: %d %q %v", c.name, status, body, headers)
 		}
 	}
-	eventually(t, "the access log has the refusal", func() bool {
+	await.True(t, "the access log has the refusal", func() bool {
 		return strings.Contains(r.access.String(), `"authority":"c.test"`) && strings.Contains(r.access.String(), "block_all")
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy"
 )
 
@@ -103,7 +104,7 @@ func TestARequestHalfTakenIsSentAgainOnlyWhereThatDoesNoHarm(t *testing.T) {
 				if _, err := io.WriteString(c, get("first")+halfTaken(method)); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the proxy has all of both requests", func() bool { return unacknowledged(t, c) == 0 })
+				await.True(t, "the proxy has all of both requests", func() bool { return unacknowledged(t, c) == 0 })
 				close(arrived)
 				in := bufio.NewReader(c)
 				if resp, _ := answerTo(t, in, "GET"); resp.StatusCode != 200 {

@@ -10,8 +10,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
 
 // longAnswer is so long, and its chunks so small, that a loop is busy with it for a
@@ -70,7 +72,7 @@ func TestALongAnswerLeavesItsLoopToOthers(t *testing.T) {
 	defer c.Close()
 	exchange(t, c, bufio.NewReader(c), "GET", get("ok"))
 	io.WriteString(c, get("long"))
-	eventually(t, "the long answer begins", func() bool { return arrived(t, c) > 64<<10 })
+	await.True(t, "the long answer begins", func() bool { return arrived(t, c) > 64<<10 })
 	for other := range others {
 		io.WriteString(other, get("ok"))
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -384,7 +385,7 @@ func TestAConnectionThatClosedWhileIdleInALaneIsNotUsed(t *testing.T) {
 			text = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx"
 		}
 		if i%6 == 0 && i > 0 { // a POST is sent once only: the close must have arrived
-			eventually(t, "the closed connection is forgotten", func() bool { return r.server.Pools()[0].Idle == 0 })
+			await.True(t, "the closed connection is forgotten", func() bool { return r.server.Pools()[0].Idle == 0 })
 		}
 		if resp, body := exchange(t, c, in, "GET", text); body != "ok" {
 			t.Fatalf("request %d: %s %s", i, resp.Status, body)

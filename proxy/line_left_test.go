@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -31,10 +32,10 @@ func TestAnApplicationThatLeavesWhileItWaitsForAConnectionLeavesTheLine(t *testi
 					io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.example.com\r\n\r\n")
 					if reset {
 						c.SetLinger(0)
-						eventually(t, "it is read", func() bool { return proxy.Waiting(r.server) == 1 })
+						await.True(t, "it is read", func() bool { return proxy.Waiting(r.server) == 1 })
 					}
 					c.Close()
-					eventually(t, "it has left", func() bool { return strings.Count(r.access.String(), `"response_flags":"DC"`) > n })
+					await.True(t, "it has left", func() bool { return strings.Count(r.access.String(), `"response_flags":"DC"`) > n })
 				}
 				close(s.release)
 				if got := <-held; got != 200 || s.all.Load() != 1 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -90,7 +91,7 @@ func TestConnectionsToTheProxysOwnPortAreToldOnce(t *testing.T) {
 			c.Close()
 		}
 	}
-	eventually(t, "it is told", func() bool { return strings.Contains(r.log.String(), "not redirected to it") })
+	await.True(t, "it is told", func() bool { return strings.Contains(r.log.String(), "not redirected to it") })
 	if text := r.log.String(); strings.Count(text, "connection refused") != 1 || !strings.Contains(text, "namespace=shop pod=web-1") {
 		t.Errorf("the log has:\n%s", text)
 	}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -68,7 +69,7 @@ func TestAMismatchIsRedirectedOrRefusedByOption(t *testing.T) {
 				proxy.MismatchRedirect: {"msg=\"redirected: the destination is not", "upstream=127.0.0.2:" + port},
 				proxy.MismatchRefuse:   {"msg=\"refused: the destination is not"},
 			}[option] {
-				await(t, func() string {
+				await.Silence(t, func() string {
 					if log := r.log.String(); !strings.Contains(log, says) || !strings.Contains(log, "destination=127.0.0.3:"+port) {
 						return fmt.Sprintf("option %d, %s: the log does not say %q: %s", option, what, says, log)
 					}
@@ -125,7 +126,7 @@ func TestDNSLeadsToNoUnsafeAddress(t *testing.T) {
 				t.Errorf("%s, sent to %s: %d", what, dst, resp.StatusCode)
 			}
 		}
-		await(t, func() string {
+		await.Silence(t, func() string {
 			if log := r.log.String(); !strings.Contains(log, "a.test is 127.0.0.1") || !strings.Contains(log, "reason=unsafe_address") {
 				return what + ": the log does not say it: " + log
 			}

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -74,7 +75,7 @@ func TestAServerThatAllowsNoStreamIsGivenUp(t *testing.T) {
 			if n := conns.Load(); n > asked*(proxy.MaxFresh+3)*2 {
 				t.Errorf("%d connections for %d requests", n, asked)
 			}
-			eventually(t, "none is kept but the last", func() bool { open, _ := idleIn(r); return open <= 1 })
+			await.True(t, "none is kept but the last", func() bool { open, _ := idleIn(r); return open <= 1 })
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -230,7 +231,7 @@ func TestRequestsForWhichNoDescriptorIsLeftAreAnswered(t *testing.T) {
 	if told == 0 {
 		t.Error("descriptors did not run out")
 	}
-	eventually(t, "the access log has it", func() bool { return strings.Contains(c.log.String(), `"response_flags":"UO"`) })
+	await.True(t, "the access log has it", func() bool { return strings.Contains(c.log.String(), `"response_flags":"UO"`) })
 }
 
 func TestDescriptorsRunOutAndAllRecovers(t *testing.T) {

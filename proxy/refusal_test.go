@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -22,7 +23,7 @@ func TestTheHintAboutTwoTrailingDotsSaysNotToRegisterTheName(t *testing.T) {
 	} {
 		r := newRig(t, mesh.RegistryOnly, entries)
 		r.said(dst, text)
-		await(t, func() string {
+		await.Silence(t, func() string {
 			log := r.log.String()
 			if !strings.Contains(log, "refused: not registered") || !strings.Contains(log, "let the client ask for a.test\"") || strings.Contains(log, "to allow it") {
 				return dst + ": " + log
@@ -36,7 +37,7 @@ func TestTheHintAboutARefusalIsACommandThatRegistersIt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, mesh.RegistryOnly, "")
 	r.said("203.0.113.1:80", "GET / HTTP/1.1\r\nHost: A.test.:80\r\nConnection: close\r\n\r\n")
-	await(t, func() string {
+	await.Silence(t, func() string {
 		if log := r.log.String(); !strings.Contains(log, "to allow it: echo '{") || !strings.Contains(log, "hosts: [a.test], ports: [{number: 80,") {
 			return log
 		}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -118,7 +119,7 @@ func TestNothingIsTriedAgainOnceTheApplicationHasSeenAnInterimAnswer(t *testing.
 		if resp.StatusCode != 503 {
 			t.Errorf("%s", resp.Status)
 		}
-		await(t, func() string { return r.notLogged(`"response_code":503,"response_flags":"-"`) })
+		await.Silence(t, func() string { return r.notLogged(`"response_code":503,"response_flags":"-"`) })
 	})
 	t.Cleanup(func() {
 		if n := seen.Load(); int(n) != len(modes) {
@@ -195,7 +196,7 @@ func TestBackOffEndsWhenTheApplicationLeaves(t *testing.T) {
 	inBackOff(t, func(t *testing.T, r *rig, tries *atomic.Int32, answer chan string, cancel func()) {
 		cancel()
 		<-answer
-		await(t, func() string { return r.notLogged(`"response_code":0,"response_flags":"DC"`) })
+		await.Silence(t, func() string { return r.notLogged(`"response_code":0,"response_flags":"DC"`) })
 		if tries.Load() != 1 {
 			t.Errorf("%d tries", tries.Load())
 		}
@@ -212,7 +213,7 @@ func TestBackOffEndsWhenTheApplicationLeaves(t *testing.T) {
 		io.WriteString(c, get(""))
 		<-waits
 		cut(c)
-		await(t, func() string { return r.notLogged(`"response_code":0,"response_flags":"DC"`) })
+		await.Silence(t, func() string { return r.notLogged(`"response_code":0,"response_flags":"DC"`) })
 		if tries.Load() != 1 {
 			t.Errorf("%d tries", tries.Load())
 		}
@@ -230,7 +231,7 @@ func TestTheRoutesTimeoutEndsABackOff(t *testing.T) {
 		if resp.StatusCode != 504 || body != "upstream request timeout" {
 			t.Errorf("%s %q", resp.Status, body)
 		}
-		await(t, func() string { return r.notLogged(`"response_code":504,"response_flags":"UT"`) })
+		await.Silence(t, func() string { return r.notLogged(`"response_code":504,"response_flags":"UT"`) })
 	})
 }
 
@@ -296,7 +297,7 @@ func TestOnlySoManyRequestsAreTriedAgainAtOnce(t *testing.T) {
 			if resp, _ := fetch(t, c, getRequest(t, "http://a.example.com/r/then")); resp.StatusCode != 200 {
 				t.Errorf("then: %s", resp.Status)
 			}
-			await(t, func() string {
+			await.Silence(t, func() string {
 				return r.notLogged(`"path":"/r/over","protocol":"HTTP/` + version(m) + `","response_code":503,"response_flags":"UO"`)
 			})
 		})

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -190,7 +191,7 @@ func TestTriesThatAreSpentHaveEnvoysFlagsAndWords(t *testing.T) {
 			if n := seen.of(id + path); n != want.tries || resp.StatusCode != want.status || string(body) != want.body {
 				t.Errorf("%s: %d tries, %s %q; want %+v", path, n, resp.Status, body, want)
 			}
-			await(t, func() string {
+			await.Silence(t, func() string {
 				return r.notLogged(fmt.Sprintf(`"path":"%s?id=%s","protocol":"HTTP/%s","response_code":%d,"response_flags":%q`, path, id, version(m), want.status, want.flags))
 			})
 		}
@@ -239,7 +240,7 @@ func TestATryThatTakesTooLongIsGivenUpForTheNext(t *testing.T) {
 			if n := seen.of(id + path); n != want.tries || resp.StatusCode != want.status || string(body) != want.body || err != nil {
 				t.Errorf("%s: %d tries, %s %q %v; want %+v", path, n, resp.Status, body, err, want)
 			}
-			await(t, func() string {
+			await.Silence(t, func() string {
 				return r.notLogged(fmt.Sprintf(`"path":"%s?id=%s","protocol":"HTTP/%s","response_code":%d,"response_flags":%q`, path, id, version(m), want.status, want.flags))
 			})
 		}
@@ -319,7 +320,7 @@ func TestABodyIsSentAgainWholeUpToAMebibyte(t *testing.T) {
 				}
 			}
 		}
-		eventually(t, "nothing is kept", func() bool { return proxy.KeptBodies(r.server) == 0 })
+		await.True(t, "nothing is kept", func() bool { return proxy.KeptBodies(r.server) == 0 })
 	})
 }
 

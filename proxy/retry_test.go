@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -94,5 +95,5 @@ func TestATCPConnectionThatFailsThreeTimesHasEnvoysFlags(t *testing.T) {
 	if got := r.greeting(); got != "" {
 		t.Errorf("got %q", got)
 	}
-	await(t, func() string { return r.notLogged(`"response_flags":"UF,URX"`) })
+	await.Silence(t, func() string { return r.notLogged(`"response_flags":"UF,URX"`) })
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -103,7 +104,7 @@ func TestARequestIsEndedWhenNothingMovesAndOnlyThen(t *testing.T) {
 			}
 			all.Wait()
 			for path, c := range byPath {
-				eventually(t, "the log has "+path, func() bool { return r.line(path) != "" })
+				await.True(t, "the log has "+path, func() bool { return r.line(path) != "" })
 				if line := r.line(path); strings.Contains(line, `"SI","response_code_details":"stream_idle_timeout"`) != c.stalls {
 					t.Errorf("%s", line)
 				}

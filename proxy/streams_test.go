@@ -16,8 +16,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -312,27 +312,12 @@ func TestGoroutinesAndDescriptorsReturnToWhereTheyWere(t *testing.T) {
 	r.stop()
 	<-r.ended
 	r.ended <- nil
-	await(t, func() string {
+	await.Silence(t, func() string {
 		if g, d := runtime.NumGoroutine(), openDescriptors(t); g > goroutines || d > descriptors {
 			return fmt.Sprintf("%d goroutines where %d were, %d descriptors where %d were", g, goroutines, d, descriptors)
 		}
 		return ""
 	})
-}
-
-// await waits until what says nothing is wrong any more.
-func await(t *testing.T, what func() string) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		wrong := what()
-		if wrong == "" {
-			return
-		}
-		if time.Now().After(end) {
-			stacks := make([]byte, 1<<20)
-			t.Fatalf("%s\n%s", wrong, stacks[:runtime.Stack(stacks, true)])
-		}
-	}
 }
 
 func openDescriptors(t *testing.T) int {

@@ -13,6 +13,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -115,7 +116,7 @@ func TestUnderAllowAnyAPortOfTCPSendsStrangersWhereTheyWereGoing(t *testing.T) {
 				if got := r.said(dst+":"+port, "\x00\x01"); want != cluster && got != dst || got == "" {
 					t.Errorf("to %s: %q answered", dst, got)
 				}
-				await(t, func() string { return r.notLogged(want) })
+				await.Silence(t, func() string { return r.notLogged(want) })
 			}
 		})
 	}
@@ -150,7 +151,7 @@ func TestAnUnknownServerNameIsNotForAPortsTCP(t *testing.T) {
 						t.Errorf("to a stranger: %q, want %q", got, want)
 					}
 					if policy == mesh.RegistryOnly {
-						await(t, func() string { return r.notLogged("BlackHoleCluster") })
+						await.Silence(t, func() string { return r.notLogged("BlackHoleCluster") })
 					}
 					if got := r.said(atName+":"+port, hello); got == "" {
 						t.Error("to the database's own address: refused")
@@ -193,7 +194,7 @@ func TestAConnectionThatWaitsForANameHoldsUpNoOther(t *testing.T) {
 		defer c.Close()
 		waiting[i] = c
 	}
-	await(t, func() string {
+	await.Silence(t, func() string {
 		if n := accepted.Load(); n < int32(len(waiting)) {
 			return fmt.Sprint(n, " connections were accepted")
 		}

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -67,7 +68,7 @@ func TestARotationUnderLoadFailsNoRequest(t *testing.T) {
 			for i := 1; i <= 10; i++ {
 				name := fmt.Sprintf("%d.test", i)
 				writePair(t, at, clients.issue(t, name), servers.pem(t))
-				eventually(t, name+" is presented", func() bool { _, body := ask(); return body == "client="+name })
+				await.True(t, name+" is presented", func() bool { _, body := ask(); return body == "client="+name })
 			}
 			stop()
 			workers.Wait()
@@ -102,7 +103,7 @@ func TestAPairThatIsTornKeepsTheLastGoodOne(t *testing.T) {
 		writeFile(t, filepath.Join(at, name), data)
 	}
 	move("tls.crt")
-	eventually(t, "the log says so", func() bool {
+	await.True(t, "the log says so", func() bool {
 		if got := answer(); got != "client=one.test" {
 			t.Error(got)
 		}
@@ -114,7 +115,7 @@ func TestAPairThatIsTornKeepsTheLastGoodOne(t *testing.T) {
 		}
 	}
 	move("tls.key")
-	eventually(t, "the new pair is presented", func() bool { return answer() == "client=two.test" })
+	await.True(t, "the new pair is presented", func() bool { return answer() == "client=two.test" })
 	if log := r.log.String(); strings.Count(log, "cannot be read anew") != 1 || !strings.Contains(log, "credential=default/x") {
 		t.Error(log)
 	}
@@ -152,13 +153,13 @@ func TestOpenConnectionsOutliveARotation(t *testing.T) {
 				t.Errorf("%d %q, then %q: not on the same connection", code, again, first)
 			}
 			// A new one is judged by the new authorities, the session of the old one too.
-			eventually(t, "the new authorities are used", func() bool {
+			await.True(t, "the new authorities are used", func() bool {
 				s.CloseClientConnections()
 				code, body := ask()
 				return code == 503 && strings.Contains(body, "CERTIFICATE_VERIFY_FAILED")
 			})
 			writeFile(t, ca, a.pem(t))
-			eventually(t, "and those from before again", func() bool { code, _ := ask(); return code == 200 })
+			await.True(t, "and those from before again", func() bool { code, _ := ask(); return code == 200 })
 		})
 	}
 }
@@ -197,7 +198,7 @@ func TestARevokedServerIsNotSpokenTo(t *testing.T) {
 				t.Errorf("revoked: %d %q", resp.StatusCode, body)
 			}
 			a.revoke(t, c.list, hour, big.NewInt(3))
-			eventually(t, "it is not on the new list", func() bool { resp, _ := r.get("http://www.test:443/"); return resp.StatusCode == 200 })
+			await.True(t, "it is not on the new list", func() bool { resp, _ := r.get("http://www.test:443/"); return resp.StatusCode == 200 })
 		})
 	}
 }
@@ -230,7 +231,7 @@ func TestAMissingCredentialStopsItsOwnHostOnly(t *testing.T) {
 	if resp, body := r.get("http://b.test:443/"); resp.StatusCode != 200 {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
-	eventually(t, "the log names the credential and what to do", func() bool { // it is written beside the traffic
+	await.True(t, "the log names the credential and what to do", func() bool { // it is written beside the traffic
 		log := r.log.String()
 		return strings.Contains(log, "default/roots") && strings.Contains(log, "what is missing is named under tls in the DestinationRule for a.test")
 	})

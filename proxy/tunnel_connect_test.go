@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -154,8 +155,8 @@ func TestATunnelThatIsRefusedIsAFailedConnection(t *testing.T) {
 			if _, err := r.say("x"); !isReset(err) {
 				t.Errorf("%v, want a reset", err)
 			}
-			eventually(t, "the flags are logged", func() bool { return strings.Contains(r.access.String(), `"response_flags":"UF,URX"`) })
-			eventually(t, tt.log+" is logged", func() bool { return strings.Contains(r.access.String()+r.log.String(), tt.log) })
+			await.True(t, "the flags are logged", func() bool { return strings.Contains(r.access.String(), `"response_flags":"UF,URX"`) })
+			await.True(t, tt.log+" is logged", func() bool { return strings.Contains(r.access.String()+r.log.String(), tt.log) })
 			if n := p.came.Load(); n != tt.tries {
 				t.Errorf("%d tries, want %d", n, tt.tries)
 			}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // started is a program whose command has said that it runs, and where.
@@ -110,7 +112,7 @@ func TestNothingIsLeftWhenTheProgramIsKilled(t *testing.T) {
 		s.line(t)
 		s.cmd.Process.Kill()
 		s.cmd.Wait()
-		eventually(t, "the command and its daemons end", func() bool { return !s.inhabited(t) })
+		await.True(t, "the command and its daemons end", func() bool { return !s.inhabited(t) })
 	})
 }
 

@@ -157,14 +157,3 @@ func result(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	}
 	return out.String(), complaints.String(), cmd.ProcessState.ExitCode()
 }
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !condition(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not in time: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}

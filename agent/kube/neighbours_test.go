@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/agent/kube"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -28,7 +29,7 @@ func TestWhatDefeatsTheRedirectIsSaid(t *testing.T) {
 				server.Put(kubeapi.ConfigMaps, `{"metadata":{"namespace":"kube-system","name":"cilium-config"},"data":`+tc.data+`}`)
 			}
 			n := start(t, server, kube.Options{}, (*kube.Node).Neighbours)
-			until(t, "it was looked for", func() bool { return server.Asked("get", kubeapi.ConfigMaps) > 0 && len(n.Beside()) >= len(tc.want) })
+			await.True(t, "it was looked for", func() bool { return server.Asked("get", kubeapi.ConfigMaps) > 0 && len(n.Beside()) >= len(tc.want) })
 			found := n.Beside()
 			if len(found) != len(tc.want) {
 				t.Fatalf("%q", found)
@@ -38,7 +39,7 @@ func TestWhatDefeatsTheRedirectIsSaid(t *testing.T) {
 					t.Errorf("%q, want %s", found[i], want)
 				}
 			}
-			until(t, "an Event for each", func() bool { return len(server.Keys(kubeapi.Events)) == len(tc.want) })
+			await.True(t, "an Event for each", func() bool { return len(server.Keys(kubeapi.Events)) == len(tc.want) })
 		})
 	}
 }

@@ -15,14 +15,13 @@ import (
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/kube"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 	"github.com/sluice-cni/sluice/mesh"
 	meshkube "github.com/sluice-cni/sluice/mesh/kube"
 	"github.com/sluice-cni/sluice/selection"
 )
-
-const patience = 30 * time.Second
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
@@ -49,19 +48,6 @@ func startAndStop(t *testing.T, server *apitest.Server, o kube.Options, each fun
 	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
 	t.Cleanup(stop)
 	return n, stop
-}
-
-// until polls, since what is waited for happens in a server.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	late := time.After(patience)
-	for tick := time.NewTicker(5 * time.Millisecond); !is(); {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatal("not so: ", what)
-		}
-	}
 }
 
 func podJSON(name, uid, metadata, spec, status string) string {
@@ -103,7 +89,7 @@ func TestKubernetesWordOfAPodIsItsNewest(t *testing.T) {
 	// Of a pod that the runtime has named only what anybody decides by is worth a look,
 	server.Put(kubeapi.Pods, podJSON("web", "1", `,"labels":{"app":"web"},"annotations":{"sluice.dev/inject":"true"}`, `,"containers":[{"name":"app"}]`, `"phase":"Running"`))
 	server.Put(kubeapi.Pods, podJSON("web", "1", `,"labels":{"app":"web","sluice.dev/inject":"false"}`, `,"containers":[{"name":"app"}]`, `"phase":"Running"`))
-	until(t, "the label is known", func() bool { p, _ := known("1"); return p.Labels["sluice.dev/inject"] == "false" })
+	await.True(t, "the label is known", func() bool { p, _ := known("1"); return p.Labels["sluice.dev/inject"] == "false" })
 	<-nudges
 	// of another anything.
 	server.Put(kubeapi.Pods, podJSON("new", "7", ``, ``, ``))
@@ -111,7 +97,7 @@ func TestKubernetesWordOfAPodIsItsNewest(t *testing.T) {
 	server.Touch(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "new"})
 	<-nudges
 	server.Remove(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "web"})
-	until(t, "the pod is forgotten", func() bool { _, ok := known("1"); return !ok })
+	await.True(t, "the pod is forgotten", func() bool { _, ok := known("1"); return !ok })
 }
 
 // read is an Event as a server has it.
@@ -161,7 +147,7 @@ func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
 			n.Mistaken(kubeapi.Namespaces, kubeapi.Object{Key: kubeapi.Key{Name: "shop"}, UID: "11"}, nil)
 		}
 	}
-	until(t, "five events", func() bool {
+	await.True(t, "five events", func() bool {
 		return len(server.Keys(kubeapi.Events)) >= 5 && server.Asked("create", kubeapi.Events) >= 10
 	})
 	all := events(t, server)
@@ -210,7 +196,7 @@ func TestAPodsLastWordOutlivesTheAgent(t *testing.T) {
 			t.Fatal("not known: ", p)
 		}
 	}
-	until(t, "the one that is another is written down", func() bool {
+	await.True(t, "the one that is another is written down", func() bool {
 		data, err := os.ReadFile(path)
 		return err == nil && strings.Contains(string(data), `"1":`) && !strings.Contains(string(data), `"2":`)
 	})
@@ -226,8 +212,8 @@ func TestAPodsLastWordOutlivesTheAgent(t *testing.T) {
 	// The server's word, once it is heard, is the only one.
 	server.Start()
 	server.Remove(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "web"})
-	until(t, "the pod is forgotten", func() bool { _, ok := n.Known(web); return !ok })
-	until(t, "in the file too", func() bool {
+	await.True(t, "the pod is forgotten", func() bool { _, ok := n.Known(web); return !ok })
+	await.True(t, "in the file too", func() bool {
 		data, err := os.ReadFile(path)
 		return err == nil && !strings.Contains(string(data), `"1":`)
 	})
@@ -253,12 +239,12 @@ func TestNobodyTakesAPodsIdentity(t *testing.T) {
 	}
 	evil := kubeapi.Key{Namespace: "evil", Name: "mirror"}
 	server.Put(kubeapi.Pods, `{"metadata":{"namespace":"evil","name":"mirror","uid":"666","labels":{"sluice.dev/inject":"false"},"annotations":{"kubernetes.io/config.mirror":"1"}},"spec":{"nodeName":"worker"}}`)
-	until(t, "the other is known", func() bool { return word(selection.Pod{Namespace: "evil", Name: "mirror", UID: "1"}) == "false" })
+	await.True(t, "the other is known", func() bool { return word(selection.Pod{Namespace: "evil", Name: "mirror", UID: "1"}) == "false" })
 	if got := word(victim); got != "true" {
 		t.Errorf("while another claims to be it: %q", got)
 	}
 	server.Remove(kubeapi.Pods, evil)
-	until(t, "the other is gone", func() bool { return word(selection.Pod{Namespace: "evil", Name: "mirror", UID: "1"}) == "unknown" })
+	await.True(t, "the other is gone", func() bool { return word(selection.Pod{Namespace: "evil", Name: "mirror", UID: "1"}) == "unknown" })
 	if got := word(victim); got != "true" {
 		t.Errorf("once that is gone: %q", got)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent/kube"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -21,7 +22,7 @@ func TestTheClustersRangesAreInTheFile(t *testing.T) {
 	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path) })
 	is := func(want string) {
 		t.Helper()
-		until(t, "ranges "+want, func() bool {
+		await.True(t, "ranges "+want, func() bool {
 			list, err := rangesfile.Read(path, time.Now())
 			return err == nil && list.String() == want
 		})
@@ -43,7 +44,7 @@ func TestSomebodyElsesRangesAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path); n.Ranges(other) })
-	until(t, "the other file is written", func() bool { _, err := rangesfile.Load(other); return err == nil })
+	await.True(t, "the other file is written", func() bool { _, err := rangesfile.Load(other); return err == nil })
 	if list, err := rangesfile.Read(path, time.Now()); err != nil || list.String() != "10.0.0.0/8" {
 		t.Error(list, err)
 	}
@@ -59,7 +60,7 @@ func TestARefusedKindTakesNoRangesFromTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ranges.json")
 	is := func(want string) {
 		t.Helper()
-		until(t, "ranges "+want, func() bool {
+		await.True(t, "ranges "+want, func() bool {
 			list, err := rangesfile.Read(path, time.Now())
 			return err == nil && list.String() == want
 		})

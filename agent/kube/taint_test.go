@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/agent/kube"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -31,12 +32,12 @@ func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
 	tainted := func(name string) bool {
 		return strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: name})), "agent-not-ready")
 	}
-	until(t, "it was asked", func() bool { return asked.Load() > 0 })
+	await.True(t, "it was asked", func() bool { return asked.Load() > 0 })
 	if !tainted("worker") {
 		t.Error("gone before the agent was ready")
 	}
 	ready.Store(1)
-	until(t, "the taint is gone", func() bool { return !tainted("worker") })
+	await.True(t, "the taint is gone", func() bool { return !tainted("worker") })
 	if o := string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: "worker"})); !strings.Contains(o, `"other"`) || !strings.Contains(o, "10.0.0.0/24") {
 		t.Error(o)
 	}
@@ -45,7 +46,7 @@ func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
 	}
 	// The node is made anew, by its name.
 	server.Put(kubeapi.Nodes, strings.ReplaceAll(taints, "NAME", "worker"))
-	until(t, "the taint is gone again", func() bool { return !tainted("worker") })
+	await.True(t, "the taint is gone again", func() bool { return !tainted("worker") })
 }
 
 // An agent that is started again before it took the taint has the very same Node from its
@@ -69,10 +70,10 @@ func TestTheTaintGoesThoughTheNodeIsKnownFromBefore(t *testing.T) {
 	}
 	var asked atomic.Int32
 	stop := run(func() error { asked.Add(1); return errors.New("not yet") })
-	until(t, "it was asked", func() bool { return asked.Load() > 0 })
+	await.True(t, "it was asked", func() bool { return asked.Load() > 0 })
 	stop()
 	run(func() error { return nil })
-	until(t, "the taint is gone", func() bool {
+	await.True(t, "the taint is gone", func() bool {
 		return !strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: "worker"})), "agent-not-ready")
 	})
 }

@@ -2,6 +2,7 @@ package netns_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,12 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
@@ -127,15 +128,12 @@ func TestEveryThreadComesBack(t *testing.T) {
 	}
 	all.Wait()
 	// The thread that made the pod ends by itself, and may not have come to it yet.
-	for limit := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		left := threadsIn(t, n.ID())
-		if len(left) == 0 {
-			return
+	await.Silence(t, func() string {
+		if left := threadsIn(t, n.ID()); len(left) > 0 {
+			return fmt.Sprintf("process %d: still in the pod are %q", os.Getpid(), left)
 		}
-		if time.Now().After(limit) {
-			t.Fatalf("process %d: still in the pod are %q", os.Getpid(), left)
-		}
-	}
+		return ""
+	})
 }
 
 // threadsIn are this process's threads in a namespace.

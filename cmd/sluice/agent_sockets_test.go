@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // saysWho answers with a name.
@@ -39,14 +41,11 @@ func whoAnswers(t *testing.T, network, address string) string {
 	return string(body)
 }
 
-// answersInTheEnd asks until want answers, for 10 s.
+// answersInTheEnd asks until want answers.
 func answersInTheEnd(t *testing.T, network, address, want string) {
 	t.Helper()
 	got := ""
-	for limit := time.Now().Add(10 * time.Second); got != want && time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
-		got = whoAnswers(t, network, address)
-	}
-	if got != want {
+	if !await.Within(await.Patience, func() bool { got = whoAnswers(t, network, address); return got == want }) {
 		t.Errorf("%s answers, not %s", got, want)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 	"text/template"
 	"time"
 
@@ -92,16 +91,4 @@ func (p *Pod) Write(name, yaml string) {
 func (p *Pod) Changes() int {
 	n, _ := p.force.now()
 	return n
-}
-
-// Eventually waits until something holds, and ends the test when it does not.
-func Eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }

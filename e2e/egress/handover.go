@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -31,7 +32,7 @@ func (p *Pod) HandOver() {
 	p.T.Helper()
 	end := p.proxies.end
 	server := p.proxies.begin()
-	Eventually(p.T, "another proxy accepts", func() bool { return server.Ready() == nil })
+	await.True(p.T, "another proxy accepts", func() bool { return server.Ready() == nil })
 	end()
 }
 

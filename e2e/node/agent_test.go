@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // What pods ask for in these tests.
@@ -144,7 +145,7 @@ func TestAnAgentThatIsToldToEndServesWhatItAccepted(t *testing.T) {
 	p := added(t, n)
 	l, err := p.Load(load.Spec{PerSecond: 100, Targets: []load.Target{web, database}, Patience: patience})
 	must(t, err)
-	eventually(t, "connections are served", func() bool { return isEnrolled(n, p) })
+	await.True(t, "connections are served", func() bool { return isEnrolled(n, p) })
 	old := n.Agent()
 	old.Terminate()
 	<-old.Ended
@@ -163,7 +164,7 @@ func TestAnAgentThatIsToldToEndServesWhatItAccepted(t *testing.T) {
 func TestARunningPodIsCapturedAndLetGoUnderLoad(t *testing.T) {
 	n := aNode(t, stage.Options{Runtime: true})
 	n.Policy("exemptNamespaces: [default]\n")
-	eventually(t, "the policy is in force", func() bool { return strings.Contains(n.Agent().Log(), "policy in force") })
+	await.True(t, "the policy is in force", func() bool { return strings.Contains(n.Agent().Log(), "policy in force") })
 	p, err := n.Pod("")
 	must(t, err)
 	t.Cleanup(func() { p.Delete() })
@@ -176,12 +177,12 @@ func TestARunningPodIsCapturedAndLetGoUnderLoad(t *testing.T) {
 	must(t, err)
 	for i := range 3 {
 		n.Policy(fmt.Sprintf("# %d\n", i))
-		eventually(t, "it is captured", func() bool { return isEnrolled(n, p) })
+		await.True(t, "it is captured", func() bool { return isEnrolled(n, p) })
 		if direct() {
 			t.Error("an enrolled pod is not captured")
 		}
 		n.Policy(fmt.Sprintf("exemptNamespaces: [default] # %d\n", i))
-		eventually(t, "it is let go", func() bool { return strings.HasPrefix(state(n, p), "untouched") })
+		await.True(t, "it is let go", func() bool { return strings.HasPrefix(state(n, p), "untouched") })
 		if !direct() {
 			t.Error("a pod that was let go is captured")
 		}
@@ -199,19 +200,19 @@ func TestABypassPodGoesDirectWhileNobodyServesIt(t *testing.T) {
 	n := aNode(t, stage.Options{Entry: map[string]any{"failurePolicy": "bypass"}})
 	p := added(t, n)
 	captured := func() bool { return p.Do(forged, 5*time.Second) != nil }
-	eventually(t, "it is captured", func() bool { return isEnrolled(n, p) && captured() })
+	await.True(t, "it is captured", func() bool { return isEnrolled(n, p) && captured() })
 	n.Agent().Kill()
 	died := time.Now()
-	eventually(t, "it goes direct", func() bool { return !captured() })
+	await.True(t, "it goes direct", func() bool { return !captured() })
 	t.Logf("direct %v after the agent was killed", time.Since(died).Round(time.Millisecond))
 	n.StartAgent()
-	eventually(t, "it is captured again", captured)
+	await.True(t, "it is captured again", captured)
 	if !*full { // the rest takes another of the gate's times
 		return
 	}
 	n.Agent().Kill()
 	n.Holder.Kill()
-	eventually(t, "it goes direct with neither agent nor holder", func() bool { return !captured() })
+	await.True(t, "it goes direct with neither agent nor holder", func() bool { return !captured() })
 	// Without an agent a pod goes direct from its first packet.
 	n.StartHolder()
 	q := added(t, n)
@@ -220,7 +221,7 @@ func TestABypassPodGoesDirectWhileNobodyServesIt(t *testing.T) {
 	}
 	n.StartAgent()
 	for _, pod := range []*stage.Pod{p, q} {
-		eventually(t, "it is captured by the next agent", func() bool { return pod.Do(forged, 5*time.Second) != nil })
+		await.True(t, "it is captured by the next agent", func() bool { return pod.Do(forged, 5*time.Second) != nil })
 	}
 }
 
@@ -235,7 +236,7 @@ func TestBothAreKilledAndNothingGoesDirect(t *testing.T) {
 	}
 	n.StartHolder()
 	n.StartAgent()
-	eventually(t, "it is served again", func() bool { return p.Do(web, patience) == nil })
+	await.True(t, "it is served again", func() bool { return p.Do(web, patience) == nil })
 	governed(t, p)
 }
 
@@ -244,7 +245,7 @@ func TestBothAreKilledAndNothingGoesDirect(t *testing.T) {
 func TestLeavingLetsEveryPodGo(t *testing.T) {
 	n := aNode(t, stage.Options{})
 	pods := []*stage.Pod{added(t, n), added(t, n)}
-	eventually(t, "they are captured", func() bool { return n.Enrolled() == len(pods) })
+	await.True(t, "they are captured", func() bool { return n.Enrolled() == len(pods) })
 	l, err := pods[0].Load(load.Spec{PerSecond: 100, Targets: []load.Target{web, database, tls}})
 	must(t, err)
 	must(t, n.Leave())
@@ -269,18 +270,18 @@ func TestLeavingLetsEveryPodGo(t *testing.T) {
 func TestTheOldAgentGoesOnWhenTheNewOneDies(t *testing.T) {
 	n := aNode(t, stage.Options{DrainLimit: patience, Agent: []string{"--metrics-listen", "127.0.0.1:15090"}})
 	p := added(t, n)
-	eventually(t, "it is captured", func() bool { return isEnrolled(n, p) })
+	await.True(t, "it is captured", func() bool { return isEnrolled(n, p) })
 	startStream(t, p, 10*time.Minute) // so that the old agent has something to drain
-	eventually(t, "a connection lasts", func() bool { return n.Internet.Streams.Load() == 1 })
+	await.True(t, "a connection lasts", func() bool { return n.Internet.Streams.Load() == 1 })
 	old := n.Agent()
 	n.StartAgent()
 	n.Agent().Kill()
-	eventually(t, "the old one answers", func() bool {
+	await.True(t, "the old one answers", func() bool {
 		s, err := n.Status()
 		return err == nil && s.PID == old.PID && s.Ready
 	})
 	governed(t, p)
-	eventually(t, "its metrics are at the address", func() bool {
+	await.True(t, "its metrics are at the address", func() bool {
 		c, err := net.Dial("tcp", "127.0.0.1:15090")
 		if err == nil {
 			c.Close()
@@ -294,21 +295,21 @@ func TestTheOldAgentGoesOnWhenTheNewOneDies(t *testing.T) {
 func TestRunningPodsGetSocketsForDNS(t *testing.T) {
 	n := aNode(t, stage.Options{Entry: map[string]any{"dnsCapture": false}})
 	p := added(t, n)
-	eventually(t, "it is captured", func() bool { return isEnrolled(n, p) })
+	await.True(t, "it is captured", func() bool { return isEnrolled(n, p) })
 	n.Policy("defaults: {dnsCapture: true}\n")
 	answered := func() bool {
 		s, err := n.HolderStatus()
 		return err == nil && len(s.Pods) == 1 && len(s.Pods[0].Sockets) == 6 && isEnrolled(n, p)
 	}
-	eventually(t, "it has six sockets", answered)
+	await.True(t, "it has six sockets", answered)
 	governed(t, p)
 	n.StartAgent()
 	governed(t, p)
 	n.StartHolder()
-	eventually(t, "the next holder has them", answered)
+	await.True(t, "the next holder has them", answered)
 	n.Agent().Kill()
 	n.StartAgent()
-	eventually(t, "an agent that begins has them", answered)
+	await.True(t, "an agent that begins has them", answered)
 	governed(t, p)
 	q := added(t, n)
 	governed(t, q)

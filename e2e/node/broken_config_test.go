@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // Somebody breaks a file of resources, or the directory is gone; then the agent dies. The
@@ -40,7 +41,7 @@ func TestABrokenFileDoesNotEndTheNodesEgressAtARestart(t *testing.T) {
 	must(t, os.Rename(away, n.ConfigDir))
 	must(t, os.Remove(n.ConfigDir+"/never.yaml"))
 	n.Write("resources.yaml", string(whole))
-	eventually(t, "the errors are gone", func() bool {
+	await.True(t, "the errors are gone", func() bool {
 		s, err := n.Status()
 		return err == nil && s.Errors == 0 && s.Resources > 0
 	})

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -32,18 +33,18 @@ func TestAnAgentFollowsACluster(t *testing.T) {
 	governed(t, p)
 
 	server.Remove(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "default", Name: "database"})
-	eventually(t, "what is not registered any more is refused", func() bool { return p.Do(database, 5*time.Second) != nil })
+	await.True(t, "what is not registered any more is refused", func() bool { return p.Do(database, 5*time.Second) != nil })
 	register(t, server, stage.Resources)
-	eventually(t, "what is registered again is reached", func() bool { return p.Do(database, patience) == nil })
+	await.True(t, "what is registered again is reached", func() bool { return p.Do(database, patience) == nil })
 
 	server.Put(kubeapi.ServiceEntries, `{"metadata":{"namespace":"default","name":"wrong"},"spec":{"hosts":["a b"]}}`)
-	eventually(t, "status names the object that is refused", func() bool {
+	await.True(t, "status names the object that is refused", func() bool {
 		s, err := n.Status()
 		return err == nil && strings.Contains(strings.Join(s.Issues, "\n"), "serviceentries/default/wrong")
 	})
 
 	// The journal is written each second.
-	eventually(t, "what is known is kept", func() bool {
+	await.True(t, "what is known is kept", func() bool {
 		kept, err := filepath.Glob(filepath.Join(n.StateDir, "agent", "cluster", "serviceentries*"))
 		return err == nil && len(kept) > 0
 	})
@@ -54,7 +55,7 @@ func TestAnAgentFollowsACluster(t *testing.T) {
 	governed(t, p)
 	server.Start()
 	server.Remove(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "default", Name: "database"})
-	eventually(t, "the cluster is followed again", func() bool { return p.Do(database, 5*time.Second) != nil })
+	await.True(t, "the cluster is followed again", func() bool { return p.Do(database, 5*time.Second) != nil })
 }
 
 // register puts resources of YAML into a cluster.

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	"github.com/sluice-cni/sluice/e2e/node/programs"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/selection"
 )
 
@@ -86,7 +87,7 @@ func TestTheRuntimeTellsWhichPodsRun(t *testing.T) {
 			t.Errorf("without a runtime: %v; want an error that names the socket", err)
 		}
 		c.Run()
-		eventually(t, "the restarted runtime tells of its pods", func() bool {
+		await.True(t, "the restarted runtime tells of its pods", func() bool {
 			all, err := client.Sandboxes(t.Context())
 			return err == nil && len(all) == 1
 		})

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // With no room left on the node's disks, and /run, pods are held and governed all the
@@ -29,14 +30,14 @@ func TestDisksAreFull(t *testing.T) {
 	filler := fill(t, n.RunDir, n.StateDir)
 	pods := makePods(t, n, 2)
 	each(t, pods, 2, (*stage.Pod).Add)
-	eventually(t, "the pods are enrolled", func() bool { return n.Enrolled() == 4 })
+	await.True(t, "the pods are enrolled", func() bool { return n.Enrolled() == 4 })
 	allGoverned(t, append(pods, old...))
 	// Nothing of the pods that came is on the disk: their rules tell who they are.
 	n.Agent().Kill()
 	n.Holder.Kill()
 	n.StartHolder()
 	n.StartAgent()
-	eventually(t, "all pods are served again", func() bool { return n.Enrolled() == 4 })
+	await.True(t, "all pods are served again", func() bool { return n.Enrolled() == 4 })
 	allGoverned(t, append(pods, old...))
 	filler()
 	each(t, append(pods, old...), 4, (*stage.Pod).Delete)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
@@ -33,7 +34,7 @@ func TestANamespaceThatAPodsProcessForgesIsNobodys(t *testing.T) {
 
 	n := aNode(t, stage.Options{})
 	p := added(t, n)
-	eventually(t, "the pod is enrolled", func() bool { return isEnrolled(n, p) })
+	await.True(t, "the pod is enrolled", func() bool { return isEnrolled(n, p) })
 	s, err := n.Status()
 	must(t, err)
 	if len(s.Pods) != 1 {

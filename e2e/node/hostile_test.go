@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/node/programs"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // Whoever speaks nonsense at the holder's socket is cut off and told of in the log; pods
@@ -56,7 +57,7 @@ func TestHostilePeersAtTheHolder(t *testing.T) {
 	p := makePods(t, n, 2)
 	// As a kubelet does, until those who say nothing make room.
 	for _, each := range p {
-		eventually(t, "a pod comes up", func() bool { return each.Add() == nil })
+		await.True(t, "a pod comes up", func() bool { return each.Add() == nil })
 	}
 	allGoverned(t, p)
 	each(t, p, 2, (*stage.Pod).Delete)

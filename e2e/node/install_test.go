@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	"github.com/sluice-cni/sluice/e2e/node/programs"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/plugin/cnitest"
 )
 
@@ -36,10 +37,10 @@ func TestInstallKeepAndUninstall(t *testing.T) {
 		for n := range 100 {
 			writeList(t, i.c.ConfDir, r, nil)
 			if n%20 == 0 {
-				eventually(t, "the entry is used again", func() bool { return i.used(t) })
+				await.True(t, "the entry is used again", func() bool { return i.used(t) })
 			}
 		}
-		eventually(t, "the entry is used", func() bool { return i.used(t) })
+		await.True(t, "the entry is used", func() bool { return i.used(t) })
 		second := i.pod(t, "second")
 		i.governed(t, second, true)
 		if dropIns := strings.HasPrefix(r.Version, "2."); dropIns && strings.Contains(watch.log(), "restored") {
@@ -185,7 +186,7 @@ func (i *installation) watch(t *testing.T) *watching {
 			t.Logf("sluice install --watch:\n%s", w.log())
 		}
 	})
-	eventually(t, "sluice install --watch has installed", func() bool { return strings.Contains(w.log(), "msg=installed") })
+	await.True(t, "sluice install --watch has installed", func() bool { return strings.Contains(w.log(), "msg=installed") })
 	return w
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/programs"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/plugin/cnitest"
 	"github.com/sluice-cni/sluice/rules/nft"
@@ -41,7 +42,7 @@ func TestANodesLifeWithARuntime(t *testing.T) {
 		i.sluice(t, 0, "install", "--conf-dir", i.c.ConfDir, "--bin-dir", i.c.PluginDir,
 			"--binary", filepath.Join(cnitest.Folder(), "sluice-cni"), "--cri", i.c.Socket, "--entry", i.entry)
 		figure(t, "containerd %s: installed after", time.Since(began), r.Version)
-		eventually(t, "the pod that ran already is governed", func() bool { return strings.HasPrefix(i.stranger(t, early), "502 ") })
+		await.True(t, "the pod that ran already is governed", func() bool { return strings.HasPrefix(i.stranger(t, early), "502 ") })
 
 		first := i.pod(t, "first")
 		i.c.Kill()

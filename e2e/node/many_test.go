@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
 
@@ -40,7 +41,7 @@ func manyPods(t *testing.T, byADD bool) {
 	pods := makePods(t, n, count)
 	if !byADD {
 		n.Agent().Terminate()
-		eventually(t, "the agent has ended", func() bool { return !n.Agent().Running() })
+		await.True(t, "the agent has ended", func() bool { return !n.Agent().Running() })
 		for _, p := range pods {
 			p.Known(true)
 		}
@@ -53,7 +54,7 @@ func manyPods(t *testing.T, byADD bool) {
 	} else {
 		n.LaunchAgent()
 	}
-	eventually(t, "all pods are enrolled", func() bool { return n.Enrolled() == count })
+	await.True(t, "all pods are enrolled", func() bool { return n.Enrolled() == count })
 	enrolled := time.Since(began)
 	figure(t, "%d pods enrolled after", enrolled, count)
 	allGoverned(t, pods)
@@ -61,7 +62,7 @@ func manyPods(t *testing.T, byADD bool) {
 	old := hashes(t, n)
 	began = time.Now()
 	n.Ranges(stage.Captured, "203.0.113.0/24")
-	eventually(t, "the new range is in every pod", func() bool { return allOthers(hashes(t, n), old) })
+	await.True(t, "the new range is in every pod", func() bool { return allOthers(hashes(t, n), old) })
 	ranges := time.Since(began)
 	figure(t, "a new range in %d pods after", ranges, count)
 	wantRanges(t, pods, 2)

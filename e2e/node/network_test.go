@@ -77,12 +77,3 @@ func must(t testing.TB, err error) {
 
 // patience bounds every wait of these tests. It is long since the machine may be busy.
 const patience = time.Minute
-
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within %v", what, patience)
-		}
-	}
-}

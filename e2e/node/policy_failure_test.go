@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // failurePolicy says what a pod's connections do while nobody serves them: block waits
@@ -21,7 +22,7 @@ func TestWhatBecomesOfConnectionsWhileNobodyServes(t *testing.T) {
 	block, bypass := pods[0], pods[1]
 	bypass.Annotations = map[string]string{"sluice.dev/failurePolicy": "bypass"}
 	each(t, pods, 2, (*stage.Pod).Add)
-	eventually(t, "both pods are enrolled", func() bool { return n.Enrolled() == 2 })
+	await.True(t, "both pods are enrolled", func() bool { return n.Enrolled() == 2 })
 	allGoverned(t, pods)
 
 	deaths := []struct {
@@ -37,10 +38,10 @@ func TestWhatBecomesOfConnectionsWhileNobodyServes(t *testing.T) {
 	for _, d := range deaths {
 		d.kill()
 		died := time.Now()
-		eventually(t, "a block pod's connections are cut off", func() bool { return cutOff(block.Do(web, load.Patience)) })
+		await.True(t, "a block pod's connections are cut off", func() bool { return cutOff(block.Do(web, load.Patience)) })
 		figure(t, "%s killed: a block pod's connections are cut off after", time.Since(died), d.who)
 		if *full { // the short form has TestABypassPodGoesDirectWhileNobodyServesIt
-			eventually(t, "a bypass pod's go direct", func() bool { return arrives(n, bypass) })
+			await.True(t, "a bypass pod's go direct", func() bool { return arrives(n, bypass) })
 			figure(t, "%s killed: a bypass pod's go direct after", time.Since(died), d.who)
 		}
 		if arrives(n, block) {
@@ -51,7 +52,7 @@ func TestWhatBecomesOfConnectionsWhileNobodyServes(t *testing.T) {
 			n.StartHolder()
 		}
 		n.StartAgent()
-		eventually(t, "both pods are served again", func() bool { return n.Enrolled() == 2 })
+		await.True(t, "both pods are served again", func() bool { return n.Enrolled() == 2 })
 		figure(t, "%s killed: both pods are governed again after", time.Since(began), d.who)
 		n.Internet.Leaked.Store(0)
 		allGoverned(t, pods)

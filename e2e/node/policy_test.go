@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/selection/policydir"
 )
 
@@ -24,7 +25,7 @@ func TestAPolicyWithAMistakeLeavesTheOldOneInForce(t *testing.T) {
 	n.StartAgent()
 	in := func(generation uint64, mistake string) {
 		t.Helper()
-		if !stage.Within(patience, func() bool {
+		if !await.Within(await.Patience, func() bool {
 			s, err := n.Status()
 			return err == nil && s.Policy == generation && (s.PolicyError != "") == (mistake != "") && strings.Contains(s.PolicyError, mistake)
 		}) {
@@ -45,7 +46,7 @@ func TestAPolicyWithAMistakeLeavesTheOldOneInForce(t *testing.T) {
 	t.Cleanup(func() { next.Delete() })
 	next.Annotations = map[string]string{"sluice.dev/inject": "false"}
 	must(t, next.Add()) // which it cannot opt out of
-	if !stage.Within(patience, func() bool { return isEnrolled(n, next) }) {
+	if !await.Within(await.Patience, func() bool { return isEnrolled(n, next) }) {
 		t.Fatalf("state %s", state(n, next))
 	}
 	governed(t, next)
@@ -56,7 +57,7 @@ func TestAPolicyWithAMistakeLeavesTheOldOneInForce(t *testing.T) {
 
 	n.Policy("namespaces: {default: {}}") // and now it has opted out
 	in(9, "")
-	if !stage.Within(patience, func() bool { return next.Do(forged, patience) == nil }) {
+	if !await.Within(await.Patience, func() bool { return next.Do(forged, patience) == nil }) {
 		t.Errorf("captured still: %s", state(n, next))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // After a reboot nothing is left but the disk: pods come before the node's own agent,
@@ -39,7 +40,7 @@ func TestReboot(t *testing.T) {
 	n.StartHolder()
 	each(t, pods[:3], 3, (*stage.Pod).Add)
 	n.StartAgent()
-	eventually(t, "the pods are enrolled", func() bool { return n.Enrolled() == 3 })
+	await.True(t, "the pods are enrolled", func() bool { return n.Enrolled() == 3 })
 	figure(t, "after a reboot 3 pods are governed", time.Since(began))
 	allGoverned(t, pods[:3])
 	each(t, pods, 4, (*stage.Pod).Delete)
@@ -73,7 +74,7 @@ func TestPodsOutliveTheStateUnderRun(t *testing.T) {
 			began := time.Now()
 			n.StartHolder()
 			n.StartAgent()
-			eventually(t, "the pods are served again", func() bool { return n.Enrolled() == 3 })
+			await.True(t, "the pods are served again", func() bool { return n.Enrolled() == 3 })
 			figure(t, "%s: 3 pods are governed again after", time.Since(began), loss.name)
 			allGoverned(t, pods)
 			each(t, pods, 3, (*stage.Pod).Check)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // One pod opens connections without end, and says nothing on them; the next goes on as if
@@ -35,7 +36,7 @@ func TestOnePodsConnectionsLeaveTheOthersTheirs(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "what is over the limit is refused", func() bool { return len(refused) >= many-most })
+	await.True(t, "what is over the limit is refused", func() bool { return len(refused) >= many-most })
 	r, err := l.Stop()
 	must(t, err)
 	for _, f := range r.Failures {

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	"github.com/sluice-cni/sluice/e2e/node/programs"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 )
 
@@ -87,7 +88,7 @@ func startProxy(t *testing.T, n *stage.Node, in *lab.Namespace) {
 			t.Logf("the proxy's log:\n%s", text)
 		}
 	})
-	eventually(t, "the proxy is ready", func() bool {
+	await.True(t, "the proxy is ready", func() bool {
 		c, err := in.Dial(t.Context(), "tcp", "127.0.0.1:15001")
 		if err == nil {
 			c.Close()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // With holder and agent both dead the pod's ports are free, and a process of the pod may
@@ -23,7 +24,7 @@ func TestAPortStolenWhileNobodyLivesIsGivenUp(t *testing.T) {
 	unleaked(t, n)
 	n.StartHolder()
 	n.StartAgent()
-	eventually(t, "the pod is served at another port", func() bool { return isEnrolled(n, p) && p.Do(web, load.Patience) == nil })
+	await.True(t, "the pod is served at another port", func() bool { return isEnrolled(n, p) && p.Do(web, load.Patience) == nil })
 	governed(t, p)
 	must(t, p.Check())
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // An agent is replaced by the next while every pod goes on connecting: nobody who
@@ -25,7 +26,7 @@ func TestUpgradesLoseNoNewConnection(t *testing.T) {
 	before := baseline(t, n)
 	pods := makePods(t, n, 10)
 	each(t, pods, 4, (*stage.Pod).Add)
-	eventually(t, "all pods are enrolled", func() bool { return n.Enrolled() == len(pods) })
+	await.True(t, "all pods are enrolled", func() bool { return n.Enrolled() == len(pods) })
 
 	loads := startLoads(t, pods, load.Spec{PerSecond: rate / float64(len(pods)), Targets: []load.Target{web, tls, database, names}})
 	for range upgrades {
@@ -55,14 +56,14 @@ func upgrade(t *testing.T, n *stage.Node, pods []*stage.Pod, drain time.Duration
 		}
 		streams = append(streams, startStream(t, p, lasting))
 	}
-	eventually(t, "the streams are open", func() bool {
+	await.True(t, "the streams are open", func() bool {
 		return n.Internet.Streams.Load() >= int64(len(pods))
 	})
 	began := time.Now()
 	n.StartAgent()
 	took := time.Now()
 	figure(t, "a new agent serves %d pods after", took.Sub(began), len(pods))
-	eventually(t, old.Name+" has ended", func() bool { return !old.Running() })
+	await.True(t, old.Name+" has ended", func() bool { return !old.Running() })
 	if code := old.State.ExitCode(); code != 0 {
 		t.Errorf("%s ended with code %d", old.Name, code)
 	}
@@ -149,7 +150,7 @@ func TestTheOldPodsAgentStandsBy(t *testing.T) {
 	before := baseline(t, n)
 	pods := makePods(t, n, 4)
 	each(t, pods, 4, (*stage.Pod).Add)
-	eventually(t, "all pods are enrolled", func() bool { return n.Enrolled() == len(pods) })
+	await.True(t, "all pods are enrolled", func() bool { return n.Enrolled() == len(pods) })
 	loads := startLoads(t, pods, load.Spec{PerSecond: 10, Targets: []load.Target{web, tls, database, names}})
 
 	younger := inPod("younger")
@@ -163,11 +164,11 @@ func TestTheOldPodsAgentStandsBy(t *testing.T) {
 	standsBy := func(p *stage.Process) func() bool {
 		return func() bool { return strings.Contains(p.Log(), "another agent serves") }
 	}
-	eventually(t, "the old pod's agent stands by", standsBy(older))
+	await.True(t, "the old pod's agent stands by", standsBy(older))
 	for range again {
 		older.Kill()
 		older = inPod("older")
-		eventually(t, "it stands by when it was started again", standsBy(older))
+		await.True(t, "it stands by when it was started again", standsBy(older))
 		if !serves(younger)() {
 			t.Fatalf("the new pod's agent does not serve any more:\n%s", younger.LogEnd(4000))
 		}
@@ -178,7 +179,7 @@ func TestTheOldPodsAgentStandsBy(t *testing.T) {
 	}
 	for range again {
 		younger.Kill()
-		eventually(t, "the old pod's agent serves while the new one's is gone", serves(older))
+		await.True(t, "the old pod's agent serves while the new one's is gone", serves(older))
 		governed(t, pods[0])
 		younger = inPod("younger")
 		n.AwaitAgent(younger)
@@ -188,7 +189,7 @@ func TestTheOldPodsAgentStandsBy(t *testing.T) {
 		t.Errorf("the old one runs: %t, the new one: %t; a kubelet would have started them again", older.Running(), younger.Running())
 	}
 	older.Terminate()
-	eventually(t, "the old pod's agent ends when its pod is deleted", func() bool { return !older.Running() })
+	await.True(t, "the old pod's agent ends when its pod is deleted", func() bool { return !older.Running() })
 	if code := older.State.ExitCode(); code != 0 {
 		t.Errorf("it ended with code %d", code)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/node/stage"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 func signal(t *testing.T, p *stage.Process, s syscall.Signal) {
@@ -39,10 +40,10 @@ func TestAnAgentThatStoodStillGivesWayWhenItGoesOn(t *testing.T) {
 	l, err := p.Load(load.Spec{PerSecond: 50, Targets: []load.Target{web, database}, Patience: patience})
 	must(t, err)
 	next := n.LaunchAgent() // whom nobody answers that it was seen
-	eventually(t, "it takes over", func() bool { return strings.Contains(next.Log(), "serving every pod") })
+	await.True(t, "it takes over", func() bool { return strings.Contains(next.Log(), "serving every pod") })
 	n.AwaitAgent(next) // not before: until then it would be the one that stands still who is asked
 	q := added(t, n)
-	eventually(t, "a new pod is served beside it", func() bool { return isEnrolled(n, q) })
+	await.True(t, "a new pod is served beside it", func() bool { return isEnrolled(n, q) })
 	signal(t, old, syscall.SIGCONT)
 	select {
 	case <-old.Ended:
@@ -65,7 +66,7 @@ func TestAgentsThatStartAtOnceAgreeOnOne(t *testing.T) {
 	for range 3 {
 		n.LaunchAgent()
 	}
-	eventually(t, "all but one have ended", func() bool {
+	await.True(t, "all but one have ended", func() bool {
 		running := 0
 		for _, a := range n.Agents {
 			if a.Running() {
@@ -89,7 +90,7 @@ func TestAHolderThatStandsStillHoldsUpOnlyTheUpgrade(t *testing.T) {
 	old := n.Agent()
 	signal(t, n.Holder, syscall.SIGSTOP)
 	next := n.LaunchAgent()
-	eventually(t, "it has tried", func() bool { return strings.Contains(next.Log(), "configuration in force") })
+	await.True(t, "it has tried", func() bool { return strings.Contains(next.Log(), "configuration in force") })
 	must(t, p.Do(web, patience))
 	if !old.Running() {
 		t.Error("the one before has ended")
@@ -114,7 +115,7 @@ func TestAPodForWhichThereAreNoDescriptorsWaitsAlone(t *testing.T) {
 	limit.Cur = uint64(lowestFree(t, agent)) + 2 // and a pod takes more
 	must(t, unix.Prlimit(agent.PID, unix.RLIMIT_NOFILE, &limit, nil))
 	q := added(t, n)
-	eventually(t, "the agent says so", func() bool { return strings.Contains(agent.Log(), "cannot be taken") })
+	await.True(t, "the agent says so", func() bool { return strings.Contains(agent.Log(), "cannot be taken") })
 	time.Sleep(4 * time.Second) // the measurement: twice the limit after which the holder would reset connections
 	s, err := n.HolderStatus()
 	must(t, err)
@@ -124,7 +125,7 @@ func TestAPodForWhichThereAreNoDescriptorsWaitsAlone(t *testing.T) {
 		}
 	}
 	must(t, unix.Prlimit(agent.PID, unix.RLIMIT_NOFILE, &before, nil))
-	eventually(t, "the new pod is served", func() bool { return isEnrolled(n, q) })
+	await.True(t, "the new pod is served", func() bool { return isEnrolled(n, q) })
 	governed(t, p)
 	governed(t, q)
 }
@@ -151,7 +152,7 @@ func TestAStormOfChangesIsNoMoreWorkThanCanBeDone(t *testing.T) {
 		time.Sleep(10 * time.Millisecond) // the pace of the load
 	}
 	n.Ranges(stage.Captured)
-	eventually(t, "the last ranges are in force", func() bool {
+	await.True(t, "the last ranges are in force", func() bool {
 		s, err := n.Status()
 		return err == nil && s.Ready && isEnrolled(n, p) && s.Ranges == 1
 	})

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // pair registers both.test with two servers, which answer /hold when released, and a
@@ -78,7 +79,7 @@ func TestLoadBalancerLeastRequest(t *testing.T) {
 				busy <- p.Ask(egress.Request{URL: "http://both.test/hold"}).Server.At
 			}()
 			<-waiting
-			egress.Eventually(p.T, "a server is busy", func() bool {
+			await.True(p.T, "a server is busy", func() bool {
 				return len(p.Net.Seen("one.test"))+len(p.Net.Seen("two.test")) > 0
 			})
 			n := toOne(p, 400, egress.HTTP1)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // team registers team.test with n servers, of which the first answers with a status as
@@ -107,7 +108,7 @@ func TestOutlierDetectionOfTheLastServer(t *testing.T) {
 				p.Ask(q).Want("503 UH no healthy upstream").WantLine("UH", "outbound|80||team.test")
 			}
 			bad.Store(200)
-			egress.Eventually(p.T, "it is back", func() bool { return p.Ask(q).Status == 200 })
+			await.True(p.T, "it is back", func() bool { return p.Ask(q).Status == 200 })
 		})
 		row(t, "DR.outlierDetection", func(p *egress.Pod) {
 			team(p, 1, "consecutive5xxErrors: 2, baseEjectionTime: 5m, maxEjectionPercent: 100, minHealthPercent: 50")

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // hold serves a host whose answers to /hold wait until they are released.
@@ -42,7 +43,7 @@ func TestConnectionPoolMaxConnections(t *testing.T) {
 			p.Apply(web("one.test") + object("DestinationRule", "one",
 				`{host: one.test, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}}}`))
 			held := ask(p, 1, egress.Request{URL: "http://one.test/hold", Version: v})
-			egress.Eventually(p.T, "a request is held", func() bool { return len(p.Net.Seen("one.test")) == 1 })
+			await.True(p.T, "a request is held", func() bool { return len(p.Net.Seen("one.test")) == 1 })
 			rest := ask(p, 50, egress.Request{URL: "http://one.test/", Version: v})
 			for range 49 {
 				if a := <-rest; a.Want(overflow).Header.Get("x-envoy-overloaded") != "true" {
@@ -61,7 +62,7 @@ func TestConnectionPoolMaxConnections(t *testing.T) {
 		release := hold(p, "one.test", 80)
 		p.Apply(web("one.test") + object("DestinationRule", "one", `{host: one.test, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1}}}}`))
 		all := ask(p, 50, egress.Request{URL: "http://one.test/hold"})
-		egress.Eventually(p.T, "a request is held", func() bool { return len(p.Net.Seen("one.test")) == 1 })
+		await.True(p.T, "a request is held", func() bool { return len(p.Net.Seen("one.test")) == 1 })
 		release()
 		for range 50 { // as many as like may wait
 			(<-all).Want("200 one.test")
@@ -79,7 +80,7 @@ func TestConnectionPoolHTTPLimits(t *testing.T) {
 			release := hold(p, "one.test", 80)
 			p.Apply(web("one.test") + object("DestinationRule", "one", `{host: one.test, trafficPolicy: {connectionPool: {http: {http2MaxRequests: 2}}}}`))
 			held := ask(p, 2, egress.Request{URL: "http://one.test/hold", Version: v})
-			egress.Eventually(p.T, "requests are held", func() bool { return len(p.Net.Seen("one.test")) == 2 })
+			await.True(p.T, "requests are held", func() bool { return len(p.Net.Seen("one.test")) == 2 })
 			for range 3 {
 				p.Ask(egress.Request{URL: "http://one.test/", Version: v}).Want(overflow).WantLine("UO", "outbound|80||one.test")
 			}
@@ -103,7 +104,7 @@ func TestConnectionPoolHTTPLimits(t *testing.T) {
 			p.Apply(object("ServiceEntry", "one", `{hosts: [one.test], ports: [{number: 80, name: h2, protocol: HTTP2}], resolution: DNS}`) +
 				object("DestinationRule", "one", `{host: one.test, trafficPolicy: {connectionPool: {http: {maxConcurrentStreams: 2}}}}`))
 			held := ask(p, 6, egress.Request{URL: "http://one.test/hold", Version: v})
-			egress.Eventually(p.T, "requests are held", func() bool { return len(p.Net.Seen("one.test")) == 6 })
+			await.True(p.T, "requests are held", func() bool { return len(p.Net.Seen("one.test")) == 6 })
 			release()
 			for range 6 {
 				(<-held).Want("200 one.test")

@@ -10,12 +10,13 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // renewed asks until the server has seen another connection, and says after how long.
 func renewed(p *egress.Pod, host string, q egress.Request, pause time.Duration) time.Duration {
 	start, before := time.Now(), p.Net.Connections(host)
-	egress.Eventually(p.T, "a connection is renewed", func() bool {
+	await.True(p.T, "a connection is renewed", func() bool {
 		<-time.After(pause)
 		p.Ask(q).Want("200 " + host)
 		return p.Net.Connections(host) > before
@@ -125,7 +126,7 @@ func TestConnectionPoolHTTP2KeepAlive(t *testing.T) {
 			if a := p.Ask(egress.Request{URL: "http://one.test/", Version: v}); a.Status != 200 {
 				p.T.Errorf("%s", a)
 			}
-			egress.Eventually(p.T, "a silent server's connection ends", func() bool { return int(ends.Load()) == i+1 })
+			await.True(p.T, "a silent server's connection ends", func() bool { return int(ends.Load()) == i+1 })
 		}
 		if pings.Load() != 2 {
 			p.T.Errorf("%d PINGs on two connections", pings.Load())

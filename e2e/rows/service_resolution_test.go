@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -165,7 +166,7 @@ func TestServiceEntryResolutionDNSRoundRobin(t *testing.T) {
 			}
 		}
 		p.Net.Record("both.test", two, one)
-		egress.Eventually(p.T, "the newest answer's first address is used", func() bool {
+		await.True(p.T, "the newest answer's first address is used", func() bool {
 			return p.Ask(egress.Request{URL: "http://both.test"}).Server.At == two.String()+":80"
 		})
 		if got := servers(p, 20, egress.Request{URL: "http://both.test"}); len(got) != 1 || got[two.String()+":80"] == 0 {

@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/metrics"
@@ -58,7 +59,7 @@ func label(s *dto.Metric, name string) string {
 // counts waits until the series that have some labels sum up to a number.
 func counts(t *testing.T, m *metrics.Metrics, name string, want map[string]string, n float64) {
 	t.Helper()
-	egress.Eventually(t, fmt.Sprintf("%s%v is %v", name, want, n), func() bool {
+	await.True(t, fmt.Sprintf("%s%v is %v", name, want, n), func() bool {
 		sum := 0.0
 		for _, s := range series(t, m, name, want) {
 			sum += s.GetCounter().GetValue() + float64(s.GetHistogram().GetSampleCount())

@@ -1,9 +1,9 @@
 // Package scenario plays the texts by which the pure cores are tested. A line of one
 //
-//	+ lets something happen
-//	? asks
-//	> is an action that came of the line above
-//	= is an answer to it
+//   - lets something happen
+//     ? asks
+//     > is an action that came of the line above
+//     = is an answer to it
 //
 // and every other is a remark. What begins with > and = is not read: it is written anew,
 // and the whole must be what the text says.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 	"github.com/sluice-cni/sluice/mesh"
@@ -46,17 +47,6 @@ func open(t *testing.T, s *apitest.Server, journal string) *cluster {
 	return c
 }
 
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatal("does not come: " + what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
 // names are the objects in force.
 func (c *cluster) names() string {
 	s := c.Snapshot()
@@ -72,7 +62,7 @@ func (c *cluster) names() string {
 
 func (c *cluster) inForce(t *testing.T, want string) {
 	t.Helper()
-	until(t, want, func() bool { return c.names() == want })
+	await.True(t, want, func() bool { return c.names() == want })
 }
 
 func entry(name, host, protocol string) string {
@@ -126,8 +116,8 @@ func TestARefusedObjectKeepsWhatItWas(t *testing.T) {
 	c := open(t, s, journal)
 	c.inForce(t, "shop/a")
 	s.Put(kubeapi.ServiceEntries, entry("a", "b.example.com", "HTPT"), entry("new", "c.example.com", "HTPT"))
-	until(t, "two errors", func() bool { return c.Errors() == 2 })
-	until(t, "two verdicts", func() bool { return c.verdict("a").Issues.HasErrors() && c.verdict("new").Issues.HasErrors() })
+	await.True(t, "two errors", func() bool { return c.Errors() == 2 })
+	await.True(t, "two verdicts", func() bool { return c.verdict("a").Issues.HasErrors() && c.verdict("new").Issues.HasErrors() })
 	if v := c.verdict("a"); !v.KeptLast || v.Generation != 2 || v.UID == "" {
 		t.Errorf("verdict %+v", v)
 	}
@@ -146,14 +136,14 @@ func TestARefusedObjectKeepsWhatItWas(t *testing.T) {
 
 	s.Stop() // a restart, without the server and with it
 	c = open(t, s, journal)
-	until(t, "a.example.com", func() bool { return c.leads("a.example.com") })
+	await.True(t, "a.example.com", func() bool { return c.leads("a.example.com") })
 	s.Start()
-	until(t, "two errors", func() bool { return c.Errors() == 2 })
+	await.True(t, "two errors", func() bool { return c.Errors() == 2 })
 	if !c.leads("a.example.com") {
 		t.Error("what it was is not in force after a restart")
 	}
 	s.Put(kubeapi.ServiceEntries, entry("a", "b.example.com", "HTTP"))
-	until(t, "b.example.com", func() bool { return c.leads("b.example.com") && !c.leads("a.example.com") && c.Errors() == 1 })
+	await.True(t, "b.example.com", func() bool { return c.leads("b.example.com") && !c.leads("a.example.com") && c.Errors() == 1 })
 }
 
 // Half of what there is would cut off what the other half lets through.
@@ -184,7 +174,7 @@ func TestNothingIsInForceUntilAllIsKnown(t *testing.T) {
 	c := open(t, s, "")
 	called := make(chan struct{}, 100)
 	c.SubscribeWithErrors(func(*mesh.Snapshot, int) { called <- struct{}{} })
-	until(t, "the others", func() bool { w := c.Waiting(); return len(w) == 1 && w[0] == kubeapi.Services })
+	await.True(t, "the others", func() bool { w := c.Waiting(); return len(w) == 1 && w[0] == kubeapi.Services })
 	if len(called) > 0 || c.Snapshot() != nil {
 		t.Error("a snapshot though the Services are unknown")
 	}
@@ -201,7 +191,7 @@ func TestAClusterWithoutIstiosDefinitions(t *testing.T) {
 	}
 	c := open(t, s, "")
 	c.inForce(t, "")
-	until(t, "notices", func() bool { return len(c.Issues().Of(mesh.Notice)) == 4 })
+	await.True(t, "notices", func() bool { return len(c.Issues().Of(mesh.Notice)) == 4 })
 	if n := c.Errors(); n != 0 {
 		t.Errorf("%d errors", n)
 	}
@@ -215,12 +205,12 @@ func TestWhatIsForbiddenIsAnError(t *testing.T) {
 	s := apitest.New(t)
 	s.Refuse(kubeapi.ServiceEntries, 403)
 	c := open(t, s, "")
-	until(t, "an error", func() bool { return c.Errors() == 1 && c.Snapshot() != nil })
+	await.True(t, "an error", func() bool { return c.Errors() == 1 && c.Snapshot() != nil })
 	if text := c.Issues().String(); !strings.Contains(text, `resources ["serviceentries"]`) {
 		t.Error(text)
 	}
 	s.Refuse(kubeapi.ServiceEntries, 0)
-	until(t, "no error", func() bool { return c.Errors() == 0 })
+	await.True(t, "no error", func() bool { return c.Errors() == 0 })
 }
 
 // addresses are those that a Service is registered with.
@@ -268,11 +258,11 @@ func TestServicesAreRegistered(t *testing.T) {
 		t.Errorf("issues %v", c.Issues())
 	}
 	s.Put(kubeapi.EndpointSlices, ready(`{"addresses":["10.244.0.5"]},{"addresses":["10.244.0.6"],"conditions":{"ready":true}}`))
-	until(t, "both endpoints", func() bool {
+	await.True(t, "both endpoints", func() bool {
 		return fmt.Sprint(addresses(c, "db.shop.svc.cluster.local")) == "[10.244.0.5 10.244.0.6]"
 	})
 	s.Remove(kubeapi.EndpointSlices, kubeapi.Key{Namespace: "shop", Name: "db-1"})
-	until(t, "no endpoint", func() bool { return len(addresses(c, "db.shop.svc.cluster.local")) == 0 })
+	await.True(t, "no endpoint", func() bool { return len(addresses(c, "db.shop.svc.cluster.local")) == 0 })
 	s.Remove(kubeapi.Services, kubeapi.Key{Namespace: "shop", Name: "web"})
 	c.inForce(t, "shop/away shop/db shop/legacy")
 }
@@ -283,7 +273,7 @@ func TestWhatObjectsMeanTogetherIsSaid(t *testing.T) {
 	s := apitest.New(t)
 	s.Put(kubeapi.DestinationRules, `{"metadata":{"namespace":"shop","name":"idle"},"spec":{"host":"nobody.example.com"}}`)
 	c := open(t, s, "")
-	until(t, "a verdict", func() bool { return len(c.verdict("idle").Issues) > 0 })
+	await.True(t, "a verdict", func() bool { return len(c.verdict("idle").Issues) > 0 })
 	if c.Errors() != 0 {
 		t.Errorf("%d errors", c.Errors())
 	}

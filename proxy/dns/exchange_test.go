@@ -11,6 +11,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/dial"
 )
 
@@ -96,5 +97,5 @@ func TestNoGoroutineIsLeftAfterLookups(t *testing.T) {
 		})
 	}
 	all.Wait()
-	await(t, func() bool { return runtime.NumGoroutine() <= before })
+	await.True(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 }

@@ -134,12 +134,3 @@ func join(addrs []netip.Addr) string {
 	}
 	return strings.Join(all, " ")
 }
-
-func await(t *testing.T, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited in vain")
-		}
-	}
-}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 func TestOnlyShortNamesAreSearched(t *testing.T) {
@@ -45,7 +47,7 @@ func TestAChangeOfResolvConfIsFollowed(t *testing.T) {
 		t.Fatalf("%v %v", got, err)
 	}
 	os.WriteFile(conf, []byte("# changed\nnameserver "+second+"\n"), 0o644)
-	await(t, func() bool { got, _ := r.Lookup(t.Context(), "a.test"); return join(got) == "192.0.2.2" })
+	await.True(t, "the new server is asked", func() bool { got, _ := r.Lookup(t.Context(), "a.test"); return join(got) == "192.0.2.2" })
 }
 
 func TestResolvConfIsReadAsTheCLibraryDoes(t *testing.T) {

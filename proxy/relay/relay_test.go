@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
@@ -183,7 +184,7 @@ func TestASlowReceiverHoldsTheSenderBack(t *testing.T) {
 			go func() { sent <- sendAll(c.a, make([]byte, total), 1<<20) }()
 			io.ReadFull(c.b, make([]byte, 1))
 			quiet := r.engine.Stats().Turns // no turn is made while nothing can move
-			until(t, "the flow comes to rest", func() bool {
+			await.True(t, "the flow comes to rest", func() bool {
 				unix.Poll(nil, 100)
 				before := quiet
 				quiet = r.engine.Stats().Turns

@@ -2,11 +2,8 @@ package relay_test
 
 import (
 	"net"
-	"runtime"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/proxy/nowait"
 	"github.com/sluice-cni/sluice/proxy/relay"
@@ -99,17 +96,6 @@ func take(t *testing.T, c *net.TCPConn) int {
 	}
 	c.Close()
 	return fd
-}
-
-// until waits for a condition.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-		unix.Poll(nil, 1)
-	}
 }
 
 // modes are the ways that bytes can take.

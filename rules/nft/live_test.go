@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/rules/rulestest"
-	"golang.org/x/sys/unix"
 )
 
 // applierEnv makes the test binary a process that applies plans until it is killed.
@@ -200,7 +202,7 @@ func TestWithoutHeartbeatsTrafficGoesDirect(t *testing.T) {
 	if got := who(); got != "proxy" {
 		t.Errorf("right after it was applied: %s", got)
 	}
-	waitFor(t, "the gate to open", func() bool { return who() == "there" })
+	await.True(t, "the gate to open", func() bool { return who() == "there" })
 	if refused(t, p.Pod, "udp", "10.50.0.1", "443") {
 		t.Error("UDP is refused while nobody is there")
 	}
@@ -223,17 +225,6 @@ func TestWithoutHeartbeatsTrafficGoesDirect(t *testing.T) {
 	}
 	if _, err := rules.NewPlan(rules.Default(), rules.Gated(timeout)); err == nil {
 		t.Error("a heartbeat under block is accepted")
-	}
-}
-
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !done() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		unix.Poll(nil, 20)
 	}
 }
 

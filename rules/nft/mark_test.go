@@ -3,6 +3,7 @@ package nft_test
 import (
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules/escape"
 	"github.com/sluice-cni/sluice/rules/rulestest"
@@ -42,7 +43,7 @@ func TestMarksCannotBeGuessed(t *testing.T) {
 	if seen := w.watch(t, markedTo(right)); len(seen) > 0 {
 		t.Error("the exempt mark is honoured right after a sweep")
 	}
-	waitFor(t, "the exemption to come back", func() bool { return len(w.watch(t, markedTo(right))) > 0 })
+	await.True(t, "the exemption to come back", func() bool { return len(w.watch(t, markedTo(right))) > 0 })
 }
 
 func TestAFewWrongMarksDoNotHurtTheProxy(t *testing.T) {

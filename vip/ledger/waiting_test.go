@@ -14,7 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // safeBuffer is a log that another goroutine writes.
@@ -49,15 +50,6 @@ func wait(t *testing.T, dir string) (l *Ledger, moved chan struct{}, over func()
 	return l, moved, func() bool { return strings.Contains(said.String(), "this process's to keep now") }
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for limit := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(limit) {
-			t.Fatal("never: " + what)
-		}
-	}
-}
-
 // Two processes serve at once while one takes over from the other: both answer with the
 // same addresses, also for names that come meanwhile, and nothing is lost when one goes.
 func TestTwoThatOverlapGiveTheSameAddresses(t *testing.T) {
@@ -81,7 +73,7 @@ func TestTwoThatOverlapGiveTheSameAddresses(t *testing.T) {
 		t.Error("it has taken over while the other serves")
 	}
 	old.Close()
-	eventually(t, "the younger takes over", over)
+	await.True(t, "the younger takes over", over)
 	got := young.Assign([]string{first, second, "new.test", "late.test"})
 	for host, addresses := range a {
 		if !slices.Equal(got[host], addresses) {
@@ -120,7 +112,7 @@ func TestWhatTheOlderAnsweredWithComesFirst(t *testing.T) {
 		t.Fatal("the test proves nothing")
 	}
 	old.Close()
-	eventually(t, "the younger takes over", over)
+	await.True(t, "the younger takes over", over)
 	<-moved
 	got := young.Assign([]string{first, second})
 	if !slices.Equal(got[first], theirs[first]) || slices.Equal(got[second], mine[second]) {
@@ -174,7 +166,7 @@ func TestADirectoryWhoseProcessIsKilledIsTakenOver(t *testing.T) {
 		t.Fatal("two have it")
 	}
 	cmd.Process.Kill()
-	eventually(t, "it is taken over", over)
+	await.True(t, "it is taken over", over)
 	if is := l.Assign([]string{"a.test"})["a.test"]; !slices.Equal(is, was) {
 		t.Errorf("%v became %v", was, is)
 	}
@@ -215,7 +207,7 @@ func TestABookIsRetaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.Close()
-	eventually(t, "the first has the directory", func() bool {
+	await.True(t, "the first has the directory", func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
 		return first.owns

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -37,15 +38,6 @@ func run(t *testing.T, server Server, dir string) (s *Source, stop func()) {
 	return s, stop
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("never: " + what)
-		}
-	}
-}
-
 func (s *Source) crt(t *testing.T) string {
 	t.Helper()
 	content, err := s.Read("shop", "partner")
@@ -68,7 +60,7 @@ func TestASecretIsReadByItsNameAndFollowed(t *testing.T) {
 		t.Fatalf("%v, %v, %s", first, err, s.crt(t))
 	}
 	server.Put(kubeapi.Secrets, secretWith("two"))
-	eventually(t, "the change is read", func() bool { return s.crt(t) == "two" })
+	await.True(t, "the change is read", func() bool { return s.crt(t) == "two" })
 	if second, err := s.Version("shop", "partner"); err != nil || second == first {
 		t.Errorf("the version is %v as before, %v", second, err)
 	}
@@ -76,7 +68,7 @@ func TestASecretIsReadByItsNameAndFollowed(t *testing.T) {
 		t.Errorf("%d lists, %d watches", listed, watched)
 	}
 	server.Remove(kubeapi.Secrets, partner)
-	eventually(t, "it is gone", func() bool { _, err := s.Version("shop", "partner"); return errors.Is(err, fs.ErrNotExist) })
+	await.True(t, "it is gone", func() bool { _, err := s.Version("shop", "partner"); return errors.Is(err, fs.ErrNotExist) })
 }
 
 func TestWhatIsMissingOrForbiddenIsSaid(t *testing.T) {
@@ -87,13 +79,13 @@ func TestWhatIsMissingOrForbiddenIsSaid(t *testing.T) {
 		t.Error(err)
 	}
 	server.Refuse(kubeapi.Secrets, 403)
-	eventually(t, "it is forbidden", func() bool {
+	await.True(t, "it is forbidden", func() bool {
 		_, err := s.Version("shop", "partner")
 		return errors.Is(err, kubeapi.ErrForbidden) && strings.Contains(err.Error(), "credentials.namespaces")
 	})
 	server.Refuse(kubeapi.Secrets, 0)
 	server.Put(kubeapi.Secrets, secretWith("one"))
-	eventually(t, "it is there", func() bool { return s.crt(t) == "one" })
+	await.True(t, "it is there", func() bool { return s.crt(t) == "one" })
 	for _, name := range []string{"", "..", "../x", "a/b", ".hidden", "A", strings.Repeat("a", 254)} {
 		if _, err := s.Version("shop", name); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: %v", name, err)
@@ -111,7 +103,7 @@ func TestWhatWasReadOutlivesAnAgentWithoutTheServer(t *testing.T) {
 		t.Fatal(got)
 	}
 	server.Stop()
-	eventually(t, "the server was missed", func() bool {
+	await.True(t, "the server was missed", func() bool {
 		before.mu.Lock()
 		defer before.mu.Unlock()
 		return before.all[partner].warned != ""
@@ -131,7 +123,7 @@ func TestWhatWasReadOutlivesAnAgentWithoutTheServer(t *testing.T) {
 	}
 	server.Start()
 	server.Remove(kubeapi.Secrets, partner)
-	eventually(t, "a Secret that is gone leaves no file", func() bool {
+	await.True(t, "a Secret that is gone leaves no file", func() bool {
 		after.crt(t)
 		_, err := os.Stat(filepath.Join(dir, "shop", "partner.json"))
 		return errors.Is(err, fs.ErrNotExist)
@@ -159,7 +151,7 @@ func TestARefusalTakesACredentialOnlyOnceItStands(t *testing.T) {
 		t.Fatal(got)
 	}
 	server.Refuse(kubeapi.Secrets, 403)
-	eventually(t, "it was refused often", func() bool {
+	await.True(t, "it was refused often", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.all[partner].refusals > refusedTimes
@@ -170,5 +162,5 @@ func TestARefusalTakesACredentialOnlyOnceItStands(t *testing.T) {
 	s.mu.Lock()
 	s.times.refused = time.Millisecond
 	s.mu.Unlock()
-	eventually(t, "it is taken", func() bool { _, err := s.Version("shop", "partner"); return errors.Is(err, kubeapi.ErrForbidden) })
+	await.True(t, "it is taken", func() bool { _, err := s.Version("shop", "partner"); return errors.Is(err, kubeapi.ErrForbidden) })
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
@@ -127,10 +128,8 @@ func (p *proxy) waitFor(t *testing.T, text string) {
 
 func (p *proxy) waitForTimes(t *testing.T, text string, times int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); p.said(text) < times; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the proxy does not say %q often enough; it says:\n%s", text, strings.Join(p.log, "\n"))
-		}
+	if !await.Within(await.Patience, func() bool { return p.said(text) >= times }) {
+		t.Fatalf("the proxy does not say %q often enough; it says:\n%s", text, strings.Join(p.log, "\n"))
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
 	"github.com/sluice-cni/sluice/e2e/cluster/quick"
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/kube"
@@ -60,17 +61,6 @@ func (s *store) leads(host string) bool {
 	return now != nil && now.View(mesh.Workload{Namespace: "default"}).Name(host) != nil
 }
 
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(90 * time.Second) // of a machine under load
-	for !is() {
-		if time.Now().After(deadline) {
-			t.Fatal("does not come: " + what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func definitions(t *testing.T) string {
 	t.Helper()
 	out, err := exec.Command("go", "run", "github.com/sluice-cni/sluice/deploy/crds").Output()
@@ -88,14 +78,14 @@ func entry(name, host string) string {
 func TestARealAPIServer(t *testing.T) {
 	s := quick.New(t)
 	before := follow(t, s.Kubeconfig(), "") // there are no definitions yet
-	until(t, "a snapshot without Istio's definitions", func() bool { return before.Snapshot() != nil })
+	await.True(t, "a snapshot without Istio's definitions", func() bool { return before.Snapshot() != nil })
 	s.Apply(definitions(t))
 	c, ctx := connect(t, s.Kubeconfig()), context.Background()
-	until(t, "an entry", func() bool {
+	await.True(t, "an entry", func() bool {
 		_, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("first", "first.example.com")))
 		return err == nil
 	})
-	until(t, "that entry in force", func() bool { return before.leads("first.example.com") })
+	await.True(t, "that entry in force", func() bool { return before.leads("first.example.com") })
 	before.stop()
 
 	t.Run("writing", func(t *testing.T) { writing(t, c) })
@@ -174,7 +164,7 @@ endpoints: [{addresses: [10.244.0.9], conditions: {ready: true}}]
 ports: [{name: mysql, port: 3307}]
 `)
 	f := follow(t, s.Kubeconfig(), "")
-	until(t, "two Services", func() bool {
+	await.True(t, "two Services", func() bool {
 		return f.leads("web.default.svc.cluster.local") && f.leads("db.default.svc.cluster.local")
 	})
 	text := ""
@@ -233,12 +223,12 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: somebody}]
 	}
 	s.Apply(rules(`"", discovery.k8s.io`, "services, endpointslices"))
 	f := follow(t, as(t, s.Kubeconfig(), "somebody"), "")
-	until(t, "four kinds forbidden", func() bool { return f.Errors() == 4 && f.Snapshot() != nil })
+	await.True(t, "four kinds forbidden", func() bool { return f.Errors() == 4 && f.Snapshot() != nil })
 	if text := f.Issues().String(); !strings.Contains(text, `apiGroups ["networking.istio.io"], resources ["serviceentries"], verbs ["`) {
 		t.Error(text)
 	}
 	s.Apply(rules(`"", discovery.k8s.io, networking.istio.io`, `"*"`))
-	until(t, "none forbidden", func() bool { return f.Errors() == 0 && f.leads("first.example.com") })
+	await.True(t, "none forbidden", func() bool { return f.Errors() == 0 && f.leads("first.example.com") })
 }
 
 // away ends the API server while it is followed: what was known stands, through a restart
@@ -254,20 +244,20 @@ func away(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 	apply("kept", "kept.example.com")
 	f := follow(t, s.Kubeconfig(), journal)
 	other := follow(t, s.Kubeconfig(), "")
-	until(t, "an entry", func() bool { return f.leads("kept.example.com") && other.leads("kept.example.com") })
+	await.True(t, "an entry", func() bool { return f.leads("kept.example.com") && other.leads("kept.example.com") })
 	s.Stop()
-	until(t, "that it is away", func() bool { since, _ := f.feed.Away(); return !since.IsZero() })
+	await.True(t, "that it is away", func() bool { since, _ := f.feed.Away(); return !since.IsZero() })
 	if !f.leads("kept.example.com") {
 		t.Error("what was known is gone")
 	}
 	f.stop()
 	f = follow(t, s.Kubeconfig(), journal)
-	until(t, "what was known, from the journal", func() bool { return f.leads("kept.example.com") })
+	await.True(t, "what was known, from the journal", func() bool { return f.leads("kept.example.com") })
 	s.Restart()
 	apply("later", "later.example.com")
 	began := time.Now()
 	for name, f := range map[string]*store{"started without it": f, "running": other} {
-		until(t, "what changed, at one that was "+name, func() bool { return f.leads("later.example.com") })
+		await.True(t, "what changed, at one that was "+name, func() bool { return f.leads("later.example.com") })
 	}
 	t.Logf("followed again after %v", time.Since(began).Round(time.Millisecond))
 	if since, err := f.feed.Away(); !since.IsZero() {
@@ -284,7 +274,7 @@ func many(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 		n = 2000
 	}
 	f := follow(t, s.Kubeconfig(), t.TempDir())
-	until(t, "a snapshot", func() bool { return f.Snapshot() != nil })
+	await.True(t, "a snapshot", func() bool { return f.Snapshot() != nil })
 	write := func(what string, host func(int) string) {
 		written := make([]time.Time, n)
 		failed := make(chan error, n)
@@ -322,7 +312,7 @@ func many(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 		close(work)
 		all.Wait()
 		took := time.Since(began)
-		until(t, what+" in force", func() bool { mu.Lock(); defer mu.Unlock(); return left == 0 || len(failed) > 0 })
+		await.True(t, what+" in force", func() bool { mu.Lock(); defer mu.Unlock(); return left == 0 || len(failed) > 0 })
 		select {
 		case err := <-failed:
 			t.Fatal(err)

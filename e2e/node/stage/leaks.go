@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // Baseline is what the node's processes have when there are no pods.
@@ -48,7 +50,7 @@ func (n *Node) GivenBack(before Baseline) {
 	n.t.Helper()
 	var left, last []string
 	began := time.Now()
-	if !Within(patience, func() bool { last, left = left, n.left(before); return len(left) == 0 }) {
+	if !await.Within(await.Patience, func() bool { last, left = left, n.left(before); return len(left) == 0 }) {
 		n.t.Errorf("left behind: %s", strings.Join(left, "; "))
 	}
 	if took := time.Since(began); took > time.Second {

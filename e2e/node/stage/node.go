@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 )
 
@@ -208,19 +209,7 @@ const patience = time.Minute
 
 func (n *Node) eventually(what string, holds func() bool) {
 	n.t.Helper()
-	if !Within(patience, holds) {
-		n.t.Fatalf("%s: not within %v", what, patience)
-	}
-}
-
-// Within waits until something holds, and reports whether it did in time.
-func Within(limit time.Duration, holds func() bool) bool {
-	for deadline := time.Now().Add(limit); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			return false
-		}
-	}
-	return true
+	await.True(n.t, what, holds)
 }
 
 func must(t testing.TB, err error) {

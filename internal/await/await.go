@@ -1,0 +1,44 @@
+// Package await is how tests wait for what happens beside them: by asking again and
+// again, since a kernel, a server or another process tells nobody.
+package await
+
+import (
+	"testing"
+	"time"
+)
+
+// Patience bounds every wait. It is long since the machine may be busy: only a test
+// that fails takes it.
+const Patience = time.Minute
+
+const pause = 2 * time.Millisecond
+
+// Within asks until something holds, for no longer than limit, and reports whether it
+// did.
+func Within(limit time.Duration, holds func() bool) bool {
+	for end := time.Now().Add(limit); !holds(); time.Sleep(pause) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// True asks until something holds. It ends the test that waits in vain with what was
+// to hold.
+func True(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	if !Within(Patience, holds) {
+		t.Fatalf("not within %v: %s", Patience, what)
+	}
+}
+
+// Silence asks until complaint has nothing to say. It ends the test that waits in vain
+// with what it said last.
+func Silence(t testing.TB, complaint func() string) {
+	t.Helper()
+	last := ""
+	if !Within(Patience, func() bool { last = complaint(); return last == "" }) {
+		t.Fatalf("after %v: %s", Patience, last)
+	}
+}
