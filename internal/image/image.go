@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -31,6 +32,8 @@ type Image struct {
 	Env        []string          // NAME=VALUE
 	User       string            // "" is root
 	Labels     map[string]string // org.opencontainers.image.* and the like
+	Also       []string          // further tags of the same image
+	Under      []string          // files of this machine, each a layer as it is (uncompressed tar), below Layers
 	Layers     [][]File          // the lowest first; what rarely changes belongs there
 }
 
@@ -45,33 +48,44 @@ type File struct {
 
 // WriteFile writes the archive to a file, whole or not at all.
 func (i Image) WriteFile(name string) error {
-	var out bytes.Buffer
-	if err := i.Write(&out); err != nil {
+	tmp, err := os.Create(name + ".tmp")
+	if err != nil {
 		return err
 	}
-	tmp := name + ".tmp"
-	if err := os.WriteFile(tmp, out.Bytes(), 0o644); err != nil {
+	if err := errors.Join(i.Write(tmp), tmp.Close()); err != nil {
+		os.Remove(tmp.Name())
 		return err
 	}
-	return os.Rename(tmp, name)
+	return os.Rename(tmp.Name(), name)
 }
 
 // Write writes the archive.
 func (i Image) Write(w io.Writer) error {
-	if repository, tag, _ := cutTag(i.Tag); repository == "" || tag == "" {
-		return fmt.Errorf("image tag %q: must be REPOSITORY:TAG", i.Tag)
+	tags := append([]string{i.Tag}, i.Also...)
+	for _, t := range tags {
+		if repository, tag, _ := cutTag(t); repository == "" || tag == "" {
+			return fmt.Errorf("image tag %q: must be REPOSITORY:TAG", t)
+		}
 	}
 	var parts []entry
 	var names, digests []string
-	for n, files := range i.Layers {
+	add := func(e entry, sum [sha256.Size]byte) {
+		e.name, e.mode = fmt.Sprintf("layer%d.tar", len(parts)), 0o644
+		parts, names, digests = append(parts, e), append(names, e.name), append(digests, "sha256:"+hex.EncodeToString(sum[:]))
+	}
+	for _, from := range i.Under {
+		sum, size, err := digest(from)
+		if err != nil {
+			return err
+		}
+		add(entry{from: from, size: size}, sum)
+	}
+	for _, files := range i.Layers {
 		content, err := layer(files)
 		if err != nil {
 			return err
 		}
-		sum := sha256.Sum256(content)
-		name := fmt.Sprintf("layer%d.tar", n)
-		names, digests = append(names, name), append(digests, "sha256:"+hex.EncodeToString(sum[:]))
-		parts = append(parts, entry{name: name, mode: 0o644, content: content})
+		add(entry{content: content}, sha256.Sum256(content))
 	}
 	arch := i.Arch
 	if arch == "" {
@@ -85,12 +99,24 @@ func (i Image) Write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": []string{i.Tag}, "Layers": names}})
+	manifest, err := json.Marshal([]map[string]any{{"Config": "config.json", "RepoTags": tags, "Layers": names}})
 	if err != nil {
 		return err
 	}
 	head := []entry{{name: "manifest.json", mode: 0o644, content: manifest}, {name: "config.json", mode: 0o644, content: config}}
 	return archive(w, append(head, parts...))
+}
+
+// digest is of a file's content.
+func digest(name string) (sum [sha256.Size]byte, size int64, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return sum, 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err = io.Copy(h, f)
+	return [sha256.Size]byte(h.Sum(nil)), size, err
 }
 
 type settings struct {
@@ -156,27 +182,43 @@ type entry struct {
 	name, link string
 	mode       int64
 	content    []byte
+	from       string // a file of this machine to copy instead, of size bytes
+	size       int64
 	dir        bool
 }
 
 func archive(to io.Writer, entries []entry) error {
 	w := tar.NewWriter(to)
 	for _, e := range entries {
-		h := &tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(e.content)), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
-		switch {
-		case e.dir:
-			h.Typeflag, h.Size = tar.TypeDir, 0
-		case e.link != "":
-			h.Typeflag, h.Size, h.Linkname, h.Mode = tar.TypeSymlink, 0, e.link, int64(fs.ModePerm)
-		}
-		if err := w.WriteHeader(h); err != nil {
+		if err := e.write(w); err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
-		}
-		if h.Size > 0 {
-			if _, err := w.Write(e.content); err != nil {
-				return err
-			}
 		}
 	}
 	return w.Close()
+}
+
+func (e entry) write(w *tar.Writer) error {
+	h := &tar.Header{Name: e.name, Mode: e.mode, Size: int64(len(e.content)), Typeflag: tar.TypeReg, Format: tar.FormatUSTAR}
+	switch {
+	case e.dir:
+		h.Typeflag, h.Size = tar.TypeDir, 0
+	case e.link != "":
+		h.Typeflag, h.Size, h.Linkname, h.Mode = tar.TypeSymlink, 0, e.link, int64(fs.ModePerm)
+	case e.from != "":
+		h.Size = e.size
+	}
+	if err := w.WriteHeader(h); err != nil || h.Size == 0 {
+		return err
+	}
+	if e.from == "" {
+		_, err := w.Write(e.content)
+		return err
+	}
+	f, err := os.Open(e.from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(w, f)
+	return err
 }

@@ -18,9 +18,9 @@ type Tool struct {
 	links  []string // other names of the same file
 }
 
-// kubernetesVersion is the version of tools/kubernetes/go.mod, which a build without a
+// KubernetesVersion is that of tools/kubernetes/go.mod, which a build without a
 // git tag does not know by itself; the node reports it.
-const kubernetesVersion, kubernetesMinor = "v1.34.4", "34"
+const KubernetesVersion, kubernetesMinor = "v1.34.4", "34"
 
 // The tools, by what the tests need them for: EtcdServer and Hyperkube are an API server;
 // with DNS they are a cluster.
@@ -37,7 +37,7 @@ var (
 
 func versioned() []string {
 	const set = " -X k8s.io/component-base/version."
-	return []string{"-ldflags", "-s -w" + set + "gitVersion=" + kubernetesVersion + set + "gitMajor=1" + set + "gitMinor=" + kubernetesMinor +
+	return []string{"-ldflags", "-s -w" + set + "gitVersion=" + KubernetesVersion + set + "gitMajor=1" + set + "gitMinor=" + kubernetesMinor +
 		set + "gitTreeState=clean" + set + "gitCommit=unknown" + set + "buildDate=1970-01-01T00:00:00Z"}
 }
 

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"github.com/sluice-cni/sluice/e2e/cluster/images"
 	"github.com/sluice-cni/sluice/e2e/egress"
 )
 
@@ -55,7 +56,7 @@ spec:
       tolerations: [{operator: Exists}]
       containers:
       - name: coredns
-        image: ` + coreDNS + `
+        image: ` + images.CoreDNS + `
         imagePullPolicy: Never
         args: [-conf, /etc/coredns/Corefile]
         readinessProbe: {httpGet: {path: /ready, port: 8181}, periodSeconds: 1}

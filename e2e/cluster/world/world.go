@@ -74,7 +74,7 @@ func New(t *testing.T, o Options) *World {
 	w.run("kube-scheduler", "--kubeconfig="+w.KubeconfigOf(userScheduler), "--leader-elect=false", "--secure-port=0")
 	w.Apply(dnsManifest)
 	w.Containerd = containerd.StartAt(t, node.Runtimes()[0], runtimeRun, BinDir, ConfDir, cgroups.Parent())
-	all, err := images()
+	all, err := archives()
 	must(t, err)
 	for _, archive := range all {
 		must(t, w.Containerd.Import(archive))

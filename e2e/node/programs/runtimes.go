@@ -31,7 +31,7 @@ func Fetch(versions []string) error {
 	if os.Getenv(runtimesEnv) != "" || len(versions) == 0 {
 		return nil
 	}
-	debian, err := debianPackages("containerd", "runc")
+	debian, err := Debian("containerd", "runc")
 	if err != nil {
 		return err
 	}
@@ -80,9 +80,9 @@ func buildContainerd(version string) (string, error) {
 	})
 }
 
-// debianPackages unpacks packages of the host's Debian: nothing is installed, nothing
+// Debian is a folder with packages of the host's Debian unpacked: nothing is installed, nothing
 // is started, only the libraries that they need are the host's (runc: libseccomp2).
-func debianPackages(names ...string) (string, error) {
+func Debian(names ...string) (string, error) {
 	policy, err := exec.Command("apt-cache", append([]string{"show", "--no-all-versions"}, names...)...).Output()
 	if err != nil {
 		return "", fmt.Errorf("ask apt-cache for %s: %w (needs a Debian system; apt-get update if it knows no packages)", strings.Join(names, ", "), err)
