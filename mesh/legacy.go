@@ -17,5 +17,6 @@ func (d *decoder) formerField(md protoreflect.MessageDescriptor, key *yaml.Node,
 		return nil
 	}
 	d.add(Notice, key, join(path, key.Value), "", "deprecated name of "+join(path, name)+"; write "+name)
+	d.respell("", join(path, name), join(path, key.Value))
 	return md.Fields().ByJSONName(name)
 }

@@ -30,7 +30,8 @@ type Resource struct {
 	Source                            Source
 	Extent                            Extent
 
-	fields []fieldPosition
+	fields    []fieldPosition
+	respelled []string // see Normal
 }
 
 // Extent is where an object stands in the bytes it was decoded from.

@@ -178,12 +178,14 @@ func (d *decoder) enum(ed protoreflect.EnumDescriptor, n *yaml.Node, path string
 	}
 	if i, err := strconv.ParseInt(n.Value, 10, 32); err == nil {
 		if ev := values.ByNumber(protoreflect.EnumNumber(i)); ev != nil {
+			d.respell(path, string(ev.Name()), n.Value)
 			return protoreflect.ValueOfEnum(ev.Number()), ""
 		}
 	}
 	upper := strings.ToUpper(strings.ReplaceAll(n.Value, "-", "_"))
 	if ev := values.ByName(protoreflect.Name(upper)); ev != nil {
 		d.add(Notice, n, path, n.Value, fmt.Sprintf("deprecated spelling; write %s", upper))
+		d.respell(path, upper, n.Value)
 		return protoreflect.ValueOfEnum(ev.Number()), ""
 	}
 	names := make([]string, values.Len())

@@ -35,6 +35,7 @@ func (d *decoder) fieldNamed(md protoreflect.MessageDescriptor, key *yaml.Node, 
 		return fd
 	}
 	if fd := fields.ByTextName(key.Value); fd != nil { // target_port, as protobuf spells it
+		d.respell("", join(path, fd.JSONName()), key.Value)
 		return fd
 	}
 	if fd := d.formerField(md, key, path); fd != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 // changer changes the configuration.
@@ -121,12 +122,12 @@ func (c *changer) fill() error {
 	name, text := filler(n, c.draws.below(1000))
 	if c.draws.oneIn(3) {
 		_, err := c.dir.Delete([]mesh.Identity{{Kind: "ServiceEntry", Namespace: "default", Name: name}})
-		if missing := (*file.NotFoundError)(nil); errors.As(err, &missing) {
+		if missing := (*manifest.NotFoundError)(nil); errors.As(err, &missing) {
 			err = nil
 		}
 		return err
 	}
-	_, issues, err := c.dir.Apply(file.Stream{Name: name, Data: []byte(text)})
+	_, issues, err := c.dir.Apply(manifest.Stream{Name: name, Data: []byte(text)})
 	return errors.Join(err, issues.Err())
 }
 

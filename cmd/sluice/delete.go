@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 func newDeleteCommand() *cobra.Command {
@@ -32,7 +33,7 @@ name' prints it, names an object with its namespace.`,
 		}
 		changes, err := directory(c).Delete(wanted)
 		printChanges(c, changes)
-		if asType[*file.NotFoundError](err) {
+		if asType[*manifest.NotFoundError](err) {
 			return hinted(err, again(c, "get")+" lists what there is")
 		}
 		if asType[*file.HiddenError](err) {

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 func newGetCommand() *cobra.Command {
@@ -72,7 +72,7 @@ func selected(c *cobra.Command, args []string) (out []*mesh.Resource, single boo
 
 func named(c *cobra.Command, all []*mesh.Resource, wanted []mesh.Identity) ([]*mesh.Resource, error) {
 	var out []*mesh.Resource
-	missing := &file.NotFoundError{}
+	missing := &manifest.NotFoundError{}
 	for _, id := range wanted {
 		i := slices.IndexFunc(all, func(r *mesh.Resource) bool { return r.Identity() == id })
 		if i < 0 {

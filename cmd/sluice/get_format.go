@@ -8,41 +8,21 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	"google.golang.org/protobuf/encoding/protojson"
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/sluice-cni/sluice/mesh"
 )
 
-// object is a resource in the order in which people write it.
-type object struct {
-	APIVersion string          `json:"apiVersion"`
-	Kind       string          `json:"kind"`
-	Metadata   metadata        `json:"metadata"`
-	Spec       json.RawMessage `json:"spec"`
-}
-
-type metadata struct {
-	Name        string            `json:"name"`
-	Namespace   string            `json:"namespace"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Annotations map[string]string `json:"annotations,omitempty"`
-}
-
 // printObjects writes one object as itself, several as a List.
 func printObjects(w io.Writer, resources []*mesh.Resource, output string, single bool) error {
-	objects := make([]object, len(resources))
+	objects := make([]json.RawMessage, len(resources))
 	for i, r := range resources {
-		spec, err := specJSON(r)
-		if err != nil {
-			return err
-		}
-		objects[i] = object{r.APIVersion, r.Kind, metadata{r.Name, r.Namespace, r.Labels, r.Annotations}, spec}
+		objects[i], _ = mesh.Normal(r)
 	}
 	var all any = struct {
-		APIVersion string   `json:"apiVersion"`
-		Kind       string   `json:"kind"`
-		Items      []object `json:"items"`
+		APIVersion string            `json:"apiVersion"`
+		Kind       string            `json:"kind"`
+		Items      []json.RawMessage `json:"items"`
 	}{"v1", "List", objects}
 	if single {
 		if len(objects) == 0 {
@@ -59,17 +39,6 @@ func printObjects(w io.Writer, resources []*mesh.Resource, output string, single
 		return err
 	}
 	return writeYAML(w, text)
-}
-
-// specJSON leaves out what has its default, but not a ServiceEntry's resolution,
-// which is deprecated to leave out.
-func specJSON(r *mesh.Resource) ([]byte, error) {
-	text, err := protojson.Marshal(r.Spec)
-	spec, ok := r.Spec.(*networking.ServiceEntry)
-	if err != nil || !ok || spec.Resolution != networking.ServiceEntry_NONE {
-		return text, err
-	}
-	return append(bytes.TrimSuffix(text, []byte("}")), `,"resolution":"NONE"}`...), nil
 }
 
 // writeYAML writes JSON as YAML, its fields in the same order.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 // directory is what create, apply, get and delete work on.
@@ -21,16 +22,16 @@ func directory(c *cobra.Command) file.Directory {
 }
 
 // readStream reads a file, or standard input for "-".
-func readStream(c *cobra.Command, name string) (file.Stream, error) {
+func readStream(c *cobra.Command, name string) (manifest.Stream, error) {
 	if name == "-" {
 		data, err := io.ReadAll(c.InOrStdin())
-		return file.Stream{Name: "stdin", Namespace: namespace(c), Data: data}, err
+		return manifest.Stream{Name: "stdin", Namespace: namespace(c), Data: data}, err
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return file.Stream{}, unreadable(name, err)
+		return manifest.Stream{}, unreadable(name, err)
 	}
-	return file.Stream{Name: name, Namespace: namespace(c), Data: data}, nil
+	return manifest.Stream{Name: name, Namespace: namespace(c), Data: data}, nil
 }
 
 // printIssues writes one line per issue to standard error.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 func newCreateCommand() *cobra.Command {
@@ -49,7 +50,7 @@ cannot be read is an error: it could be there twice then.`,
 	}, file.Directory.Apply)
 }
 
-type writeOperation func(file.Directory, ...file.Stream) ([]file.Change, mesh.Issues, error)
+type writeOperation func(file.Directory, ...manifest.Stream) ([]manifest.Change, mesh.Issues, error)
 
 func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
 	namespaceFlag(c, "`NAMESPACE` of objects that name none (default \"default\")")
@@ -73,13 +74,13 @@ func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
 	return c
 }
 
-func runWrite(c *cobra.Command, in []file.Stream, write writeOperation) error {
+func runWrite(c *cobra.Command, in []manifest.Stream, write writeOperation) error {
 	changes, issues, err := write(directory(c), in...)
 	printIssues(c, issues)
 	if n := len(issues.Of(mesh.Error)); n > 0 {
 		return hinted(fmt.Errorf("nothing was written, for %s", count(n, "error")), "correct what is listed above and try again")
 	}
-	if asType[*file.ExistsError](err) {
+	if asType[*manifest.ExistsError](err) {
 		return hinted(err, "nothing was written; "+again(c, "apply")+" replaces what is there")
 	}
 	if asType[*file.HiddenError](err) {
@@ -92,7 +93,7 @@ func runWrite(c *cobra.Command, in []file.Stream, write writeOperation) error {
 	return nil
 }
 
-func printChanges(c *cobra.Command, changes []file.Change) {
+func printChanges(c *cobra.Command, changes []manifest.Change) {
 	for _, change := range changes {
 		fmt.Fprintln(c.OutOrStdout(), change.Identity, change.Done)
 	}
@@ -105,8 +106,8 @@ func filenameFlag(c *cobra.Command) *[]string {
 }
 
 // readStreams reads everything that is named, or says what cannot be read.
-func readStreams(c *cobra.Command, names []string) ([]file.Stream, error) {
-	var all []file.Stream
+func readStreams(c *cobra.Command, names []string) ([]manifest.Stream, error) {
+	var all []manifest.Stream
 	var problems []error
 	for _, name := range names {
 		in, err := readStream(c, name)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-cni/sluice/internal/spread"
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 // Directory writes to, and reads from, a directory of resources. What one call
@@ -18,34 +19,8 @@ type Directory struct {
 	Path string
 	// Options are what the resources are checked under.
 	Options mesh.Options
-}
-
-// Change is what happened to one object.
-type Change struct {
-	mesh.Identity
-	Done string // created, configured, unchanged or deleted
-}
-
-// ExistsError names the objects that Create found there already.
-type ExistsError struct{ Objects []mesh.Located }
-
-func (e *ExistsError) Error() string {
-	lines := make([]string, len(e.Objects))
-	for i, o := range e.Objects {
-		lines[i] = fmt.Sprintf("%s: exists already, in %s", o.Identity, o.Source.Place())
-	}
-	return strings.Join(lines, "\n")
-}
-
-// NotFoundError names the objects that were asked for and are not there.
-type NotFoundError struct{ Objects []mesh.Identity }
-
-func (e *NotFoundError) Error() string {
-	lines := make([]string, len(e.Objects))
-	for i, o := range e.Objects {
-		lines[i] = o.String() + ": not found"
-	}
-	return strings.Join(lines, "\n")
+	// DryRun has everything checked and said, and nothing written.
+	DryRun bool
 }
 
 // HiddenError names the objects that were not found but may stand in a part of a
@@ -64,28 +39,21 @@ func (e *HiddenError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Stream is a text with objects to write. Name is how issues call it; Namespace
-// is that of objects which name none.
-type Stream struct {
-	Name, Namespace string
-	Data            []byte
-}
-
 // Create writes the objects of streams, all or none of them, each stream as it was
 // typed into a file of its own. The issues are the streams'; with an error among
 // them nothing is written.
-func (d Directory) Create(streams ...Stream) ([]Change, mesh.Issues, error) {
-	return d.write(streams, func(t *transaction, parts []part) ([]Change, error) {
-		exists, hidden := &ExistsError{}, &HiddenError{}
-		var changes []Change
+func (d Directory) Create(streams ...manifest.Stream) ([]manifest.Change, mesh.Issues, error) {
+	return d.write(streams, func(t *transaction, parts []manifest.Part) ([]manifest.Change, error) {
+		exists, hidden := &manifest.ExistsError{}, &HiddenError{}
+		var changes []manifest.Change
 		for _, p := range parts {
-			for _, r := range p.resources {
+			for _, r := range p.Resources {
 				if at, ok := t.find(r.Identity()); ok {
 					exists.Objects = append(exists.Objects, at.Located)
 				} else {
 					t.mayHide(r.Identity(), hidden)
 				}
-				changes = append(changes, Change{r.Identity(), "created"})
+				changes = append(changes, manifest.Change{Identity: r.Identity(), Done: "created"})
 			}
 		}
 		if len(exists.Objects) > 0 {
@@ -101,14 +69,14 @@ func (d Directory) Create(streams ...Stream) ([]Change, mesh.Issues, error) {
 // Apply writes the objects of streams, all or none of them, over those that are
 // there. What does not change stays where it is. The others move into a file of
 // their stream's own, unless they are all that one file holds: then they stay in it.
-func (d Directory) Apply(streams ...Stream) ([]Change, mesh.Issues, error) {
-	return d.write(streams, func(t *transaction, parts []part) ([]Change, error) {
-		var changes []Change
+func (d Directory) Apply(streams ...manifest.Stream) ([]manifest.Change, mesh.Issues, error) {
+	return d.write(streams, func(t *transaction, parts []manifest.Part) ([]manifest.Change, error) {
+		var changes []manifest.Change
 		var replaced []mesh.Identity
 		unchanged := make(map[mesh.Identity]bool)
 		hidden := &HiddenError{}
 		for _, p := range parts {
-			for _, r := range p.resources {
+			for _, r := range p.Resources {
 				at, there := t.find(r.Identity())
 				done := "configured"
 				switch {
@@ -121,7 +89,7 @@ func (d Directory) Apply(streams ...Stream) ([]Change, mesh.Issues, error) {
 				default:
 					replaced = append(replaced, r.Identity())
 				}
-				changes = append(changes, Change{r.Identity(), done})
+				changes = append(changes, manifest.Change{Identity: r.Identity(), Done: done})
 			}
 		}
 		if len(hidden.Objects) > 0 {
@@ -131,14 +99,8 @@ func (d Directory) Apply(streams ...Stream) ([]Change, mesh.Issues, error) {
 	})
 }
 
-// part is a stream and what it holds.
-type part struct {
-	Stream
-	resources []*mesh.Resource
-}
-
 // write checks streams together with what is there and lets change write them.
-func (d Directory) write(streams []Stream, change func(*transaction, []part) ([]Change, error)) ([]Change, mesh.Issues, error) {
+func (d Directory) write(streams []manifest.Stream, change func(*transaction, []manifest.Part) ([]manifest.Change, error)) ([]manifest.Change, mesh.Issues, error) {
 	parts, issues, err := decode(streams)
 	if err != nil || issues.HasErrors() {
 		return nil, issues, err
@@ -154,7 +116,7 @@ func (d Directory) write(streams []Stream, change func(*transaction, []part) ([]
 		return nil, issues, nil
 	}
 	changes, err := change(t, parts)
-	if err == nil {
+	if err == nil && !d.DryRun {
 		err = t.commit()
 	}
 	if err != nil {
@@ -163,33 +125,26 @@ func (d Directory) write(streams []Stream, change func(*transaction, []part) ([]
 	return changes, issues, nil
 }
 
-func decode(streams []Stream) ([]part, mesh.Issues, error) {
-	var parts []part
-	var issues mesh.Issues
-	var empty []error
-	for _, in := range streams {
-		resources, more := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
-		issues = append(append(issues, more...), Missing(resources)...)
-		if len(resources) == 0 && !more.HasErrors() {
-			empty = append(empty, errors.New(in.Name+": holds no object; write at least one"))
-		}
-		parts = append(parts, part{in, resources})
+func decode(streams []manifest.Stream) ([]manifest.Part, mesh.Issues, error) {
+	parts, issues, err := manifest.Decode(streams)
+	for _, p := range parts {
+		issues = append(issues, Missing(p.Resources)...)
 	}
 	issues.Sort()
-	return parts, issues, errors.Join(empty...)
+	return parts, issues, err
 }
 
 // Delete removes those of the objects that are there. The others are named in a
 // NotFoundError or HiddenError, next to what was done.
-func (d Directory) Delete(objects []mesh.Identity) ([]Change, error) {
+func (d Directory) Delete(objects []mesh.Identity) ([]manifest.Change, error) {
 	t, err := d.begin()
 	if err != nil {
 		return nil, err
 	}
 	defer t.end()
-	missing, hidden := &NotFoundError{}, &HiddenError{}
+	missing, hidden := &manifest.NotFoundError{}, &HiddenError{}
 	var present []mesh.Identity
-	var changes []Change
+	var changes []manifest.Change
 	seen := make(map[mesh.Identity]bool)
 	for _, id := range objects {
 		if _, ok := t.find(id); !ok {
@@ -199,14 +154,16 @@ func (d Directory) Delete(objects []mesh.Identity) ([]Change, error) {
 		} else if !seen[id] {
 			seen[id] = true
 			present = append(present, id)
-			changes = append(changes, Change{id, "deleted"})
+			changes = append(changes, manifest.Change{Identity: id, Done: "deleted"})
 		}
 	}
 	if err := t.remove(present); err != nil {
 		return nil, err
 	}
-	if err := t.commit(); err != nil {
-		return nil, err
+	if !d.DryRun {
+		if err := t.commit(); err != nil {
+			return nil, err
+		}
 	}
 	var errs []error
 	if len(missing.Objects) > 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 func read(t testing.TB, dir, name string) string {
@@ -40,15 +41,15 @@ func TestCreateIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	d := Directory{Path: dir}
-	if _, _, err := d.Create(Stream{Name: "in", Data: []byte(entryYAML("a"))}); err != nil {
+	if _, _, err := d.Create(manifest.Stream{Name: "in", Data: []byte(entryYAML("a"))}); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := d.Create(Stream{Name: "in", Data: []byte(entryYAML("b") + "---\n" + entryYAML("a"))})
-	var exists *ExistsError
+	_, _, err := d.Create(manifest.Stream{Name: "in", Data: []byte(entryYAML("b") + "---\n" + entryYAML("a"))})
+	var exists *manifest.ExistsError
 	if !errors.As(err, &exists) || len(exists.Objects) != 1 || exists.Objects[0].Identity != id("a") {
 		t.Errorf("got %v", err)
 	}
-	_, issues, err := d.Create(Stream{Name: "in", Data: []byte(entryYAML("c") + "---\n" + entryYAML("D"))})
+	_, issues, err := d.Create(manifest.Stream{Name: "in", Data: []byte(entryYAML("c") + "---\n" + entryYAML("D"))})
 	if err != nil || !issues.HasErrors() {
 		t.Errorf("got %v, %s", err, issues)
 	}
@@ -61,7 +62,7 @@ func TestCreateKeepsTheTextAsItWasTyped(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	text := "# why\n" + entryYAML("a") + "# more\n"
-	if _, _, err := (Directory{Path: dir}).Create(Stream{Name: "in", Data: []byte(text)}); err != nil {
+	if _, _, err := (Directory{Path: dir}).Create(manifest.Stream{Name: "in", Data: []byte(text)}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(text, read(t, dir, "serviceentry.default.a.yaml")); diff != "" {
@@ -83,7 +84,7 @@ func TestCreateWritesTheNamespaceIntoTheFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			if _, issues, err := (Directory{Path: dir}).Create(Stream{Name: "in", Namespace: "prod", Data: []byte(text)}); err != nil || issues.HasErrors() {
+			if _, issues, err := (Directory{Path: dir}).Create(manifest.Stream{Name: "in", Namespace: "prod", Data: []byte(text)}); err != nil || issues.HasErrors() {
 				t.Fatal(err, issues)
 			}
 			resources, _, err := Directory{Path: dir}.List()
@@ -115,7 +116,7 @@ func TestTheNamespaceIsWrittenAsItsNeighboursAre(t *testing.T) {
 			spec = "\nspec: {hosts: [a.com], resolution: DNS}\n"
 		}
 		dir := t.TempDir()
-		_, issues, err := Directory{Path: dir}.Create(Stream{Name: "in", Namespace: c.namespace, Data: []byte(c.metadata + spec)})
+		_, issues, err := Directory{Path: dir}.Create(manifest.Stream{Name: "in", Namespace: c.namespace, Data: []byte(c.metadata + spec)})
 		if err != nil || issues.HasErrors() {
 			t.Fatal(err, issues)
 		}
@@ -132,8 +133,8 @@ func TestFilesThatAreNotHereAreWarnedOf(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, dir, "ca.pem", "")
-	rule := func(tls string) Stream {
-		return Stream{Name: "in", Data: []byte("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\nspec:\n  host: a.com\n  trafficPolicy: {" + tls + "}\n")}
+	rule := func(tls string) manifest.Stream {
+		return manifest.Stream{Name: "in", Data: []byte("apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: r}\nspec:\n  host: a.com\n  trafficPolicy: {" + tls + "}\n")}
 	}
 	for tls, want := range map[string][]string{
 		"tls: {mode: SIMPLE, caCertificates: " + dir + "/ca.pem}": nil,
@@ -237,7 +238,7 @@ func TestDeleteRemovesWhatIsThereAndNamesTheRest(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "x.yaml", entryYAML("a"))
 	changes, err := Directory{Path: dir}.Delete([]mesh.Identity{id("a"), id("b"), {Kind: mesh.DestinationRule, Namespace: "default", Name: "a"}})
-	var missing *NotFoundError
+	var missing *manifest.NotFoundError
 	if len(changes) != 1 || !errors.As(err, &missing) || len(missing.Objects) != 2 {
 		t.Errorf("%v, %v", changes, err)
 	}
@@ -275,7 +276,7 @@ func TestApplyReplacesInPlaceAndAddsTheRest(t *testing.T) {
 	write(t, dir, "two.yaml", entryYAML("b")+"---\n"+entryYAML("c"))
 	apply := func(text, want string) {
 		t.Helper()
-		changes, issues, err := d.Apply(Stream{Name: "in", Data: []byte(text)})
+		changes, issues, err := d.Apply(manifest.Stream{Name: "in", Data: []byte(text)})
 		if err != nil || issues.HasErrors() {
 			t.Fatal(err, issues)
 		}
@@ -313,7 +314,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	for i := range 20 {
 		for _, name := range []string{fmt.Sprintf("own-%d", i), "shared"} {
 			all.Go(func() {
-				if _, _, err := (Directory{Path: dir}).Create(Stream{Name: "in", Data: []byte(entryYAML(name))}); err == nil {
+				if _, _, err := (Directory{Path: dir}).Create(manifest.Stream{Name: "in", Data: []byte(entryYAML(name))}); err == nil {
 					won <- name
 				}
 			})
@@ -341,7 +342,7 @@ func TestAWriterRemovesWhatAKilledOneLeft(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, ".sluice-123.tmp", "half")
 	write(t, dir, ".mine", "not ours")
-	if _, _, err := (Directory{Path: dir}).Create(Stream{Name: "in", Data: []byte(entryYAML("a"))}); err != nil {
+	if _, _, err := (Directory{Path: dir}).Create(manifest.Stream{Name: "in", Data: []byte(entryYAML("a"))}); err != nil {
 		t.Fatal(err)
 	}
 	if got := files(t, dir); got != ".mine serviceentry.default.a.yaml" {

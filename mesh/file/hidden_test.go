@@ -7,6 +7,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 const broken = "spec: {hosts: [x.com}\n"
@@ -36,7 +37,7 @@ func TestNothingIsWrittenThatAnUnreadablePartMayHold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			in := Stream{Name: "in", Data: []byte(entryYAML(c.object))}
+			in := manifest.Stream{Name: "in", Data: []byte(entryYAML(c.object))}
 			for verb, do := range map[string]func(Directory) error{
 				"create": func(d Directory) error { _, _, err := d.Create(in); return err },
 				"apply":  func(d Directory) error { _, _, err := d.Apply(in); return err },
@@ -64,7 +65,7 @@ func TestDeleteTellsWhatIsNotThereFromWhatMayBe(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "x.yaml", entryYAML("a")+"---\n"+entryYAML("b")+broken)
 	changes, err := Directory{Path: dir}.Delete([]mesh.Identity{id("a"), id("b"), id("c")})
-	var missing *NotFoundError
+	var missing *manifest.NotFoundError
 	var hidden *HiddenError
 	if len(changes) != 1 || !errors.As(err, &missing) || len(missing.Objects) != 1 || missing.Objects[0] != id("c") ||
 		!errors.As(err, &hidden) || len(hidden.Objects) != 1 || hidden.Objects[0] != id("b") {

@@ -9,11 +9,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 // withNamespace writes the stream's namespace into the objects that name none, so
 // that they mean in the directory what they mean now. Nothing else is touched.
-func withNamespace(in Stream) ([]byte, error) {
+func withNamespace(in manifest.Stream) ([]byte, error) {
 	if in.Namespace == "" || in.Namespace == "default" {
 		return in.Data, nil
 	}
@@ -78,7 +79,7 @@ func child(n *yaml.Node, key string) *yaml.Node {
 }
 
 // sameMeaning makes sure that every object is in its namespace now.
-func sameMeaning(in Stream, out []byte) error {
+func sameMeaning(in manifest.Stream, out []byte) error {
 	was := mesh.Locate(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
 	is := mesh.Locate(in.Name, out, mesh.DecodeOptions{})
 	if !slices.EqualFunc(was, is, func(a, b mesh.Located) bool { return a.Identity == b.Identity }) {

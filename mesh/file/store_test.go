@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 // entryYAML registers host.example.com on port 80.
@@ -445,7 +446,7 @@ func TestAReaderNeverSeesHalfOfAStream(t *testing.T) {
 		}
 	})
 	for range 20 {
-		if _, issues, err := d.Create(Stream{Name: "in", Data: []byte(entryYAML("a") + "---\n" + entryYAML("b"))}); err != nil || issues.HasErrors() {
+		if _, issues, err := d.Create(manifest.Stream{Name: "in", Data: []byte(entryYAML("a") + "---\n" + entryYAML("b"))}); err != nil || issues.HasErrors() {
 			t.Fatal(err, issues)
 		}
 		f.wait(t, "a b")

@@ -9,9 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 // transaction is the directory while one process holds its lock: the files as
@@ -108,32 +107,20 @@ func (t *transaction) resource(at place) *mesh.Resource {
 	return t.usable[at.Identity]
 }
 
+// equal says whether a file need not be written for b to be in it, which a is.
 func equal(a, b *mesh.Resource) bool {
-	return a != nil && a.APIVersion == b.APIVersion && proto.Equal(a.Spec, b.Spec) &&
-		equalMaps(a.Labels, b.Labels) && equalMaps(a.Annotations, b.Annotations)
-}
-
-func equalMaps(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
+	return manifest.Equal(a, b) && a.APIVersion == b.APIVersion
 }
 
 // together gives what Build says once new resources are among those that are
 // there, in the order in which a Store will read them, and does not say already.
-func (t *transaction) together(parts []part, opts mesh.Options) mesh.Issues {
+func (t *transaction) together(parts []manifest.Part, opts mesh.Options) mesh.Issues {
 	replaced := make(map[mesh.Identity]bool)
 	byName := make(map[string][]*mesh.Resource)
 	for _, p := range parts {
-		name := t.freeName(p.resources[0].Identity())
-		byName[name] = append(byName[name], p.resources...)
-		for _, r := range p.resources {
+		name := t.freeName(p.Resources[0].Identity())
+		byName[name] = append(byName[name], p.Resources...)
+		for _, r := range p.Resources {
 			replaced[r.Identity()] = true
 		}
 	}
@@ -149,17 +136,11 @@ func (t *transaction) together(parts []part, opts mesh.Options) mesh.Issues {
 			}
 		}
 	}
-	_, issues := mesh.Build(all, opts)
-	_, before := mesh.Build(there, opts)
-	said := make(map[mesh.Issue]bool, len(before))
-	for _, i := range before {
-		said[i] = true
-	}
-	return slices.DeleteFunc(issues, func(i mesh.Issue) bool { return said[i] })
+	return manifest.News(all, there, opts)
 }
 
 // apply puts streams in the place of what they replace.
-func (t *transaction) apply(parts []part, replaced []mesh.Identity, unchanged map[mesh.Identity]bool) error {
+func (t *transaction) apply(parts []manifest.Part, replaced []mesh.Identity, unchanged map[mesh.Identity]bool) error {
 	if file, ok := t.sameObjects(parts); ok {
 		if len(replaced) == 0 {
 			return nil
@@ -176,25 +157,25 @@ func (t *transaction) apply(parts []part, replaced []mesh.Identity, unchanged ma
 
 // sameObjects finds the file that holds the objects of a single stream and no
 // others.
-func (t *transaction) sameObjects(parts []part) (file string, ok bool) {
+func (t *transaction) sameObjects(parts []manifest.Part) (file string, ok bool) {
 	if len(parts) != 1 {
 		return "", false
 	}
-	for i, r := range parts[0].resources {
+	for i, r := range parts[0].Resources {
 		at, there := t.objects[r.Identity()]
 		if !there || i > 0 && at.file != file {
 			return "", false
 		}
 		file = at.file
 	}
-	return file, len(mesh.Locate(file, t.before[file], mesh.DecodeOptions{})) == len(parts[0].resources)
+	return file, len(mesh.Locate(file, t.before[file], mesh.DecodeOptions{})) == len(parts[0].Resources)
 }
 
 // add puts each stream, without what is there unchanged, into a file of its own,
 // as it was written.
-func (t *transaction) add(parts []part, unchanged map[mesh.Identity]bool) error {
+func (t *transaction) add(parts []manifest.Part, unchanged map[mesh.Identity]bool) error {
 	for _, p := range parts {
-		first := slices.IndexFunc(p.resources, func(r *mesh.Resource) bool { return !unchanged[r.Identity()] })
+		first := slices.IndexFunc(p.Resources, func(r *mesh.Resource) bool { return !unchanged[r.Identity()] })
 		if first < 0 {
 			continue
 		}
@@ -205,7 +186,7 @@ func (t *transaction) add(parts []part, unchanged map[mesh.Identity]bool) error 
 		if data, err = cut(p.Name, data, unchanged); err != nil {
 			return err
 		}
-		t.after[t.freeName(p.resources[first].Identity())] = data
+		t.after[t.freeName(p.Resources[first].Identity())] = data
 	}
 	return nil
 }
