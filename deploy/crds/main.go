@@ -23,7 +23,7 @@ import (
 
 // Kinds are those that sluice reads, as their definitions are named.
 var Kinds = []string{
-	"destinationrules.networking.istio.io",
+	destinationRules,
 	"serviceentries.networking.istio.io",
 	"sidecars.networking.istio.io",
 	"virtualservices.networking.istio.io",
@@ -99,6 +99,13 @@ func Select(all []byte) (map[string][]byte, error) {
 		if about.Kind == "CustomResourceDefinition" && slices.Contains(Kinds, about.Metadata.Name) {
 			text := bytes.TrimPrefix(bytes.TrimSpace(document), []byte("---\n"))
 			found[about.Metadata.Name] = append(labels.ReplaceAll(text, nil), '\n')
+			if about.Metadata.Name == destinationRules {
+				older, err := withOlderName(found[destinationRules])
+				if err != nil {
+					return nil, err
+				}
+				found[destinationRules] = older
+			}
 		}
 	}
 	var missing []error

@@ -67,3 +67,11 @@ func TestADefinitionThatIsMissingIsNamed(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 }
+
+// Of a definition that has changed nothing is guessed.
+func TestAnotherDefinitionIsToldApart(t *testing.T) {
+	t.Parallel()
+	if _, err := withOlderName([]byte(version + host + needsIt + version + host)); err == nil {
+		t.Error("a definition whose host need not be there is taken")
+	}
+}

@@ -8,11 +8,14 @@ import (
 	"github.com/sluice-cni/sluice/internal/egresspage"
 )
 
-// page is "Control Egress Traffic", in its order, with its resources. Only what Istio's own
-// definitions do not have any more is as they have it now: spec.host of a DestinationRule,
-// which was spec.name.
+// page is "Control Egress Traffic", in its order, with its resources to the letter. Only
+// where a cluster has Istio's own definitions, which have no spec.name of a
+// DestinationRule any more, it is spec.host.
 func page(n *namespace) {
-	google := strings.Replace(egresspage.Google, "\n  name: www.google.com", "\n  host: www.google.com", 1)
+	google := egresspage.Google
+	if _, err := n.try("", "explain", "destinationrules.spec.name"); err != nil {
+		google = strings.Replace(google, "\n  name: www.google.com", "\n  host: www.google.com", 1)
+	}
 	n.kubectl("", "label", "namespace", n.name, "sluice.dev/inject=true")
 	pod := n.sourcePod()
 	n.eventually(pod, status, "502") // governed, and nothing is registered
