@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/internal/remedy"
 )
 
 // turnWithin is how long the core may take to answer before it is taken for hung.
@@ -42,7 +43,7 @@ func notReady(s core.Status) error {
 	case s.Retired:
 		return errors.New("another agent has taken over, or this one was told to end")
 	case !s.Connected:
-		return errors.New("no session with the holder; is sluice holder running on this node?")
+		return errors.New(noHolder())
 	case !s.Decides:
 		return errors.New("no policy yet, by which pods are selected; its source has not spoken")
 	case !s.Ready:
@@ -50,6 +51,8 @@ func notReady(s core.Status) error {
 	}
 	return nil
 }
+
+func noHolder() string { return "no session with the holder; " + remedy.Here().Say(remedy.Holder) }
 
 // unsettled says why pods may be captured that the agent does not know of, or not how.
 func unsettled(s core.Status) string {
@@ -59,7 +62,7 @@ func unsettled(s core.Status) string {
 	case s.Retired:
 		return "another agent has taken over, or this one was told to end"
 	case !s.Connected:
-		return "no session with the holder; is sluice holder running on this node?"
+		return noHolder()
 	}
 	return "pods are still being found and their rules read"
 }

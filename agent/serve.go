@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
@@ -84,9 +85,9 @@ func (a *Agent) proxyOf(r *http.Request, namespace, name string) (*proxy.Server,
 		}
 	}
 	if known {
-		return nil, errors.New("the pod is not served; 'sluice status' says why")
+		return nil, errors.New("the pod is not served; " + remedy.Here().Sluice("status") + " says why")
 	}
-	return nil, errors.New("the agent knows no such pod; 'sluice status' lists those it does")
+	return nil, errors.New("the agent knows no such pod")
 }
 
 // Leaving is a line of the answer to LeavePath.

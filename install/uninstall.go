@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/remedy"
 )
 
 // Leaving is what Remove would do.
@@ -73,7 +75,7 @@ func (i *Installer) unloaded(ctx context.Context, changed bool) error {
 		return err
 	}
 	if back, err := i.Leaving(); err == nil && len(back) > 0 {
-		return fmt.Errorf("directory %q: the entry is back in %s; stop what puts it there, first of all 'sluice install --watch' on this node, then try again", i.ConfDir, back[0].Path)
+		return fmt.Errorf("directory %q: the entry is back in %s; %s", i.ConfDir, back[0].Path, remedy.Here().Say(remedy.Reinstalled))
 	}
 	if gone {
 		return nil

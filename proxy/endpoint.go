@@ -15,7 +15,7 @@ import (
 // Why a cluster has no address to connect to.
 var (
 	errNoEndpoint = errors.New("no healthy upstream")
-	errEjected    = errors.New("every endpoint is ejected (outlierDetection); sluice endpoints says until when")
+	errEjected    = errors.New("every endpoint is ejected (outlierDetection)")
 	errNotItsName = errors.New("the destination is not an address of the registered name")
 	errUnsafe     = errors.New("the name leads to an address that DNS may not lead to")
 )

@@ -19,9 +19,10 @@ func TestAHintSaysWhoRenewsWhatHasExpired(t *testing.T) {
 
 func TestTheHintAboutAFullPoolNamesTheLimits(t *testing.T) {
 	t.Parallel()
-	s := &Server{}
+	s := &Server{cfg: Config{Command: func(words string) string { return "sluice-in-its-place " + words }}}
 	e := &entry{refusal: Overloaded, failure: &connectError{err: poolFull}, cluster: &mesh.Cluster{Host: "a.test"}}
-	if text := fmt.Sprint(s.refusalNotice(e).about...); !strings.Contains(text, "raise maxConnections") || !strings.Contains(text, "DestinationRule for a.test") {
+	if text := fmt.Sprint(s.refusalNotice(e).about...); !strings.Contains(text, "raise maxConnections") || !strings.Contains(text, "DestinationRule for a.test") ||
+		!strings.Contains(text, "sluice-in-its-place clusters a.test") {
 		t.Error(text)
 	}
 	e.failure = nil

@@ -103,7 +103,11 @@ func (s *Server) tell(e *entry) {
 	case e.failure != nil:
 		s.say(e, noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
 			about := append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)
-			return notice{level: slog.LevelWarn, message: "upstream failed", about: withHint(about, failureHint(e.failure, e.cluster))}
+			hint := failureHint(e.failure, e.cluster)
+			if e.failure == errEjected {
+				hint = s.cfg.Command("endpoints "+e.cluster.Host) + " says until when"
+			}
+			return notice{level: slog.LevelWarn, message: "upstream failed", about: withHint(about, hint)}
 		})
 	}
 }
@@ -142,7 +146,7 @@ func (s *Server) refusalNotice(e *entry) notice {
 		hint = s.registerHint(e)
 	case errors.Is(e.failure, poolFull) && e.cluster != nil:
 		hint = "raise maxConnections, http1MaxPendingRequests or http2MaxRequests under connectionPool in the DestinationRule for " +
-			e.cluster.Host + "; sluice clusters " + e.cluster.Host + " -o json shows them"
+			e.cluster.Host + "; " + s.cfg.Command("clusters "+e.cluster.Host+" -o json") + " shows them"
 	}
 	return notice{level: text.level, message: text.message, about: withHint(about, hint)}
 }

@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/credential"
 	"github.com/sluice-cni/sluice/proxy/dial"
@@ -97,6 +98,9 @@ type Config struct {
 	// Register is the command, for the hints in Log, that registers the ServiceEntry on
 	// its standard input; default "sluice create -f -".
 	Register string
+	// Command is, for the hints in Log, how a person types a command line of sluice that
+	// asks this server; default as it is where one proxy runs.
+	Command func(words string) string
 	// Log receives what an operator should read; nil: slog.Default().
 	Log *slog.Logger
 	// Loops are the event loops that serve usual HTTP/1.1 connections; default those
@@ -210,6 +214,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Register == "" {
 		cfg.Register = "sluice create -f -"
+	}
+	if cfg.Command == nil {
+		cfg.Command = remedy.Here().Sluice
 	}
 	if cfg.Loops == nil {
 		cfg.Loops = &processLoops

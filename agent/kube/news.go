@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
 	meshkube "github.com/sluice-cni/sluice/mesh/kube"
@@ -19,7 +20,7 @@ func (n *Node) News(s core.News) {
 	switch {
 	case s.State == core.PodFailed:
 		n.events.Say(kubeapi.Pods, key, uid, true, NotEnrolled, "this pod's egress is not governed as it should be: "+oneLine(s.Reason)+
-			"; sluice tries again. 'sluice status' in the agent's pod on this node shows it")
+			"; sluice tries again. "+remedy.Here().Sluice("status "+s.Name.String())+" says more")
 	case s.LeftAlone != "":
 		n.events.Say(kubeapi.Pods, key, uid, false, AloneLeft, s.LeftAlone+"'s sidecar serves this pod, so sluice leaves it alone; take the sidecar out to have sluice govern it")
 	default:

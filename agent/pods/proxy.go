@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent/netns"
 	"github.com/sluice-cni/sluice/agent/podlog"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -28,6 +29,8 @@ type Common struct {
 	// Proxy is each proxy's configuration but for what is the pod's own: listeners,
 	// sockets, workload, share, observer, answers, log.
 	Proxy proxy.Config
+	// Register is proxy.Config's for pods of a Kubernetes namespace; nil: Proxy.Register.
+	Register func(namespace string) string
 	// Names is the same for those that answer DNS. ResolvConf is asked where nobody
 	// said what the pod's own has.
 	Names dnsproxy.Config
@@ -110,6 +113,15 @@ func (c *Common) serve(s serving, snapshot *mesh.Snapshot) (p *Proxy, err error)
 	cfg.Listeners, cfg.Workload, cfg.Socket = sockets.tcp, s.workload, s.socket
 	cfg.Limits.Share, cfg.Observer, cfg.Log = p.share, p.counted, s.log
 	cfg.DrainTimeout, cfg.HandsOver = c.DrainLimit, true
+	if c.Register != nil {
+		cfg.Register = c.Register(s.workload.Namespace)
+	}
+	cfg.Command = func(words string) string {
+		if s.workload.Pod != "" {
+			words += " --pod " + s.workload.Namespace + "/" + s.workload.Pod
+		}
+		return remedy.Here().Sluice(words)
+	}
 	var once sync.Once
 	p.fell = func(err error) {
 		once.Do(func() {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent"
 	"github.com/sluice-cni/sluice/holder"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
@@ -139,7 +140,7 @@ func askHint(client admin.Client) string {
 		return "an agent listens there: --pod NAMESPACE/NAME says which of its pods is meant"
 	}
 	if client.Beneath != "" {
-		return "'sluice status --all' lists the agent's pods and what became of them"
+		return remedy.Here().Say(remedy.OtherNode)
 	}
 	return "--admin names the socket of a running proxy"
 }

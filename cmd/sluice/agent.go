@@ -61,7 +61,8 @@ Services are registered too. What was last known of it is kept, so that the agen
 while the API server is away.
 
 Which pods are captured is decided by the plugin's configuration, the files of
---policy-dir and the pods' annotations (docs/selection.md). Pods that were running before
+--policy-dir and the pods' annotations, with --kubernetes also by the ConfigMap
+sluice-policy and by Namespaces' and pods' labels (docs/selection.md). Pods that were running before
 are captured too, and pods that are selected no more let go, both without a restart of
 the pod and without breaking a connection.
 

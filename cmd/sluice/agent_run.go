@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-cni/sluice/agent/podlog"
 	"github.com/sluice-cni/sluice/agent/pods"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -67,7 +68,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		if k, err = o.cluster(log); err != nil {
 			return err
 		}
-		common.Proxy.Register = "kubectl apply -f -"
+		common.Register = remedy.Apply
 	}
 	common.Proxy.SharedResolver = true // serveNode runs it
 	// Before any socket: each belongs to the cgroup that it was made in, for good.
@@ -247,7 +248,7 @@ func (o agentOptions) exemption(log *slog.Logger) (exemption, error) {
 	if errors.Is(err, nft.ErrNotPermitted) {
 		return exemption{}, hinted(err, "the agent needs root on the host")
 	}
-	log.Warn("the pods' rules know this agent by a mark: it does not protect against containers with NET_RAW or NET_ADMIN, which 'sluice status' names", "why", err)
+	log.Warn("the pods' rules know this agent by a mark: it does not protect against containers with NET_RAW or NET_ADMIN, which "+remedy.Here().Sluice("status")+" names", "why", err)
 	return exemption{byMark: true, why: err.Error()}, nil
 }
 

@@ -7,10 +7,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy/admin"
@@ -205,7 +207,11 @@ func printEgress(c *cobra.Command, w io.Writer, e *admin.Explanation) error {
 		if e.Allowed { // which Observe does
 			to = "register"
 		}
-		fmt.Fprintf(w, "  to %s it: echo '%s' | %s\n", to, e.Register, commandLine(c, "create -f -"))
+		command := commandLine(c, "create -f -")
+		if namespace, _, ofPod := strings.Cut(flagValue(c, "pod"), "/"); ofPod && remedy.Here().InCluster() {
+			command = remedy.Apply(namespace)
+		}
+		fmt.Fprintf(w, "  to %s it: echo '%s' | %s\n", to, e.Register, command)
 	}
 	return nil
 }

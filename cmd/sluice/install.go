@@ -67,7 +67,7 @@ nothing that is right already; an upgrade is an install with a newer binary. Wit
 --watch it stays, restores the entry when somebody rewrites the configuration, and
 names those who do so again and again; of several on one node, as during an upgrade, the
 newest does (--lease). When it ends, everything stays where it is: taking it out is
-'sluice uninstall'.`,
+'sluice uninstall'. In a cluster the Helm chart runs it on every node.`,
 		Example: `  sluice install --dry-run
   sluice install --watch
   sluice install --mode append --cri off --conf-dir /etc/cni/net.d

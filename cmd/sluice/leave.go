@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/internal/remedy"
 )
 
 // errNoAgent: there is no agent to let go of pods.
@@ -69,8 +70,7 @@ func letGo(c *cobra.Command, socket string, wait time.Duration) error {
 	}
 	answer, err := client.Do(request)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return hinted(fmt.Errorf("agent %q: %w, so pods that are captured stay so", socket, errNoAgent),
-			"'sluice cleanup' takes the rules out of them; --agent off says that there is no agent")
+		return hinted(fmt.Errorf("agent %q: %w, so pods that are captured stay so", socket, errNoAgent), remedy.Here().Say(remedy.AgentGone))
 	}
 	if err != nil {
 		return fmt.Errorf("agent %q: %w", socket, err)
@@ -96,7 +96,7 @@ func followLeaving(ctx context.Context, c *cobra.Command, lines *json.Decoder, s
 		case ctx.Err() == context.DeadlineExceeded:
 			return hinted(fmt.Errorf("agent %q: has not let go of every pod after %v: %s", socket, wait, left), "run it again, with a longer --wait")
 		case err != nil:
-			return hinted(fmt.Errorf("agent %q: ended its answer with %s: %w", socket, left, err), "run it again; 'sluice cleanup' is for nodes whose agent is gone")
+			return hinted(fmt.Errorf("agent %q: ended its answer with %s: %w", socket, left, err), "run it again, once an agent is there; "+remedy.Here().Say(remedy.AgentGone))
 		case now.Done:
 			fmt.Fprintln(c.OutOrStdout(), "the agent has let go of every pod")
 			return nil

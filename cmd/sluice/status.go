@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
 
@@ -53,6 +54,11 @@ With a pod's name everything about that pod is shown: why it is selected or not,
 captured ranges, each setting that is not the default, and warnings. While no agent
 answers, within 5 s, the holder ('sluice holder') is asked, which knows less; the exit
 code is 1 then.
+
+In a cluster it is run in an agent's container, and is about that agent's node:
+
+  kubectl -n sluice-system get pods -o wide     which agent is on which node
+  kubectl -n sluice-system exec POD -- /sluice status shop/web-7d4f
 
 --ready and --alive are for probes, run in the agent's own container: of two agents that
 overlap at an upgrade they are about the one in it, and nobody reaches what they ask from
@@ -102,7 +108,7 @@ const answerWithin = 5 * time.Second
 func (o statusOptions) run(c *cobra.Command, pod string) error {
 	path := filepath.Join(o.runDir, agentSocketName)
 	if !answered(path) {
-		return o.askHolder(c, fmt.Errorf("%s: no agent answers on this node", path), "start 'sluice agent'")
+		return o.askHolder(c, fmt.Errorf("%s: no agent answers on this node", path), remedy.Here().Say(remedy.Agent))
 	}
 	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
 	defer cancel()
@@ -117,7 +123,7 @@ func (o statusOptions) run(c *cobra.Command, pod string) error {
 	if pod != "" {
 		s.Pods = slices.DeleteFunc(s.Pods, func(p agent.PodStatus) bool { return p.Name.String() != pod && p.Netns != pod })
 		if len(s.Pods) == 0 {
-			return hinted(fmt.Errorf("pod %q: the agent knows no such pod", pod), "'sluice status --all' lists those it does, as NAMESPACE/NAME")
+			return hinted(fmt.Errorf("pod %q: the agent knows no such pod", pod), remedy.Here().Say(remedy.OtherNode))
 		}
 	}
 	if o.output == "json" {
@@ -136,7 +142,7 @@ func (o statusOptions) run(c *cobra.Command, pod string) error {
 		return err
 	}
 	if hidden > 0 {
-		fmt.Fprintf(c.ErrOrStderr(), "and %s untouched; --all lists them\n", count(hidden, "namespace"))
+		fmt.Fprintf(c.ErrOrStderr(), "and %s untouched; --all lists all\n", count(hidden, "pod"))
 	}
 	return nil
 }
@@ -406,15 +412,15 @@ func printPods(w io.Writer, pods []agent.PodStatus) error {
 }
 
 // askHolder shows what the holder knows, since no agent answers: none says why not, and
-// remedy what a person should do about it.
-func (o statusOptions) askHolder(c *cobra.Command, none error, remedy string) error {
+// advice what a person should do about it.
+func (o statusOptions) askHolder(c *cobra.Command, none error, advice string) error {
 	path := filepath.Join(o.runDir, holder.SocketName)
 	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
 	defer cancel()
 	s, err := client.Status(asking, path)
 	if err != nil {
 		return hinted(errors.Join(none, fmt.Errorf("%s: nor does a holder: %w", path, reason(err))),
-			"start 'sluice holder' and 'sluice agent', or name the directory of their sockets with --run-dir")
+			remedy.Here().Say(remedy.Nobody))
 	}
 	if o.output == "json" {
 		if err := writeJSON(c.OutOrStdout(), s); err != nil {
@@ -423,7 +429,7 @@ func (o statusOptions) askHolder(c *cobra.Command, none error, remedy string) er
 	} else if err := printHolder(c.OutOrStdout(), s); err != nil {
 		return err
 	}
-	return hinted(none, remedy+"; this is what the holder knows")
+	return hinted(none, advice+"; this is what the holder knows")
 }
 
 func printHolder(w io.Writer, s wire.HolderStatus) error {

@@ -70,7 +70,7 @@ func TestStatusShowsTheNodeAndItsPods(t *testing.T) {
 		},
 	}})
 	out, errs, code := runSluice(t, "status", "--run-dir", dir)
-	if code != 0 || errs != "and 1 namespace untouched; --all lists them\n" {
+	if code != 0 || errs != "and 1 pod untouched; --all lists all\n" {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 	same(t, out, `agent         serves 2 pods, 1 drain

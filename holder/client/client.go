@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/remedy"
 )
 
 // Delays between two tries: a holder that is just being replaced answers within the
@@ -68,7 +69,7 @@ func again(ctx context.Context, path string, try func(context.Context) error, wo
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("sluice holder at %s: %w: %w; is the holder running on this node?", path, ctx.Err(), err)
+			return fmt.Errorf("sluice holder at %s: %w: %w; %s", path, ctx.Err(), err, remedy.Here().Say(remedy.Holder))
 		case <-time.After(delay):
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/remedy"
 )
 
 // Session is an agent's connection to the holder. It lasts until either ends it; then
@@ -54,7 +55,7 @@ func Open(ctx context.Context, path string, hello wire.HelloRequest) (*Session, 
 	var welcome wire.WelcomeReply
 	c, err := wire.Dial(ctx, path)
 	if err != nil {
-		return nil, welcome, fmt.Errorf("sluice holder at %s: %w; is the holder running on this node?", path, err)
+		return nil, welcome, fmt.Errorf("sluice holder at %s: %w; %s", path, err, remedy.Here().Say(remedy.Holder))
 	}
 	if err := introduce(ctx, c, hello, &welcome); err != nil {
 		c.Close()

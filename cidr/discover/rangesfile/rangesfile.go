@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/internal/wholefile"
 )
 
@@ -44,7 +46,7 @@ const (
 
 // hint is what to do about every file that cannot be used, to be pasted as it is.
 func hint(path string) string {
-	return "run 'sluice cidr --from-cluster --write " + path + "' on this node ('sluice cidr --help' has other ways to find the ranges), or name the ranges; in a cluster the agent (--kubernetes) writes it, and its log says what it lacks"
+	return strings.ReplaceAll(remedy.Here().Say(remedy.Ranges), "FILE", path)
 }
 
 // Read gives the ranges of a file that is there, whole, and not out of date at the
