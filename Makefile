@@ -33,6 +33,12 @@ e2e-node: ## the node under load and faults, with real containerd (as root; RUNT
 e2e: ## a real Kubernetes of one node: install by the chart, the page, the scenarios, and down again (as root)
 	@scripts/e2e.sh
 
+e2e-page: ## the short way to see it: Kubernetes up, sluice by its chart, the page with kubectl, down again (as root)
+	@scripts/e2e.sh page
+
+cluster: ## the same cluster with a shell in it; Ctrl-D takes it down (as root)
+	@scripts/e2e.sh shell
+
 lint: ## gofmt, go vet and staticcheck
 	@scripts/lint.sh
 
@@ -65,4 +71,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build image chart demo test e2e-node e2e lint bench bench-proxies soak fuzz oracle clean
+.PHONY: help build image chart demo test e2e-node e2e e2e-page cluster lint bench bench-proxies soak fuzz oracle clean

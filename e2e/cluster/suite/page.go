@@ -41,10 +41,12 @@ func page(n *namespace) {
 // they say that it took.
 func (n *namespace) timed(pod, commands string) (output string, seconds float64) {
 	n.t.Helper()
-	out, err := n.bash(pod, "{ "+commands+"; } 2>&1")
+	commands = "{ " + commands + "; } 2>&1"
+	out, err := n.bash(pod, commands)
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	n.show("", inPod(pod, commands), out)
 	output, _, _ = strings.Cut(out, "\n")
 	m := regexp.MustCompile(`real\s+(\d+)m([\d.]+)s`).FindStringSubmatch(out)
 	if m == nil {

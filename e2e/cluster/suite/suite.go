@@ -12,13 +12,26 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
+	"github.com/sluice-cni/sluice/e2e/cluster/progress"
 )
 
 // Run runs all scenarios, one after the other.
 func Run(t *testing.T, kubeconfig string) {
-	t.Run("labelling a running namespace", func(t *testing.T) { label(in(t, kubeconfig, "sluice-suite-label")) })
-	t.Run("what is said, and a pod's own label", func(t *testing.T) { say(in(t, kubeconfig, "sluice-suite-say")) })
-	t.Run("the page", func(t *testing.T) { page(in(t, kubeconfig, "sluice-suite-page")) })
+	for _, s := range []struct {
+		name, namespace string
+		run             func(*namespace)
+	}{
+		{"labelling a running namespace", "label", label},
+		{"what is said, and a pod's own label", "say", say},
+		{"the page", "page", page},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Cleanup(func() {
+				progress.Step(t, "%s: %s", s.name, map[bool]string{true: "failed", false: "passed"}[t.Failed()])
+			})
+			s.run(in(t, kubeconfig, "sluice-suite-"+s.namespace))
+		})
+	}
 }
 
 // namespace is one of a cluster's, made for a scenario.
@@ -92,7 +105,24 @@ func (n *namespace) kubectl(stdin string, args ...string) string {
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	n.show(stdin, args, out)
 	return out
+}
+
+// show prints a command and what it said, for whoever looks on.
+func (n *namespace) show(stdin string, args []string, out string) {
+	var words []string
+	for _, a := range args {
+		if strings.ContainsAny(a, " '\"{}$&|;") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	command := "$ kubectl " + strings.Join(words, " ")
+	if stdin != "" {
+		command += " <<EOF\n" + strings.TrimSpace(stdin) + "\nEOF"
+	}
+	progress.Show(strings.TrimSpace(command + "\n" + strings.TrimSpace(out)))
 }
 
 // sourcePod is the pod that requests are made from, as the page finds it.
@@ -103,7 +133,11 @@ func (n *namespace) sourcePod() string {
 
 // bash runs commands in the pod.
 func (n *namespace) bash(pod, commands string) (string, error) {
-	return n.try("", "exec", pod, "-c", "sleep", "--", "bash", "-c", commands)
+	return n.try("", inPod(pod, commands)...)
+}
+
+func inPod(pod, commands string) []string {
+	return []string{"exec", pod, "-c", "sleep", "--", "bash", "-c", commands}
 }
 
 // eventually waits until commands in the pod write what is wanted, somewhere.
@@ -112,6 +146,7 @@ func (n *namespace) eventually(pod, commands, want string) {
 	n.until(func() string {
 		out, err := n.bash(pod, commands)
 		if err == nil && strings.Contains(out, want) {
+			n.show("", inPod(pod, commands), out)
 			return ""
 		}
 		return fmt.Sprintf("%s: not %q within %v, but %q, %v", commands, want, patience, out, err)

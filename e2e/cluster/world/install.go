@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sluice-cni/sluice/e2e/cluster/progress"
 	"github.com/sluice-cni/sluice/internal/built"
 )
 
@@ -20,6 +21,7 @@ func (w *World) Install(values ...string) {
 	w.helmMust("install", values...)
 	w.Rollout(Namespace, "daemonset/sluice-holder")
 	w.Rollout(Namespace, "daemonset/sluice-agent")
+	progress.Step(w.t, "sluice is installed by its chart")
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
 			w.t.Logf("sluice:\n%s\n%s", w.Describe(Namespace), w.logs())

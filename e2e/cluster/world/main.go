@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
+	"github.com/sluice-cni/sluice/e2e/cluster/progress"
 	"github.com/sluice-cni/sluice/e2e/node/cgroups"
 	node "github.com/sluice-cni/sluice/e2e/node/programs"
 	"github.com/sluice-cni/sluice/internal/lab"
@@ -92,5 +93,6 @@ func prepare(dir string) error {
 	if err := writeChart(filepath.Join(images, "chart")); err != nil {
 		return err
 	}
+	progress.Print("sluice, its chart and the images are made")
 	return os.Setenv(imagesEnv, images)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
 	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
+	"github.com/sluice-cni/sluice/e2e/cluster/progress"
 	"github.com/sluice-cni/sluice/e2e/egress"
 	"github.com/sluice-cni/sluice/e2e/node/cgroups"
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
@@ -57,8 +58,14 @@ func New(t *testing.T, o Options) *World {
 		t.Skip("not run: needs root (cgroups and namespaces of all kinds)")
 	}
 	began := time.Now()
-	step := func(what string) { t.Logf("%6d ms: %s", time.Since(began).Milliseconds(), what) }
-	w := &World{t: t, dir: t.TempDir(), daemons: map[string]*daemon.Daemon{}, Internet: egress.NewInternet(t)}
+	// Not t.TempDir: the kubelet has sockets there, and the name of a socket has 107 bytes.
+	dir, err := os.MkdirTemp("", "cluster-")
+	must(t, err)
+	t.Cleanup(func() {
+		must(t, os.RemoveAll(dir))
+		progress.Step(t, "the cluster is down")
+	})
+	w := &World{t: t, dir: dir, daemons: map[string]*daemon.Daemon{}, Internet: egress.NewInternet(t)}
 	t.Cleanup(w.clean)
 	connect(t, w.Internet)
 	coverSysctls(t, w.dir)
@@ -69,7 +76,7 @@ func New(t *testing.T, o Options) *World {
 		Address: NodeIP, Port: 6443, Flags: serverFlags,
 		Users: []string{userManager, userScheduler, userProxy, userNode + " system:nodes"},
 	})
-	step("the API server is ready")
+	progress.Step(t, "etcd and kube-apiserver are ready")
 	w.run("kube-controller-manager", managerFlags(w.Server)...)
 	w.run("kube-scheduler", "--kubeconfig="+w.KubeconfigOf(userScheduler), "--leader-elect=false", "--secure-port=0")
 	w.Apply(dnsManifest)
@@ -79,16 +86,16 @@ func New(t *testing.T, o Options) *World {
 	for _, archive := range all {
 		must(t, w.Containerd.Import(archive))
 	}
-	step("the runtime has its images")
+	progress.Step(t, "containerd has its images")
 	file(t, w.dir, "resolv.conf", "nameserver %s\n", egress.DNS)
 	w.run("kube-proxy", "--config="+file(t, w.dir, "proxy.yaml", proxyConfig, cmp.Or(o.ProxyMode, "nftables"), w.KubeconfigOf(userProxy)))
 	w.run("kubelet", "--kubeconfig="+w.KubeconfigOf(userNode), "--root-dir="+filepath.Join(w.dir, "kubelet"), "--cert-dir="+filepath.Join(w.dir, "kubelet-certificates"),
 		"--hostname-override="+NodeName, "--node-ip="+NodeIP,
 		"--config="+file(t, w.dir, "kubelet.yaml", kubeletConfig, RuntimeSocket, cgroups.Parent(), w.dir))
 	w.AwaitNode()
-	step("the node is ready")
+	progress.Step(t, "the node is ready")
 	w.Rollout("kube-system", "deployment/coredns")
-	step("the cluster has DNS")
+	progress.Step(t, "CoreDNS answers: the cluster is up, %.1f s from nothing", time.Since(began).Seconds())
 	return w
 }
 
