@@ -41,8 +41,8 @@ The watching 'sluice install' of this node keeps its hands off from then on, and
 is started again in the same pod does (--lease); one of a later release does not.
 
 With --cluster it does this on all nodes of a cluster: it makes the DaemonSet of
---daemonset, each pod of which runs 'sluice uninstall' before it is ready, waits until
-all are, has all do it once more, deletes the DaemonSet of the agents (--agents) and then
+--daemonset, each pod of which runs 'sluice uninstall' before its containers, waits until
+all have, has all do it once more, deletes the DaemonSet of the agents (--agents) and then
 its own. An agent or installer that started anew while other nodes were waited for has
 begun again, hence the second time; and without its DaemonSet none can any more. Nodes
 that are not done in time are named, and the DaemonSet stays for them. --idle is for such a pod's container, once its node is done.
@@ -83,7 +83,33 @@ is refused: 'sluice cleanup' takes them out, and so does --cleanup.`,
 	return c
 }
 
+// neverHere: nothing is on this node that an installer or an agent would have left.
+func (o installOptions) neverHere(agent, policy string) (bool, error) {
+	for _, path := range []string{filepath.Join(o.binDir, "sluice-cni"), o.leaseFile(), policy, agent} {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+	}
+	i, err := install.Leaver(install.Options{ConfDir: o.confDir, Entry: nodeEntry()})
+	if err != nil {
+		return false, err
+	}
+	steps, err := i.Leaving()
+	return err == nil && len(steps) == 0, err
+}
+
 func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait time.Duration, clean bool) error {
+	// In a cluster it comes to nodes that never had sluice too, whose runtime may be another.
+	if clean && !o.dryRun {
+		never, err := o.neverHere(agent, policy)
+		if err != nil {
+			return err
+		}
+		if never {
+			fmt.Fprintln(c.OutOrStdout(), "nothing of sluice is on this node")
+			return nil
+		}
+	}
 	i, done, err := o.installer(install.Leaver, install.Auto, nodeEntry(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err

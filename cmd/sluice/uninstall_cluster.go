@@ -22,8 +22,8 @@ import (
 // askNodesEvery is how often it is asked which nodes are done.
 const askNodesEvery = 2 * time.Second
 
-// clusterUninstall takes the plugin out of all nodes, by a DaemonSet of which each pod is
-// ready when its node is done.
+// clusterUninstall takes the plugin out of all nodes, by a DaemonSet of which each pod runs
+// once its node is done.
 type clusterUninstall struct {
 	cluster *kubeapi.Cluster
 	agents  string // the DaemonSet that nothing may come back of; "": none
@@ -64,10 +64,9 @@ type daemonSet struct {
 	Status struct {
 		ObservedGeneration     int64
 		DesiredNumberScheduled int
-		UpdatedNumberScheduled int
-		NumberReady            int
 	}
 	object map[string]any
+	run    string // by which the pods of this pass are known
 }
 
 // runAnnotation is on the pods of a pass, with a value of that pass's own. What begins with
@@ -102,9 +101,12 @@ func readDaemonSet(manifest []byte) (*daemonSet, error) {
 }
 
 // labels select its pods.
-func (d *daemonSet) labels() string {
+func (d *daemonSet) labels() string { return labelSelector(d.Spec.Selector.MatchLabels) }
+
+// labelSelector is such labels as the API server takes them.
+func labelSelector(wanted map[string]string) string {
 	var labels []string
-	for k, v := range d.Spec.Selector.MatchLabels {
+	for k, v := range wanted {
 		labels = append(labels, k+"="+v)
 	}
 	slices.Sort(labels)
@@ -114,7 +116,8 @@ func (d *daemonSet) labels() string {
 // stamped is the manifest with pods that are made anew, whoever made such a DaemonSet before:
 // a pod of then is ready since, whatever its node has come to.
 func (d *daemonSet) stamped() ([]byte, error) {
-	inner(inner(inner(inner(d.object, "spec"), "template"), "metadata"), "annotations")[runAnnotation] = rand.Text()
+	d.run = rand.Text()
+	inner(inner(inner(inner(d.object, "spec"), "template"), "metadata"), "annotations")[runAnnotation] = d.run
 	return json.Marshal(d.object)
 }
 
@@ -206,34 +209,78 @@ func (u clusterUninstall) end(ctx context.Context, key kubeapi.Key) error {
 func (u clusterUninstall) await(ctx context.Context, set *daemonSet) error {
 	tick := time.NewTicker(u.every)
 	defer tick.Stop()
-	said, away := "", error(nil)
+	said := ""
 	for {
-		now, err := u.look(ctx, set.key())
+		now, err := u.progress(ctx, set)
 		switch {
 		case errors.Is(err, kubeapi.ErrNotFound):
 			return fmt.Errorf("DaemonSet %s: somebody deleted it before every node was done", set.key())
 		case errors.Is(err, kubeapi.ErrForbidden):
 			return err
-		case err != nil && ctx.Err() == nil:
-			away = err
-		case err == nil:
-			away = nil
-			s := now.Status
-			known := s.ObservedGeneration >= now.Metadata.Generation && s.UpdatedNumberScheduled == s.DesiredNumberScheduled
-			if text := fmt.Sprintf("%d of %s done", s.NumberReady, count(s.DesiredNumberScheduled, "node")); known && text != said {
+		case err == nil && now.known:
+			if text := fmt.Sprintf("%d of %s done", len(now.done), count(now.desired, "node")); text != said {
 				fmt.Fprintln(u.out, text)
 				said = text
 			}
-			if known && s.NumberReady == s.DesiredNumberScheduled {
+			if len(now.done) >= now.desired {
 				return nil
 			}
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return u.unfinished(set, away)
+			return u.unfinished(set)
 		}
 	}
+}
+
+// progress is how far a pass is.
+type progress struct {
+	known   bool // the controller has seen this pass
+	desired int  // nodes
+	done    map[string]bool
+	rest    []pod
+}
+
+// pod is one of the DaemonSet's.
+type pod struct {
+	Metadata struct {
+		Name              string
+		Annotations       map[string]string
+		DeletionTimestamp string
+	}
+	Spec   struct{ NodeName string }
+	Status struct{ Phase string }
+}
+
+// progress asks for the pods of this pass. One that runs has done what it is for, in its
+// init container; it says so still when its node has died since, which readiness does not.
+func (u clusterUninstall) progress(ctx context.Context, set *daemonSet) (p progress, err error) {
+	now, err := u.look(ctx, set.key())
+	if err != nil {
+		return p, err
+	}
+	pods, err := u.cluster.List(ctx, kubeapi.Pods, kubeapi.Selector{Namespace: set.Metadata.Namespace, Labels: set.labels()})
+	if err != nil {
+		return p, err
+	}
+	p = progress{known: now.Status.ObservedGeneration >= now.Metadata.Generation, desired: now.Status.DesiredNumberScheduled, done: map[string]bool{}}
+	for _, o := range pods {
+		var one pod
+		if err := json.Unmarshal(o.JSON, &one); err != nil {
+			return p, err
+		}
+		switch {
+		case one.Metadata.DeletionTimestamp != "" || one.Metadata.Annotations[runAnnotation] != set.run:
+			one.Status.Phase = "of an earlier pass"
+			p.rest = append(p.rest, one)
+		case one.Status.Phase == "Running":
+			p.done[one.Spec.NodeName] = true
+		default:
+			p.rest = append(p.rest, one)
+		}
+	}
+	return p, nil
 }
 
 func (u clusterUninstall) look(ctx context.Context, key kubeapi.Key) (*daemonSet, error) {
@@ -246,27 +293,62 @@ func (u clusterUninstall) look(ctx context.Context, key kubeapi.Key) (*daemonSet
 }
 
 // unfinished says which nodes are not done.
-func (u clusterUninstall) unfinished(set *daemonSet, away error) error {
+func (u clusterUninstall) unfinished(set *daemonSet) error {
 	hint := fmt.Sprintf("'kubectl -n %s logs daemonset/%s --all-containers' says why; it stays, and goes on with nodes that come back. Run this again, or delete the DaemonSet to leave them as they are",
 		set.Metadata.Namespace, set.Metadata.Name)
-	if away != nil {
-		return hinted(fmt.Errorf("DaemonSet %s: after %v it is not known which nodes are done: %w", set.key(), u.wait, away), hint)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), u.every+5*time.Second)
 	defer cancel()
-	pods, err := u.cluster.List(ctx, kubeapi.Pods, kubeapi.Selector{Namespace: set.Metadata.Namespace, Labels: set.labels()})
+	p, err := u.progress(ctx, set)
+	if err != nil {
+		return hinted(fmt.Errorf("DaemonSet %s: after %v it is not known which nodes are done: %w", set.key(), u.wait, err), hint)
+	}
 	left := ""
-	for _, p := range pods {
-		var pod struct {
-			Spec   struct{ NodeName string }
-			Status struct{ Phase string }
-		}
-		if json.Unmarshal(p.JSON, &pod) == nil && pod.Status.Phase != "Running" {
-			left += fmt.Sprintf("\n  node %s: pod %s is %s", pod.Spec.NodeName, p.Name, pod.Status.Phase)
+	for _, pod := range p.rest {
+		if !p.done[pod.Spec.NodeName] {
+			left += fmt.Sprintf("\n  node %s%s: pod %s is %s", pod.Spec.NodeName, u.nodeAway(ctx, pod.Spec.NodeName), pod.Metadata.Name, pod.Status.Phase)
 		}
 	}
-	if err != nil {
-		left = "; its pods cannot be listed: " + err.Error()
+	if text := u.notMade(ctx, set); text != "" && len(p.done)+len(p.rest) < p.desired {
+		left += "\n  not every node has a pod: " + text
 	}
 	return hinted(fmt.Errorf("DaemonSet %s: not every node is done after %v%s", set.key(), u.wait, left), hint)
+}
+
+// nodeAway says that a node is not there, in the words of its taints; "" when it is, or
+// nobody says.
+func (u clusterUninstall) nodeAway(ctx context.Context, name string) string {
+	o, err := u.cluster.Get(ctx, kubeapi.Nodes, kubeapi.Key{Name: name})
+	var node struct {
+		Spec struct{ Taints []struct{ Key string } }
+	}
+	switch {
+	case errors.Is(err, kubeapi.ErrNotFound):
+		return " (deleted)"
+	case err != nil || json.Unmarshal(o.JSON, &node) != nil:
+		return ""
+	}
+	for _, taint := range node.Spec.Taints {
+		if what, is := strings.CutPrefix(taint.Key, "node.kubernetes.io/"); is && (what == "not-ready" || what == "unreachable") {
+			return " (" + what + ")"
+		}
+	}
+	return ""
+}
+
+// notMade is the last reason why the controller could not make a pod, "" when it gives
+// none: a quota, say, or Pod Security.
+func (u clusterUninstall) notMade(ctx context.Context, set *daemonSet) string {
+	events, err := u.cluster.List(ctx, kubeapi.Events, kubeapi.Selector{Namespace: set.Metadata.Namespace,
+		Fields: "involvedObject.kind=DaemonSet,involvedObject.name=" + set.Metadata.Name + ",reason=FailedCreate"})
+	if err != nil {
+		return ""
+	}
+	var last struct{ LastTimestamp, Message string }
+	for _, o := range events {
+		e := last
+		if json.Unmarshal(o.JSON, &e) == nil && e.LastTimestamp >= last.LastTimestamp {
+			last = e
+		}
+	}
+	return last.Message
 }

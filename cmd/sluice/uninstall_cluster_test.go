@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -25,14 +26,33 @@ spec:
 
 var leavingKey = kubeapi.Key{Namespace: "sluice-system", Name: "sluice-uninstall"}
 
-// counted is the DaemonSet as the controller answers.
-func counted(desired, ready int) string {
-	return fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":"sluice-uninstall"},"spec":{"selector":{"matchLabels":{"app":"uninstall"}}},
-		"status":{"observedGeneration":99,"desiredNumberScheduled":%d,"updatedNumberScheduled":%[1]d,"numberReady":%d}}`, desired, ready)
+// controlled plays the controller: it has seen the DaemonSet, which is for so many nodes.
+func controlled(s *apitest.Server, desired int) {
+	s.Put(kubeapi.DaemonSets, fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":"sluice-uninstall"},"spec":{"selector":{"matchLabels":{"app":"uninstall"}},
+		"template":{"metadata":{"annotations":{%q:%q}}}},"status":{"observedGeneration":99,"desiredNumberScheduled":%d}}`, runAnnotation, runOf(s), desired))
 }
 
-// uninstalling runs it; controller is called once the DaemonSet is there.
-func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, controller func()) (string, error) {
+// runOf is the pass whose pods the DaemonSet makes now, "" when there is none.
+func runOf(s *apitest.Server) string {
+	var o struct {
+		Spec struct {
+			Template struct {
+				Metadata struct{ Annotations map[string]string }
+			}
+		}
+	}
+	json.Unmarshal(s.Object(kubeapi.DaemonSets, leavingKey), &o)
+	return o.Spec.Template.Metadata.Annotations[runAnnotation]
+}
+
+// onNode is a pod of the DaemonSet, of the pass that is under way.
+func onNode(s *apitest.Server, node, phase string) {
+	s.Put(kubeapi.Pods, fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":"on-%s","labels":{"app":"uninstall"},"annotations":{%q:%q}},"spec":{"nodeName":"%[1]s"},"status":{"phase":"%[4]s"}}`,
+		node, runAnnotation, runOf(s), phase))
+}
+
+// uninstalling runs it; pass plays the controller in each pass, of which this is the n-th.
+func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, pass func(n int)) (string, error) {
 	t.Helper()
 	set, err := readDaemonSet([]byte(leavingSet))
 	if err != nil {
@@ -41,11 +61,14 @@ func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, controlle
 	running, ended := context.WithCancel(t.Context())
 	var controlling sync.WaitGroup
 	controlling.Go(func() {
-		for ; running.Err() == nil; time.Sleep(5 * time.Millisecond) { // polling, as long as it runs
-			if _, err := s.Cluster().Get(running, kubeapi.DaemonSets, leavingKey); err == nil {
-				controller()
+		last := ""
+		for n := 1; ; n++ {
+			begins := func() bool { run := runOf(s); return run != "" && run != last || running.Err() != nil }
+			if !await.Within(await.Patience, begins) || running.Err() != nil {
 				return
 			}
+			last = runOf(s)
+			pass(n)
 		}
 	})
 	var out bytes.Buffer
@@ -58,16 +81,18 @@ func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, controlle
 func TestUninstallOfAClusterWaitsForEveryNode(t *testing.T) {
 	t.Parallel()
 	s := apitest.New(t)
-	said, err := uninstalling(t, s, 20*time.Second, func() {
-		s.Put(kubeapi.DaemonSets, counted(2, 1))
+	said, err := uninstalling(t, s, 20*time.Second, func(int) {
+		controlled(s, 2)
+		onNode(s, "a", "Running")
+		onNode(s, "b", "Pending")
 		s.Stop() // the API server may go meanwhile
 		s.Start()
-		s.Put(kubeapi.DaemonSets, counted(2, 2))
+		onNode(s, "b", "Running")
 	})
 	if err != nil || !strings.Contains(said, "sluice-uninstall created") || !strings.HasSuffix(said, "2 of 2 nodes done\nDaemonSet sluice-system/sluice-uninstall deleted\n") {
 		t.Errorf("%v\n%s", err, said)
 	}
-	if _, err := s.Cluster().Get(context.Background(), kubeapi.DaemonSets, leavingKey); err == nil {
+	if s.Object(kubeapi.DaemonSets, leavingKey) != nil {
 		t.Error("the DaemonSet is there still")
 	}
 }
@@ -75,14 +100,24 @@ func TestUninstallOfAClusterWaitsForEveryNode(t *testing.T) {
 func TestUninstallOfAClusterNamesTheNodesThatAreNotDone(t *testing.T) {
 	t.Parallel()
 	s := apitest.New(t)
-	pod := `{"metadata":{"namespace":"sluice-system","name":"%s","labels":{"app":"uninstall"}},"spec":{"nodeName":"%s"},"status":{"phase":"%s"}}`
-	s.Put(kubeapi.Pods, fmt.Sprintf(pod, "a", "node-a", "Running"), fmt.Sprintf(pod, "b", "node-b", "Pending"))
-	_, err := uninstalling(t, s, 300*time.Millisecond, func() { s.Put(kubeapi.DaemonSets, counted(2, 1)) })
-	if err == nil || !strings.Contains(err.Error(), "node node-b: pod b is Pending") || strings.Contains(err.Error(), "node-a") {
-		t.Errorf("%v", err)
+	s.Put(kubeapi.Nodes, `{"metadata":{"name":"b"},"spec":{"taints":[{"key":"node.kubernetes.io/unreachable","effect":"NoExecute"}]}}`, `{"metadata":{"name":"c"}}`)
+	s.Put(kubeapi.Events, `{"metadata":{"namespace":"sluice-system","name":"e"},"involvedObject":{"kind":"DaemonSet","name":"sluice-uninstall"},"reason":"FailedCreate","message":"pods \"x\" is forbidden: violates PodSecurity","lastTimestamp":"2026-01-01T00:00:00Z"}`)
+	_, err := uninstalling(t, s, 300*time.Millisecond, func(int) {
+		controlled(s, 4)
+		onNode(s, "a", "Running")
+		onNode(s, "b", "Pending")
+		onNode(s, "c", "Pending")
+	})
+	for _, part := range []string{"node b (unreachable): pod on-b is Pending", "node c: pod on-c is Pending", "not every node has a pod: pods \"x\" is forbidden: violates PodSecurity"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("it does not say %q: %v", part, err)
+		}
 	}
-	if _, err := s.Cluster().Get(context.Background(), kubeapi.DaemonSets, leavingKey); err != nil {
-		t.Errorf("the DaemonSet does not go on: %v", err)
+	if strings.Contains(fmt.Sprint(err), "node a") {
+		t.Errorf("a node that is done is named: %v", err)
+	}
+	if s.Object(kubeapi.DaemonSets, leavingKey) == nil {
+		t.Error("the DaemonSet does not go on")
 	}
 }
 
@@ -94,32 +129,27 @@ func TestUninstallOfAClusterIsDoneTwiceAndEndsTheAgents(t *testing.T) {
 	agents := kubeapi.Key{Namespace: "sluice-system", Name: "agents"}
 	s.Put(kubeapi.DaemonSets, `{"metadata":{"namespace":"sluice-system","name":"agents"},"spec":{"selector":{"matchLabels":{"app":"agent"}}}}`)
 	s.Put(kubeapi.Pods, `{"metadata":{"namespace":"sluice-system","name":"agent-1","labels":{"app":"agent"}}}`, `{"metadata":{"namespace":"sluice-system","name":"other","labels":{"app":"other"}}}`)
-	there := func(k kubeapi.Kind, key kubeapi.Key) bool { return s.Object(k, key) != nil }
-	passes := map[string]bool{}
-	said, err := uninstalling(t, s, 20*time.Second, func() {
-		for there(kubeapi.DaemonSets, agents) {
-			var o struct {
-				Metadata struct{ Generation int }
-				Spec     struct {
-					Template struct {
-						Metadata struct{ Annotations map[string]string }
-					}
-				}
-			}
-			if json.Unmarshal(s.Object(kubeapi.DaemonSets, leavingKey), &o) == nil && !passes[o.Spec.Template.Metadata.Annotations[runAnnotation]] {
-				passes[o.Spec.Template.Metadata.Annotations[runAnnotation]] = true
-				s.Put(kubeapi.DaemonSets, counted(1, 1))
-			}
-			time.Sleep(5 * time.Millisecond)
+	gone := func(key kubeapi.Key) func() bool {
+		return func() bool { return s.Object(kubeapi.DaemonSets, key) == nil }
+	}
+	passes := 0
+	said, err := uninstalling(t, s, 20*time.Second, func(n int) {
+		passes = n
+		controlled(s, 1)
+		onNode(s, "a", "Running")
+		if n < 2 {
+			return
 		}
-		time.Sleep(50 * time.Millisecond)
-		if !there(kubeapi.DaemonSets, leavingKey) {
+		if !await.Within(await.Patience, gone(agents)) {
+			t.Error("the agents stay")
+		}
+		if await.Within(50*time.Millisecond, gone(leavingKey)) {
 			t.Error("nobody looks after the node, and an agent is there still")
 		}
 		s.Remove(kubeapi.Pods, kubeapi.Key{Namespace: "sluice-system", Name: "agent-1"})
 	})
-	if err != nil || strings.Count(said, "1 of 1 node done") != 2 || there(kubeapi.DaemonSets, leavingKey) {
-		t.Errorf("%v, after %d passes\n%s", err, len(passes), said)
+	if err != nil || strings.Count(said, "1 of 1 node done") != 2 || s.Object(kubeapi.DaemonSets, leavingKey) != nil {
+		t.Errorf("%v, after %d passes\n%s", err, passes, said)
 	}
 }
 
@@ -143,7 +173,7 @@ func TestUninstallOfAClusterMakesThePodsOfAnEarlierRunAnew(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for range 2 {
-		_, err := uninstalling(t, s, 200*time.Millisecond, func() {})
+		_, err := uninstalling(t, s, 200*time.Millisecond, func(int) {})
 		if err == nil {
 			t.Fatal("done without a word of a controller")
 		}

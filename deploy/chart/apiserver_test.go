@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/quick"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // A real API server takes what is rendered, as `kubectl apply` sends it, and does with
@@ -152,21 +152,14 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 	apply := func(object string) (string, error) {
 		return kubectl(s, object, "apply", "--server-side", "--dry-run=server", "-f", "-")
 	}
-	// A policy is in force a moment after it is made.
-	deadline := time.Now().Add(time.Minute)
+	// A policy is in force a moment after it is made, of which nobody tells.
 	for _, object := range []string{ns("sluice.dev/inject: 'yes'", ""), pod("sluice.dev/inject: 'yes'"), resource("Sidecar", "{egress: [{hosts: ['./*'], captureMode: NONE}]}"),
 		resource("ServiceEntry", "{hosts: [a.test], ports: [{number: 80, name: http, protocol: HTTP}], workloadSelector: {labels: {a: b}}}"),
 		resource("VirtualService", "{hosts: [a.test], http: [{delegate: {name: other}}]}"), resource("DestinationRule", "{host: a.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")} {
-		for {
+		await.True(t, "the API server minds\n"+object, func() bool {
 			out, err := apply(object)
-			if err != nil || strings.Contains(out, "Warning") {
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("after a minute nobody minds\n%s%s", object, out)
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
+			return err != nil || strings.Contains(out, "Warning")
+		})
 	}
 	for _, c := range []struct {
 		object string

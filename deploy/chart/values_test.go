@@ -53,7 +53,7 @@ var effects = map[string]struct{ other, says string }{
 	"installer.resources.requests.memory":        {`"779Mi"`, "memory: 779Mi"},
 	"nodes.selector":                             {`{"pool":"apps"}`, "pool: apps"},
 	"nodes.tolerations":                          {`[{"key":"only","operator":"Exists"}]`, "key: only"},
-	"nodes.affinity":                             {`{"nodeAffinity":{}}`, "nodeAffinity: {}"},
+	"nodes.affinity":                             {`{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":77,"preference":{}}]}}`, "weight: 77"},
 	"priorityClassName":                          {`"other-class"`, "priorityClassName: other-class"},
 	"criticalPodsQuota":                          {`true`, "kind: ResourceQuota"},
 	"security.seLinuxType":                       {`"spc_t"`, "seLinuxOptions: {type: spc_t}"},

@@ -117,9 +117,11 @@ func (q request) selects(at place, o map[string]any) bool {
 		given[key], _ = value.(string)
 	}
 	spec, _ := o["spec"].(map[string]any)
+	about, _ := o["involvedObject"].(map[string]any)
 	return at.resource == name(q.kind) && (q.key.Namespace == "" || q.key.Namespace == at.key.Namespace) &&
 		q.labels.Matches(given) && q.fields.Matches(fields.Set{
 		"metadata.name": at.key.Name, "metadata.namespace": at.key.Namespace, "spec.nodeName": text(spec, "nodeName"),
+		"involvedObject.kind": text(about, "kind"), "involvedObject.name": text(about, "name"), "reason": text(o, "reason"),
 	})
 }
 

@@ -51,15 +51,6 @@ priorityClassName: {{ .Values.priorityClassName }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
-nodeSelector:
-  kubernetes.io/os: linux
-  {{- with .Values.nodes.selector }}{{- toYaml . | nindent 2 }}{{- end }}
-{{- with .Values.nodes.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .Values.nodes.affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
 securityContext:
   runAsUser: 0
   runAsGroup: 0
@@ -70,6 +61,42 @@ securityContext:
   {{- with include "sluice.seLinuxType" . }}
   seLinuxOptions: {type: {{ . }}}
   {{- end }}
+{{- end -}}
+
+{{/* Which nodes have agent and holder. */}}
+{{- define "sluice.nodes" -}}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .Values.nodes.selector }}{{- toYaml . | nindent 2 }}{{- end }}
+{{- with .Values.nodes.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+affinity: {{- include "sluice.affinity" .Values.nodes.affinity | nindent 2 }}
+{{- end -}}
+
+{{/* Every node that may have had them, whatever the values say now. */}}
+{{- define "sluice.everyNode" -}}
+nodeSelector:
+  kubernetes.io/os: linux
+tolerations:
+  - operator: Exists
+affinity: {{- include "sluice.affinity" dict | nindent 2 }}
+{{- end -}}
+
+{{/* An affinity, and beside it no node that is no machine: pods of a DaemonSet would wait
+     there for ever, and whoever waits for them. */}}
+{{- define "sluice.affinity" -}}
+{{- $machine := list
+  (dict "key" "eks.amazonaws.com/compute-type" "operator" "NotIn" "values" (list "fargate"))
+  (dict "key" "type" "operator" "NotIn" "values" (list "virtual-kubelet"))
+-}}
+{{- $node := .nodeAffinity | default dict -}}
+{{- $terms := list -}}
+{{- range ($node.requiredDuringSchedulingIgnoredDuringExecution | default dict).nodeSelectorTerms | default (list dict) -}}
+{{- $terms = append $terms (merge (dict "matchExpressions" (concat (.matchExpressions | default list) $machine)) .) -}}
+{{- end -}}
+{{- $required := dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) -}}
+{{- toYaml (merge (dict "nodeAffinity" (merge $required $node)) .) -}}
 {{- end -}}
 
 {{/* AppArmor's profile before Kubernetes 1.30 had a field for it. */}}
@@ -123,9 +150,9 @@ capabilities:
 {{- end -}}
 
 {{- define "sluice.socketVolume" -}}
-{{- if ne (include "sluice.socket" .) "off" -}}
+{{- if ne (include "sluice.socket" .root) "off" -}}
 - name: runtime
-  hostPath: {path: {{ dir (include "sluice.socket" .) }}, type: Directory}
+  hostPath: {path: {{ dir (include "sluice.socket" .root) }}, type: {{ .type }}}
 {{- end }}
 {{- end -}}
 

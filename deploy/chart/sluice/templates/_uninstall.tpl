@@ -1,5 +1,6 @@
-{{/* The DaemonSet that takes the plugin out of each node. A pod of it is ready when its
-     node is done; `sluice uninstall --cluster` makes it, waits for that, and deletes it. */}}
+{{/* The DaemonSet that takes the plugin out of each node, those too that nodes.* let have
+     it once and do not any more. A pod of it is ready when its node is done; `sluice
+     uninstall --cluster` makes it, waits for that, and deletes it. */}}
 {{- define "sluice.uninstallDaemonSet" -}}
 apiVersion: apps/v1
 kind: DaemonSet
@@ -23,6 +24,7 @@ spec:
         {{- with include "sluice.appArmorAnnotations" (dict "root" . "containers" (list "uninstall" "done")) | trim }}{{ . | nindent 8 }}{{ end }}
     spec:
       {{- include "sluice.podSpec" . | nindent 6 }}
+      {{- include "sluice.everyNode" . | nindent 6 }}
       serviceAccountName: sluice-holder
       automountServiceAccountToken: false
       terminationGracePeriodSeconds: 5
@@ -55,7 +57,8 @@ spec:
         {{- include "sluice.stateVolumes" . | nindent 8 }}
         {{- include "sluice.netnsVolume" . | nindent 8 }}
         {{- include "sluice.nodeVolumes" . | nindent 8 }}
-        {{- with include "sluice.socketVolume" . }}{{ . | nindent 8 }}{{ end }}
+        # A node that never had sluice may have another runtime.
+        {{- with include "sluice.socketVolume" (dict "root" . "type" "DirectoryOrCreate") }}{{ . | nindent 8 }}{{ end }}
 {{- end -}}
 
 {{/* How long a node may take: connections may go on for the drain limit. The Job waits a
