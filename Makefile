@@ -7,9 +7,10 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## static bin/sluice and bin/sluice-cni, and the reference CNI plugins in bin/cni
+build: ## static bin/sluice (and its link kubectl-sluice) and bin/sluice-cni, and the reference CNI plugins in bin/cni
 	@echo "building bin/sluice and bin/sluice-cni"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/sluice ./cmd/sluice-cni
+	@ln -sf sluice bin/kubectl-sluice
 	@echo "building bin/cni: the reference plugins and cnitool"
 	@CGO_ENABLED=0 go build -C tools/cni -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/cni/ tool
 

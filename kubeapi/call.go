@@ -12,7 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/csaupgrade"
 )
 
 // manager is who sluice's commands and agents are among those who manage fields.
@@ -147,7 +149,8 @@ func (c *Cluster) Create(ctx context.Context, k Kind, data []byte) error {
 
 // Apply writes an object whether it is there or not, by server-side apply: fields that
 // it names become so whoever had them, fields that others wrote and it does not name
-// stay. It says what was done: created, configured or unchanged.
+// stay. What Create, kubectl create and kubectl apply wrote counts as written by this, so
+// that of it goes what is named no more; a dry run does not see that. It says what was done: created, configured or unchanged.
 func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, err error) {
 	u, key, err := parse(k, data)
 	if err != nil {
@@ -164,6 +167,11 @@ func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, 
 		text, err := json.Marshal(u.Object)
 		if err != nil {
 			return err
+		}
+		if before != nil && !c.dryRun {
+			if before, err = c.own(ctx, r, before); err != nil {
+				return err
+			}
 		}
 		force := true
 		after, err := r.Patch(ctx, key.Name, types.ApplyPatchType, text, metav1.PatchOptions{
@@ -182,6 +190,18 @@ func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, 
 		return nil
 	})
 	return done, err
+}
+
+// writers are managers that write whole objects out of people's files.
+var writers = sets.New(manager, "kubectl-create", "kubectl-client-side-apply")
+
+// own makes fields of writers this one's, as if it had applied them.
+func (c *Cluster) own(ctx context.Context, r dynamic.ResourceInterface, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(o, writers, manager)
+	if err != nil || len(patch) == 0 {
+		return o, err
+	}
+	return r.Patch(ctx, o.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manager})
 }
 
 // sameLean compares without what a server changes at each writing.

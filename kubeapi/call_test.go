@@ -105,8 +105,33 @@ func TestConnectSaysWhatIsWrongWithAKubeconfig(t *testing.T) {
 		}
 	}
 	c, err := kubeapi.Connect(apitest.New(t).Kubeconfig(), "test")
-	if err != nil || c.Name() != "test" {
+	if err != nil || c.Name() != "test" || c.Namespace() != "default" {
 		t.Errorf("%v, %v", c, err)
+	}
+	path := filepath.Join(dir, "config")
+	text := `{"clusters":[{"name":"w","cluster":{"server":"http://127.0.0.1:1"}}],"contexts":[{"name":"w","context":{"cluster":"w","namespace":"shop"}}],"current-context":"w"}`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = kubeapi.ConnectAsKubectl(path, ""); err != nil || c.Namespace() != "shop" {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
+// A person means the kubeconfig, in a pod too. Not parallel: it sets the environment.
+func TestAKubeconfigComesBeforeThePodsOwnCluster(t *testing.T) {
+	s := apitest.New(t)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "1")
+	t.Setenv("KUBECONFIG", s.Kubeconfig())
+	if c, err := kubeapi.ConnectAsKubectl("", ""); err != nil || c.Name() != "test" {
+		t.Errorf("%v, %v", c, err)
+	}
+	t.Setenv("KUBECONFIG", "")
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	if _, err := kubeapi.ConnectAsKubectl("", ""); !errors.Is(err, kubeapi.ErrNowhere) {
+		t.Errorf("without any: %v", err)
 	}
 }
 

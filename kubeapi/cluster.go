@@ -17,6 +17,7 @@ import (
 	"net/url"
 
 	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -25,11 +26,12 @@ import (
 
 // Cluster is one API server. Its methods may be called from many goroutines.
 type Cluster struct {
-	name     string
-	config   *rest.Config
-	client   dynamic.Interface
-	dryRun   bool
-	warnings func(string)
+	name      string
+	namespace string
+	config    *rest.Config
+	client    dynamic.Interface
+	dryRun    bool
+	warnings  func(string)
 }
 
 // Connect makes a Cluster without asking it anything: a server that is away is no error
@@ -41,12 +43,19 @@ func Connect(kubeconfig, context string) (*Cluster, error) {
 	if kubeconfig == "" && context == "" {
 		config, err := rest.InClusterConfig()
 		if err == nil {
-			return connect(config, "")
+			return connect(config, "", "")
 		}
 		if !errors.Is(err, rest.ErrNotInCluster) {
 			return nil, fmt.Errorf("API server of this pod's cluster: %w; the pod needs a service account whose token is mounted", err)
 		}
 	}
+	return ConnectAsKubectl(kubeconfig, context)
+}
+
+// ConnectAsKubectl is Connect for a person, who means what kubectl means: in a pod too a
+// kubeconfig comes first, where there is one. The error is ErrNowhere where nothing says
+// which cluster.
+func ConnectAsKubectl(kubeconfig, context string) (*Cluster, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: context})
@@ -54,17 +63,21 @@ func Connect(kubeconfig, context string) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %q: %w", kubeconfig, err)
 	}
-	if clientcmd.IsConfigurationInvalid(clientcmd.Validate(raw)) && len(raw.Contexts) == 0 {
-		return nil, fmt.Errorf("no cluster is named: give --kubeconfig, set KUBECONFIG, or write ~/.kube/config")
+	config, err := loader.ClientConfig() // in a pod, and without a kubeconfig, the pod's
+	if err != nil && len(raw.Contexts) == 0 {
+		return nil, ErrNowhere
 	}
-	config, err := loader.ClientConfig()
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %q, context %q: %w", kubeconfig, cmp.Or(context, raw.CurrentContext), err)
 	}
-	return connect(config, cmp.Or(context, raw.CurrentContext))
+	namespace, _, err := loader.Namespace()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %q, context %q: namespace: %w", kubeconfig, cmp.Or(context, raw.CurrentContext), err)
+	}
+	return connect(config, cmp.Or(context, raw.CurrentContext), namespace)
 }
 
-func connect(config *rest.Config, name string) (*Cluster, error) {
+func connect(config *rest.Config, name, namespace string) (*Cluster, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = "sluice"
 	// The API server has priorities and queues of its own; a bucket here would only make
@@ -76,7 +89,7 @@ func connect(config *rest.Config, name string) (*Cluster, error) {
 			name = u.Host
 		}
 	}
-	c := &Cluster{name: name, config: config}
+	c := &Cluster{name: name, namespace: cmp.Or(namespace, metav1.NamespaceDefault), config: config}
 	return c, c.dial()
 }
 
@@ -94,6 +107,10 @@ func (c *Cluster) dial() (err error) {
 
 // Name is the kubeconfig's context, or the host: for messages.
 func (c *Cluster) Name() string { return c.name }
+
+// Namespace is the one that the kubeconfig's context names, or that the pod is in;
+// "default" where none is named.
+func (c *Cluster) Namespace() string { return c.namespace }
 
 // DryRun is the same cluster with dryRun=All: what is written is checked by everybody
 // who would check it, and not kept.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -17,6 +18,7 @@ var (
 	ErrConflict    = errors.New("conflict")                       // somebody else changed it meanwhile
 	ErrInvalid     = errors.New("refused by the API server")      // by its schema, or an admission policy
 	ErrUnreachable = errors.New("the API server does not answer") // or a proxy before it says that it does not
+	ErrNowhere     = errors.New("no cluster is named: give --kubeconfig, set KUBECONFIG, or write ~/.kube/config")
 )
 
 // Error is what an API server, or the way to it, said of a request.
@@ -57,8 +59,12 @@ func (c *Cluster) explain(err error, verb string, k Kind, key Key) error {
 		return say(ErrUnreachable, "API server %s: %s %s: %v", c.name, verb, what, err)
 	case apierrors.IsNotFound(err) && (key.Name == "" || missingKind(status)):
 		return say(ErrMissing, "API server %s has no %s: install its CustomResourceDefinition, or a version of Kubernetes that has it", c.name, k)
+	case apierrors.IsNotFound(err) && (verb == "create" || verb == "patch") && status.Status().Details.Kind == Namespaces.Resource:
+		return say(ErrNotFound, "%s: there is no namespace %q; 'kubectl create namespace %s' makes it", what, key.Namespace, key.Namespace)
 	case apierrors.IsNotFound(err):
 		return say(ErrNotFound, "%s: not found in %s", what, c.name)
+	case apierrors.IsForbidden(err) && !strings.Contains(err.Error(), " cannot "): // RBAC's word; this is admission's
+		return say(ErrInvalid, "%s: %v", what, err)
 	case apierrors.IsForbidden(err):
 		where := "a ClusterRole"
 		if key.Namespace != "" {

@@ -143,9 +143,9 @@ func (o cidrOptions) find(c *cobra.Command) (discover.Findings, error) {
 		all, errs = append(all, found...), append(errs, err)
 	}
 	for _, name := range o.files {
-		in, err := readStream(c, name)
+		data, name, err := readInput(c, name)
 		if err == nil {
-			gather(discover.Read(in.Name, in.Data))
+			gather(discover.Read(name, data))
 			continue
 		}
 		gather(nil, err)

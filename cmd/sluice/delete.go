@@ -7,61 +7,57 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/mesh/file"
-	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
 func newDeleteCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "delete KIND NAME... | KIND/NAME... | -f FILE",
 		Short: "Remove resources from the configuration",
-		Long: `Removes resources from the configuration directory, wherever in its files they
-stand; what else a file holds stays as it is. Those that are there are removed,
-the others are named, with exit code 1. KIND.NAMESPACE/NAME, as 'sluice get -o
-name' prints it, names an object with its namespace.`,
+		Long: `Removes resources from the configuration, in a directory wherever in its files they
+stand; what else a file holds stays as it is. Those that are there are removed, the
+others are named, with exit code 1. KIND.NAMESPACE/NAME, as 'sluice get -o name' prints
+it, names an object with its namespace.` + keeperLong,
 		Example: `  sluice delete ServiceEntry httpbin-ext google-ext
   sluice delete destinationrule google-ext
   sluice delete sidecar.team-a/default
   sluice delete -f egress.yaml`,
 	}
-	namespaceFlag(c, "`NAMESPACE` of objects that name none (default \"default\")")
+	namespaceFlag(c, objectNamespace)
+	keeperFlags(c)
+	dryRun := dryRunFlag(c)
 	files := filenameFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		wanted, err := objectsToDelete(c, *files, args)
+		k, err := keeperOf(c)
 		if err != nil {
 			return err
 		}
-		changes, err := directory(c).Delete(wanted)
-		printChanges(c, changes)
-		if asType[*manifest.NotFoundError](err) {
-			return hinted(err, again(c, "get")+" lists what there is")
+		wanted, err := objectsToDelete(c, k.namespace(), *files, args)
+		if err != nil {
+			return err
 		}
-		if asType[*file.HiddenError](err) {
-			return hinted(err, again(c, "validate")+" lists all that is wrong there")
-		}
-		return explainDirectory(c, err)
+		return k.delete(*dryRun, wanted)
 	}
 	return c
 }
 
-func objectsToDelete(c *cobra.Command, files, args []string) ([]mesh.Identity, error) {
+func objectsToDelete(c *cobra.Command, namespace string, files, args []string) ([]mesh.Identity, error) {
 	switch {
 	case len(files) > 0 && len(args) > 0:
 		return nil, usage(errors.New("-f together with names: use one of them"), "usage: "+c.UseLine())
 	case len(files) > 0:
-		return objectsIn(c, files)
+		return objectsIn(c, namespace, files)
 	case len(args) == 0:
 		return nil, usage(errors.New("a kind and at least one name are wanted"), "usage: "+c.UseLine())
 	}
-	wanted, err := objects(c, args)
+	wanted, err := objects(namespace, args)
 	if err == nil && len(wanted) == 0 {
 		err = usage(fmt.Errorf("kind %q without a name: name at least one", args[0]), "usage: "+c.UseLine())
 	}
 	return wanted, err
 }
 
-func objectsIn(c *cobra.Command, files []string) ([]mesh.Identity, error) {
-	streams, err := readStreams(c, files)
+func objectsIn(c *cobra.Command, namespace string, files []string) ([]mesh.Identity, error) {
+	streams, err := readStreams(c, files, namespace)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func runExec(c *cobra.Command, o execOptions, argv []string) error {
 		err = hinted(err, "as root it works without: sudo sluice exec -- sudo -u $USER COMMAND")
 	}
 	if err != nil {
-		report(c.ErrOrStderr(), err)
+		report(c.ErrOrStderr(), err, c.Root())
 	}
 	return exitCode(code)
 }

@@ -35,7 +35,7 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // report prints err as `error:` and `hint:` lines and returns the exit code.
-func report(w io.Writer, err error) int {
+func report(w io.Writer, err error, root *cobra.Command) int {
 	if err == nil {
 		return 0
 	}
@@ -48,7 +48,7 @@ func report(w io.Writer, err error) int {
 		return 1
 	}
 	if f.hint != "" {
-		fmt.Fprintln(w, "hint:", f.hint)
+		fmt.Fprintln(w, "hint:", asCalled(root, f.hint))
 	}
 	if f.usage {
 		return 2

@@ -59,6 +59,8 @@ func flagError(c *cobra.Command, err error) error {
 		unknown *pflag.NotExistError
 	)
 	switch {
+	case !c.HasParent() && errors.As(err, &unknown) && c.Flags().NArg() > 0: // the flag is of a misspelt command
+		return noSuchCommand(c, c.Flags().Args())
 	case errors.As(err, &invalid):
 		err = fmt.Errorf("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), valueComplaint(invalid))
 	case errors.As(err, &bare):

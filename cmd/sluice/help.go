@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,7 +39,7 @@ func printHelp(c *cobra.Command, _ []string) {
 	if text == "" {
 		text = c.Short
 	}
-	fmt.Fprintf(c.OutOrStdout(), "%s\n\n", strings.TrimSpace(text))
+	fmt.Fprintf(c.OutOrStdout(), "%s\n\n", asCalled(c, strings.TrimSpace(text)))
 	printUsage(c)
 }
 
@@ -49,7 +48,7 @@ func printUsage(c *cobra.Command) error {
 	w := c.OutOrStdout()
 	fmt.Fprintf(w, "Usage:\n  %s\n", c.UseLine())
 	if c.HasExample() {
-		fmt.Fprintf(w, "\nExamples:\n%s\n", c.Example)
+		fmt.Fprintf(w, "\nExamples:\n%s\n", asCalled(c, c.Example))
 	}
 	if c.HasAvailableSubCommands() {
 		fmt.Fprintln(w, "\nCommands:")
@@ -59,12 +58,13 @@ func printUsage(c *cobra.Command) error {
 			}
 		}
 	}
-	printFlags(w, "Flags", c.LocalFlags())
-	printFlags(w, "Global flags", c.InheritedFlags())
+	printFlags(c, "Flags", c.LocalFlags())
+	printFlags(c, "Global flags", c.InheritedFlags())
 	return nil
 }
 
-func printFlags(w io.Writer, title string, flags *pflag.FlagSet) {
+func printFlags(c *cobra.Command, title string, flags *pflag.FlagSet) {
+	w := c.OutOrStdout()
 	if !flags.HasAvailableFlags() {
 		return
 	}
@@ -74,7 +74,7 @@ func printFlags(w io.Writer, title string, flags *pflag.FlagSet) {
 			return
 		}
 		name, text := describeFlag(f)
-		lines := wrap(text, helpWidth-flagWidth)
+		lines := wrap(asCalled(c, text), helpWidth-flagWidth)
 		if len(name) >= flagWidth {
 			fmt.Fprintln(w, name)
 			name = ""

@@ -13,25 +13,19 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
-	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
-// directory is what create, apply, get and delete work on.
-func directory(c *cobra.Command) file.Directory {
-	return file.Directory{Path: configDir(c)}
-}
-
-// readStream reads a file, or standard input for "-".
-func readStream(c *cobra.Command, name string) (manifest.Stream, error) {
-	if name == "-" {
-		data, err := io.ReadAll(c.InOrStdin())
-		return manifest.Stream{Name: "stdin", Namespace: namespace(c), Data: data}, err
+// readInput reads a file, or standard input for "-", and gives the name that it has in
+// messages.
+func readInput(c *cobra.Command, path string) (data []byte, name string, err error) {
+	if path == "-" {
+		data, err = io.ReadAll(c.InOrStdin())
+		return data, "stdin", err
 	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return manifest.Stream{}, unreadable(name, err)
+	if data, err = os.ReadFile(path); err != nil {
+		err = unreadable(path, err)
 	}
-	return manifest.Stream{Name: name, Namespace: namespace(c), Data: data}, nil
+	return data, path, err
 }
 
 // printIssues writes one line per issue to standard error.
@@ -48,20 +42,26 @@ func explainDirectory(c *cobra.Command, err error) error {
 	}
 	dir := configDir(c)
 	if _, statErr := os.Stat(dir); errors.Is(statErr, fs.ErrNotExist) {
-		return hinted(err, "mkdir -p "+quoted(dir)+", or name another with --config or SLUICE_CONFIG")
+		hint := "mkdir -p " + quoted(dir) + ", or name another with --config or SLUICE_CONFIG"
+		if c.Flags().Lookup("kubeconfig") != nil && !chosen(c) {
+			hint += ", or a cluster with --kubeconfig"
+		}
+		return hinted(err, hint)
 	}
 	return hinted(err, "name another directory with --config or SLUICE_CONFIG")
 }
 
-// again is a command line for a hint, about the directory that this one names.
+// again is a command line for a hint, about the directory or cluster that this one names.
 func again(c *cobra.Command, words string) string {
 	return "'" + commandLine(c, words) + "'"
 }
 
-// commandLine is a command line about the directory that this one names.
+// commandLine is a command line about the directory or cluster that this one names.
 func commandLine(c *cobra.Command, words string) string {
-	if dir := flagValue(c, "config"); dir != "" {
-		words += " --config " + quoted(dir)
+	for _, flag := range []string{"config", "kubeconfig", "context"} {
+		if value := flagValue(c, flag); value != "" {
+			words += " --" + flag + " " + quoted(value)
+		}
 	}
 	return "sluice " + words
 }

@@ -248,11 +248,11 @@ func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.L
 func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
 	raw := nodeEntry()
 	if o.entry != "" {
-		in, err := readStream(c, o.entry)
+		data, _, err := readInput(c, o.entry)
 		if err != nil {
 			return nil, err
 		}
-		raw = in.Data
+		raw = data
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &object); err != nil {

@@ -19,5 +19,5 @@ func init() { runtime.LockOSThread() }
 func main() {
 	sandbox.Init()
 	demo.Init()
-	os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(runAs(context.Background(), os.Args[0], os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
 }

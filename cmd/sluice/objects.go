@@ -5,17 +5,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/sluice-cni/sluice/mesh"
 )
 
 // objects reads the objects that a command line names: KIND NAME..., or any number
-// of KIND/NAME, with a namespace KIND.NAMESPACE/NAME, as `get -o name` prints them.
-func objects(c *cobra.Command, args []string) ([]mesh.Identity, error) {
+// of KIND/NAME, with a namespace KIND.NAMESPACE/NAME, as `get -o name` prints them. namespace is that of objects which name none.
+func objects(namespace string, args []string) ([]mesh.Identity, error) {
 	slash := func(s string) bool { return strings.Contains(s, "/") }
 	if slices.ContainsFunc(args, slash) {
-		return references(c, args)
+		return references(namespace, args)
 	}
 	kind, err := parseKind(args[0])
 	if err != nil {
@@ -23,15 +21,15 @@ func objects(c *cobra.Command, args []string) ([]mesh.Identity, error) {
 	}
 	var out []mesh.Identity
 	for _, name := range args[1:] {
-		out = append(out, mesh.Identity{Kind: kind, Namespace: namespace(c), Name: name})
+		out = append(out, mesh.Identity{Kind: kind, Namespace: namespace, Name: name})
 	}
 	return out, nil
 }
 
-func references(c *cobra.Command, args []string) ([]mesh.Identity, error) {
+func references(namespace string, args []string) ([]mesh.Identity, error) {
 	var out []mesh.Identity
 	for _, arg := range args {
-		id, ok, err := parseReference(c, arg)
+		id, ok, err := parseReference(namespace, arg)
 		if err != nil {
 			return nil, err
 		}
@@ -48,13 +46,13 @@ func reference(id mesh.Identity) string {
 	return strings.ToLower(id.Kind) + "." + id.Namespace + "/" + id.Name
 }
 
-func parseReference(c *cobra.Command, text string) (id mesh.Identity, ok bool, err error) {
+func parseReference(namespace, text string) (id mesh.Identity, ok bool, err error) {
 	before, name, found := strings.Cut(text, "/")
 	if !found || name == "" || strings.Contains(name, "/") {
 		return id, false, nil
 	}
 	if kind, ok := mesh.ParseKind(before); ok { // serviceentry.networking.istio.io too
-		return mesh.Identity{Kind: kind, Namespace: namespace(c), Name: name}, true, nil
+		return mesh.Identity{Kind: kind, Namespace: namespace, Name: name}, true, nil
 	}
 	written, ns, qualified := strings.Cut(before, ".")
 	kind, err := parseKind(written)

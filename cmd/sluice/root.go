@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -50,12 +53,48 @@ type streams struct {
 // run executes one command line and returns the exit code: 0 fine, 1 it failed,
 // 2 the command line makes no sense; a command may choose another (exitCode).
 func run(ctx context.Context, args []string, std streams) int {
+	return runAs(ctx, "sluice", args, std)
+}
+
+// plugin is the name of the file by which kubectl finds us.
+const plugin = "kubectl-sluice"
+
+// runAs is run for a program that was called by a name.
+func runAs(ctx context.Context, name string, args []string, std streams) int {
 	root := newRootCommand()
+	if filepath.Base(name) == plugin {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sluice"}
+	}
 	root.SetArgs(args)
 	root.SetIn(std.in)
 	root.SetOut(std.out)
 	root.SetErr(std.err)
-	return report(std.err, root.ExecuteContext(ctx))
+	return report(std.err, root.ExecuteContext(ctx), root)
+}
+
+// calledByKubectl says whether this is kubectl's plugin.
+func calledByKubectl(c *cobra.Command) bool {
+	return c.Root().Annotations[cobra.CommandDisplayNameAnnotation] != ""
+}
+
+// commandNames finds a command of ours in a text.
+var commandNames = regexp.MustCompile(`(^|[^\w/.-])(kubectl )?sluice( [a-z]+|$)`)
+
+// asCalled is a text in which commands are called as this one was.
+func asCalled(c *cobra.Command, text string) string {
+	if !calledByKubectl(c) {
+		return text
+	}
+	return commandNames.ReplaceAllStringFunc(text, func(found string) string {
+		before, name, _ := strings.Cut(found, "sluice")
+		if strings.HasSuffix(before, "kubectl ") {
+			return found
+		}
+		if sub, _, err := c.Root().Find([]string{strings.TrimSpace(name)}); err != nil || sub == c.Root() {
+			return found
+		}
+		return before + "kubectl sluice" + name
+	})
 }
 
 func newRootCommand() *cobra.Command {
@@ -64,7 +103,8 @@ func newRootCommand() *cobra.Command {
 		Short: "Govern the traffic that leaves a workload",
 		Long: `sluice governs the traffic that leaves a workload, by Istio's own egress API:
 ServiceEntry, VirtualService, DestinationRule and Sidecar, kept as YAML files in
-a directory (--config) or written there by create, apply and delete.`,
+a directory (--config) or in a Kubernetes cluster (--kubeconfig, or as 'kubectl sluice'),
+and written there by create, apply and delete.`,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
 
 var update = flag.Bool("update", false, "write the wanted outputs anew")
@@ -20,7 +22,9 @@ var update = flag.Bool("update", false, "write the wanted outputs anew")
 // files ("-- name --" and their content), then "-- commands --" with lines "$ sluice
 // …" or "$ cat NAME" or "$ ls", each followed by what it prints: standard output as
 // it is, standard error after "! ", an exit code other than 0 in brackets. $DIR is
-// a directory of the script's own, $DIR/config the configuration.
+// a directory of the script's own, $DIR/config the configuration. With $DIR/kubeconfig in
+// the text there is an API server for the script alone, which checks nothing; it is what
+// "$ kubectl sluice …" speaks to.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/script/*.txt")
@@ -59,6 +63,11 @@ func runScript(t *testing.T, text string) string {
 		t.Fatal("no commands in the script")
 	}
 	writeFiles(t, dir, head)
+	if strings.Contains(text, "$DIR/kubeconfig") {
+		if err := os.Rename(apitest.New(t).Kubeconfig(), filepath.Join(dir, "kubeconfig")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var out strings.Builder
 	out.WriteString(head + "-- commands --\n")
 	for line := range strings.Lines(commands) {
@@ -106,21 +115,28 @@ func runLine(t *testing.T, dir, line string) string {
 	if input != "" {
 		in = bytes.NewReader(mustRead(t, filepath.Join(dir, input)))
 	}
-	switch words[0] {
+	name := words[0]
+	switch name {
 	case "cat":
 		return indent(string(mustRead(t, filepath.Join(dir, words[1]))), "")
 	case "ls":
 		return listing(t, filepath.Join(dir, "config"))
 	case "sluice":
+	case "kubectl":
+		words = words[1:]
+		name = plugin
 	default:
 		t.Fatalf("unknown command %q", line)
 	}
 	args := words[1:]
-	if !strings.Contains(line, "--config") {
+	switch {
+	case name == plugin:
+		args = append(args, "--kubeconfig", filepath.Join(dir, "kubeconfig"))
+	case !strings.Contains(line, "--config") && !strings.Contains(line, "--kubeconfig"):
 		args = append([]string{"--config", filepath.Join(dir, "config")}, args...)
 	}
 	var stdout, stderr bytes.Buffer
-	code := run(context.Background(), args, streams{in, &stdout, &stderr})
+	code := runAs(context.Background(), name, args, streams{in, &stdout, &stderr})
 	result := indent(stdout.String(), "") + indent(stderr.String(), "! ")
 	if code != 0 {
 		result += fmt.Sprintf("[%d]\n", code)

@@ -17,22 +17,25 @@ func newValidateCommand() *cobra.Command {
 		Use:   "validate [FILE|DIR|-]...",
 		Short: "Check resources without putting them in force",
 		Long: `Checks files, directories and standard input (-) together, and without any the
-configuration directory. With --config and files it checks what the directory
-would be once 'sluice apply' had put the files there. A directory is taken to be all there
-is: a DestinationRule's host or a subset that is in none of its files is warned of. Of
+configuration. With --config, --kubeconfig or --context and files it checks what the
+configuration would be once 'sluice apply' had put the files there. A directory or a
+cluster is taken to be all there is: a DestinationRule's host or a subset that is in none of its files is warned of. Of
 files alone that is not said, since others may have it. Every error, warning and
 notice is printed with its file, line, column and field. Certificates that are named
 are looked at too, and with --credentials those of credentials. The exit code is 1 when
 there is an error, with --strict also when there is a warning; notices leave it 0.
+Files that a cluster's resources name are on its nodes, and not looked at.
 
 -o json is the list of issues; -o report an object with the verdict, how much was
-checked, how many of each severity there are, and the same list.`,
+checked, how many of each severity there are, and the same list.` + keeperLong,
 		Example: `  sluice validate egress.yaml
   sluice validate --strict -o report ./egress
   sluice validate -o json ./egress other.yaml
+  sluice validate --context staging egress.yaml
   kubectl get serviceentries -A -o yaml | sluice validate -`,
 	}
-	namespaceFlag(c, "`NAMESPACE` of objects in files that name none (default \"default\")")
+	namespaceFlag(c, objectNamespace)
+	keeperFlags(c)
 	files := filenameFlag(c)
 	output := c.Flags().StringP("output", "o", "text", "`FORMAT`: text, json or report")
 	credentialsFlag(c)
@@ -64,68 +67,80 @@ checked, how many of each severity there are, and the same list.`,
 	return c
 }
 
-// check builds all that is named together. With a directory among it the
+// check builds all that is named together. With a directory or a cluster among it the
 // configuration is taken as complete, so that names nobody registers are worth a
 // warning.
 func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
-	var there, named reading
+	var k keeper
+	in := namespace(c)
 	credentials, err := credentialsDir(c)
+	if err == nil && (len(names) == 0 || chosen(c) && !slices.Contains(names, configDir(c))) {
+		if k, err = keeperOf(c); err == nil {
+			in = k.namespace()
+		}
+	}
 	if err != nil {
 		return nil, 0, err
 	}
-	if len(names) == 0 || flagValue(c, "config") != "" && !slices.Contains(names, configDir(c)) {
-		there.read(c, configDir(c), true)
-	}
-	for _, name := range names {
-		info, err := os.Stat(name)
-		named.read(c, name, name == configDir(c) || name != "-" && err == nil && info.IsDir())
+	named, namedErr := readNamed(c, in, names)
+	there := reading{}
+	if k != nil {
+		there, err = k.all(named.resources)
 	}
 	issues := slices.Concat(there.issues, named.issues)
-	if err := errors.Join(slices.Concat(there.problems, named.problems)...); err != nil {
+	if err := errors.Join(err, namedErr); err != nil {
 		printIssues(c, issues)
 		return nil, 0, err
 	}
 	resources := append(there.without(named.resources), named.resources...)
 	_, more := mesh.Build(resources, mesh.Options{Partial: !there.whole && !named.whole})
-	issues = slices.Concat(issues, more, file.Missing(resources), unusable(resources, credentials))
+	issues = append(issues, more...)
+	if _, elsewhere := k.(clusterKeeper); !elsewhere { // whose nodes have the files that are named
+		issues = slices.Concat(issues, file.Missing(resources), unusable(resources, credentials))
+	}
 	issues.Sort()
-	return slices.Compact(issues), len(resources), nil // a file may be named that is in the directory
+	checked := slices.DeleteFunc(resources, func(r *mesh.Resource) bool { return r.Kind == mesh.KubernetesService })
+	return slices.Compact(issues), len(checked), nil // a file may be named that is in the directory
 }
 
 // reading is what was read so far.
 type reading struct {
 	resources []*mesh.Resource
 	issues    mesh.Issues
-	problems  []error
-	whole     bool // a directory is among it
+	whole     bool // a directory or a cluster is among it
 }
 
-func (r *reading) read(c *cobra.Command, name string, directory bool) {
-	found, issues, err := readResources(c, name, directory)
-	if err != nil {
-		r.problems = append(r.problems, err)
+// readNamed reads files, directories and standard input. namespace is that of objects
+// which name none, but those in a directory.
+func readNamed(c *cobra.Command, namespace string, names []string) (all reading, err error) {
+	var problems []error
+	for _, name := range names {
+		info, err := os.Stat(name)
+		directory := name == configDir(c) || name != "-" && err == nil && info.IsDir()
+		one, err := read(c, name, namespace, directory)
+		problems = append(problems, err)
+		all.resources, all.issues, all.whole = append(all.resources, one.resources...), append(all.issues, one.issues...), all.whole || one.whole
 	}
-	r.resources, r.issues = append(r.resources, found...), append(r.issues, issues...)
-	r.whole = r.whole || directory
+	return all, errors.Join(problems...)
+}
+
+func read(c *cobra.Command, name, namespace string, directory bool) (r reading, err error) {
+	if r.whole = directory; directory {
+		r.resources, r.issues, err = file.Directory{Path: name}.List()
+		return r, err
+	}
+	data, name, err := readInput(c, name)
+	if err == nil {
+		r.resources, r.issues = mesh.Decode(name, data, mesh.DecodeOptions{Namespace: namespace})
+	}
+	return r, err
 }
 
 // without leaves out what others replace.
-func (r *reading) without(others []*mesh.Resource) []*mesh.Resource {
+func (r reading) without(others []*mesh.Resource) []*mesh.Resource {
 	replaced := make(map[mesh.Identity]bool, len(others))
 	for _, o := range others {
 		replaced[o.Identity()] = true
 	}
 	return slices.DeleteFunc(r.resources, func(r *mesh.Resource) bool { return replaced[r.Identity()] })
-}
-
-func readResources(c *cobra.Command, name string, directory bool) ([]*mesh.Resource, mesh.Issues, error) {
-	if directory {
-		return file.Directory{Path: name}.List()
-	}
-	in, err := readStream(c, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	found, issues := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
-	return found, issues, nil
 }

@@ -3,10 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/mesh/manifest"
 )
@@ -15,10 +16,11 @@ func newCreateCommand() *cobra.Command {
 	return newWriteCommand(&cobra.Command{
 		Use:   "create -f FILE",
 		Short: "Add resources to the configuration",
-		Long: `Adds the resources of a YAML or JSON file to the configuration directory: all of
-them, or with anything wrong about any of them none. A resource that is there
-already is an error; 'sluice apply' replaces it. So is one whose name stands in a
-file of the directory where it cannot be read: it could be there twice then.`,
+		Long: `Adds the resources of YAML or JSON files to the configuration: to a directory all of
+them, or with anything wrong about any of them none. A resource that is there already is
+an error; 'sluice apply' replaces it. So is one whose name stands in a file of the
+directory where it cannot be read: it could be there twice then.
+` + writeLong + keeperLong,
 		Example: `  # from standard input
   cat <<EOF | sluice create -f -
   apiVersion: networking.istio.io/v1
@@ -33,27 +35,38 @@ file of the directory where it cannot be read: it could be there twice then.`,
   EOF
 
   # from a file, into a directory of your own
-  sluice create --config ./egress -f httpbin.yaml`,
-	}, file.Directory.Create)
+  sluice create --config ./egress -f httpbin.yaml
+
+  # in a cluster
+  sluice create --context staging -n shop -f httpbin.yaml`,
+	}, keeper.create)
 }
 
 func newApplyCommand() *cobra.Command {
 	return newWriteCommand(&cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Add resources to the configuration, or replace them",
-		Long: `Adds the resources of a YAML or JSON file to the configuration directory, over
-those of the same kind, namespace and name: all of them, or with anything wrong
-about any of them none. One whose name stands in a file of the directory where it
-cannot be read is an error: it could be there twice then.`,
+		Long: `Adds the resources of YAML or JSON files to the configuration, over those of the same
+kind, namespace and name: to a directory all of them, or with anything wrong about any of
+them none. One whose name stands in a file of the directory where it cannot be read is an
+error: it could be there twice then.
+` + writeLong + keeperLong,
 		Example: `  sluice apply -f egress.yaml
-  sluice apply -f - < egress.yaml`,
-	}, file.Directory.Apply)
+  sluice apply -f - < egress.yaml
+  sluice apply --context staging --dry-run -f egress/`,
+	}, keeper.apply)
 }
 
-type writeOperation func(file.Directory, ...manifest.Stream) ([]manifest.Change, mesh.Issues, error)
+// writeLong says what is otherwise in a cluster.
+const writeLong = `
+In a cluster nothing is written either with anything wrong that sluice sees, beside what
+the cluster has. After that each object is written for itself, in today's spelling, and
+what the API server refuses of some does not keep the others out.`
 
-func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
-	namespaceFlag(c, "`NAMESPACE` of objects that name none (default \"default\")")
+func newWriteCommand(c *cobra.Command, write func(k keeper, dryRun string, in []manifest.Stream) error) *cobra.Command {
+	namespaceFlag(c, objectNamespace)
+	keeperFlags(c)
+	dryRun := dryRunFlag(c)
 	files := filenameFlag(c)
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -65,59 +78,61 @@ func newWriteCommand(c *cobra.Command, write writeOperation) *cobra.Command {
 		if len(*files) == 0 {
 			return usage(errors.New("flag -f: is missing; name a file, or - for standard input"), "usage: "+c.UseLine())
 		}
-		in, err := readStreams(c, *files)
+		k, err := keeperOf(c)
 		if err != nil {
 			return err
 		}
-		return runWrite(c, in, write)
+		in, err := readStreams(c, *files, k.namespace())
+		if err != nil {
+			return err
+		}
+		return write(k, *dryRun, in)
 	}
 	return c
 }
 
-func runWrite(c *cobra.Command, in []manifest.Stream, write writeOperation) error {
-	changes, issues, err := write(directory(c), in...)
-	printIssues(c, issues)
-	if n := len(issues.Of(mesh.Error)); n > 0 {
-		return hinted(fmt.Errorf("nothing was written, for %s", count(n, "error")), "correct what is listed above and try again")
-	}
-	if asType[*manifest.ExistsError](err) {
-		return hinted(err, "nothing was written; "+again(c, "apply")+" replaces what is there")
-	}
-	if asType[*file.HiddenError](err) {
-		return hinted(err, "nothing was written; "+again(c, "validate")+" lists all that is wrong there")
-	}
-	if err != nil {
-		return explainDirectory(c, err)
-	}
-	printChanges(c, changes)
-	return nil
-}
-
-func printChanges(c *cobra.Command, changes []manifest.Change) {
-	for _, change := range changes {
-		fmt.Fprintln(c.OutOrStdout(), change.Identity, change.Done)
-	}
-}
+// objectNamespace is what --namespace means to a command that takes objects.
+const objectNamespace = "`NAMESPACE` of objects that name none (default \"default\", in a cluster the context's)"
 
 // filenameFlag adds -f, which may be given several times.
 func filenameFlag(c *cobra.Command) *[]string {
-	files := c.Flags().StringArrayP("filename", "f", nil, "`FILE` with resources, - for standard input")
+	files := c.Flags().StringArrayP("filename", "f", nil, "`FILE` with resources, a directory of such files, or - for standard input")
 	return files
 }
 
-// readStreams reads everything that is named, or says what cannot be read.
-func readStreams(c *cobra.Command, names []string) ([]manifest.Stream, error) {
+// readStreams reads everything that is named, or says what cannot be read. namespace is
+// that of objects which name none.
+func readStreams(c *cobra.Command, names []string, namespace string) ([]manifest.Stream, error) {
 	var all []manifest.Stream
 	var problems []error
 	for _, name := range names {
-		in, err := readStream(c, name)
-		if err != nil {
-			problems = append(problems, err)
-			continue
+		within, err := filesIn(name)
+		problems = append(problems, err)
+		for _, path := range within {
+			data, name, err := readInput(c, path)
+			if err != nil {
+				problems = append(problems, err)
+				continue
+			}
+			all = append(all, manifest.Stream{Name: name, Namespace: namespace, Data: data})
 		}
-		all = append(all, in)
 	}
 	return all, errors.Join(problems...)
+}
+
+// filesIn is a file itself, and of a directory the files in it that may have resources.
+func filesIn(name string) ([]string, error) {
+	if info, err := os.Stat(name); name == "-" || err != nil || !info.IsDir() {
+		return []string{name}, nil
+	}
+	names, err := file.Names(name)
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("directory %q: holds no *.yaml, *.yml or *.json; name another", name)
+	}
+	for i := range names {
+		names[i] = filepath.Join(name, names[i])
+	}
+	return names, err
 }
 
 func count(n int, noun string) string {

@@ -186,7 +186,7 @@ func (d Directory) List() ([]*mesh.Resource, mesh.Issues, error) {
 		return nil, nil, err
 	}
 	defer unlock()
-	names, err := list(d.Path)
+	names, err := Names(d.Path)
 	if err != nil {
 		return nil, nil, err
 	}

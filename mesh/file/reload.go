@@ -111,7 +111,7 @@ func (s *Store) takeIn(visits []*source, outcomes []outcome, how look) (changed 
 // list adds what a list of the directory gives to look at: every file, or those that
 // came and those that went.
 func (s *Store) list(every bool, names map[string]bool) error {
-	found, err := list(s.dir)
+	found, err := Names(s.dir)
 	if err != nil {
 		return err
 	}

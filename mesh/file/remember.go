@@ -199,7 +199,7 @@ func (s *Store) recall(changed []*source) []*source {
 // recallAll makes sources of everything that is kept, for a directory that cannot be
 // read. It reports false where nothing is.
 func (s *Store) recallAll() bool {
-	names, err := list(s.memory.dir)
+	names, err := Names(s.memory.dir)
 	if err != nil || len(names) == 0 {
 		return false
 	}
@@ -231,7 +231,7 @@ func (s *Store) tellRecalled() {
 
 // forgetOthers has what is kept of files forgotten that went while no Store was open.
 func (s *Store) forgetOthers() {
-	kept, err := list(s.memory.dir)
+	kept, err := Names(s.memory.dir)
 	if err != nil {
 		return
 	}

@@ -95,9 +95,9 @@ func stampOf(info fs.FileInfo) stamp {
 	return out
 }
 
-// list names the files that hold resources, in order. Hidden files are editors'
+// Names lists the files of a directory that hold resources, in order. Hidden files are editors'
 // and our own; those that begin with two dots are a ConfigMap mount's.
-func list(dir string) ([]string, error) {
+func Names(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err

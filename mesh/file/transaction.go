@@ -48,7 +48,7 @@ func (d Directory) begin() (*transaction, error) {
 		decoded: make(map[string][]*mesh.Resource), usable: make(map[mesh.Identity]*mesh.Resource),
 	}
 	removeLeftovers(d.Path)
-	if t.names, err = list(d.Path); err != nil {
+	if t.names, err = Names(d.Path); err != nil {
 		t.end()
 		return nil, err
 	}

@@ -114,13 +114,7 @@ func (s *Store) check() {
 
 // subject is the object that an issue is about.
 func subject(i mesh.Issue) id {
-	at := id{key: kubeapi.Key{Namespace: i.Namespace, Name: i.Name}}
-	for _, k := range []kubeapi.Kind{kubeapi.ServiceEntries, kubeapi.VirtualServices, kubeapi.DestinationRules, kubeapi.Sidecars, kubeapi.Services} {
-		if k.Name == i.Kind {
-			at.kind = k
-		}
-	}
-	return at
+	return id{kindOf(i.Kind), kubeapi.Key{Namespace: i.Namespace, Name: i.Name}}
 }
 
 // pace has something done after it was wanted: once a second at most, and for no more

@@ -8,6 +8,19 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 )
 
+// kinds are those of resources.
+var kinds = []kubeapi.Kind{kubeapi.ServiceEntries, kubeapi.VirtualServices, kubeapi.DestinationRules, kubeapi.Sidecars}
+
+// kindOf is a kind of resources, or a Service, by its name.
+func kindOf(name string) (k kubeapi.Kind) {
+	for _, one := range append(kinds[:len(kinds):len(kinds)], kubeapi.Services) {
+		if one.Name == name {
+			k = one
+		}
+	}
+	return k
+}
+
 // where names an object in messages, as a file would be.
 func where(k kubeapi.Kind, key kubeapi.Key) string { return k.Resource + "/" + key.String() }
 

@@ -132,7 +132,7 @@ func (s *Store) register(c *change, o kubeapi.Object) {
 	} else {
 		delete(s.services.all, o.Key)
 	}
-	r, issues := mesh.FromService(s.meaning(o.Key, &read), s.opts.ClusterDomain)
+	r, issues := mesh.FromService(s.services.meaning(o.Key, &read), s.opts.ClusterDomain)
 	var worth mesh.Issues
 	for _, i := range issues {
 		if i.Severity != mesh.Notice { // as of one that has UDP only
@@ -145,7 +145,7 @@ func (s *Store) register(c *change, o kubeapi.Object) {
 }
 
 // meaning is a Service in mesh's words.
-func (s *Store) meaning(key kubeapi.Key, read *service) mesh.Service {
+func (s services) meaning(key kubeapi.Key, read *service) mesh.Service {
 	out := mesh.Service{Namespace: key.Namespace, Name: key.Name, Labels: read.Metadata.Labels}
 	for to := range strings.SplitSeq(read.Metadata.Annotations[exportTo], ",") {
 		if to = strings.TrimSpace(to); to != "" {
@@ -187,10 +187,10 @@ func (s *Store) meaning(key kubeapi.Key, read *service) mesh.Service {
 
 // endpoints are those of a headless Service that are ready, in order, and the ports that
 // their slices say.
-func (s *Store) endpoints(key kubeapi.Key, ports map[string]uint16) []netip.Addr {
+func (s services) endpoints(key kubeapi.Key, ports map[string]uint16) []netip.Addr {
 	seen := map[netip.Addr]bool{}
-	for name := range s.services.of[key] {
-		one := s.services.slices[name]
+	for name := range s.of[key] {
+		one := s.slices[name]
 		for _, e := range one.Endpoints {
 			if ready := e.Conditions.Ready; ready != nil && !*ready {
 				continue // nil counts as ready (the API's word)

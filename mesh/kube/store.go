@@ -96,7 +96,7 @@ func New(f *kubeapi.Feed, o Options) *Store {
 		objects: map[id]*object{}, services: newServices(), waiting: map[kubeapi.Kind]bool{},
 		said: map[id]mesh.Issues{}, unfollowed: map[kubeapi.Kind]mesh.Issue{}, together: map[id]mesh.Issues{},
 	}
-	for _, k := range []kubeapi.Kind{kubeapi.ServiceEntries, kubeapi.VirtualServices, kubeapi.DestinationRules, kubeapi.Sidecars} {
+	for _, k := range kinds {
 		s.follow(k, kubeapi.Selector{}, s.resources)
 	}
 	s.follow(kubeapi.Services, kubeapi.Selector{}, s.serviceChange)

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+)
+
+const shopEntry = `{"metadata":{"namespace":"shop","name":"NAME"},"spec":{"hosts":["NAME.com"],"ports":[{"number":80,"name":"http","protocol":"HTTP"}],"resolution":"DNS"}}`
+
+func entryFile(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		text := `{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry",` + strings.ReplaceAll(shopEntry, "NAME", name)[1:]
+		if err := os.WriteFile(filepath.Join(dir, name+".json"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// What an API server does not allow, does not have or does not answer is said with what to
+// do about it.
+func TestAClusterThatRefusesIsExplained(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		prepare func(*apitest.Server)
+		args    string
+		code    int
+		says    []string
+		never   string
+	}{
+		{"a list", func(s *apitest.Server) { s.Refuse(kubeapi.ServiceEntries, 403) }, "get se -A", 1,
+			[]string{`a ClusterRole needs a rule with apiGroups ["networking.istio.io"], resources ["serviceentries"], verbs ["list"]`}, ""},
+		{"what is not asked for", func(s *apitest.Server) { s.Refuse(kubeapi.ServiceEntries, 403) }, "get vs -A", 0, []string{"no resources found"}, "error"},
+		{"without definitions", func(s *apitest.Server) { s.Serve(kubeapi.ServiceEntries, "") }, "apply -f FILES", 1,
+			[]string{"has no serviceentries.networking.istio.io", "hint: sluice's Helm chart brings the definitions"}, "created"},
+		{"older definitions", func(s *apitest.Server) { s.Serve(kubeapi.ServiceEntries, "v1beta1") }, "apply -f FILES", 0,
+			[]string{"ServiceEntry shop/a created\nServiceEntry shop/b created\n"}, "error"},
+		{"away", func(s *apitest.Server) { s.Stop() }, "delete se a b c -n shop", 1,
+			[]string{"API server test: delete ServiceEntry shop/a", "2 objects not asked for after that", "hint: does it run"}, "shop/b"},
+		{"Services that may not be seen", func(s *apitest.Server) { s.Refuse(kubeapi.Services, 403) }, "apply -f FILES", 0,
+			[]string{"ServiceEntry shop/a created", "notice: not judged beside all that the cluster has: services: may not be read"}, "error"},
+		{"names of several", func(s *apitest.Server) { s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a")) }, "get se a b c -n shop", 1,
+			[]string{"shop        a      [a.com]", "error: ServiceEntry shop/b: not found\nerror: ServiceEntry shop/c: not found"}, ""},
+		{"what cannot be used", func(s *apitest.Server) { s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a_")) }, "get se a_ -n shop", 1,
+			[]string{"serviceentries/shop/a_: error: ServiceEntry shop/a_: metadata.name", "is there, and is not followed for what is said above"}, "not found"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := apitest.New(t)
+			args := append(strings.Fields(strings.ReplaceAll(c.args, "FILES", entryFile(t, "a", "b"))), "--kubeconfig", s.Kubeconfig())
+			c.prepare(s)
+			got, code := sluice(args...)
+			if code != c.code || c.never != "" && strings.Contains(got, c.never) {
+				t.Errorf("exit code %d, not %d, or it says %q:\n%s", code, c.code, c.never, got)
+			}
+			for _, says := range c.says {
+				if !strings.Contains(got, says) {
+					t.Errorf("it does not say %s:\n%s", says, got)
+				}
+			}
+		})
+	}
+}
+
+// Services are among what the cluster has: a route to one is a route to something.
+func TestAClustersServicesAreRegistered(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Put(kubeapi.Services, `{"metadata":{"namespace":"shop","name":"web"},"spec":{"clusterIP":"10.96.0.9","clusterIPs":["10.96.0.9"],"ports":[{"name":"http","port":80}]}}`)
+	file := filepath.Join(t.TempDir(), "route.yaml")
+	text := `{apiVersion: networking.istio.io/v1, kind: VirtualService, metadata: {name: web, namespace: shop},
+spec: {hosts: [web], http: [{timeout: 3s, route: [{destination: {host: web}}]}]}}`
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, code := sluice("apply", "--kubeconfig", s.Kubeconfig(), "-f", file); code != 0 || got != "VirtualService shop/web created\n" {
+		t.Errorf("exit code %d:\n%s", code, got)
+	}
+	if got, code := sluice("validate", "--kubeconfig", s.Kubeconfig()); code != 0 || got != "valid: 1 resource, 0 warnings, 0 notices\n" {
+		t.Errorf("exit code %d:\n%s", code, got)
+	}
+}
+
+// --config, else SLUICE_CONFIG, else the default directory if it is there, else the cluster
+// that kubectl speaks to; kubectl's plugin means a cluster. Not parallel: it sets the
+// environment and the default.
+func TestWhereTheResourcesAre(t *testing.T) {
+	s := apitest.New(t)
+	s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "cluster"))
+	directory, other := entryFile(t, "directory"), entryFile(t, "other")
+	before := defaultConfigDir
+	t.Cleanup(func() { defaultConfigDir = before })
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	t.Setenv("HOME", t.TempDir())
+	none := filepath.Join(t.TempDir(), "none")
+	for _, c := range []struct{ variable, dir, kubeconfig, name, args, want string }{
+		{"", none, s.Kubeconfig(), "sluice", "", "shop/cluster"},
+		{"", directory, s.Kubeconfig(), "sluice", "", "shop/directory"},
+		{other, directory, s.Kubeconfig(), "sluice", "", "shop/other"},
+		{other, directory, s.Kubeconfig(), "sluice", "--config " + directory, "shop/directory"},
+		{other, directory, s.Kubeconfig(), "sluice", "--context test", "shop/cluster"},
+		{other, directory, "", "sluice", "--kubeconfig " + s.Kubeconfig(), "shop/cluster"},
+		{other, directory, s.Kubeconfig(), "/usr/bin/kubectl-sluice", "", "shop/cluster"},
+		{other, directory, s.Kubeconfig(), "kubectl-sluice", "--config " + directory, "shop/directory"},
+		{"", none, "", "sluice", "", "mkdir -p " + none + ", or name another with --config or SLUICE_CONFIG, or a cluster with --kubeconfig"},
+		{"", directory, "", "kubectl-sluice", "", "no cluster is named"},
+	} {
+		t.Setenv("SLUICE_CONFIG", c.variable)
+		t.Setenv("KUBECONFIG", c.kubeconfig)
+		defaultConfigDir = c.dir
+		var out, errs strings.Builder
+		runAs(t.Context(), c.name, append([]string{"get", "-n", "shop", "-o", "name"}, strings.Fields(c.args)...), streams{strings.NewReader(""), &out, &errs})
+		want := strings.Replace(c.want, "shop/", "serviceentry.shop/", 1)
+		if got := out.String() + errs.String(); !strings.Contains(got, want) {
+			t.Errorf("SLUICE_CONFIG %q, default %q, KUBECONFIG %q, %s get %s: not %q\n%s", c.variable, c.dir, c.kubeconfig, c.name, c.args, want, got)
+		}
+	}
+}
+
+func TestHelpOfThePluginSaysHowItIsCalled(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	if code := runAs(t.Context(), plugin, []string{"get", "--help"}, streams{strings.NewReader(""), &out, &out}); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, want := range []string{"  kubectl sluice get [KIND", "\n  kubectl sluice get -o name | xargs kubectl sluice delete\n", "'kubectl sluice get' and 'kubectl sluice delete' take"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if text := out.String(); strings.Contains(text, "kubectl kubectl") || strings.Contains(strings.ReplaceAll(text, "kubectl sluice", ""), "sluice ") {
+		t.Errorf("not called so everywhere:\n%s", text)
+	}
+}

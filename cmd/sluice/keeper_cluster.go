@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/mesh/kube"
+	"github.com/sluice-cni/sluice/mesh/manifest"
+)
+
+// clusterKeeper is a cluster, by its API server.
+type clusterKeeper struct {
+	c       *cobra.Command
+	cluster *kubeapi.Cluster
+	about   *string // the object that the API server is asked about
+}
+
+// connect finds the cluster that the command line or kubectl's own settings name.
+func connect(c *cobra.Command) (keeper, error) {
+	kubeapi.LogTo(slog.New(slog.DiscardHandler)) // what matters of it is in errors
+	cluster, err := kubeapi.ConnectAsKubectl(flagValue(c, "kubeconfig"), flagValue(c, "context"))
+	if err != nil {
+		return nil, hinted(err, "'kubectl config get-contexts' lists what there is; --config names a directory instead")
+	}
+	k := clusterKeeper{c: c, about: new(string)}
+	k.cluster, err = cluster.WithWarnings(func(text string) { fmt.Fprintf(c.ErrOrStderr(), "warning: %s: %s\n", *k.about, text) })
+	return k, err
+}
+
+func (k clusterKeeper) namespace() string {
+	if n := flagValue(k.c, "namespace"); n != "" {
+		return n
+	}
+	return k.cluster.Namespace()
+}
+
+func (k clusterKeeper) shown() string { return k.cluster.Namespace() }
+
+// objects are the cluster's, where nothing is kept in a dry run.
+func (k clusterKeeper) objects(dryRun string) kube.Objects {
+	if dryRun != "" {
+		return kube.Objects{Cluster: k.cluster.DryRun()}
+	}
+	return kube.Objects{Cluster: k.cluster}
+}
+
+func (k clusterKeeper) create(dryRun string, in []manifest.Stream) error {
+	to := k.objects(dryRun)
+	create := to.Create
+	if dryRun == dryRunClient {
+		create = func(_ context.Context, r *mesh.Resource) (manifest.Change, error) {
+			return manifest.Change{Identity: r.Identity(), Done: "created"}, nil
+		}
+	}
+	return k.write(dryRun, in, create)
+}
+
+func (k clusterKeeper) apply(dryRun string, in []manifest.Stream) error {
+	to := k.objects(dryRun)
+	apply := to.Apply
+	if dryRun == dryRunClient {
+		apply = to.Would
+	}
+	return k.write(dryRun, in, apply)
+}
+
+// write says what there is to say of streams before the API server is asked to take
+// anything, and then writes one object after the other: others are written though one is
+// refused, as with kubectl.
+func (k clusterKeeper) write(dryRun string, in []manifest.Stream, write func(context.Context, *mesh.Resource) (manifest.Change, error)) error {
+	resources, err := k.check(in)
+	if err != nil {
+		return err
+	}
+	all := k.each(len(resources))
+	for _, r := range resources {
+		if !all.goesOn() {
+			break
+		}
+		*k.about = r.Identity().String()
+		change, err := write(k.c.Context(), r)
+		all.did(change, err, dryRunMark(dryRun))
+	}
+	return all.end()
+}
+
+// check reads streams, and says what there is to say of them and of what they mean beside
+// what the cluster has.
+func (k clusterKeeper) check(in []manifest.Stream) ([]*mesh.Resource, error) {
+	parts, issues, err := manifest.Decode(in)
+	var resources []*mesh.Resource
+	var namespaces []string
+	for _, p := range parts {
+		for _, r := range p.Resources {
+			resources, namespaces = append(resources, r), append(namespaces, r.Namespace)
+		}
+	}
+	if err == nil && !issues.HasErrors() {
+		var sight kube.Sight
+		if sight, err = k.objects("").See(k.c.Context(), namespaces...); err == nil {
+			issues = append(issues, sight.News(resources)...)
+			issues = append(issues, unseen(sight)...)
+		}
+		issues.Sort()
+		for _, r := range resources {
+			if _, changed := mesh.Normal(r); len(changed) > 0 {
+				i := r.Issue(mesh.Notice, "", "", "is written in today's spelling: "+strings.Join(changed, ", "))
+				issues = append(issues, i)
+			}
+		}
+	}
+	printIssues(k.c, issues)
+	if err != nil {
+		return nil, explainCluster(err)
+	}
+	return resources, refusal(issues)
+}
+
+// unseen says that not everything could be looked at.
+func unseen(s kube.Sight) mesh.Issues {
+	if s.Unseen == nil {
+		return nil
+	}
+	return mesh.Issues{{Severity: mesh.Notice, Message: "not judged beside all that the cluster has: " + s.Unseen.Error()}}
+}
+
+func (k clusterKeeper) delete(dryRun string, wanted []mesh.Identity) error {
+	to := k.objects(dryRun)
+	all := k.each(len(wanted))
+	for _, id := range wanted {
+		if !all.goesOn() {
+			break
+		}
+		*k.about = id.String()
+		change, err := manifest.Change{Identity: id, Done: "deleted"}, error(nil)
+		if dryRun == dryRunClient {
+			_, _, err = to.Get(k.c.Context(), id)
+		} else {
+			change, err = to.Delete(k.c.Context(), id)
+		}
+		all.did(change, err, dryRunMark(dryRun))
+	}
+	return all.end()
+}
+
+func (k clusterKeeper) list(kind, namespace string) ([]*mesh.Resource, error) {
+	all, issues, err := k.objects("").List(k.c.Context(), kind, namespace)
+	printIssues(k.c, issues.Of(mesh.Error))
+	return all, explainCluster(err)
+}
+
+func (k clusterKeeper) named(wanted []mesh.Identity) (out []*mesh.Resource, err error) {
+	all := k.each(len(wanted))
+	for _, id := range wanted {
+		if !all.goesOn() {
+			break
+		}
+		r, issues, err := k.objects("").Get(k.c.Context(), id)
+		if err == nil && r == nil {
+			printIssues(k.c, issues)
+			err = fmt.Errorf("%s: is there, and is not followed for what is said above; 'kubectl get -o yaml' shows it", id)
+		}
+		if err == nil {
+			out = append(out, r)
+		}
+		all.failed(id, err)
+	}
+	return out, all.end()
+}
+
+func (k clusterKeeper) all(others []*mesh.Resource) (reading, error) {
+	namespaces := []string{k.namespace()}
+	for _, r := range others {
+		namespaces = append(namespaces, r.Namespace)
+	}
+	sight, err := k.objects("").See(k.c.Context(), namespaces...)
+	return reading{sight.With(), append(sight.Issues, unseen(sight)...), sight.Unseen == nil}, explainCluster(err)
+}
+
+// each is what became of objects, one after the other.
+type each struct {
+	c        *cobra.Command
+	left     int
+	missing  manifest.NotFoundError
+	problems []error
+}
+
+func (k clusterKeeper) each(n int) *each { return &each{c: k.c, left: n} }
+
+// goesOn says whether there is any use in asking for the next one.
+func (e *each) goesOn() bool {
+	return e.c.Context().Err() == nil && !errors.Is(errors.Join(e.problems...), kubeapi.ErrUnreachable)
+}
+
+func (e *each) did(change manifest.Change, err error, mark string) {
+	if err == nil {
+		printChange(e.c, change, mark)
+	}
+	e.failed(change.Identity, err)
+}
+
+func (e *each) failed(id mesh.Identity, err error) {
+	e.left--
+	switch {
+	case err == nil:
+	case errors.Is(err, kubeapi.ErrNotFound) && e.c.Name() != "create" && e.c.Name() != "apply":
+		e.missing.Objects = append(e.missing.Objects, id)
+	default:
+		e.problems = append(e.problems, err)
+	}
+}
+
+// end is the error of all, nil where there is none.
+func (e *each) end() error {
+	all := errors.Join(e.problems...)
+	if e.left > 0 && all != nil {
+		all = errors.Join(all, fmt.Errorf("%s not asked for after that", count(e.left, "object")))
+	}
+	switch {
+	case errors.Is(all, kubeapi.ErrExists):
+		return hinted(all, again(e.c, "apply")+" replaces what is there")
+	case all == nil && len(e.missing.Objects) > 0:
+		return notFound(e.c, &e.missing)
+	case len(e.missing.Objects) > 0:
+		all = errors.Join(all, &e.missing)
+	}
+	return explainCluster(errors.Join(all, e.c.Context().Err()))
+}
+
+// explainCluster adds what to do about a cluster that does not answer, or has no place for
+// resources.
+func explainCluster(err error) error {
+	switch {
+	case errors.Is(err, kubeapi.ErrMissing):
+		return hinted(err, "sluice's Helm chart brings the definitions, and so does Istio")
+	case errors.Is(err, kubeapi.ErrUnreachable):
+		return hinted(err, "does it run, and is it the one that is meant? --context names another of the kubeconfig, --config a directory instead")
+	}
+	return err
+}
