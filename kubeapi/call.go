@@ -150,11 +150,19 @@ func (c *Cluster) Create(ctx context.Context, k Kind, data []byte) error {
 // Apply writes an object whether it is there or not, by server-side apply: fields that
 // it names become so whoever had them, fields that others wrote and it does not name
 // stay. What Create, kubectl create and kubectl apply wrote counts as written by this, so
-// that of it goes what is named no more; a dry run does not see that. It says what was done: created, configured or unchanged.
+// stay. What Create, kubectl create and kubectl apply wrote counts as written by this, so
+// that of it goes what is named no more. It says what was done: created, configured or
+// unchanged.
 func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, err error) {
+	done, _, err = c.ApplyObject(ctx, k, data)
+	return done, err
+}
+
+// ApplyObject is Apply, and gives the object as it is after that.
+func (c *Cluster) ApplyObject(ctx context.Context, k Kind, data []byte) (done string, now Object, err error) {
 	u, key, err := parse(k, data)
 	if err != nil {
-		return "", err
+		return "", now, err
 	}
 	err = c.write(ctx, "patch", k, u, func(ctx context.Context, r dynamic.ResourceInterface, u *unstructured.Unstructured) error {
 		before, err := r.Get(ctx, key.Name, metav1.GetOptions{})
@@ -168,8 +176,9 @@ func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, 
 		if err != nil {
 			return err
 		}
-		if before != nil && !c.dryRun {
-			if before, err = c.own(ctx, r, before); err != nil {
+		goes := false // what is named no more, which a dry run does not show
+		if before != nil {
+			if before, goes, err = c.own(ctx, r, before); err != nil {
 				return err
 			}
 		}
@@ -182,29 +191,38 @@ func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, 
 			return err
 		case before == nil:
 			done = "created"
-		case before.GetResourceVersion() == after.GetResourceVersion() && !c.dryRun || c.dryRun && sameLean(k, before, after):
+		case sameLean(k, before, after) && !(goes && c.dryRun && !sameSpec(before, u)):
 			done = "unchanged"
 		default:
 			done = "configured"
 		}
-		return nil
+		now, err = leanObject(k, after.Object)
+		return err
 	})
-	return done, err
+	return done, now, err
 }
 
 // writers are managers that write whole objects out of people's files.
 var writers = sets.New(manager, "kubectl-create", "kubectl-client-side-apply")
 
-// own makes fields of writers this one's, as if it had applied them.
-func (c *Cluster) own(ctx context.Context, r dynamic.ResourceInterface, o *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+// own makes fields of writers this one's, as if it had applied them, if there are any.
+func (c *Cluster) own(ctx context.Context, r dynamic.ResourceInterface, o *unstructured.Unstructured) (now *unstructured.Unstructured, any bool, err error) {
 	patch, err := csaupgrade.UpgradeManagedFieldsPatch(o, writers, manager)
-	if err != nil || len(patch) == 0 {
-		return o, err
+	if err != nil || len(patch) == 0 || c.dryRun {
+		return o, len(patch) > 0, err
 	}
-	return r.Patch(ctx, o.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manager})
+	now, err = r.Patch(ctx, o.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manager})
+	return now, true, err
 }
 
-// sameLean compares without what a server changes at each writing.
+func sameSpec(a, b *unstructured.Unstructured) bool {
+	left, err := json.Marshal(a.Object["spec"])
+	right, other := json.Marshal(b.Object["spec"])
+	return err == nil && other == nil && string(left) == string(right)
+}
+
+// sameLean compares without what a server changes at each writing, as when a field has
+// another manager.
 func sameLean(k Kind, a, b *unstructured.Unstructured) bool {
 	left, err := leanObject(k, a.DeepCopy().Object)
 	right, other := leanObject(k, b.DeepCopy().Object)

@@ -38,6 +38,10 @@ func TestAClusterThatRefusesIsExplained(t *testing.T) {
 	}{
 		{"a list", func(s *apitest.Server) { s.Refuse(kubeapi.ServiceEntries, 403) }, "get se -A", 1,
 			[]string{`a ClusterRole needs a rule with apiGroups ["networking.istio.io"], resources ["serviceentries"], verbs ["list"]`}, ""},
+		{"one kind of several", func(s *apitest.Server) {
+			s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a"))
+			s.Refuse(kubeapi.Sidecars, 403)
+		}, "get -n shop", 1, []string{"shop        a      [a.com]", `resources ["sidecars"]`}, ""},
 		{"what is not asked for", func(s *apitest.Server) { s.Refuse(kubeapi.ServiceEntries, 403) }, "get vs -A", 0, []string{"no resources found"}, "error"},
 		{"without definitions", func(s *apitest.Server) { s.Serve(kubeapi.ServiceEntries, "") }, "apply -f FILES", 1,
 			[]string{"has no serviceentries.networking.istio.io", "hint: sluice's Helm chart brings the definitions"}, "created"},

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
@@ -64,7 +66,14 @@ func (k clusterKeeper) create(dryRun string, in []manifest.Stream) error {
 
 func (k clusterKeeper) apply(dryRun string, in []manifest.Stream) error {
 	to := k.objects(dryRun)
-	apply := to.Apply
+	apply := func(ctx context.Context, r *mesh.Resource) (manifest.Change, error) {
+		change, now, err := to.Apply(ctx, r)
+		if err == nil && (now == nil || !proto.Equal(now.Spec, manifest.Normal(r).Spec)) && dryRun == "" {
+			printIssues(k.c, mesh.Issues{r.Issue(mesh.Warning, "spec", "",
+				"has more in the cluster than here, which somebody else wrote ('kubectl get -o yaml --show-managed-fields' says who) and which stays; delete it and create it anew to have that gone")})
+		}
+		return change, err
+	}
 	if dryRun == dryRunClient {
 		apply = to.Would
 	}
@@ -109,11 +118,14 @@ func (k clusterKeeper) check(in []manifest.Stream) ([]*mesh.Resource, error) {
 			issues = append(issues, unseen(sight)...)
 		}
 		issues.Sort()
+		var respelled []string
 		for _, r := range resources {
 			if _, changed := mesh.Normal(r); len(changed) > 0 {
-				i := r.Issue(mesh.Notice, "", "", "is written in today's spelling: "+strings.Join(changed, ", "))
-				issues = append(issues, i)
+				respelled = append(respelled, r.Identity().String()+" ("+strings.Join(changed, ", ")+")")
 			}
+		}
+		if len(respelled) > 0 {
+			issues = append(issues, mesh.Issue{Severity: mesh.Notice, Message: "written in today's spelling: " + strings.Join(respelled, "; ")})
 		}
 	}
 	printIssues(k.c, issues)
@@ -134,9 +146,13 @@ func unseen(s kube.Sight) mesh.Issues {
 func (k clusterKeeper) delete(dryRun string, wanted []mesh.Identity) error {
 	to := k.objects(dryRun)
 	all := k.each(len(wanted))
-	for _, id := range wanted {
+	for i, id := range wanted {
 		if !all.goesOn() {
 			break
+		}
+		if slices.Contains(wanted[:i], id) {
+			all.left--
+			continue
 		}
 		*k.about = id.String()
 		change, err := manifest.Change{Identity: id, Done: "deleted"}, error(nil)

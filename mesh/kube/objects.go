@@ -22,13 +22,19 @@ func key(id mesh.Identity) kubeapi.Key {
 }
 
 // List reads the resources of a kind, "" of all, in a namespace, "" in all: those that can
-// be used, and what there is to say of each object.
+// be used, and what there is to say of each object. Those of kinds that may be read are there
+// beside an error about others.
 func (o Objects) List(ctx context.Context, kind, namespace string) (all []*mesh.Resource, issues mesh.Issues, err error) {
+	var forbidden []error
 	for _, k := range kinds {
 		if kind != "" && k.Name != kind {
 			continue
 		}
 		objects, err := o.Cluster.List(ctx, k, kubeapi.Selector{Namespace: namespace})
+		if errors.Is(err, kubeapi.ErrForbidden) {
+			forbidden = append(forbidden, err)
+			continue
+		}
 		if err != nil {
 			return nil, nil, err
 		}
@@ -39,7 +45,7 @@ func (o Objects) List(ctx context.Context, kind, namespace string) (all []*mesh.
 			}
 		}
 	}
-	return all, issues, nil
+	return all, issues, errors.Join(forbidden...)
 }
 
 // Get reads one. It is nil where it is there and cannot be used, for the issues' reasons.
@@ -59,11 +65,18 @@ func (o Objects) Create(ctx context.Context, r *mesh.Resource) (manifest.Change,
 	return manifest.Change{Identity: r.Identity(), Done: "created"}, o.Cluster.Create(ctx, kindOf(r.Kind), text)
 }
 
-// Apply writes a resource whether it is there or not, in today's spelling (mesh.Normal).
-func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, error) {
+// Apply writes a resource whether it is there or not, in today's spelling (mesh.Normal). It
+// gives the resource as the cluster has it then, which is more where others wrote fields
+// that are not named; nil: it cannot be used so.
+func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, *mesh.Resource, error) {
+	k := kindOf(r.Kind)
 	text, _ := mesh.Normal(r)
-	done, err := o.Cluster.Apply(ctx, kindOf(r.Kind), text)
-	return manifest.Change{Identity: r.Identity(), Done: done}, err
+	done, now, err := o.Cluster.ApplyObject(ctx, k, text)
+	change := manifest.Change{Identity: r.Identity(), Done: done}
+	if err != nil {
+		return change, nil, err
+	}
+	return change, decode(k, now).resource, nil
 }
 
 // Would says what Apply would do, by what is there, without asking the server to try it.
@@ -73,7 +86,7 @@ func (o Objects) Would(ctx context.Context, r *mesh.Resource) (manifest.Change, 
 	switch {
 	case errors.Is(err, kubeapi.ErrNotFound):
 		c.Done, err = "created", nil
-	case err == nil && manifest.Equal(before, r):
+	case err == nil && manifest.Equal(before, manifest.Normal(r)):
 		c.Done = "unchanged"
 	}
 	return c, err

@@ -77,6 +77,16 @@ func Equal(a, b *mesh.Resource) bool {
 	return a != nil && b != nil && proto.Equal(a.Spec, b.Spec) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
 }
 
+// Normal is a resource in today's spelling (mesh.Normal).
+func Normal(r *mesh.Resource) *mesh.Resource {
+	text, _ := mesh.Normal(r)
+	all, issues := mesh.Decode(r.Source.File, text, mesh.DecodeOptions{})
+	if len(all) != 1 {
+		panic(issues) // of what was accepted as it was written
+	}
+	return all[0]
+}
+
 // News builds resources as they would be and as they are, and gives what there is to say
 // of the first that is not said of the second.
 func News(would, are []*mesh.Resource, opts mesh.Options) mesh.Issues {
