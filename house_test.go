@@ -18,7 +18,7 @@ var floors = map[string]int{
 	"cidr":     1, "vip": 1, "kubeapi": 1,
 	"mesh": 2, "rules": 2,
 	"proxy": 3, "holder": 3, "selection": 3,
-	"plugin": 4, "sandbox": 4, "demo": 4, "agent": 4, "install": 4,
+	"plugin": 4, "sandbox": 4, "demo": 4, "agent": 4, "install": 4, "inject": 4,
 	"cmd": 5, "deploy": 5, "e2e": 6, "bench": 6, "soak": 6, "": 7,
 }
 

@@ -13,6 +13,8 @@ import (
 	"unique"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-cni/sluice/internal/yamltext"
 )
 
 // DecodeOptions says how to read what a file leaves open.
@@ -33,7 +35,7 @@ func Decode(name string, data []byte, opts DecodeOptions) ([]*Resource, Issues) 
 	}
 	d := &decoder{file: name, namespace: opts.Namespace, unplaced: opts.Unplaced}
 	data = d.checkEncoding(data)
-	d.documents(data, splitDocuments(data))
+	d.documents(data, yamltext.Documents(data))
 	d.duplicates()
 	d.issues.Sort()
 	return d.resources, d.issues
@@ -75,7 +77,7 @@ func (d *decoder) checkEncoding(data []byte) []byte {
 }
 
 // documents reads many on as many processors as there are.
-func (d *decoder) documents(data []byte, docs []document) {
+func (d *decoder) documents(data []byte, docs []yamltext.Document) {
 	workers := runtime.GOMAXPROCS(0)
 	if workers == 1 || len(docs) < 100 {
 		for _, doc := range docs {
@@ -100,17 +102,17 @@ func (d *decoder) documents(data []byte, docs []document) {
 	}
 }
 
-func (d *decoder) document(data []byte, doc document) {
-	d.line, d.aliased, d.object = doc.line-1, 0, nil
+func (d *decoder) document(data []byte, doc yamltext.Document) {
+	d.line, d.aliased, d.object = doc.Line-1, 0, nil
 	var root yaml.Node
-	if err := yaml.Unmarshal(data[doc.start:doc.end], &root); err != nil {
+	if err := yaml.Unmarshal(data[doc.Start:doc.End], &root); err != nil {
 		d.syntax(err, data, doc)
 		return
 	}
 	if root.Kind == 0 || len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
 		return // nothing but comments
 	}
-	extent := Extent{Start: doc.start, End: doc.end, Item: -1}
+	extent := Extent{Start: doc.Start, End: doc.End, Item: -1}
 	n := root.Content[0]
 	if n.Kind != yaml.MappingNode {
 		message := "not an object; write apiVersion, kind, metadata and spec"
@@ -118,7 +120,7 @@ func (d *decoder) document(data []byte, doc document) {
 			message = "a list of objects; write --- between them, or kind: List with items"
 		}
 		d.add(Error, n, "", "", message)
-		d.unreadable = append(d.unreadable, Unreadable{data[doc.start:doc.end], d.issues[len(d.issues)-1]})
+		d.unreadable = append(d.unreadable, Unreadable{data[doc.Start:doc.End], d.issues[len(d.issues)-1]})
 		return
 	}
 	if items := d.listItems(n); items != nil {
@@ -139,15 +141,15 @@ var parserProblem = regexp.MustCompile(`^(?:did not find expected (?:<|node cont
 
 // syntax reports what the YAML parser could not read; its line counts from the
 // document's first.
-func (d *decoder) syntax(err error, data []byte, doc document) {
-	line, message, text := doc.line, err.Error(), data[doc.start:doc.end]
+func (d *decoder) syntax(err error, data []byte, doc yamltext.Document) {
+	line, message, text := doc.Line, err.Error(), data[doc.Start:doc.End]
 	if m := yamlErrorLine.FindStringSubmatch(message); m != nil {
 		message = message[len(m[0]):]
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			line = d.line + n
 			if parserProblem.MatchString(message) {
 				line++ // behind the last line where the end is what was not expected
-				line = min(line, doc.line+bytes.Count(bytes.TrimRight(text, " \t\r\n"), []byte("\n")))
+				line = min(line, doc.Line+bytes.Count(bytes.TrimRight(text, " \t\r\n"), []byte("\n")))
 			}
 		}
 	}

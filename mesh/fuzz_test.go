@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-cni/sluice/internal/egresspage"
+	"github.com/sluice-cni/sluice/internal/yamltext"
 )
 
 // FuzzDecode holds that no text makes the decoder panic, that every error has a
@@ -49,10 +50,10 @@ func TestDocumentsCoverTheStreamWithoutOverlap(t *testing.T) {
 		"a: 1\r\n---\r\nb: 2\r\n", "---\n---\n---",
 	} {
 		var joined bytes.Buffer
-		for _, d := range splitDocuments([]byte(text)) {
-			joined.WriteString(text[d.start:d.end])
-			if want := 1 + strings.Count(text[:d.start], "\n"); d.line != want {
-				t.Errorf("%q: document at %d is in line %d, want %d", text, d.start, d.line, want)
+		for _, d := range yamltext.Documents([]byte(text)) {
+			joined.WriteString(text[d.Start:d.End])
+			if want := 1 + strings.Count(text[:d.Start], "\n"); d.Line != want {
+				t.Errorf("%q: document at %d is in line %d, want %d", text, d.Start, d.Line, want)
 			}
 		}
 		if joined.String() != text {

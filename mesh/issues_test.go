@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/sluice-cni/sluice/internal/yamltext"
 )
 
 var update = flag.Bool("update", false, "write the wanted texts anew")
@@ -99,7 +101,7 @@ func TestEachOfAHundredBrokenDocumentsIsRefusedInItsPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents := splitDocuments(data)
+	documents := yamltext.Documents(data)
 	if len(documents) != 100 {
 		t.Errorf("there are %d documents", len(documents))
 	}
@@ -108,9 +110,9 @@ func TestEachOfAHundredBrokenDocumentsIsRefusedInItsPlace(t *testing.T) {
 		t.Errorf("%s can be used", resources[0].Identity())
 	}
 	for n, doc := range documents {
-		first, last := doc.line, doc.line+strings.Count(string(data[doc.start:doc.end]), "\n")
+		first, last := doc.Line, doc.Line+strings.Count(string(data[doc.Start:doc.End]), "\n")
 		if !slices.ContainsFunc(issues, func(i Issue) bool { return i.Severity == Error && i.Line >= first && i.Line < last }) {
-			t.Errorf("document %d is not refused:\n%s", n+1, data[doc.start:doc.end])
+			t.Errorf("document %d is not refused:\n%s", n+1, data[doc.Start:doc.End])
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package mesh
 
+import "github.com/sluice-cni/sluice/internal/yamltext"
+
 // Located is an object found in a stream, whether or not it can be used.
 type Located struct {
 	Identity
@@ -28,7 +30,7 @@ func LocateReadable(name string, data []byte, opts DecodeOptions) ([]Located, []
 	}
 	d := &decoder{file: name, namespace: opts.Namespace, headersOnly: true}
 	data = d.checkEncoding(data)
-	for _, doc := range splitDocuments(data) {
+	for _, doc := range yamltext.Documents(data) {
 		d.document(data, doc)
 	}
 	var out []Located

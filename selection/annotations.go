@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluice-cni/sluice/internal/prefixed"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -61,7 +62,7 @@ func annotated(fields map[string]json.RawMessage, annotations map[string]string,
 		default:
 			raw, err := annotationValue(field, annotations[name])
 			if err != nil {
-				errs = append(errs, eachWith("annotation "+name+": ", err))
+				errs = append(errs, prefixed.Each("annotation "+name+": ", err))
 				continue
 			}
 			out[field], from[field] = raw, name
@@ -87,19 +88,6 @@ func annotationValue(field, text string) (json.RawMessage, error) {
 		return nil, err
 	}
 	return json.Marshal(text)
-}
-
-// eachWith puts a prefix before each of joined errors.
-func eachWith(prefix string, err error) error {
-	joined, several := err.(interface{ Unwrap() []error })
-	if !several {
-		return fmt.Errorf("%s%w", prefix, err)
-	}
-	var out []error
-	for _, e := range joined.Unwrap() {
-		out = append(out, eachWith(prefix, e))
-	}
-	return errors.Join(out...)
 }
 
 func judgeInject(value string) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/internal/prefixed"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/selection"
 )
@@ -27,25 +28,33 @@ type rulesConfig struct {
 
 // addRulesConfig adds the flags.
 func addRulesConfig(c *cobra.Command) *rulesConfig {
-	o := &rulesConfig{fields: map[string]*fieldFlag{}}
+	o := &rulesConfig{}
 	c.Flags().StringVar(&o.file, "config", "", configFlag)
 	c.Flags().StringVar(&o.rangesFile, "ranges-file", "", "what includeIPRanges auto stands for, as 'sluice cidr --write' `FILE` wrote it (default "+rangesfile.DefaultPath+")")
+	o.fields = addFieldFlags(c, func(f rules.Field) string {
+		if f.Default != "" {
+			return f.Meaning + " Default " + f.Default + "."
+		}
+		return f.Meaning
+	})
+	return o
+}
+
+// addFieldFlags adds a flag for each field of rules.Config, with what meaning says of it.
+func addFieldFlags(c *cobra.Command, meaning func(rules.Field) string) map[string]*fieldFlag {
+	out := map[string]*fieldFlag{}
 	for _, f := range rules.Fields() {
 		value := &fieldFlag{kind: "string"}
 		if f.Default == "true" || f.Default == "false" {
 			value.kind = "bool"
 		}
-		o.fields[f.Name] = value
-		meaning := f.Meaning
-		if f.Default != "" {
-			meaning += " Default " + f.Default + "."
-		}
-		added := c.Flags().VarPF(value, kebab(f.Name), "", meaning)
+		out[f.Name] = value
+		added := c.Flags().VarPF(value, kebab(f.Name), "", meaning(f))
 		if value.kind == "bool" {
 			added.NoOptDefVal = "true"
 		}
 	}
-	return o
+	return out
 }
 
 // fieldFlag is a field's value as text, if it was given.
@@ -153,19 +162,7 @@ func (o *rulesConfig) ranges() (cidr.List, error) {
 }
 
 // within says for each error of a list which file it is in.
-func within(name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var out []error
-		for _, e := range joined.Unwrap() {
-			out = append(out, within(name, e))
-		}
-		return errors.Join(out...)
-	}
-	return fmt.Errorf("%s: %w", name, err)
-}
+func within(name string, err error) error { return prefixed.Each(name+": ", err) }
 
 func printWarnings(c *cobra.Command, warnings []rules.Warning) {
 	for _, w := range warnings {

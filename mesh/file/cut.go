@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluice-cni/sluice/internal/yamltext"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -108,12 +109,7 @@ func cutItems(text []byte, items []int) ([]byte, error) {
 	}
 	out := slices.Clone(text)
 	for _, i := range slices.Backward(items) {
-		var start, end int
-		if sequence.Style&yaml.FlowStyle != 0 {
-			start, end = flowItem(out, sequence, i)
-		} else {
-			start, end = blockItem(text, sequence, i)
-		}
+		start, end := yamltext.Item(out, sequence, i)
 		if start < 0 || end < start {
 			return nil, fmt.Errorf("item %d has no clear bounds", i)
 		}
@@ -133,104 +129,6 @@ func itemsOf(root *yaml.Node) *yaml.Node {
 		}
 	}
 	return nil
-}
-
-// blockItem finds the lines of an item of a block sequence, from its dash to the
-// next one or to the end of the sequence; comments above the next item are its own.
-func blockItem(text []byte, sequence *yaml.Node, i int) (start, end int) {
-	dash := sequence.Column - 1
-	start = offset(text, sequence.Content[i].Line, 1)
-	if dash < 0 || start+dash >= len(text) || text[start+dash] != '-' {
-		return -1, -1 // the dash stands on a line of its own, or elsewhere
-	}
-	pos := start
-	for n, line := range lines(text[start:]) {
-		indent := len(line) - len(bytes.TrimLeft(line, " "))
-		content := bytes.TrimSpace(line)
-		switch {
-		case n == 0:
-		case len(content) == 0, content[0] == '#' && indent <= dash:
-			pos += len(line)
-			continue
-		case indent <= dash:
-			return start, end
-		}
-		pos += len(line)
-		end = pos
-	}
-	return start, end
-}
-
-func lines(text []byte) [][]byte { return bytes.SplitAfter(text, []byte("\n")) }
-
-// flowItem finds an item of a flow sequence, as in JSON, with the comma that goes
-// with it.
-func flowItem(text []byte, sequence *yaml.Node, i int) (start, end int) {
-	item := sequence.Content[i]
-	start = offset(text, item.Line, item.Column)
-	end = endOfFlow(text, start)
-	if end < 0 {
-		return -1, -1
-	}
-	rest := bytes.TrimLeft(text[end:], " \t\r\n")
-	if len(rest) > 0 && rest[0] == ',' {
-		end = len(text) - len(rest) + 1
-		return start, end + len(text[end:]) - len(bytes.TrimLeft(text[end:], " \t\r\n"))
-	}
-	before := bytes.TrimRight(text[:start], " \t\r\n")
-	if len(before) > 0 && before[len(before)-1] == ',' {
-		start = len(before) - 1
-	}
-	return start, end
-}
-
-// endOfFlow finds the end of the mapping that opens at start.
-func endOfFlow(text []byte, start int) int {
-	depth := 0
-	var quote byte
-	for i := start; i < len(text); i++ {
-		switch b := text[i]; {
-		case quote != 0 && b == '\\' && quote == '"':
-			i++
-		case quote != 0:
-			if b == quote {
-				quote = 0
-			}
-		case b == '"' || b == '\'' && !isWordByte(text[i-1]):
-			quote = b
-		case b == '{' || b == '[':
-			depth++
-		case b == '}' || b == ']':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return -1
-}
-
-// isWordByte tells the apostrophe in a plain word from an opening quote.
-func isWordByte(b byte) bool {
-	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9'
-}
-
-// offset turns a line and a column, counted in letters from 1, into bytes.
-func offset(text []byte, line, column int) int {
-	pos := 0
-	for ; line > 1; line-- {
-		next := bytes.IndexByte(text[pos:], '\n')
-		if next < 0 {
-			return len(text)
-		}
-		pos += next + 1
-	}
-	for i := range string(text[pos:]) {
-		if column == 1 {
-			return pos + i
-		}
-		column--
-	}
-	return len(text)
 }
 
 // onlyTheseGone makes sure of a cut: what stays means what it meant.

@@ -36,4 +36,6 @@ func mentions(text []byte, name string) bool {
 	}
 }
 
-func inName(b byte) bool { return isWordByte(b) || b == '-' || b == '.' }
+func inName(b byte) bool {
+	return b == '-' || b == '.' || '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'z'
+}

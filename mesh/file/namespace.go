@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/sluice-cni/sluice/internal/yamltext"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/manifest"
 )
@@ -37,7 +38,7 @@ func withNamespace(in manifest.Stream) ([]byte, error) {
 			continue
 		}
 		first := metadata.Content[0]
-		at := o.Extent.Start + offset(in.Data[o.Extent.Start:o.Extent.End], first.Line, first.Column)
+		at := o.Extent.Start + yamltext.Offset(in.Data[o.Extent.Start:o.Extent.End], first.Line, first.Column)
 		text, err := namespaceText(metadata, in.Namespace)
 		if err != nil {
 			return nil, err

@@ -1,41 +1,43 @@
-package mesh
+// Package yamltext finds where the parts of a YAML text stand, so that one can be changed
+// and every other byte stays as it is.
+package yamltext
 
 import "bytes"
 
-// document is one YAML document of a stream.
-type document struct {
-	start, end int // bytes
-	line       int // of its first byte, 1-based
+// Document is one YAML document of a stream, with the "---" line that opens it.
+type Document struct {
+	Start, End int // bytes
+	Line       int // of its first byte, 1-based
 }
 
-// splitDocuments cuts a stream at its "---" and "..." lines. Cutting before
+// Documents cuts a stream at its "---" and "..." lines. Cutting before
 // parsing lets one broken document leave the others readable, and an object be
 // taken out of a file byte by byte.
-func splitDocuments(data []byte) []document {
-	var docs []document
-	cur := document{line: 1}
+func Documents(data []byte) []Document {
+	var docs []Document
+	cur := Document{Line: 1}
 	if bytes.HasPrefix(data, byteOrderMark) {
-		cur.start = len(byteOrderMark)
+		cur.Start = len(byteOrderMark)
 	}
 	line, directives := 1, false
-	for pos := cur.start; pos < len(data); line++ {
+	for pos := cur.Start; pos < len(data); line++ {
 		next := pos + lineLength(data[pos:])
 		text := data[pos:next]
 		switch {
-		case isMarker(text, "---") && !directives && pos > cur.start:
-			cur.end = pos
+		case isMarker(text, "---") && !directives && pos > cur.Start:
+			cur.End = pos
 			docs = append(docs, cur)
-			cur = document{start: pos, line: line}
+			cur = Document{Start: pos, Line: line}
 		case isMarker(text, "..."):
-			cur.end = next
+			cur.End = next
 			docs = append(docs, cur)
-			cur = document{start: next, line: line + 1}
+			cur = Document{Start: next, Line: line + 1}
 		}
-		directives = text[0] == '%' && pos == cur.start || directives && isBlank(text)
+		directives = text[0] == '%' && pos == cur.Start || directives && isBlank(text)
 		pos = next
 	}
-	if cur.start < len(data) {
-		cur.end = len(data)
+	if cur.Start < len(data) {
+		cur.End = len(data)
 		docs = append(docs, cur)
 	}
 	return docs

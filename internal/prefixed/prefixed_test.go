@@ -1,0 +1,21 @@
+package prefixed
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+)
+
+func TestEachOfJoinedErrorsHasThePrefix(t *testing.T) {
+	t.Parallel()
+	err := Each("a: ", errors.Join(errors.New("one"), errors.Join(errors.New("two"), fs.ErrNotExist)))
+	if want := "a: one\na: two\na: file does not exist"; err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Error("what it was is lost")
+	}
+	if Each("a: ", nil) != nil {
+		t.Error("nothing became an error")
+	}
+}
