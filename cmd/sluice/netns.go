@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/ownnetns"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -49,17 +50,17 @@ func isHost(f *os.File) bool {
 	if err != nil {
 		return false
 	}
-	for _, own := range []string{"/proc/thread-self/ns/net", "/proc/1/ns/net"} {
-		if other, err := os.Stat(own); err == nil && os.SameFile(info, other) {
-			return true
-		}
-	}
-	return false
+	first, err := os.Stat("/proc/1/ns/net")
+	return ownnetns.Is(int(f.Fd())) || err == nil && os.SameFile(info, first)
 }
 
 // raiseLoopback brings lo up, where redirected connections arrive.
 func raiseLoopback(f *os.File) error {
-	h, err := netlink.NewHandleAt(netns.NsHandle(f.Fd()))
+	at := netns.NsHandle(f.Fd())
+	if ownnetns.Is(int(f.Fd())) {
+		at = netns.None() // to enter it once more takes CAP_SYS_ADMIN
+	}
+	h, err := netlink.NewHandleAt(at)
 	if err != nil {
 		return fmt.Errorf("look at interface lo: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/ownnetns"
 	"github.com/sluice-cni/sluice/rules"
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,9 @@ import (
 // it too. The thread ends with f.
 func inside(netnsFD int, f func() error) error {
 	return onOwnThread(func() error {
+		if ownnetns.Is(netnsFD) {
+			return f()
+		}
 		if err := unix.Setns(netnsFD, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter the network namespace: %w", permission(err))
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/ownnetns"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -67,7 +68,7 @@ func connected[C any](netnsFD int, connect func(fd int) (C, error)) (c C, err er
 	if err := haveNetfilterSockets(); err != nil {
 		return c, explain(doing, err)
 	}
-	if netnsFD == ownNamespace {
+	if netnsFD == ownNamespace || ownnetns.Is(netnsFD) {
 		netnsFD = 0
 	} else if netnsFD == 0 {
 		if netnsFD, err = unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 3); err != nil {

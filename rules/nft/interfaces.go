@@ -11,7 +11,12 @@ import (
 
 // interfacesOf names the interfaces of a namespace, sorted.
 func interfacesOf(netnsFD int) ([]string, error) {
-	h, err := netlink.NewHandleAt(netns.NsHandle(netnsFD), unix.NETLINK_ROUTE)
+	h, err := connected(netnsFD, func(fd int) (*netlink.Handle, error) {
+		if fd == 0 {
+			return netlink.NewHandle(unix.NETLINK_ROUTE)
+		}
+		return netlink.NewHandleAt(netns.NsHandle(fd), unix.NETLINK_ROUTE)
+	})
 	if err != nil {
 		return nil, explain("look at the interfaces", err)
 	}
