@@ -33,6 +33,7 @@ var commands = []func() *cobra.Command{
 	newCIDRCommand,
 	newRulesCommand,
 	newPolicyCommand,
+	newInjectCommand,
 	newInstallCommand,
 	newUninstallCommand,
 	newCleanupCommand,

@@ -40,6 +40,7 @@ func TestARealAPIServer(t *testing.T) {
 		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)
 	}
 	t.Run("says at once what is refused", func(t *testing.T) { saysWhatIsRefused(t, s) })
+	t.Run("takes what sluice inject writes", func(t *testing.T) { takesInjected(t, s) })
 	t.Run("takes the uninstaller with its stamp", func(t *testing.T) { takesTheStamp(t, s) })
 	t.Run("gives the agent its rights and no more", func(t *testing.T) { givesRights(t, s) })
 	s.Apply("apiVersion: v1\nkind: Secret\nmetadata: {name: credential, namespace: shop}\n")
@@ -99,6 +100,25 @@ func takesEveryRender(t *testing.T, s *apiserver.Server) {
 		out, err := kubectl(s, text, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
 		if err != nil || strings.Contains(out, "Warning") {
 			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
+
+// takesInjected has what sluice inject's own tests want judged, by the policies too.
+func takesInjected(t *testing.T, s *apiserver.Server) {
+	paths, err := filepath.Glob("../../inject/testdata/*.out.*")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("nothing is injected anywhere: %v", err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object := without(string(text), "batch.volcano.sh") // of a kind that is not here
+		out, err := kubectl(s, object, "apply", "--dry-run=server", "--validate=strict", "-f", "-")
+		if err != nil || strings.Contains(out, "Warning") {
+			t.Errorf("%s: %v\n%s", path, err, out)
 		}
 	}
 }

@@ -1,0 +1,160 @@
+package inject
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write the wanted texts anew")
+
+func sidecar() *Sidecar { return &Sidecar{Image: "sluice:1.0", ConfigMap: "egress"} }
+
+func TestWhatIsPutIntoManifests(t *testing.T) {
+	t.Parallel()
+	plugin := sidecar()
+	plugin.Plugin = true
+	for out, c := range map[string]struct {
+		in string
+		Options
+	}{
+		"foreign.out.yaml":        {"foreign.in.yaml", Options{Sidecar: sidecar()}},
+		"sleep.out.yaml":          {"sleep.in.yaml", Options{}},
+		"sleep-ranges.out.yaml":   {"sleep.in.yaml", Options{Fields: map[string]string{"includeIPRanges": "10.0.0.1/24"}}},
+		"sleep-sidecar.out.yaml":  {"sleep.in.yaml", Options{Sidecar: sidecar()}},
+		"list.out.yaml":           {"list.in.yaml", Options{Fields: map[string]string{"includeIPRanges": "10.4.0.0/14,10.7.240.0/20", "dnsCapture": "true"}}},
+		"object.out.json":         {"object.in.json", Options{Fields: map[string]string{"excludeOutboundPorts": "22"}}},
+		"object-sidecar.out.json": {"object.in.json", Options{Sidecar: sidecar()}},
+		"job-sidecar.out.yaml":    {"job.in.yaml", Options{Sidecar: sidecar(), Fields: map[string]string{"dnsCapture": "true", "outboundPort": "15021", "exemptUIDs": "2000"}}},
+		"job-plugin.out.yaml":     {"job.in.yaml", Options{Sidecar: plugin}},
+	} {
+		t.Run(out, func(t *testing.T) {
+			t.Parallel()
+			got, err := Inject(c.in, read(t, c.in), c.Options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, out, string(got.Text))
+			golden(t, strings.TrimSuffix(out, filepath.Ext(out))+".notes", strings.Join(append(got.Notes, ""), "\n"))
+			again, err := Inject(c.in, got.Text, c.Options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(got.Text), string(again.Text)); diff != "" {
+				t.Errorf("a second time changes it:\n%s", diff)
+			}
+		})
+	}
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// golden compares with a file, which is not there where nothing is wanted.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update && got != "" {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -update writes it anew):\n%s", path, diff)
+	}
+}
+
+// A sidecar of an earlier version is replaced where it stands, and as an API server gives
+// it back, with defaults among its fields.
+func TestASidecarThatIsThereIsReplaced(t *testing.T) {
+	t.Parallel()
+	older := sidecar()
+	older.Image = "sluice:0.9"
+	for _, in := range []string{"job.in.yaml", "object.in.json"} {
+		first, err := Inject(in, read(t, in), Options{Sidecar: older})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := Inject(in, first.Text, Options{Sidecar: sidecar()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Inject(in, read(t, in), Options{Sidecar: sidecar()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want.Text), string(second.Text)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", in, diff)
+		}
+	}
+}
+
+func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
+	t.Parallel()
+	const head = "a: 1\n---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n"
+	for text, c := range map[string]struct {
+		Options
+		want string
+	}{
+		head + "  annotations: {sluice.dev/nonTCP: maybe, sluice.dev/dnsport: 1}\n": {Options{},
+			"web.yaml:3: Pod/web: annotation sluice.dev/dnsport: unknown; did you mean sluice.dev/dnsPort\n" +
+				`web.yaml:3: Pod/web: annotation sluice.dev/nonTCP: nonTCP "maybe": not a known value; use reject or allow`},
+		head + "  annotations: &a {b: c}\n": {Options{}, "web.yaml:3: Pod/web: metadata.annotations is a YAML anchor or alias, and would change elsewhere too; write out what it stands for"},
+		head + "  annotations: [a]\n":       {Options{}, "web.yaml:3: Pod/web: metadata.annotations has another shape than it must have; correct it"},
+		head + "  <<: {annotations: {a: b}}\n": {Options{},
+			"web.yaml:3: Pod/web: metadata has a YAML merge key (<<), which may bring the same; write out what it stands for"},
+		head + "  annotations:\n    sluice.dev/nonTCP: >-\n      reject\n": {Options{Fields: map[string]string{"nonTCP": "allow"}},
+			"web.yaml:3: Pod/web: metadata.annotations.sluice.dev/nonTCP is written in a way that cannot be replaced, such as over several lines; write it in one"},
+		"a: b: c\n": {Options{}, "web.yaml:1: not YAML: mapping values are not allowed in this context"},
+		`{"kind": "Pod"}` + "\n" + `{"kind": "Pod"}`: {Options{}, "web.yaml:1: has something behind its end; put --- between two objects"},
+		head: {Options{Sidecar: sidecar(), Fields: map[string]string{"includeIPRanges": "auto"}},
+			`web.yaml:3: Pod/web: includeIPRanges "auto": only the node knows the cluster's ranges; write them, as 'sluice cidr' prints them, or give --rules plugin`},
+		head + "spec: {}\n": {Options{Sidecar: sidecar(), Fields: map[string]string{"exemption": "mark", "exemptMark": "1", "exemptUIDs": ""}},
+			`web.yaml:3: Pod/web: exemption "mark": a sidecar is known by its user; leave it out, and name the user in exemptUIDs if 1337 is taken`},
+		head + "spec: {containers: [{name: istio-proxy}]}\n": {Options{Sidecar: sidecar()},
+			"web.yaml:3: Pod/web: has no room for a sidecar: Istio's sidecar serves it"},
+		head + "spec: {initContainers: [{name: sluice-proxy}]}\n": {Options{},
+			"web.yaml:3: Pod/web: has sluice's sidecar already (init container sluice-proxy); give --sidecar, or take it out"},
+	} {
+		out, err := Inject("web.yaml", []byte(text), c.Options)
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%s\ngives\n%v\nwant\n%s", text, err, c.want)
+		}
+		if out.Text != nil {
+			t.Errorf("%s\ngives a text beside its errors", text)
+		}
+	}
+}
+
+func TestWhatIsNotCapturedIsSaid(t *testing.T) {
+	t.Parallel()
+	const head = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"
+	for text, want := range map[string]string{
+		head + "spec: {hostNetwork: true}\n":                                                          "f:1: Pod/web: left alone: hostNetwork is true, and what the node itself sends is not captured",
+		head + "spec: {containers: [{name: istio-proxy}]}\n":                                          "f:1: Pod/web: will not be captured: Istio's sidecar serves it",
+		"{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {sluice.dev/inject: 'false'}}}": `f:1: Pod/a: left alone: its annotation sluice.dev/inject is "false"`,
+		"{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {sluice.dev/exemptUIDs: '7'}}}": `f:1: Pod/a: will not start where an agent serves the node: annotation sluice.dev/exemptUIDs: exemptUIDs "7": an agent serves the pods (agentSocket), and is known by its cgroup or a mark that nobody else knows; remove it`,
+	} {
+		out, err := Inject("f", []byte(text), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(out.Notes, "\n"); got != want {
+			t.Errorf("%s\nsays\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package inject
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-cni/sluice/internal/prefixed"
+	"github.com/sluice-cni/sluice/internal/yamltext"
+	"github.com/sluice-cni/sluice/rules"
+)
+
+// Options say what pods get.
+type Options struct {
+	// Fields are values for fields of rules.Fields, by name, as text. Others keep what the
+	// pod's annotations say.
+	Fields map[string]string
+	// Sidecar is the proxy of pods that have one of their own; nil where an agent serves
+	// the node.
+	Sidecar *Sidecar
+}
+
+// Check says what is wrong with the values, of all fields at once.
+func (o Options) Check() error {
+	scratch := rules.Default()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(o.Fields)) {
+		_, err := scratch.Set(name, o.Fields[name])
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Result is what became of a stream.
+type Result struct {
+	Text  []byte
+	Pods  int      // pods and templates of pods that were found
+	Notes []string // what was left alone, and what is worth a warning, each with its place
+}
+
+// Inject gives a stream of YAML documents, or a JSON object, with what its pods get. name is
+// how messages call it. What is injected twice is as if it were injected once. All errors
+// come at once, and then there is no text.
+func Inject(name string, data []byte, o Options) (Result, error) {
+	var out Result
+	var errs []error
+	done := 0
+	for _, d := range yamltext.Documents(data) {
+		text, err := o.document(&out, name, data[d.Start:d.End], d.Line)
+		errs = append(errs, err)
+		out.Text = append(append(out.Text, data[done:d.Start]...), text...)
+		done = d.End
+	}
+	if err := errors.Join(errs...); err != nil {
+		return Result{}, err
+	}
+	out.Text = append(out.Text, data[done:]...)
+	return out, nil
+}
+
+// document gives a document's text with what its pods get. line is that of its beginning.
+func (o Options) document(out *Result, name string, text []byte, line int) ([]byte, error) {
+	root, err := parse(text)
+	if err != nil || root == nil {
+		return text, prefixed.Each(fmt.Sprintf("%s:%d: ", name, line), err)
+	}
+	found, err := objects(root)
+	if err != nil {
+		return nil, prefixed.Each(fmt.Sprintf("%s:%d: ", name, line), err)
+	}
+	changes := yamltext.Change(text)
+	var errs []error
+	for _, f := range found {
+		place := fmt.Sprintf("%s:%d: %s/%s: ", name, line-1+f.line, f.kind, f.name)
+		value, notes, err := o.of(f)
+		if err == nil && value != nil {
+			err = changes.Merge(f.template, value)
+		}
+		errs = append(errs, prefixed.Each(place, err))
+		for _, note := range notes {
+			out.Notes = append(out.Notes, place+note)
+		}
+	}
+	out.Pods += len(found)
+	if err := errors.Join(errs...); err != nil || changes.None() {
+		return text, err
+	}
+	changed := changes.Text()
+	return changed, prefixed.Each(fmt.Sprintf("%s:%d: ", name, line), o.holds(changed))
+}
+
+// holds makes sure of a change: what was put in is read back where it should be, and so a
+// second time changes nothing.
+func (o Options) holds(changed []byte) error {
+	again := errors.New("is written in a way that cannot be changed in its place; write it with one key in a line, as kubectl -o yaml does")
+	root, err := parse(changed)
+	if err != nil {
+		return again
+	}
+	found, err := objects(root)
+	if err != nil {
+		return again
+	}
+	changes := yamltext.Change(changed)
+	for _, f := range found {
+		value, _, err := o.of(f)
+		if err == nil && value != nil {
+			err = changes.Merge(f.template, value)
+		}
+		if err != nil || !changes.None() {
+			return again
+		}
+	}
+	return nil
+}
+
+// parse reads one document, nil for one without content.
+func parse(text []byte) (*yaml.Node, error) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	var root, more yaml.Node
+	if err := d.Decode(&root); errors.Is(err, io.EOF) {
+		return nil, nil
+	} else if err != nil {
+		return nil, notYAML(err)
+	}
+	if err := d.Decode(&more); err == nil || !errors.Is(err, io.EOF) {
+		return nil, errors.New("has something behind its end; put --- between two objects")
+	}
+	return root.Content[0], nil
+}
+
+func notYAML(err error) error {
+	return fmt.Errorf("not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+}

@@ -1,0 +1,118 @@
+package inject
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/internal/yamltext"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// pod is what a template says of its pods.
+type pod struct {
+	annotations, labels map[string]string
+	spec                *yaml.Node
+	names               []string // of its containers
+}
+
+func podOf(template *yaml.Node) pod {
+	_, metadata := yamltext.Field(template, "metadata")
+	_, annotations := yamltext.Field(metadata, "annotations")
+	_, labels := yamltext.Field(metadata, "labels")
+	p := pod{annotations: words(annotations), labels: words(labels)}
+	_, p.spec = yamltext.Field(template, "spec")
+	for _, list := range []string{"initContainers", "containers"} {
+		if _, all := yamltext.Field(p.spec, list); all != nil {
+			for _, c := range all.Content {
+				p.names = append(p.names, word(c, "name"))
+			}
+		}
+	}
+	return p
+}
+
+// of is what an object's template gets: a mapping, nil for one that is left alone.
+func (o Options) of(f object) (value *yaml.Node, notes []string, err error) {
+	p := podOf(f.template)
+	has := slices.Contains(p.names, proxyContainer)
+	switch {
+	case word(p.spec, "hostNetwork") == "true":
+		return nil, []string{"left alone: hostNetwork is true, and what the node itself sends is not captured"}, nil
+	case has && o.Sidecar == nil:
+		return nil, nil, fmt.Errorf("has sluice's sidecar already (init container %s); give --sidecar, or take it out", proxyContainer)
+	case p.annotations[selection.AnnotationInject] == "false" && !has:
+		return nil, []string{"left alone: its annotation " + selection.AnnotationInject + " is \"false\""}, nil
+	}
+	set := map[string]string{selection.AnnotationInject: "true"}
+	for _, field := range rules.Fields() {
+		if value, given := o.Fields[field.Name]; given {
+			set[field.Annotation] = value
+		}
+	}
+	if o.Sidecar != nil {
+		return o.Sidecar.of(f, p, set)
+	}
+	var conf selection.Conf // the plugin's, where no agent serves the node: it takes every field
+	d, notes, err := judge(p, set, conf, knownLater)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !d.Selected {
+		notes = append(notes, "will not be captured: "+d.Why)
+	}
+	conf.AgentSocket = "/run/sluice/holder.sock"
+	if _, _, err := judge(p, set, conf, knownLater); err != nil {
+		notes = append(notes, "will not start where an agent serves the node: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return node(manifest{Metadata: metadata{set}}), notes, nil
+}
+
+// knownLater stands for ranges that the node will know.
+func knownLater() (cidr.List, error) { return cidr.Everything(), nil }
+
+// judge decides as the plugin will, of a pod with further annotations.
+func judge(p pod, set map[string]string, conf selection.Conf, auto func() (cidr.List, error)) (d selection.Decision, notes []string, err error) {
+	is := selection.Pod{Annotations: merged(p.annotations, set), Labels: p.labels}
+	meshes := selection.SidecarContainers()
+	for _, name := range p.names {
+		is.Sidecar = cmp.Or(is.Sidecar, meshes[name])
+	}
+	d, err = selection.Decide(conf, nil, is, auto)
+	for _, w := range d.Warnings {
+		notes = append(notes, w.String())
+	}
+	return d, notes, err
+}
+
+func merged(a, b map[string]string) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, a)
+	maps.Copy(out, b)
+	return out
+}
+
+// manifest is what is merged into a template.
+type manifest struct {
+	Metadata metadata `yaml:"metadata"`
+	Spec     *spec    `yaml:"spec,omitempty"`
+}
+
+type metadata struct {
+	Annotations map[string]string `yaml:"annotations"`
+}
+
+// node is a value as YAML has it.
+func node(value any) *yaml.Node {
+	var n yaml.Node
+	if err := n.Encode(value); err != nil {
+		panic(fmt.Sprintf("inject: a value of its own is no YAML: %v", err))
+	}
+	return &n
+}

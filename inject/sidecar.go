@@ -1,0 +1,161 @@
+package inject
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/selection"
+)
+
+// Sidecar is a proxy in the pod itself.
+type Sidecar struct {
+	Image     string
+	ConfigMap string // whose keys are files of resources
+	// Plugin: the rules are those of the CNI plugin without an agent (no agentSocket).
+	// Otherwise an init container with CAP_NET_ADMIN makes them.
+	Plugin bool
+}
+
+const (
+	proxyContainer  = "sluice-proxy"
+	rulesContainer  = "sluice-rules"
+	resourcesVolume = "sluice-resources"
+	scratchVolume   = "sluice-scratch"
+	// uid is the proxy's, as that of Istio's: the rules let what this user sends pass.
+	uid = "1337"
+	// metricsPort is where /readyz is, which the kubelet asks.
+	metricsPort = 15090
+)
+
+// of is what an object's template gets. set are annotations that it gets in any case.
+func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, notes []string, err error) {
+	said, exempt := merged(p.annotations, set), annotationOf("exemptUIDs")
+	if exemption := cmp.Or(said[annotationOf("exemption")], string(rules.ExemptByUID)); said[exempt] == "" && exemption == string(rules.ExemptByUID) {
+		set[exempt] = uid
+	}
+	auto := knownLater
+	if !s.Plugin {
+		auto = func() (cidr.List, error) {
+			return cidr.List{}, errors.New("only the node knows the cluster's ranges; write them, as 'sluice cidr' prints them, or give --rules plugin")
+		}
+	}
+	d, notes, err := judge(p, set, selection.Conf{}, auto)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !d.Selected {
+		return nil, nil, fmt.Errorf("has no room for a sidecar: %s", d.Why)
+	}
+	config := d.Config
+	user, err := proxysUser(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	containers := []container{s.proxy(f, p, config, user)}
+	if !s.Plugin {
+		// An agent that looks at the node leaves the pod to its own proxy.
+		set[selection.AnnotationInject] = "false"
+		containers = append([]container{s.rules(config)}, containers...)
+	}
+	return node(manifest{
+		Metadata: metadata{set},
+		Spec: &spec{
+			InitContainers: containers,
+			Volumes: []volume{
+				{Name: resourcesVolume, ConfigMap: &configMap{s.ConfigMap}},
+				{Name: scratchVolume, EmptyDir: &emptyDir{"8Mi"}},
+			},
+		},
+	}), notes, nil
+}
+
+// proxysUser is the user that the rules let pass.
+func proxysUser(config rules.Config) (int, error) {
+	if config.Exemption != rules.ExemptByUID || len(config.ExemptUIDs) == 0 {
+		return 0, fmt.Errorf("exemption %q: a sidecar is known by its user; leave it out, and name the user in exemptUIDs if %s is taken", config.Exemption, uid)
+	}
+	return int(config.ExemptUIDs[0]), nil
+}
+
+func annotationOf(field string) string {
+	all := rules.Fields()
+	return all[slices.IndexFunc(all, func(f rules.Field) bool { return f.Name == field })].Annotation
+}
+
+// rules is the container that makes the pod's rules before anything else of it runs.
+func (s *Sidecar) rules(config rules.Config) container {
+	args := []string{"rules", "apply", "--netns", "/proc/self/ns/net", "--allow-host"}
+	defaults := rules.Default()
+	for _, f := range rules.Fields() {
+		if f.Value(config) != f.Value(defaults) {
+			args = append(args, "--"+f.Name+"="+f.Value(config))
+		}
+	}
+	return container{
+		Name: rulesContainer, Image: s.Image, Args: args,
+		Resources: small,
+		Security: security{
+			User: 0, Group: 0, Escalation: false, ReadOnlyRoot: true,
+			Capabilities: capabilities{Drop: []string{"ALL"}, Add: []string{"NET_ADMIN"}},
+			Seccomp:      runtimeDefault,
+		},
+	}
+}
+
+// proxy is the sidecar: an init container that goes on (restartPolicy Always), so that it
+// starts before the pod's own containers, ends after them, and keeps no Job from ending.
+func (s *Sidecar) proxy(f object, p pod, config rules.Config, user int) container {
+	args := []string{
+		"proxy", "--config", "/etc/sluice", "--namespace", "$(POD_NAMESPACE)", "--pod", "$(POD_NAME)",
+		"--metrics-listen", ":" + strconv.Itoa(metricsPort),
+	}
+	if f.kind != "Pod" && f.name != "" {
+		args = append(args, "--workload="+f.name)
+	}
+	if len(p.labels) > 0 {
+		var labels []string
+		for _, name := range slices.Sorted(maps.Keys(p.labels)) {
+			labels = append(labels, name+"="+p.labels[name])
+		}
+		args = append(args, "--labels="+strings.Join(labels, ","))
+	}
+	if config.OutboundPort != rules.Default().OutboundPort {
+		args = append(args, fmt.Sprintf("--listen=%d", config.OutboundPort))
+	}
+	if config.DNSCapture {
+		everywhere := ""
+		if len(config.RerouteInterfaces) > 0 {
+			everywhere = "*:"
+		}
+		args = append(args, fmt.Sprintf("--dns-listen=%s%d", everywhere, config.DNSPort), "--state-dir=/tmp/state")
+	}
+	ready := httpGet{Path: "/readyz", Port: metricsPort}
+	return container{
+		Name: proxyContainer, Image: s.Image, RestartPolicy: "Always", Args: args,
+		Env: []variable{
+			{"POD_NAME", from{fieldRef{"metadata.name"}}},
+			{"POD_NAMESPACE", from{fieldRef{"metadata.namespace"}}},
+		},
+		Resources: small,
+		Security: security{
+			User: user, Group: user, NonRoot: user != 0, Escalation: false, ReadOnlyRoot: true,
+			Capabilities: capabilities{Drop: []string{"ALL"}},
+			Seccomp:      runtimeDefault,
+		},
+		Startup:   &probe{Get: ready, Period: 1, Failures: 60},
+		Readiness: &probe{Get: ready, Period: 10, Failures: 3},
+		Mounts: []mount{
+			{Name: resourcesVolume, Path: "/etc/sluice", ReadOnly: true},
+			{Name: scratchVolume, Path: "/tmp"}, // where 'sluice routes' and the like find the proxy
+		},
+	}
+}
