@@ -40,6 +40,9 @@ e2e-page: ## the short way to see it: Kubernetes up, sluice by its chart, the pa
 cluster: ## the same cluster with a shell in it; Ctrl-D takes it down (as root)
 	@scripts/e2e.sh shell
 
+e2e-kind: ## the same scenarios in a cluster of kind's, by Kustomize, without a registry (as root; KIND_NODE_IMAGE= pulls one)
+	@KIND_NODE_IMAGE='$(KIND_NODE_IMAGE)' scripts/e2e-kind.sh
+
 lint: ## gofmt, go vet and staticcheck
 	@scripts/lint.sh
 
@@ -72,4 +75,4 @@ oracle: ## the long run of the rules' property test: PAIRS (20000) configs and f
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help build image chart demo test e2e-node e2e e2e-page cluster lint bench bench-proxies soak fuzz oracle clean
+.PHONY: help build image chart demo test e2e-node e2e e2e-page cluster e2e-kind lint bench bench-proxies soak fuzz oracle clean

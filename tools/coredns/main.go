@@ -1,4 +1,4 @@
-// Command coredns is CoreDNS with the plugins that e2e/cluster configures. The whole
+// Command coredns is CoreDNS with the plugins that e2e/cluster and kubeadm configure. The whole
 // CoreDNS links the clients of three clouds.
 package main
 
@@ -10,7 +10,10 @@ import (
 	_ "github.com/coredns/coredns/plugin/health"
 	_ "github.com/coredns/coredns/plugin/hosts"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
+	_ "github.com/coredns/coredns/plugin/loadbalance"
 	_ "github.com/coredns/coredns/plugin/log"
+	_ "github.com/coredns/coredns/plugin/loop"
+	_ "github.com/coredns/coredns/plugin/metrics"
 	_ "github.com/coredns/coredns/plugin/ready"
 	_ "github.com/coredns/coredns/plugin/reload"
 	_ "github.com/coredns/coredns/plugin/template"

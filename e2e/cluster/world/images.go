@@ -2,9 +2,9 @@ package world
 
 import (
 	"errors"
-	"os"
 	"path/filepath"
 
+	"github.com/sluice-cni/sluice/e2e/cluster/apart"
 	"github.com/sluice-cni/sluice/e2e/cluster/images"
 )
 
@@ -22,4 +22,6 @@ func writeImages(dir string) error {
 }
 
 // archives are what writeImages has written.
-func archives() ([]string, error) { return filepath.Glob(filepath.Join(os.Getenv(imagesEnv), "*.tar")) }
+func archives() ([]string, error) {
+	return filepath.Glob(filepath.Join(apart.Folder(), "images", "*.tar"))
+}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sluice-cni/sluice/e2e/cluster/apart"
 	"github.com/sluice-cni/sluice/e2e/cluster/progress"
 	"github.com/sluice-cni/sluice/internal/built"
 )
@@ -74,7 +75,7 @@ func (w *World) logs() string {
 }
 
 // Chart is the folder of the chart with its definitions (CRDs).
-func Chart() string { return filepath.Join(os.Getenv(imagesEnv), "chart") }
+func Chart() string { return filepath.Join(apart.Folder(), "chart") }
 
 // writeChart puts the chart together as `make chart` does, in a folder of the run's own.
 func writeChart(dir string) error {

@@ -31,8 +31,9 @@ const (
 	ConfDir = "/etc/cni/net.d"
 )
 
-// connect lays a cable between the node and the internet.
-func connect(t testing.TB, n *egress.Internet) {
+// Connect lays a cable between this machine, which is a world, and an internet, by which
+// all that is not this machine's goes. It ends with the test.
+func Connect(t testing.TB, n *egress.Internet) {
 	t.Helper()
 	here, err := lab.Current()
 	must(t, err)
@@ -61,16 +62,16 @@ func connect(t testing.TB, n *egress.Internet) {
 	}))
 }
 
-// sysctls are settings of the whole machine that a kubelet writes. It finds them as it
+// Sysctls are settings of the whole machine that a kubelet writes. It finds them as it
 // wants them, in files of the world's own, and leaves the machine's alone.
-var sysctls = map[string]string{
+var Sysctls = map[string]string{
 	"vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
 	"kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
 }
 
 func coverSysctls(t testing.TB, dir string) {
 	t.Helper()
-	for name, value := range sysctls {
+	for name, value := range Sysctls {
 		own := filepath.Join(dir, "sysctl-"+filepath.Base(name))
 		must(t, os.WriteFile(own, []byte(value+"\n"), 0o644))
 		path := "/proc/sys/" + name

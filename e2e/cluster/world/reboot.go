@@ -26,7 +26,7 @@ func (w *World) Reboot() {
 	}
 	w.Eventually("every process has ended", killAll)
 	off := time.Now().Truncate(time.Second).Add(time.Second)
-	must(w.t, unmountBelow("/run", w.dir, w.Containerd.Folder()))
+	must(w.t, UnmountBelow("/run", w.dir, w.Containerd.Folder()))
 	empty("/run")
 	must(w.t, flushRules())
 	w.Eventually("the pods' links are gone", func() error {
@@ -87,8 +87,8 @@ func killAll() error {
 	return nil
 }
 
-// unmountBelow takes away every mount beneath some folders, the last one first.
-func unmountBelow(folders ...string) error {
+// UnmountBelow takes away every mount beneath some folders, the last one first.
+func UnmountBelow(folders ...string) error {
 	content, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/e2e/cluster/apart"
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
 	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
@@ -51,12 +52,7 @@ const patience = 2 * time.Minute
 // with the test. Only one is at a time.
 func New(t *testing.T, o Options) *World {
 	t.Helper()
-	if !wanted() {
-		t.Skip("not run: builds and runs Kubernetes; `make e2e` does")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("not run: needs root (cgroups and namespaces of all kinds)")
-	}
+	apart.Needed(t, WantedEnv, "make e2e")
 	began := time.Now()
 	// Not t.TempDir: the kubelet has sockets there, and the name of a socket has 107 bytes.
 	dir, err := os.MkdirTemp("", "cluster-")
@@ -67,7 +63,7 @@ func New(t *testing.T, o Options) *World {
 	})
 	w := &World{t: t, dir: dir, daemons: map[string]*daemon.Daemon{}, Internet: egress.NewInternet(t)}
 	t.Cleanup(w.clean)
-	connect(t, w.Internet)
+	Connect(t, w.Internet)
 	coverSysctls(t, w.dir)
 	network(t)
 	must(t, cgroups.Make())
@@ -102,7 +98,7 @@ func New(t *testing.T, o Options) *World {
 // clean takes away what programs that have ended leave behind, so that the next world
 // begins with nothing: the kubelet's mounts, kube-proxy's rules, sluice's state.
 func (w *World) clean() {
-	if err := unmountBelow(w.dir); err != nil {
+	if err := UnmountBelow(w.dir); err != nil {
 		w.t.Error(err)
 	}
 	if err := flushRules(); err != nil {

@@ -71,16 +71,11 @@ func Parent() string { return "/" + os.Getenv(placeEnv) }
 
 // hierarchies are the folders that cgroup file systems are mounted at.
 func hierarchies() (all []string, err error) {
-	mounts, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return nil, err
+	mounts, err := cgroupMounts()
+	for _, m := range mounts {
+		all = append(all, m.at)
 	}
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 2 && strings.HasPrefix(f[2], "cgroup") {
-			all = append(all, f[1])
-		}
-	}
-	return all, nil
+	return all, err
 }
 
 // removeLeft removes the places of processes that are gone.
@@ -134,13 +129,13 @@ func Left() (left []string) {
 
 // Unified is where the machine has cgroup version 2, or an error.
 func Unified() (string, error) {
-	mounts, err := os.ReadFile("/proc/self/mounts")
+	mounts, err := cgroupMounts()
 	if err != nil {
 		return "", err
 	}
-	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
-			return f[1], nil
+	for _, m := range mounts {
+		if m.kind == "cgroup2" {
+			return m.at, nil
 		}
 	}
 	return "", errors.New("no cgroup2 file system is mounted here")
