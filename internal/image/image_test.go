@@ -124,3 +124,31 @@ func TestWhatIsNoImageIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAnImageHasLayersOfOthersAndSeveralNames(t *testing.T) {
+	t.Parallel()
+	under := filepath.Join(t.TempDir(), "debian.tar")
+	if err := os.WriteFile(under, []byte("a whole system"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i := some(t)
+	i.Under, i.Also = []string{under}, []string{"other/name:2"}
+	names, content := contents(t, written(t, i))
+	if want := []string{"manifest.json", "config.json", "layer0.tar", "layer1.tar", "layer2.tar"}; !reflect.DeepEqual(names, want) {
+		t.Fatalf("it holds %q, not %q", names, want)
+	}
+	if content["layer0.tar"] != "a whole system" {
+		t.Errorf("the lowest layer is %q", content["layer0.tar"])
+	}
+	sum := sha256.Sum256([]byte("a whole system"))
+	if lowest := `"diff_ids":["sha256:` + hex.EncodeToString(sum[:]); !strings.Contains(content["config.json"], lowest) {
+		t.Errorf("the configuration has not %s: %s", lowest, content["config.json"])
+	}
+	if !strings.Contains(content["manifest.json"], `"RepoTags":["some/name:1","other/name:2"]`) {
+		t.Errorf("the manifest names it otherwise: %s", content["manifest.json"])
+	}
+	i.Also = []string{"nameless"}
+	if err := i.Write(io.Discard); err == nil || !strings.Contains(err.Error(), "REPOSITORY:TAG") {
+		t.Errorf("a second name without a tag: %v", err)
+	}
+}
