@@ -31,6 +31,7 @@ type Cluster struct {
 	t      *testing.T
 	dir    string
 	podman *podman.Podman
+	rooted func(*exec.Cmd) // before a command of podman or kind starts
 }
 
 const (
@@ -45,17 +46,22 @@ func New(t *testing.T) *Cluster {
 	t.Helper()
 	apart.Needed(t, WantedEnv, "make e2e-kind")
 	began := time.Now()
-	step := func(what string) { t.Logf("%5.1f s: %s", time.Since(began).Seconds(), what) }
+	step := func(what string) {
+		t.Helper()
+		t.Logf("%5.1f s: %s", time.Since(began).Seconds(), what)
+	}
 	c := &Cluster{t: t, dir: t.TempDir(), Internet: egress.NewInternet(t)}
 	c.Kubeconfig = filepath.Join(c.dir, "kubeconfig")
 	world.Connect(t, c.Internet)
-	must(t, cgroups.Root())
+	var err error
+	c.rooted, err = cgroups.Root()
+	must(t, err)
 	must(t, c.furnish())
 	t.Cleanup(func() { must(t, world.UnmountBelow(c.dir)) })
-	var err error
 	c.podman, err = podman.New(filepath.Join(c.dir, "podman"), "/run/podman")
 	must(t, err)
-	must(t, c.do(c.podman.Command(t.Context(), "load", "--quiet", "--input", filepath.Join(apart.Folder(), nodeArchive))))
+	_, err = c.do(c.podman.Command(t.Context(), "load", "--quiet", "--input", filepath.Join(apart.Folder(), nodeArchive)))
+	must(t, err)
 	step("podman has the node's image")
 	t.Cleanup(c.remove)
 	t.Cleanup(func() {
@@ -190,7 +196,7 @@ func (c *Cluster) remove() {
 	ctx := context.Background()
 	must(c.t, c.kind("delete", "cluster", "--name="+name, "--kubeconfig="+c.Kubeconfig))
 	for _, what := range []string{"ps --all --quiet", "volume ls --quiet"} {
-		out, err := output(c.rooted(c.podman.Command(ctx, strings.Fields(what)...)))
+		out, err := c.do(c.podman.Command(ctx, strings.Fields(what)...))
 		if err != nil || strings.TrimSpace(out) != "" {
 			c.t.Errorf("after kind delete cluster, podman %s says %q, %v", what, out, err)
 		}
@@ -205,7 +211,7 @@ func (c *Cluster) describe() string {
 		"kubectl --kubeconfig=/etc/kubernetes/admin.conf get events -A --sort-by=.lastTimestamp | tail -30",
 		"systemctl --no-pager --failed; ctr -n k8s.io images ls -q; journalctl --no-pager -u load-images -u containerd -u kubelet | tail -40",
 	} {
-		out, err := output(c.rooted(c.podman.Command(context.Background(), "exec", nodeName, "sh", "-c", script)))
+		out, err := c.do(c.podman.Command(context.Background(), "exec", nodeName, "sh", "-c", script))
 		fmt.Fprintf(&all, "$ %s\n%s%v\n", script, out, err)
 	}
 	return all.String()
@@ -215,17 +221,14 @@ func (c *Cluster) describe() string {
 func (c *Cluster) kind(args ...string) error {
 	cmd := exec.Command(programs.Kind(), args...)
 	cmd.Env = append(daemon.Environment(c.podman.Environment()...), "KIND_EXPERIMENTAL_PROVIDER=podman")
-	return c.do(cmd)
-}
-
-func (c *Cluster) do(cmd *exec.Cmd) error {
-	_, err := output(c.rooted(cmd))
+	_, err := c.do(cmd)
 	return err
 }
 
-func (c *Cluster) rooted(cmd *exec.Cmd) *exec.Cmd {
-	cgroups.Rooted(cmd)
-	return cmd
+// do runs podman, or what runs it.
+func (c *Cluster) do(cmd *exec.Cmd) (string, error) {
+	c.rooted(cmd)
+	return output(cmd)
 }
 
 // output is what a program writes; an error has what it writes as errors.

@@ -15,22 +15,23 @@ import (
 
 // Root makes the place all that there is of every hierarchy of version 1, and of the
 // unified one beside them, in this world: programs that choose cgroups' places by
-// themselves, as podman does, stay within it. This process moves into the place, and what
-// it starts must be started with Rooted. Where there is version 2 only, nothing is changed.
-func Root() error {
+// themselves, as podman does, stay within it. This process moves into the place; rooted
+// has a command, before it starts, see the place as the root. Where there is version 2
+// only, nothing is changed.
+func Root() (rooted func(*exec.Cmd), err error) {
 	if err := Make(); err != nil {
-		return err
+		return nil, err
 	}
 	mounts, err := cgroupMounts()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(mounts) == 1 {
-		return nil
+		return func(*exec.Cmd) {}, nil
 	}
 	for _, m := range mounts {
 		if err := os.WriteFile(filepath.Join(m.at, Parent(), "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
-			return fmt.Errorf("move into the place in the hierarchies: %w", err)
+			return nil, fmt.Errorf("move into the place in the hierarchies: %w", err)
 		}
 	}
 	// A mount shows what the thread that makes it sees. The thread ends with its
@@ -40,11 +41,10 @@ func Root() error {
 		runtime.LockOSThread()
 		done <- remount(mounts)
 	}()
-	return <-done
+	return inNamespace, <-done
 }
 
-// Rooted has a command see the place as the root, which it is in after Root.
-func Rooted(cmd *exec.Cmd) {
+func inNamespace(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
