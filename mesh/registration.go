@@ -1,57 +1,143 @@
 package mesh
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
 
+// Wanted is a destination that nobody registers: a name, or without a name (TCP, an
+// address as Host) an address. Host comes from a stranger.
+type Wanted struct {
+	Namespace string // of the ServiceEntry; "" leaves it out
+	Host      string
+	Addr      netip.Addr
+	Ports     []WantedPort // each number once
+}
+
+// WantedPort is a port that was asked for.
+type WantedPort struct {
+	Number   uint16
+	Protocol Protocol // Unset: several, so each connection shows its own
+}
+
 // Registration writes the ServiceEntry that would register what was asked for, in
-// one line of YAML: a name on a port, or without a name (TCP, an address as Host)
-// the address. It is "" where none can be written safely: host comes from a
-// stranger, and the line is meant to be pasted into a shell between single quotes.
+// one line of YAML. It is "" where none can be written safely: the line is meant to be
+// pasted into a shell between single quotes.
 func Registration(host string, addr netip.Addr, port uint16, protocol Protocol) string {
-	if port == 0 {
+	e, ok := Wanted{Host: host, Addr: addr, Ports: []WantedPort{{port, protocol}}}.entry()
+	if !ok {
 		return ""
 	}
+	addresses := ""
+	if e.address != "" {
+		addresses = ", addresses: [" + e.address + "]"
+	}
+	return "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: " + e.name + "}, spec: {hosts: [" + e.host + "]" +
+		addresses + ", ports: [" + e.ports[0] + "], resolution: " + e.resolution + "}}"
+}
+
+// Registration writes the ServiceEntry that registers w for its own namespace, as a YAML
+// document with a line for each port, and the entry's name. Both are "" where none can be
+// written safely.
+func (w Wanted) Registration() (name, document string) {
+	e, ok := w.entry()
+	if !ok || w.Namespace != "" && !isNamespace(w.Namespace) {
+		return "", ""
+	}
+	var b strings.Builder
+	line := func(words ...string) { b.WriteString(strings.Join(words, "") + "\n") }
+	line("apiVersion: networking.istio.io/v1")
+	line("kind: ServiceEntry")
+	line("metadata:")
+	line("  name: ", e.name)
+	if w.Namespace != "" {
+		line("  namespace: ", w.Namespace)
+	}
+	line("spec:")
+	line("  hosts: [", e.host, "]")
+	if e.address != "" {
+		line("  addresses: [", e.address, "]")
+	}
+	line(`  exportTo: ["."]`)
+	line("  ports:")
+	for _, p := range e.ports {
+		line("  - ", p)
+	}
+	line("  resolution: ", e.resolution)
+	return e.name, b.String()
+}
+
+// registering is what a ServiceEntry says, each in YAML.
+type registering struct {
+	name, host, address, resolution string
+	ports                           []string
+}
+
+func (w Wanted) entry() (e registering, ok bool) {
+	if len(w.Ports) == 0 || slices.ContainsFunc(w.Ports, func(p WantedPort) bool { return p.Number == 0 }) {
+		return e, false
+	}
+	for _, p := range w.Ports {
+		word, protocol := protocolWords(p.Protocol)
+		if len(w.Ports) > 1 {
+			word += "-" + strconv.Itoa(int(p.Number))
+		}
+		e.ports = append(e.ports, "{number: "+strconv.Itoa(int(p.Number))+", name: "+word+protocol+"}")
+	}
+	host, addr := w.Host, w.Addr
 	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil && ip.Zone() == "" {
 		host, addr = "", ip
 	}
-	word, upper := protocolWords(protocol)
-	number := strconv.Itoa(int(port))
-	ports := ", ports: [{number: " + number + ", name: " + word + ", protocol: " + upper + "}]"
 	if host = canonicalHost(host); host != "" {
-		if !pastable(host) {
-			return ""
-		}
-		return entryHead(host, number) + "{hosts: [" + host + "]" + ports + ", resolution: DNS}}"
+		e.host, e.resolution = host, "DNS"
+		e.name = entryName(host, w.Ports)
+		return e, pastable(host)
 	}
 	if !addr.IsValid() {
-		return ""
+		return e, false
 	}
-	text := addr.Unmap().WithZone("").StringExpanded() // without "::", which YAML may take for a mapping
-	name := word + "-" + strings.NewReplacer(".", "-", ":", "-").Replace(text)
-	return entryHead(name, number) + "{hosts: [" + name + ".external], addresses: [" + text + "]" + ports + ", resolution: NONE}}"
+	e.address = addr.Unmap().WithZone("").StringExpanded() // without "::", which YAML may take for a mapping
+	word, _ := protocolWords(w.Ports[0].Protocol)
+	label := word + "-" + strings.NewReplacer(".", "-", ":", "-").Replace(e.address)
+	e.host, e.resolution = label+".external", "NONE"
+	e.name = entryName(label, w.Ports)
+	return e, true
 }
 
-// entryHead begins the entry. The port is in its name: another of the same host
-// is another entry.
-func entryHead(host, port string) string {
+// entryName is a name for the entry. The ports are in it: another of the same host is
+// another entry, and replaces none.
+func entryName(host string, ports []WantedPort) string {
+	const most = 200 // bytes; a name has 253 (RFC 1123)
 	name := strings.ReplaceAll(host, ".", "-")
-	name = strings.Trim(name[:min(len(name), 200)], "-")
-	return "{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: " + name + "-" + port + "}, spec: "
+	name = strings.Trim(name[:min(len(name), most)], "-")
+	var numbers strings.Builder
+	for _, p := range ports {
+		numbers.WriteString("-" + strconv.Itoa(int(p.Number)))
+	}
+	if numbers.Len() <= 253-most {
+		return name + numbers.String()
+	}
+	sum := sha256.Sum256([]byte(numbers.String()))
+	return name + "-" + hex.EncodeToString(sum[:4])
 }
 
-func protocolWords(p Protocol) (word, upper string) {
+// protocolWords are a port's name, and how its protocol is written behind that.
+func protocolWords(p Protocol) (word, protocol string) {
 	switch p {
+	case Unset:
+		return "any", ""
 	case HTTP:
-		return "http", "HTTP"
+		return "http", ", protocol: HTTP"
 	case HTTP2:
-		return "http2", "HTTP2"
+		return "http2", ", protocol: HTTP2"
 	case TLS:
-		return "tls", "TLS"
+		return "tls", ", protocol: TLS"
 	}
-	return "tcp", "TCP"
+	return "tcp", ", protocol: TCP"
 }
 
 // pastable says that a host may be registered, that YAML reads it as text, and

@@ -21,6 +21,11 @@ func ParseOutboundPolicy(text string) (OutboundPolicy, bool) {
 	return OutboundPolicy(max(i, 0)), i >= 0
 }
 
+// ParseProtocol reads what Protocol.String writes; Unset for anything else.
+func ParseProtocol(text string) Protocol {
+	return Protocol(max(slices.Index(protocolText[:], text), 0))
+}
+
 func (p Protocol) String() string       { return protocolText[p] }
 func (r Resolution) String() string     { return resolutionText[r] }
 func (p OutboundPolicy) String() string { return policyText[p] }

@@ -24,6 +24,7 @@ var commands = []func() *cobra.Command{
 	newGetCommand,
 	newDeleteCommand,
 	newValidateCommand,
+	newSuggestCommand,
 	newProxyCommand,
 	newHolderCommand,
 	newAgentCommand,

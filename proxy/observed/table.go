@@ -42,6 +42,27 @@ type What struct {
 	Protocol string `json:"protocol"`
 }
 
+// what is a destination as it was asked for: name is in lower case and without port, and
+// may be an address, perhaps in brackets.
+func what(namespace, name string, addr netip.Addr, port uint16, p mesh.Protocol) What {
+	w := What{Namespace: namespace, Name: name, Port: port, Protocol: p.String()}
+	if ip, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		w.Name, addr = "", ip
+	}
+	if w.Name == "" {
+		w.Address = addr.Unmap().WithZone("")
+	}
+	if len(w.Name) > maxName {
+		w.Name = strings.Clone(w.Name[:maxName])
+	}
+	return w
+}
+
+func (w What) compare(o What) int {
+	return cmp.Or(cmp.Compare(w.Namespace, o.Namespace), cmp.Compare(w.Name, o.Name), w.Address.Compare(o.Address),
+		cmp.Compare(w.Port, o.Port), cmp.Compare(w.Protocol, o.Protocol))
+}
+
 // Row is what is known of one.
 type Row struct {
 	What
@@ -51,8 +72,6 @@ type Row struct {
 	// Register is the ServiceEntry that lets it through, in one line of YAML; "" where none
 	// can be written for it safely (mesh.Registration).
 	Register string `json:"register,omitempty"`
-
-	protocol mesh.Protocol
 }
 
 // Table has a row for each destination. All its methods may be called by many goroutines.
@@ -67,7 +86,6 @@ type Table struct {
 
 // seen is what of a row changes.
 type seen struct {
-	protocol    mesh.Protocol
 	count       int64
 	first, last time.Time
 }
@@ -85,16 +103,7 @@ func (t *Table) Note(namespace, name string, addr netip.Addr, port uint16, p mes
 	if t == nil {
 		return
 	}
-	w := What{Namespace: namespace, Name: name, Port: port, Protocol: p.String()}
-	if ip, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
-		w.Name, addr = "", ip
-	}
-	if w.Name == "" {
-		w.Address = addr.Unmap().WithZone("")
-	}
-	if len(w.Name) > maxName {
-		w.Name = strings.Clone(w.Name[:maxName])
-	}
+	w := what(namespace, name, addr, port, p)
 	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,7 +113,7 @@ func (t *Table) Note(namespace, name string, addr netip.Addr, port uint16, p mes
 			t.dropped++
 			return
 		}
-		row = &seen{protocol: p, first: now}
+		row = &seen{first: now}
 		t.rows[w] = row
 		t.of[namespace]++
 	}
@@ -152,18 +161,15 @@ func (t *Table) Rows() (rows []Row, dropped int64) {
 	t.mu.Lock()
 	rows = make([]Row, 0, len(t.rows))
 	for w, s := range t.rows {
-		rows = append(rows, Row{What: w, Count: s.count, First: s.first, Last: s.last, protocol: s.protocol})
+		rows = append(rows, Row{What: w, Count: s.count, First: s.first, Last: s.last})
 	}
 	dropped = t.dropped
 	t.mu.Unlock()
 	for i := range rows { // not under the lock: connections wait for that
 		r := &rows[i]
-		r.Register = mesh.Registration(r.Name, r.Address, r.Port, r.protocol)
+		r.Register = mesh.Registration(r.Name, r.Address, r.Port, mesh.ParseProtocol(r.Protocol))
 	}
-	slices.SortFunc(rows, func(a, b Row) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
-			a.Address.Compare(b.Address), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
-	})
+	slices.SortFunc(rows, func(a, b Row) int { return cmp.Or(cmp.Compare(b.Count, a.Count), a.What.compare(b.What)) })
 	return rows, dropped
 }
 
