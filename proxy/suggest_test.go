@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/observed"
 )
@@ -54,7 +55,7 @@ func TestWhatIsSuggestedLetsTheSameTrafficPass(t *testing.T) {
 	rows, _ := told.table.Rows()
 	fromTable, without := observed.Suggest(rows)
 	var log observed.Log
-	await(t, func() string { // lines come when connections have ended
+	await.Silence(t, func() string { // lines come when connections have ended
 		log, _ = observed.ReadLog(strings.NewReader(r.access.String()))
 		if log.Lines < len(asks) {
 			return r.access.String()

@@ -23,6 +23,7 @@ func Run(t *testing.T, kubeconfig string) {
 	}{
 		{"labelling a running namespace", "label", label},
 		{"what is said, and a pod's own label", "say", say},
+		{"observe, suggest, refuse", "observe", observe},
 		{"the page", "page", page},
 	} {
 		t.Run(s.name, func(t *testing.T) {
