@@ -55,6 +55,8 @@ type Config struct {
 	// Beside are sentences about other programs that stand in the way, for Status; nil:
 	// nobody looks.
 	Beside func() []string
+	// Cluster says how the API server is that the agent follows; nil: it follows none.
+	Cluster func() Cluster
 	// Resources says how many are in force, and how many errors there are in them.
 	Resources func() (resources, errors int)
 	// Issues are what there is to say about them; nil: nothing.

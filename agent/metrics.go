@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/proxy/metrics"
@@ -21,6 +22,8 @@ var Metrics = []metrics.Metric{
 	{Name: "sluice_policy_generation", Kind: "gauge", Help: "Which policy is in force."},
 	{Name: "sluice_ranges", Kind: "gauge", Help: "Ranges that includeIPRanges auto stands for; 0 while they are not known."},
 	{Name: "sluice_ranges_unknown", Kind: "gauge", Help: "1 while the cluster's ranges are not known or cannot be read."},
+	{Name: "sluice_cluster_away_seconds", Kind: "gauge", Help: "For how long the API server that the agent follows has not answered; 0 while it does. What was last known is in force meanwhile."},
+	{Name: "sluice_cluster_waiting", Kind: "gauge", Help: "Kinds of the cluster's objects of which not all is known yet; above 0 no configuration is in force, and connections wait."},
 	{Name: "sluice_pods_connections", Kind: "gauge", Help: "Connections that all pods together hold, to servers too."},
 	{Name: "sluice_pods_connections_limit", Kind: "gauge", Help: "How many they may hold."},
 }
@@ -42,6 +45,15 @@ func (a *Agent) show(show func(name string, value float64, labels ...string)) {
 	a.givenMu.Unlock()
 	show("sluice_ranges", float64(ranges))
 	show("sluice_ranges_unknown", one(unknown))
+
+	if c, follows := a.cluster(); follows {
+		away := 0.0
+		if !c.Away.IsZero() {
+			away = time.Since(c.Away).Seconds()
+		}
+		show("sluice_cluster_away_seconds", away)
+		show("sluice_cluster_waiting", float64(len(c.Waiting)))
+	}
 
 	ctx, cancel := context.WithTimeout(context.Background(), turnWithin)
 	defer cancel()

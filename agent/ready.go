@@ -35,21 +35,27 @@ func (a *Agent) Ready() error {
 	if a.loop.ask(ctx, func(state *core.State) { s = state.Status() }) != nil {
 		return errors.New("the agent's core does not answer")
 	}
-	return notReady(s)
+	return a.notReady(s)
 }
 
-func notReady(s core.Status) error {
+func (a *Agent) notReady(s core.Status) error {
+	text := ""
 	switch {
 	case s.Retired:
 		return errors.New("another agent has taken over, or this one was told to end")
 	case !s.Connected:
 		return errors.New(noHolder())
 	case !s.Decides:
-		return errors.New("no policy yet, by which pods are selected; its source has not spoken")
+		text = "no policy yet, by which pods are selected; its source has not spoken"
 	case !s.Ready:
-		return errors.New("pods are still being taken over")
+		text = "pods are still being taken over"
+	default:
+		return nil
 	}
-	return nil
+	if c, _ := a.cluster(); c.String() != "" {
+		text += "; " + c.String()
+	}
+	return errors.New(text)
 }
 
 func noHolder() string { return "no session with the holder; " + remedy.Here().Say(remedy.Holder) }

@@ -51,6 +51,10 @@ type NodeStatus struct {
 	Errors    int    `json:"errors,omitempty"` // in the resources
 	// Issues are what there is to say about the resources, errors first; maxIssues at most.
 	Issues []string `json:"issues,omitempty"`
+	// Cluster is what is the matter with following the cluster; "" when nothing is, or no
+	// cluster is followed. ClusterAway is since when its API server has not answered.
+	Cluster     string     `json:"cluster,omitempty"`
+	ClusterAway *time.Time `json:"clusterAway,omitempty"`
 	// Beside is what other programs on the node should do otherwise.
 	Beside []string `json:"beside,omitempty"`
 	// Serving are pods, Draining servers of pods that have only old connections left.
@@ -137,7 +141,7 @@ func (a *Agent) node(s core.Status) NodeStatus {
 	if a.cfg.ByMark {
 		n.Exemption = "mark"
 	}
-	if missing := notReady(s); missing != nil {
+	if missing := a.notReady(s); missing != nil {
 		n.NotReady = missing.Error()
 	}
 	n.unsettled = unsettled(s)
@@ -153,6 +157,12 @@ func (a *Agent) node(s core.Status) NodeStatus {
 	n.Used, n.Most = a.cfg.Common.Shares.Usage()
 	if a.cfg.Beside != nil {
 		n.Beside = a.cfg.Beside()
+	}
+	if c, follows := a.cluster(); follows {
+		n.Cluster = c.String()
+		if !c.Away.IsZero() {
+			n.ClusterAway = &c.Away
+		}
 	}
 	if a.cfg.Resources != nil {
 		n.Resources, n.Errors = a.cfg.Resources()

@@ -89,6 +89,7 @@ func (o kubernetesOptions) check(config string) error {
 type inCluster struct {
 	cluster *kubeapi.Cluster
 	feed    *kubeapi.Feed
+	store   *kube.Store // once openResources was called
 	secrets *secrets.Source
 	node    *nodekube.Node
 	agent   *agent.Agent // set before anything of this runs
@@ -123,6 +124,13 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 // join has an agent told what Kubernetes says of pods, and Kubernetes what the agent does.
 func (k *inCluster) join(cfg *agent.Config) {
 	cfg.RangesGrace = 10 * time.Second
+	cfg.Cluster = func() (c agent.Cluster) {
+		c.Away, c.Err = k.feed.Away()
+		for _, kind := range k.store.Waiting() {
+			c.Waiting = append(c.Waiting, kind.String())
+		}
+		return c
+	}
 	cfg.Known, cfg.News, cfg.Beside = k.node.Known, k.node.News, k.node.Beside
 }
 
@@ -144,7 +152,8 @@ func (o agentOptions) openResources(c *cobra.Command, k *inCluster, meshed mesh.
 		return store, nil
 	}
 	meshed.ClusterDomain = o.kubernetes.domain
-	return kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log, Said: k.node.Judged}), nil
+	k.store = kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log, Said: k.node.Judged})
+	return k.store, nil
 }
 
 // policyMap is the ConfigMap with the cluster's policy, in the namespace that the agent's

@@ -170,6 +170,7 @@ func printNode(w io.Writer, n agent.NodeStatus) {
 		[2]string{"policy", "generation " + strconv.FormatUint(n.Policy, 10) + policyMistakes(n)},
 		[2]string{"ranges", cmp.Or(n.RangesErr, fmt.Sprintf("%d for includeIPRanges auto", n.Ranges))},
 		[2]string{"resources", resourcesText(n)},
+		[2]string{"cluster", n.Cluster},
 		[2]string{"connections", fmt.Sprintf("%d of %d, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
 	)
 	fmt.Fprintln(w)

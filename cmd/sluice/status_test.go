@@ -55,8 +55,8 @@ func TestStatusShowsTheNodeAndItsPods(t *testing.T) {
 		NodeStatus: agent.NodeStatus{
 			Build: "1.2.3", PID: 4711, Connected: true, Ready: true, Exemption: "cgroup", Cgroup: "/sluice-agent-4711",
 			Policy: 3, Ranges: 5, Resources: 100, Errors: 1, Serving: 2, Draining: 1, Goroutines: 60, Descriptors: 70,
-			Beside: []string{"Cilium does what it should not"},
-			Used:   proxy.Usage{Connections: 12, Memory: 3 << 20}, Most: proxy.Usage{Connections: 9000, Memory: 256 << 20},
+			Beside: []string{"Cilium does what it should not"}, Cluster: "the API server has not answered since noon",
+			Used: proxy.Usage{Connections: 12, Memory: 3 << 20}, Most: proxy.Usage{Connections: 9000, Memory: 256 << 20},
 		},
 		Pods: []agent.PodStatus{
 			{
@@ -80,6 +80,7 @@ exemption     cgroup /sluice-agent-4711
 policy        generation 3
 ranges        5 for includeIPRanges auto
 resources     100, 1 error: 'sluice validate' shows them
+cluster       the API server has not answered since noon
 connections   12 of 9000, 3 of 256 MiB of buffers
 
 warning: Cilium does what it should not
