@@ -40,6 +40,7 @@ type Source struct {
 
 	mu  sync.Mutex
 	all map[kubeapi.Key]*secret
+	of  map[string]int // namespace ▸ how many of all
 }
 
 // times are the waits, other ones for tests.
@@ -48,8 +49,9 @@ type times struct {
 	// less so that a thousand nodes do not ask at once; missed the same for a Secret that
 	// is not there or could not be read.
 	refresh, missed time.Duration
-	// wanted is how long after the last connection it is still read again.
-	wanted time.Duration
+	// wanted is how long after the last connection it is still read again, kept how long
+	// what was read is kept then, for a connection that comes while the server is away.
+	wanted, kept time.Duration
 	// answer is how long the first connection waits.
 	answer time.Duration
 	// refused is how long the server must have refused, in three answers at least, what
@@ -60,11 +62,12 @@ type times struct {
 const refusedTimes = 3
 
 // The connect timeout is 10 s unless a DestinationRule says less.
-var usual = times{refresh: 30 * time.Second, missed: 15 * time.Second, wanted: time.Hour, answer: 3 * time.Second, refused: time.Minute}
+var usual = times{refresh: 30 * time.Second, missed: 15 * time.Second, wanted: time.Hour, kept: 24 * time.Hour, answer: 3 * time.Second, refused: time.Minute}
 
 const (
-	// most bounds how many are kept.
-	most = 4096
+	// most bounds how many are kept, mostOfNamespace those of one namespace: who writes
+	// resources there can name Secrets without end.
+	most, mostOfNamespace = 4096, 256
 	// maxSecret bounds what is read back: the API server's own bound for an object.
 	maxSecret = 3 << 20
 	// places is how many are read at once.
@@ -75,19 +78,20 @@ const (
 // agent which starts while the API server is away has it; dir should be in memory (/run),
 // as a kubelet's mounts of Secrets are. "" keeps nothing.
 func New(server Server, dir string, log *slog.Logger) *Source {
-	return &Source{server: server, dir: dir, log: log, times: usual, wake: make(chan struct{}, 1), all: map[kubeapi.Key]*secret{}}
+	return &Source{server: server, dir: dir, log: log, times: usual, wake: make(chan struct{}, 1), all: map[kubeapi.Key]*secret{}, of: map[string]int{}}
 }
 
 // secret is one as it was last read.
 type secret struct {
 	key     kubeapi.Key
-	known   chan struct{} // closed once there is an answer
+	known   chan struct{} // closed once there is an answer that is not too old
 	content map[string][]byte
 	version string
 	err     error // why there is no content
 
 	wanted  time.Time // by a connection, last
 	due     time.Time // to be read
+	touched time.Time // its file
 	reading bool
 	warned  string
 	// How often reading it was refused since the last other answer, and since when.
@@ -137,31 +141,59 @@ func (s *Source) want(key kubeapi.Key) (*secret, error) {
 	s.mu.Lock()
 	one, now := s.all[key], time.Now()
 	if one == nil {
-		if len(s.all) >= most {
+		if err := s.room(key.Namespace); err != nil {
 			s.mu.Unlock()
-			return nil, fmt.Errorf("more than %d Secrets are wanted on this node", most)
+			return nil, err
 		}
 		one = &secret{key: key, known: make(chan struct{})}
 		s.all[key] = one
+		s.of[key.Namespace]++
 		s.recall(one)
 	}
 	one.wanted = now
 	if !one.reading && one.due.Before(now) {
 		s.nudge()
 	}
+	if isClosed(one.known) && now.Sub(one.due) > 2*s.times.refresh {
+		one.known = make(chan struct{}) // nobody wanted it for a while: it may be withdrawn since
+	}
+	known := one.known
 	s.mu.Unlock()
-	select {
-	case <-one.known:
+	if isClosed(known) {
 		return one, nil
-	default:
 	}
 	limit := time.NewTimer(s.times.answer)
 	defer limit.Stop()
 	select {
-	case <-one.known:
+	case <-known:
 		return one, nil
 	case <-limit.C:
-		return nil, fmt.Errorf("the API server has not answered yet: %w", kubeapi.ErrUnreachable)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if one.content != nil { // the last that is known
+		return one, nil
+	}
+	return nil, fmt.Errorf("the API server has not answered yet: %w", kubeapi.ErrUnreachable)
+}
+
+// room says whether one more of a namespace is too many. The caller holds s.mu.
+func (s *Source) room(namespace string) error {
+	switch {
+	case s.of[namespace] >= mostOfNamespace:
+		return fmt.Errorf("more than %d Secrets of namespace %q are wanted on this node; name fewer in its DestinationRules", mostOfNamespace, namespace)
+	case len(s.all) >= most:
+		return fmt.Errorf("more than %d Secrets are wanted on this node", most)
+	}
+	return nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -184,12 +216,17 @@ func (s *Source) Run(ctx context.Context) error {
 	free := make(chan struct{}, places)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	tidy := time.NewTicker(s.times.wanted)
+	defer tidy.Stop()
+	s.tidy(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
 		case <-s.wake:
+		case <-tidy.C:
+			s.tidy(time.Now())
 		}
 		due, next := s.due(time.Now())
 		for _, one := range due {
@@ -213,9 +250,16 @@ func (s *Source) due(now time.Time) (due []*secret, next time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next = s.times.refresh
-	for _, one := range s.all {
-		switch {
-		case one.reading || now.Sub(one.wanted) > s.times.wanted:
+	for key, one := range s.all {
+		switch idle := now.Sub(one.wanted); {
+		case one.reading:
+		case idle > s.times.kept || idle > s.times.wanted && one.content == nil:
+			delete(s.all, key)
+			if s.of[key.Namespace]--; s.of[key.Namespace] == 0 {
+				delete(s.of, key.Namespace)
+			}
+			s.forget(one)
+		case idle > s.times.wanted:
 		case !one.due.After(now):
 			one.reading = true
 			due = append(due, one)
@@ -245,7 +289,7 @@ func (s *Source) read(ctx context.Context, one *secret) {
 		version := versionOf(content)
 		changed := one.content == nil || one.version != version
 		one.content, one.version, one.err, one.warned = content, version, nil, ""
-		if changed {
+		if changed || time.Since(one.touched) > s.times.wanted {
 			s.keep(one)
 		}
 	case gone:
@@ -265,9 +309,7 @@ func (s *Source) read(ctx context.Context, one *secret) {
 		s.log.Warn("a Secret cannot be read", "secret", one.key.String(), "error", err)
 	}
 	one.due = time.Now().Add(again - rand.N(again/5+1))
-	select {
-	case <-one.known:
-	default:
+	if !isClosed(one.known) {
 		close(one.known)
 	}
 }
@@ -317,7 +359,7 @@ func (s *Source) file(key kubeapi.Key) string {
 	return filepath.Join(s.dir, key.Namespace, key.Name+".json")
 }
 
-// recall takes what an agent before this one read, until the server has answered.
+// recall takes what an agent before this one read, for when the server does not answer.
 func (s *Source) recall(one *secret) {
 	if s.dir == "" {
 		return
@@ -328,7 +370,6 @@ func (s *Source) recall(one *secret) {
 	}
 	if content := map[string][]byte{}; json.Unmarshal(data, &content) == nil {
 		one.content, one.version = content, versionOf(content)
-		close(one.known)
 	}
 }
 
@@ -336,6 +377,7 @@ func (s *Source) keep(one *secret) {
 	if s.dir == "" {
 		return
 	}
+	one.touched = time.Now()
 	data, err := json.Marshal(one.content)
 	if err == nil {
 		if err = os.MkdirAll(filepath.Dir(s.file(one.key)), 0o700); err == nil {
@@ -350,5 +392,22 @@ func (s *Source) keep(one *secret) {
 func (s *Source) forget(one *secret) {
 	if s.dir != "" {
 		os.Remove(s.file(one.key))
+	}
+}
+
+// tidy removes files of agents before this one, of Secrets that nobody has wanted for as
+// long as they are kept.
+func (s *Source) tidy(now time.Time) {
+	if s.dir == "" {
+		return
+	}
+	paths, _ := filepath.Glob(s.file(kubeapi.Key{Namespace: "*", Name: "*"})) // the pattern is well formed
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, path := range paths {
+		key := kubeapi.Key{Namespace: filepath.Base(filepath.Dir(path)), Name: strings.TrimSuffix(filepath.Base(path), ".json")}
+		if info, err := os.Lstat(path); err == nil && s.all[key] == nil && now.Sub(info.ModTime()) > s.times.kept {
+			os.Remove(path)
+		}
 	}
 }

@@ -26,10 +26,13 @@ func secretWith(crt string) string {
 }
 
 // run has a Source that reads again as soon as it may, until the test or stop ends it.
-func run(t *testing.T, server Server, dir string) (s *Source, stop func()) {
+func run(t *testing.T, server Server, dir string, change ...func(*times)) (s *Source, stop func()) {
 	t.Helper()
 	s = New(server, dir, slog.New(slog.DiscardHandler))
 	s.times.refresh, s.times.missed = 20*time.Millisecond, 20*time.Millisecond
+	for _, f := range change {
+		f(&s.times)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { s.Run(ctx); close(ended) }()
@@ -163,4 +166,80 @@ func TestARefusalTakesACredentialOnlyOnceItStands(t *testing.T) {
 	s.times.refused = time.Millisecond
 	s.mu.Unlock()
 	await.True(t, "it is taken", func() bool { _, err := s.Version("shop", "partner"); return errors.Is(err, kubeapi.ErrForbidden) })
+}
+
+// A credential that was withdrawn while nobody wanted it is not used by the first
+// connection after that, unless the server does not answer.
+func TestWhatNobodyWantedForAWhileIsReadAgainFirst(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Secrets, secretWith("one"))
+	s, _ := run(t, server.Cluster(), t.TempDir(), func(t *times) { t.refresh, t.wanted = time.Millisecond, 10*time.Millisecond })
+	quiet := func() bool { // it is not read any more
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		one := s.all[partner]
+		return !one.reading && time.Since(one.due) > 2*s.times.refresh && time.Since(one.wanted) > s.times.wanted
+	}
+	if got := s.crt(t); got != "one" {
+		t.Fatal(got)
+	}
+	await.True(t, "nobody wants it", quiet)
+	server.Put(kubeapi.Secrets, secretWith("two"))
+	if got := s.crt(t); got != "two" {
+		t.Error("after a while: ", got)
+	}
+	await.True(t, "nobody wants it", quiet)
+	server.Stop()
+	if got := s.crt(t); got != "two" {
+		t.Error("while the server is away: ", got)
+	}
+}
+
+func TestWhatNobodyWantsAnyMoreIsLetGo(t *testing.T) {
+	t.Parallel()
+	server, dir := apitest.New(t), t.TempDir()
+	server.Put(kubeapi.Secrets, secretWith("one"))
+	old, young := filepath.Join(dir, "gone", "old.json"), filepath.Join(dir, "gone", "young.json")
+	os.MkdirAll(filepath.Dir(old), 0o700)
+	for _, path := range []string{old, young} {
+		os.WriteFile(path, []byte("{}"), 0o600)
+	}
+	os.Chtimes(old, time.Time{}, time.Now().Add(-time.Hour))
+	os.Chtimes(young, time.Time{}, time.Now().Add(time.Hour))
+	s, _ := run(t, server.Cluster(), dir, func(t *times) { t.wanted, t.kept = 100*time.Millisecond, 100*time.Millisecond })
+	if got := s.crt(t); got != "one" {
+		t.Fatal(got)
+	}
+	await.True(t, "it is let go, and its file", func() bool {
+		s.nudge()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		_, err := os.Stat(filepath.Join(dir, "shop", "partner.json"))
+		return len(s.all)+len(s.of) == 0 && errors.Is(err, fs.ErrNotExist)
+	})
+	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a file that nobody wanted for so long is still there: ", err)
+	}
+	if _, err := os.Stat(young); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who writes resources in one namespace cannot take the room of others.
+func TestANamespaceHasItsPartOfTheRoom(t *testing.T) {
+	t.Parallel()
+	s := New(nil, "", slog.New(slog.DiscardHandler)) // nobody runs it
+	s.times.answer = 0
+	for i := range mostOfNamespace {
+		if _, err := s.Version("flood", fmt.Sprint("n", i)); !errors.Is(err, kubeapi.ErrUnreachable) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Version("flood", "another"); err == nil || !strings.Contains(err.Error(), `of namespace "flood"`) {
+		t.Error(err)
+	}
+	if _, err := s.Version("shop", "partner"); !errors.Is(err, kubeapi.ErrUnreachable) {
+		t.Error(err)
+	}
 }
