@@ -5,6 +5,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -19,12 +20,16 @@ type Options struct {
 	// Nudge has the agent look through the node: a pod that Kubernetes speaks of may have
 	// begun, or is another now. It must not wait. nil: nobody does.
 	Nudge func()
-	Log   *slog.Logger // nil: slog.Default()
+	// LookAtNodes is how often Ranges lists the cluster's Nodes, more seldom where there
+	// are many; 0: each five minutes.
+	LookAtNodes time.Duration
+	Log         *slog.Logger // nil: slog.Default()
 }
 
 // Node is one node of a cluster, as its agent needs it.
 type Node struct {
 	name    string
+	often   time.Duration // Options.LookAtNodes
 	cluster *kubeapi.Cluster
 	feed    *kubeapi.Feed
 	log     *slog.Logger
@@ -51,7 +56,7 @@ const firstWait = 5 * time.Second
 // New follows this node's pods with f, which must not run yet.
 func New(c *kubeapi.Cluster, f *kubeapi.Feed, node string, o Options) *Node {
 	n := &Node{
-		name: node, cluster: c, feed: f, log: o.Log, nudge: o.Nudge,
+		name: node, often: cmp.Or(o.LookAtNodes, lookAtNodes), cluster: c, feed: f, log: o.Log, nudge: o.Nudge,
 		listed: make(chan struct{}), pods: map[kubeapi.Key]*pod{},
 	}
 	if n.log == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,18 +30,68 @@ type ranges struct {
 	failed   map[kubeapi.Kind]error
 }
 
+// Nodes are listed now and then, and not watched: each one's status changes every few
+// minutes, which every agent would be told, with all that a Node holds. Where there are more
+// than fewNodes they are listed as much more seldom, so that what all agents ask for grows
+// as their number does, and not as its square.
+const (
+	lookAtNodes = 5 * time.Minute
+	fewNodes    = 150
+	lookAgain   = 15 * time.Second // after a list that failed, and up to twice that
+)
+
 // Ranges has the file at path hold what includeIPRanges auto stands for: the ranges of
-// the cluster's ServiceCIDR objects (Kubernetes 1.33 has them) and the Nodes' podCIDRs. A
-// file that somebody else wrote, as sluice cidr --write does, is left alone. It must be
-// called before the Feed runs.
+// the cluster's ServiceCIDR objects (Kubernetes 1.33 has them) and the Nodes' podCIDRs,
+// that of a new Node some minutes after it came. A file that somebody else wrote, as
+// sluice cidr --write does, is left alone. It must be called before the Feed runs.
 func (n *Node) Ranges(path string) {
 	r := &ranges{
 		path: path, node: n, changed: newLater(), found: map[string][]netip.Prefix{},
 		complete: map[kubeapi.Kind]bool{}, failed: map[kubeapi.Kind]error{},
 	}
 	n.feed.Follow(kubeapi.ServiceCIDRs, kubeapi.Selector{}, r.update)
-	n.feed.Follow(kubeapi.Nodes, kubeapi.Selector{}, r.update)
-	n.tasks = append(n.tasks, r.run)
+	n.tasks = append(n.tasks, r.run, r.followNodes)
+}
+
+// followNodes lists the Nodes until ctx ends, every so often.
+func (r *ranges) followNodes(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		nodes, err := r.node.cluster.List(ctx, kubeapi.Nodes, kubeapi.Selector{})
+		if ctx.Err() != nil {
+			return
+		}
+		d := kubeapi.Delta{Kind: kubeapi.Nodes, Changed: nodes, Err: err, Complete: err == nil || !errors.Is(err, kubeapi.ErrUnreachable)}
+		next := min(r.node.often, lookAgain)
+		if err == nil {
+			d.Gone = r.without(nodes)
+			next = r.node.often * time.Duration(max(fewNodes, len(nodes))) / fewNodes
+		}
+		r.update(d)
+		timer.Reset(next + rand.N(next/5+1))
+	}
+}
+
+// without are Nodes that were found and are not there any more.
+func (r *ranges) without(nodes []kubeapi.Object) (gone []kubeapi.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	there := map[string]bool{}
+	for _, o := range nodes {
+		there[o.Name] = true
+	}
+	for of := range r.found {
+		if name, node := strings.CutPrefix(of, kubeapi.Nodes.Name+" "); node && !there[name] {
+			gone = append(gone, kubeapi.Key{Name: name})
+		}
+	}
+	return gone
 }
 
 // readRanges are those of a ServiceCIDR or a Node.

@@ -12,6 +12,9 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
 
+// often has Nodes listed without a wait.
+var often = kube.Options{LookAtNodes: time.Millisecond}
+
 func TestTheClustersRangesAreInTheFile(t *testing.T) {
 	t.Parallel()
 	server := apitest.New(t)
@@ -19,7 +22,7 @@ func TestTheClustersRangesAreInTheFile(t *testing.T) {
 	server.Put(kubeapi.Nodes, `{"metadata":{"name":"a"},"spec":{"podCIDRs":["10.244.0.0/24","fd00:1::/64"],"podCIDR":"10.244.0.0/24"}}`,
 		`{"metadata":{"name":"b"},"spec":{"podCIDR":"10.244.1.0/24"}}`, `{"metadata":{"name":"new"}}`)
 	path := filepath.Join(t.TempDir(), "ranges.json")
-	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path) })
+	start(t, server, often, func(n *kube.Node) { n.Ranges(path) })
 	is := func(want string) {
 		t.Helper()
 		await.True(t, "ranges "+want, func() bool {
@@ -32,6 +35,10 @@ func TestTheClustersRangesAreInTheFile(t *testing.T) {
 	is("10.96.0.0/16,10.244.0.0/23,10.244.2.0/24,fd00:1::/64,fd00:96::/112")
 	server.Remove(kubeapi.Nodes, kubeapi.Key{Name: "a"})
 	is("10.96.0.0/16,10.244.1.0/24,10.244.2.0/24,fd00:96::/112")
+	// A thousand agents would be told of a thousand Nodes whose status changes.
+	if n := server.Asked("watch", kubeapi.Nodes); n != 0 {
+		t.Errorf("all Nodes are watched")
+	}
 }
 
 func TestSomebodyElsesRangesAreLeftAlone(t *testing.T) {
@@ -43,7 +50,7 @@ func TestSomebodyElsesRangesAreLeftAlone(t *testing.T) {
 	if err := rangesfile.Write(path, f); err != nil {
 		t.Fatal(err)
 	}
-	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path); n.Ranges(other) })
+	start(t, server, often, func(n *kube.Node) { n.Ranges(path); n.Ranges(other) })
 	await.True(t, "the other file is written", func() bool { _, err := rangesfile.Load(other); return err == nil })
 	if list, err := rangesfile.Read(path, time.Now()); err != nil || list.String() != "10.0.0.0/8" {
 		t.Error(list, err)
@@ -65,12 +72,12 @@ func TestARefusedKindTakesNoRangesFromTheFile(t *testing.T) {
 			return err == nil && list.String() == want
 		})
 	}
-	_, stop := startAndStop(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path) })
+	_, stop := startAndStop(t, server, often, func(n *kube.Node) { n.Ranges(path) })
 	is("10.96.0.0/16,10.244.0.0/24")
 	stop()
 	server.Refuse(kubeapi.ServiceCIDRs, 403)
 	server.Put(kubeapi.Nodes, `{"metadata":{"name":"b"},"spec":{"podCIDR":"10.245.0.0/24"}}`)
-	start(t, server, kube.Options{}, func(n *kube.Node) { n.Ranges(path) })
+	start(t, server, often, func(n *kube.Node) { n.Ranges(path) })
 	is("10.96.0.0/16,10.244.0.0/24,10.245.0.0/24")
 	server.Refuse(kubeapi.ServiceCIDRs, 0)
 	server.Remove(kubeapi.ServiceCIDRs, kubeapi.Key{Name: "kubernetes"})

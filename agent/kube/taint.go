@@ -23,14 +23,12 @@ const askReady = time.Second
 func (n *Node) Untaint(ready func() error) {
 	var tainted atomic.Bool
 	changed := make(chan struct{}, 1)
-	n.feed.Follow(kubeapi.Nodes, kubeapi.Selector{}, func(d kubeapi.Delta) {
-		for _, o := range d.Changed {
-			if o.Name == n.name { // a remembered one too: that the server has the same is no news
-				tainted.Store(hasTaint(o.JSON))
-				select {
-				case changed <- struct{}{}:
-				default:
-				}
+	n.feed.Follow(kubeapi.Nodes, kubeapi.Selector{Fields: "metadata.name=" + n.name}, func(d kubeapi.Delta) {
+		for _, o := range d.Changed { // a remembered one too: that the server has the same is no news
+			tainted.Store(hasTaint(o.JSON))
+			select {
+			case changed <- struct{}{}:
+			default:
 			}
 		}
 	})
