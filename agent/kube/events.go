@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -27,13 +28,15 @@ const (
 )
 
 // How Events are written: so many at once, then one in that time. Those about an object
-// that every agent sees wait up to spread: one of the agents is the first then, and the
-// others' requests end at once.
+// that every agent sees are written by the agents of a few nodes, which differ from Event to
+// Event: not by one alone, since a node may have no agent. They wait up to spread, so that
+// one is the first, and the others' requests end at once.
 const (
 	mostWaiting = 1000
 	burst       = 25
 	each        = time.Second
 	spread      = 5 * time.Second
+	speakers    = 10
 	settling    = 3 * time.Second // of a pod: what goes away by itself is not said
 	again       = 10 * time.Second
 	sayAgain    = 30 * time.Minute // a server keeps an Event for an hour
@@ -52,6 +55,7 @@ type event struct {
 	name      string
 	uid       string
 	reason    string
+	shared    bool // every agent sees what it is about
 	json      []byte
 }
 
@@ -61,6 +65,9 @@ type Events struct {
 	to  creator
 	log *slog.Logger
 	now func() time.Time
+	// node is this one's name, nodes are all that are known; none: not yet.
+	node  string
+	nodes func() []string
 
 	wake chan struct{} // has room for one
 
@@ -70,8 +77,8 @@ type Events struct {
 	dropped int
 }
 
-func newEvents(to creator, log *slog.Logger) *Events {
-	return &Events{to: to, log: log, now: time.Now, wake: make(chan struct{}, 1), said: map[string]time.Time{}}
+func newEvents(to creator, node string, nodes func() []string, log *slog.Logger) *Events {
+	return &Events{to: to, log: log, now: time.Now, node: node, nodes: nodes, wake: make(chan struct{}, 1), said: map[string]time.Time{}}
 }
 
 // Say has an Event written about an object; uid is that of the object, "" where it is not
@@ -87,10 +94,12 @@ func (e *Events) Say(about kubeapi.Kind, key kubeapi.Key, uid string, warning bo
 	name = strings.TrimRight(name[:min(len(name), mostName)], "-.") + "." + hex.EncodeToString(sum[:6])
 	now := e.now()
 	v := event{due: now, namespace: cmp.Or(key.Namespace, "default"), name: name, uid: uid, reason: reason}
-	if about == kubeapi.Pods {
+	switch about {
+	case kubeapi.Pods:
 		v.due = now.Add(settling)
-	} else {
-		v.due = now.Add(rand.N(spread))
+	case kubeapi.Nodes: // each speaks of its own
+	default:
+		v.shared, v.due = true, now.Add(rand.N(spread))
 	}
 	v.json = eventJSON(about, key, uid, warning, reason, message, v, now)
 	e.mu.Lock()
@@ -178,10 +187,32 @@ func (e *Events) run(ctx context.Context) {
 				}
 				break
 			}
+			if !e.ours(*v) {
+				continue
+			}
 			tokens--
 			e.write(ctx, *v)
 		}
 	}
+}
+
+// ours says that this node's agent is among those that write an event.
+func (e *Events) ours(v event) bool {
+	if !v.shared {
+		return true
+	}
+	rank := func(node string) uint64 {
+		h := fnv.New64a()
+		h.Write([]byte(v.namespace + "/" + v.name + " " + node))
+		return h.Sum64()
+	}
+	own, before := rank(e.node), 0
+	for _, node := range e.nodes() {
+		if rank(node) < own {
+			before++
+		}
+	}
+	return before < speakers
 }
 
 // next takes the event that is to be written now; where there is none it says in how

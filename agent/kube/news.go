@@ -45,11 +45,8 @@ func (n *Node) Judged(v meshkube.Verdict) {
 	switch {
 	case v.Issues.HasErrors():
 		warning, reason = true, Refused
-		text = "not in force: "
-		if v.KeptLast {
-			text = "not in force, what it was before stays: "
-		}
-		text += said(v.Issues.Of(mesh.Error))
+		// Some agents know what it was before and others do not: they say the same.
+		text = "not in force, where it was before that stays: " + said(v.Issues.Of(mesh.Error))
 	default:
 		text = "in force; " + said(v.Issues)
 	}

@@ -45,7 +45,8 @@ type Node struct {
 	mu     sync.Mutex
 	pods   map[kubeapi.Key]*pod
 	beside []string
-	heard  bool // the server has said which pods there are
+	names  []string // of all nodes, as Ranges last listed them
+	heard  bool     // the server has said which pods there are
 }
 
 // firstWait bounds how long the first pods are waited for: an agent that has just begun
@@ -67,13 +68,20 @@ func New(c *kubeapi.Cluster, f *kubeapi.Feed, node string, o Options) *Node {
 	}
 	n.tell = sync.OnceFunc(func() { close(n.listed) })
 	n.patient = sync.OnceFunc(func() { time.AfterFunc(firstWait, n.tell) })
-	n.events, n.memory = newEvents(c, n.log), newMemory()
+	n.events, n.memory = newEvents(c, node, n.nodes, n.log), newMemory()
 	f.Follow(kubeapi.Pods, kubeapi.Selector{Fields: "spec.nodeName=" + node}, n.podsChanged)
 	return n
 }
 
 // Events is where what people should see is said.
 func (n *Node) Events() *Events { return n.events }
+
+// nodes are the names of all that are known.
+func (n *Node) nodes() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.names
+}
 
 // Known is agent.Config's.
 func (n *Node) Known(p selection.Pod) (selection.Pod, bool) {

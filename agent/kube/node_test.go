@@ -152,7 +152,7 @@ func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
 	})
 	all := events(t, server)
 	for name, want := range map[string]struct{ kind, uid, text string }{
-		"SluiceRefused ServiceEntry shop/api": {"Warning", "9", "not in force, what it was before stays: spec.hosts: missing; name one"},
+		"SluiceRefused ServiceEntry shop/api": {"Warning", "9", "not in force, where it was before that stays: spec.hosts: missing; name one"},
 		"SluicePartly ServiceEntry shop/part": {"Normal", "10", `in force; spec.location "X": means nothing here`},
 		"SluiceNotEnrolled Pod shop/static":   {"Warning", "3", "as it should be: a; b; sluice tries again"},
 		"SluiceLeftAlone Pod shop/meshed":     {"Normal", "2", "Istio's sidecar serves this pod"},

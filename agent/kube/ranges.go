@@ -71,6 +71,9 @@ func (r *ranges) followNodes(ctx context.Context) {
 		next := min(r.node.often, lookAgain)
 		if err == nil {
 			d.Gone = r.without(nodes)
+			r.node.mu.Lock()
+			r.node.names = namesOf(nodes)
+			r.node.mu.Unlock()
 			next = r.node.often * time.Duration(max(fewNodes, len(nodes))) / fewNodes
 		}
 		r.update(d)
@@ -92,6 +95,13 @@ func (r *ranges) without(nodes []kubeapi.Object) (gone []kubeapi.Key) {
 		}
 	}
 	return gone
+}
+
+func namesOf(objects []kubeapi.Object) (names []string) {
+	for _, o := range objects {
+		names = append(names, o.Name)
+	}
+	return names
 }
 
 // readRanges are those of a ServiceCIDR or a Node.

@@ -1,0 +1,50 @@
+package kube
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+)
+
+// Agents that all see an object do not all write the Event about it; about a
+// pod, and about its node, the one that serves it does.
+func TestAFewAgentsWriteWhatAllOfThemSee(t *testing.T) {
+	t.Parallel()
+	var nodes []string
+	for i := range 60 {
+		nodes = append(nodes, fmt.Sprint("node-", i))
+	}
+	for known, want := range map[string]int{"all nodes": speakers, "none": 60} {
+		names := map[string][]string{"all nodes": nodes}[known]
+		writers := map[string]int{}
+		for _, node := range nodes {
+			e := newEvents(nil, node, func() []string { return names }, slog.New(slog.DiscardHandler))
+			for i := range 10 {
+				e.Say(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "shop", Name: fmt.Sprint("entry-", i)}, "u", true, Refused, "wrong")
+			}
+			for _, v := range e.waiting {
+				if e.ours(v) {
+					writers[v.name]++
+				}
+			}
+		}
+		for name, n := range writers {
+			if n != want {
+				t.Errorf("%s known: %d agents write %s, not %d", known, n, name, want)
+			}
+		}
+		if len(writers) != 10 {
+			t.Errorf("%s known: %d Events of 10 are written", known, len(writers))
+		}
+	}
+	e := newEvents(nil, "node-1", func() []string { return nodes }, slog.New(slog.DiscardHandler))
+	e.Say(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "web"}, "u", true, NotEnrolled, "wrong")
+	e.Say(kubeapi.Nodes, kubeapi.Key{Name: "node-1"}, "", true, BesideIt, "wrong")
+	for _, v := range e.waiting {
+		if !e.ours(v) {
+			t.Errorf("%s is left to others", v.name)
+		}
+	}
+}
