@@ -80,6 +80,7 @@ func newCluster(key clusterKey, port servicePort) *Cluster {
 	if c.Resolution != ResolveNone {
 		c.Endpoints = key.service.endpointsOn(port)
 	}
+	c.EitherFamily = key.service.cluster && c.Resolution == ResolveStatic
 	if key.rule != nil {
 		c.PolicySrc = key.rule.source
 	}

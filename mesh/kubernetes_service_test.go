@@ -158,7 +158,7 @@ func TestNobodyTakesAServicesName(t *testing.T) {
 		"ports: [{number: 80, name: http, protocol: HTTP}], resolution: STATIC, endpoints: [{address: 203.0.113.9}]}"
 	s := withServices(t, squatter, Service{Namespace: "shop", Name: "web", Addresses: addrs("10.96.0.1"), Ports: []ServicePort{{Name: "http", Port: 80}}})
 	c := s.View(Workload{}).Listener(80).MatchHTTP([]byte("web.shop.svc.cluster.local")).Routes[0].Destinations[0].Cluster
-	if c.Source.Kind != KubernetesService {
+	if c.Source.Kind != KubernetesService || !c.EitherFamily {
 		t.Errorf("it is %+v", c.Source)
 	}
 }

@@ -152,6 +152,10 @@ type Cluster struct {
 	Addresses []netip.Prefix
 	// Endpoints is empty for ResolveNone, and for DNS without endpoints: then Host is the endpoint.
 	Endpoints []Endpoint
+	// EitherFamily: the endpoints are one Service's addresses, one of each family. That of
+	// the family which the application chose is the one to use: its server may listen on
+	// that alone.
+	EitherFamily bool
 	// TLS is how to originate TLS; nil sends bytes as they are.
 	TLS *TLSSettings
 	// Tunnel leads opaque connections on through the server, which is a proxy; nil: it

@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -119,6 +120,7 @@ func TestOfANamesAddressesThoseOfTheApplicationsFamilyComeFirst(t *testing.T) {
 	both := source{name: "a.test", port: 80, weight: 1, addrs: addrs("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2")}
 	six := source{name: "b.test", port: 80, weight: 1, addrs: addrs("2001:db8::9")}
 	written := source{written: netip.MustParseAddr("fd00::1"), port: 80, weight: 1}
+	dual := []source{{written: netip.MustParseAddr("10.96.0.7"), port: 80, weight: 1}, {written: netip.MustParseAddr("fd00:96::7"), port: 80, weight: 1}}
 	inTurn := &mesh.Cluster{PoolSettings: mesh.PoolSettings{Balance: mesh.RoundRobin}}
 	with, without := &Server{}, &Server{}
 	with.ipv6.ask, without.ipv6.ask = func() bool { return true }, func() bool { return false }
@@ -139,12 +141,18 @@ func TestOfANamesAddressesThoseOfTheApplicationsFamilyComeFirst(t *testing.T) {
 		"what is written is of use":   {without, from4, []source{both, written}, "192.0.2.1 192.0.2.2 fd00::1 "},
 		"one failed":                  {with, from4.without(at(both.addrs[0])), []source{both}, "192.0.2.2 "},
 		"all of the family failed":    {with, from4.without(at(both.addrs[0])).without(at(both.addrs[1])), []source{both}, "2001:db8::1 2001:db8::2 "},
+		"endpoints of both families":  {with, from4, dual, "10.96.0.7 fd00:96::7 "},
+		"a Service, IPv4":             {with, from4, dual, "10.96.0.7 "},
+		"a Service, IPv6":             {without, from6, dual, "fd00:96::7 "},
+		"a Service that failed so":    {with, from4.without(at(dual[0].written)), dual, "fd00:96::7 "},
 		"all of use failed, no route": {without, from4.without(at(both.addrs[0])).without(at(both.addrs[1])), []source{both}, "192.0.2.1 192.0.2.2 "},
 	} {
-		f := (&upstream{server: c.s}).newFleet(&mesh.Cluster{}, c.from)
+		cluster := *inTurn
+		cluster.EitherFamily = strings.HasPrefix(what, "a Service")
+		f := (&upstream{server: c.s}).newFleet(&cluster, c.from)
 		seen := map[netip.AddrPort]bool{}
 		for draw := range uint32(64) {
-			seen[f.pick(c.s, inTurn, 0, &c.a, draw).addr] = true
+			seen[f.pick(c.s, &cluster, 0, &c.a, draw).addr] = true
 		}
 		got := ""
 		for i := range f.members {

@@ -70,7 +70,7 @@ func (u *upstream) newFleet(c *mesh.Cluster, from []source) *fleet {
 			f.weighted = f.weighted || src.weight != f.members[0].weight
 		}
 		if src.written.IsValid() {
-			add(src.written, true)
+			add(src.written, !c.EitherFamily)
 			continue
 		}
 		f.plain = false
@@ -105,7 +105,7 @@ func (f *fleet) pick(s *Server, c *mesh.Cluster, at int64, a *asked, draw uint32
 	}
 	r := rank{at: at, four: a.dst.Addr().Is4(), six: !f.mixed || f.plain || s.ipv6.yes(time.Now())}
 	r.four = r.four || !r.six
-	usual := f.plain && len(a.tried) == 0 && at == 0 // all take part
+	usual := f.plain && !c.EitherFamily && len(a.tried) == 0 && at == 0 // all take part
 	for ; r.n < ranks; r.n++ {
 		if i := f.among(c, usual, r, a, draw); i >= 0 {
 			return &f.members[i]
