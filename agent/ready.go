@@ -43,6 +43,8 @@ func (a *Agent) notReady(s core.Status) error {
 	switch {
 	case s.Retired:
 		return errors.New("another agent has taken over, or this one was told to end")
+	case s.Leaving:
+		return errors.New("no pod is governed, since sluice is being uninstalled; " + remedy.Here().Say(remedy.Left))
 	case !s.Connected:
 		return errors.New(noHolder())
 	case !s.Decides:

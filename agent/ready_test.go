@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/metrics"
 )
@@ -81,4 +82,6 @@ func TestReadyzAndHealthz(t *testing.T) {
 	h.stop()
 	wants(askSecond, "no session with the holder")
 	hangUp()
+	second.loop.tell(core.Leave{}) // an uninstall that may fail on other nodes
+	wants(askSecond, "sluice is being uninstalled")
 }

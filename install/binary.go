@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/retired"
@@ -71,16 +72,29 @@ func Retire(ctx context.Context, binDir string) (bool, error) {
 // somebody else brings the plugin and nobody copies one over it. It is an error that
 // wraps fs.ErrNotExist if none is there: every pod that the entry is for fails then.
 func Revive(ctx context.Context, binDir string) (bool, error) {
-	target := filepath.Join(binDir, pluginType)
-	from, err := os.Open(target)
+	from, marked, err := brought(binDir)
 	if err != nil {
-		return false, fmt.Errorf("binary %q: cannot be read: %w; put it there, or have it copied", target, cause(err))
-	}
-	defer from.Close()
-	if marked, err := retired.Marked(from); err != nil || !marked {
 		return false, err
 	}
-	return true, put(ctx, binDir, target, func(w io.Writer) error { return retired.Revive(w, from) })
+	defer from.Close()
+	if !marked {
+		return false, nil
+	}
+	return true, put(ctx, binDir, from.Name(), func(w io.Writer) error { return retired.Revive(w, from) })
+}
+
+// brought opens the plugin in the bin dir, and says whether an uninstall has marked it.
+func brought(binDir string) (f *os.File, marked bool, err error) {
+	target := filepath.Join(binDir, pluginType)
+	f, err = os.Open(target)
+	if err != nil {
+		return nil, false, fmt.Errorf("binary %q: cannot be read: %w; put it there, or have it copied", target, cause(err))
+	}
+	if marked, err = retired.Marked(f); err != nil {
+		f.Close()
+		return nil, false, err
+	}
+	return f, marked, nil
 }
 
 // put writes a program beside its place, runs it, and moves it there.
@@ -88,25 +102,37 @@ func put(ctx context.Context, dir, target string, write func(io.Writer) error) e
 	if err := sweep(dir); err != nil {
 		return fmt.Errorf("directory %q: cannot be cleaned of what an interrupted install left: %w", dir, err)
 	}
-	f, err := os.CreateTemp(dir, temporary)
+	name, err := written(dir, write)
+	if name != "" {
+		defer os.Remove(name)
+	}
 	if err != nil {
-		return fmt.Errorf("directory %q: cannot be written: %w; name the runtime's with --bin-dir", dir, cause(err))
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if err := write(f); err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(programMode), f.Sync(), f.Close()); err != nil {
+	if err := verify(ctx, name); err != nil {
 		return err
 	}
-	if err := verify(ctx, f.Name()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), target); err != nil {
+	if err := os.Rename(name, target); err != nil {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// written is a new file of the directory with a program in it, closed. A child that another
+// goroutine starts meanwhile would have it open until its own exec, and who runs it then is
+// refused (ETXTBSY), so none is started.
+func written(dir string, write func(io.Writer) error) (name string, err error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f, err := os.CreateTemp(dir, temporary)
+	if err != nil {
+		return "", fmt.Errorf("directory %q: cannot be written: %w; name the runtime's with --bin-dir", dir, cause(err))
+	}
+	defer f.Close()
+	if err := write(f); err != nil {
+		return f.Name(), err
+	}
+	return f.Name(), errors.Join(f.Chmod(programMode), f.Sync(), f.Close())
 }
 
 // verify runs the plugin's VERSION.

@@ -103,6 +103,9 @@ func TestWhatOthersBringIsRevived(t *testing.T) {
 	if _, err := Retire(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
+	if err := Brought(dir); err == nil || !strings.Contains(err.Error(), "passes everything through") {
+		t.Errorf("a probe takes a retired one for a plugin: %v", err)
+	}
 	for _, want := range []bool{true, false} {
 		if changed, err := Revive(t.Context(), dir); changed != want || err != nil {
 			t.Errorf("%t, %v", changed, err)

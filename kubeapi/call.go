@@ -65,7 +65,16 @@ func (c *Cluster) Get(ctx context.Context, k Kind, key Key) (o Object, err error
 }
 
 // List reads all objects that are selected, in the order of their keys.
-func (c *Cluster) List(ctx context.Context, k Kind, s Selector) (all []Object, err error) {
+func (c *Cluster) List(ctx context.Context, k Kind, s Selector) ([]Object, error) {
+	return c.list(ctx, k, s, leanObject)
+}
+
+// ListWhole is List with what this package leaves out elsewhere, the status among it.
+func (c *Cluster) ListWhole(ctx context.Context, k Kind, s Selector) ([]Object, error) {
+	return c.list(ctx, k, s, wholeObject)
+}
+
+func (c *Cluster) list(ctx context.Context, k Kind, s Selector, read func(Kind, map[string]any) (Object, error)) (all []Object, err error) {
 	key := Key{Namespace: s.Namespace}
 	err = c.versions("list", k, key, func(v schema.GroupVersionResource) error {
 		all = nil
@@ -78,7 +87,7 @@ func (c *Cluster) List(ctx context.Context, k Kind, s Selector) (all []Object, e
 				return err
 			}
 			for i := range list.Items {
-				one, err := leanObject(k, list.Items[i].Object)
+				one, err := read(k, list.Items[i].Object)
 				if err != nil {
 					return err
 				}

@@ -87,6 +87,10 @@ func lean(k Kind, o map[string]any) {
 // leanObject is the object that lean leaves of o.
 func leanObject(k Kind, o map[string]any) (Object, error) {
 	lean(k, o)
+	return wholeObject(k, o)
+}
+
+func wholeObject(_ Kind, o map[string]any) (Object, error) {
 	data, err := json.Marshal(o)
 	if err != nil {
 		return Object{}, err

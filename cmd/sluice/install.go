@@ -34,7 +34,7 @@ const (
 // installOptions are the flags that install and uninstall share.
 type installOptions struct {
 	confDir, binDir, mode, binary, entry, cri, lease, pod string
-	watch, dryRun                                         bool
+	watch, dryRun, check                                  bool
 }
 
 func (o *installOptions) flags(c *cobra.Command) {
@@ -67,7 +67,10 @@ nothing that is right already; an upgrade is an install with a newer binary. Wit
 --watch it stays, restores the entry when somebody rewrites the configuration, and
 names those who do so again and again; of several on one node, as during an upgrade, the
 newest does (--lease). When it ends, everything stays where it is: taking it out is
-'sluice uninstall'. In a cluster the Helm chart runs it on every node.`,
+'sluice uninstall'. In a cluster the Helm chart runs it on every node.
+
+--check is for a readiness probe in the container of one with --watch, with the same
+flags: whether entry and plugin are in place and the runtime uses them.`,
 		Example: `  sluice install --dry-run
   sluice install --watch
   sluice install --mode append --cri off --conf-dir /etc/cni/net.d
@@ -81,6 +84,7 @@ newest does (--lease). When it ends, everything stays where it is: taking it out
 	f.StringVar(&o.binary, "binary", "", "the plugin's `FILE`, or off where the image of the node brings it (default sluice-cni beside this program)")
 	f.StringVar(&o.entry, "entry", "", "`FILE` with the plugin's configuration as JSON, - for standard input (default an entry for the agent of this node)")
 	f.BoolVar(&o.watch, "watch", false, "stay, and keep the entry in place")
+	f.BoolVar(&o.check, "check", false, "change nothing, and exit with 0 if there is nothing to change and the runtime uses the entry, or a newer installer of this node is in charge")
 	f.StringVar(&o.pod, "pod-uid", "", "`UID` of the pod that this is in, by which an older installer is known; POD_UID of the environment when not given")
 	return c
 }
@@ -101,6 +105,9 @@ func (o installOptions) install(c *cobra.Command) error {
 	if err != nil {
 		return usage(err, "usage: "+c.UseLine())
 	}
+	if o.check && (o.watch || o.dryRun) {
+		return usage(errors.New("--check, --watch, --dry-run: --check goes with none of the others"), "usage: "+c.UseLine())
+	}
 	entry, err := o.readEntry(c)
 	if err != nil {
 		return err
@@ -114,6 +121,9 @@ func (o installOptions) install(c *cobra.Command) error {
 		return err
 	}
 	defer done()
+	if o.check {
+		return o.probe(c.Context(), i)
+	}
 	if o.dryRun {
 		return o.preview(c, i)
 	}
@@ -145,6 +155,21 @@ func (o installOptions) installer(make func(install.Options) (*install.Installer
 		done()
 	}
 	return i, done, err
+}
+
+// probe looks on beside the installer that watches; where nobody says by what name that one
+// is known, it takes the node for its own.
+func (o installOptions) probe(ctx context.Context, i *install.Installer) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	i.Program = func(context.Context) error { return install.Installed(o.source(), o.binDir) }
+	if o.binary == "off" {
+		i.Program = func(context.Context) error { return install.Brought(o.binDir) }
+	}
+	if cmp.Or(o.pod, os.Getenv("POD_UID")) == "" {
+		i.Lease = ""
+	}
+	return i.Check(ctx)
 }
 
 func (o installOptions) leaseFile() string {

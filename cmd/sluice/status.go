@@ -34,6 +34,10 @@ type statusOptions struct {
 	all    bool
 	ready  bool
 	alive  bool
+	holder bool
+	// of --cluster
+	cluster               bool
+	namespace, kubeconfig string
 }
 
 func newStatusCommand() *cobra.Command {
@@ -62,16 +66,25 @@ In a cluster it is run in an agent's container, and is about that agent's node:
 
 --ready and --alive are for probes, run in the agent's own container: of two agents that
 overlap at an upgrade they are about the one in it, and nobody reaches what they ask from
-the network. An agent that stands by, or is replaced and drains, is alive, and not ready.`,
+the network. An agent that stands by, or is replaced and drains, is alive, and not ready.
+--ready --holder is the same for a holder.
+
+--cluster asks the API server and not this node: on how many nodes agents and holders are
+ready, and what is the matter with the rest. The exit code is 1 unless all are.`,
 		Example: `  sluice status
   sluice status shop/web-7d4f
-  sluice status -o json`,
+  sluice status -o json
+  sluice status --cluster`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of the agent's socket agent.sock and the holder's, holder.sock")
 	f.StringVarP(&o.output, "output", "o", "table", "`FORMAT`: table or json")
 	f.BoolVar(&o.all, "all", false, "list untouched pods too")
 	f.BoolVar(&o.ready, "ready", false, "print nothing and exit with 0 if the agent serves the node, where POD_UID is set that pod's agent; for a readiness probe, which may take 6 s")
+	f.BoolVar(&o.holder, "holder", false, "with --ready: exit with 0 if the holder in this container holds the node's pods")
+	f.BoolVar(&o.cluster, "cluster", false, "show on how many nodes of a cluster sluice is ready")
+	f.StringVar(&o.namespace, "namespace", "", "with --cluster: the `NAMESPACE` that sluice was installed into (default POD_NAMESPACE of the environment, else "+ownNamespace+")")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "with --cluster: the `FILE` that leads to it (default the pod's own, else kubectl's)")
 	f.BoolVar(&o.alive, "alive", false, "print nothing and exit with 0 unless the agent in this container hangs; for a liveness probe, which may take 6 s")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var errs []error
@@ -81,16 +94,23 @@ the network. An agent that stands by, or is replaced and drains, is alive, and n
 		if o.output != "table" && o.output != "json" {
 			errs = append(errs, fmt.Errorf("output %q: not known; use table or json", o.output))
 		}
-		if (o.ready || o.alive) && len(args) > 0 {
-			errs = append(errs, fmt.Errorf("argument %q: --ready and --alive are about the agent, not about a pod", args[0]))
+		if (o.ready || o.alive || o.cluster) && len(args) > 0 {
+			errs = append(errs, fmt.Errorf("argument %q: --ready, --alive and --cluster are not about a pod", args[0]))
 		}
-		if o.ready && o.alive {
-			errs = append(errs, errors.New("--ready, --alive: exclude each other"))
+		if o.ready && o.alive || o.cluster && (o.ready || o.alive) {
+			errs = append(errs, errors.New("--ready, --alive, --cluster: exclude each other"))
+		}
+		if o.holder && !o.ready {
+			errs = append(errs, errors.New("--holder: goes with --ready"))
 		}
 		if err := errors.Join(errs...); err != nil {
 			return usage(err, "see 'sluice status --help'")
 		}
 		switch {
+		case o.cluster:
+			return o.nodes(c)
+		case o.holder:
+			return o.probeHolder(c.Context(), inThisContainer)
 		case o.ready:
 			return o.probeReady(c.Context())
 		case o.alive:

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/holder"
+	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
@@ -37,6 +39,19 @@ func notServing(n agent.NodeStatus, pod string) error {
 		return errors.New(n.NotReady)
 	}
 	return nil
+}
+
+// probeHolder says why the holder of this container does not hold the node's pods: none
+// answers, or one does whose process is not one of mine. Who made the socket says nothing,
+// since each holder hands it on to the next.
+func (o statusOptions) probeHolder(ctx context.Context, mine func(pid int) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	s, err := client.Status(ctx, filepath.Join(o.runDir, holder.SocketName))
+	if err == nil && !mine(s.PID) {
+		err = fmt.Errorf("the holder of another container holds the pods: process %d", s.PID)
+	}
+	return err
 }
 
 // probeAlive says that an agent of this container does not answer. Each agent listens at

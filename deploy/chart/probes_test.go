@@ -1,6 +1,7 @@
 package chart_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,9 +17,55 @@ func TestNoProbeIsAtAPort(t *testing.T) {
 				t.Errorf("%q: a probe is by %s", values, word)
 			}
 		}
-		for _, word := range []string{"command: [/sluice, status, --ready]", "command: [/sluice, status, --alive]"} {
+		for _, word := range []string{"command: [/sluice, status, --ready]", "command: [/sluice, status, --alive]", "command: [/sluice, status, --ready, --holder]"} {
 			if !strings.Contains(text, word) {
 				t.Errorf("%q: no probe has %s", values, word)
+			}
+		}
+	}
+}
+
+// The installer's probe looks at what the installer does: with other flags it would ask for
+// something else.
+func TestTheInstallersProbeLooksAtWhatItDoes(t *testing.T) {
+	t.Parallel()
+	for _, values := range [][]string{nil, {"cni.copyBinary=false", `cni.mode="append"`, `runtime.socket="off"`}, {`platform="openshift"`}} {
+		var does, asks []string
+		for _, args := range arguments(t, render(t, values...)) {
+			switch {
+			case args[0] == "install" && args[1] == "--watch":
+				does = args[2:]
+			case args[0] == "install" && args[1] == "--check":
+				asks = args[2:]
+			}
+		}
+		if len(does) < 4 || !slices.Equal(does, asks) {
+			t.Errorf("%q: it does %q, and is asked for %q", values, does, asks)
+		}
+	}
+}
+
+// Rights that nothing needs: more by a program that has its file's, and the API server's
+// token beside the agent.
+func TestOnlyTheAgentHasATokenAndNobodyGainsRights(t *testing.T) {
+	t.Parallel()
+	text := render(t)
+	for _, document := range strings.Split(text, "\n---\n") {
+		if !strings.Contains(document, "kind: DaemonSet") {
+			continue
+		}
+		mounts := strings.Count(document, "mountPath: /var/run/secrets/kubernetes.io/serviceaccount")
+		if !strings.Contains(document, "automountServiceAccountToken: false") || mounts > 1 || mounts == 1 && strings.Index(document, "- name: installer") < strings.Index(document, "mountPath: /var/run/secrets") {
+			t.Errorf("a token is mounted where nobody needs it:\n%s", document)
+		}
+		for _, container := range strings.Split(document, "securityContext:")[1:] {
+			capabilities, _, found := strings.Cut(container, "]\n")
+			if !found || !strings.Contains(capabilities, "capabilities:") {
+				continue // a pod's
+			}
+			added, _, _ := strings.Cut(container[strings.Index(container, "add: ["):], "]")
+			if strings.Contains(added, "SYS_ADMIN") == strings.Contains(container, "allowPrivilegeEscalation: false") {
+				t.Errorf("a container with %s] gains rights, or would not start:\n%s", added, container)
 			}
 		}
 	}

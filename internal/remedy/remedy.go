@@ -52,6 +52,7 @@ const (
 	Ranges                    // what includeIPRanges auto stands for cannot be read
 	Reinstalled               // the entry came back while it was taken out
 	AgentGone                 // captured pods stay so, since no agent lets go of them
+	Left                      // an uninstall was begun, and perhaps given up
 	remedies
 )
 
@@ -85,6 +86,10 @@ var texts = [remedies]struct{ byHand, inCluster string }{
 	AgentGone: {
 		"'sluice cleanup' takes the rules out of them; --agent off says that there is no agent",
 		"bring this node's agent back ('kubectl -n NAMESPACE get pods -o wide -l app.kubernetes.io/component=agent'); it is tried again",
+	},
+	Left: {
+		"start 'sluice agent' anew to go on with it",
+		"'kubectl -n NAMESPACE rollout restart daemonset/sluice-agent' goes on with it",
 	},
 }
 

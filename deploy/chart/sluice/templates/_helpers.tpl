@@ -99,6 +99,26 @@ affinity: {{- include "sluice.affinity" dict | nindent 2 }}
 {{- toYaml (merge (dict "nodeAffinity" (merge $required $node)) .) -}}
 {{- end -}}
 
+{{/* A pod that asks the API server only, and is on no particular node: no more
+     tolerations than these, since it must not land on a node that is not there. */}}
+{{- define "sluice.coordinator" -}}
+priorityClassName: {{ .Values.priorityClassName }}
+nodeSelector: {kubernetes.io/os: linux}
+tolerations:
+  - {key: node-role.kubernetes.io/control-plane, operator: Exists}
+  - {key: CriticalAddonsOnly, operator: Exists}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "sluice.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/* AppArmor's profile before Kubernetes 1.30 had a field for it. */}}
 {{- define "sluice.appArmorAnnotations" -}}
 {{- if semverCompare "<1.30.0-0" .root.Capabilities.KubeVersion.Version }}
@@ -109,8 +129,12 @@ container.apparmor.security.beta.kubernetes.io/{{ . }}: {{ $profile }}
 {{- end }}
 {{- end -}}
 
+{{/* The kubelet refuses to keep a container with SYS_ADMIN from gaining rights. */}}
 {{- define "sluice.security" -}}
 privileged: false
+{{- if not (has "SYS_ADMIN" .) }}
+allowPrivilegeEscalation: false
+{{- end }}
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
@@ -123,6 +147,15 @@ capabilities:
 - --conf-dir=/host/cni/net.d
 - --bin-dir=/host/cni/bin
 - --cri={{ include "sluice.cri" . }}
+{{- end -}}
+
+{{/* What the installer does, and its probe looks at. */}}
+{{- define "sluice.installArgs" -}}
+- --mode={{ .Values.cni.mode }}
+{{ include "sluice.nodeArgs" . }}
+{{- if not .Values.cni.copyBinary }}
+- --binary=off
+{{- end }}
 {{- end -}}
 
 {{- define "sluice.cri" -}}

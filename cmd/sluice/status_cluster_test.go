@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+)
+
+// deployed is a DaemonSet of the chart's, ready on so many of three nodes.
+func deployed(name string, ready int) string {
+	return fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":%q,"labels":{"app.kubernetes.io/name":"sluice"}},"spec":{"selector":{"matchLabels":{"of":%[1]q}}},
+		"status":{"observedGeneration":99,"desiredNumberScheduled":3,"updatedNumberScheduled":3,"numberReady":%d}}`, name, ready)
+}
+
+func TestTheStatusOfAClusterNamesTheNodesThatAreNotReady(t *testing.T) {
+	t.Setenv("POD_NAMESPACE", "")
+	s := apitest.New(t)
+	status := func() (string, string, int) {
+		return runSluice(t, "status", "--cluster", "--kubeconfig", s.Kubeconfig())
+	}
+	if _, errs, code := status(); code != 1 || !strings.Contains(errs, "has no DaemonSet of sluice") {
+		t.Errorf("exit %d where sluice is not: %s", code, errs)
+	}
+	s.Put(kubeapi.DaemonSets, deployed("sluice-agent", 1), deployed("sluice-holder", 3), `{"metadata":{"namespace":"sluice-system","name":"other"}}`)
+	pod := `{"metadata":{"namespace":"sluice-system","name":%q,"labels":{"of":"sluice-agent"}},"spec":{"nodeName":%q},"status":%s}`
+	s.Put(kubeapi.Pods,
+		fmt.Sprintf(pod, "agent-a", "a", `{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}`),
+		fmt.Sprintf(pod, "agent-b", "b", `{"phase":"Running","conditions":[{"type":"Ready","status":"False","message":"containers with unready status: [installer]"}]}`),
+		fmt.Sprintf(pod, "agent-c", "", `{"phase":"Pending"}`))
+	const table = `DAEMONSET       NODES   READY   UP TO DATE
+sluice-agent    3       1       3
+sluice-holder   3       3       3
+
+node b: pod agent-b: containers with unready status: [installer]
+node -: pod agent-c: Pending
+`
+	if out, errs, code := status(); code != 1 || out != table || !strings.Contains(errs, "DaemonSet sluice-agent: is ready on 1 of 3 nodes") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	s.Put(kubeapi.DaemonSets, deployed("sluice-agent", 3))
+	if out, errs, code := status(); code != 0 || errs != "" || strings.Contains(out, "node ") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	for _, args := range [][]string{{"--cluster", "shop/web"}, {"--cluster", "--ready"}} {
+		if _, errs, code := runSluice(t, append([]string{"status"}, args...)...); code != 2 {
+			t.Errorf("%q: exit %d: %s", args, code, errs)
+		}
+	}
+}
