@@ -31,7 +31,8 @@ func connect(c *cobra.Command) (keeper, error) {
 	if err != nil {
 		return nil, hinted(err, "'kubectl config get-contexts' lists what there is; --config names a directory instead")
 	}
-	k := clusterKeeper{c: c, about: new(string)}
+	about := cluster.Name()
+	k := clusterKeeper{c: c, about: &about}
 	k.cluster, err = cluster.WithWarnings(func(text string) { fmt.Fprintf(c.ErrOrStderr(), "warning: %s: %s\n", *k.about, text) })
 	return k, err
 }
@@ -95,7 +96,10 @@ func (k clusterKeeper) write(dryRun string, in []manifest.Stream, write func(con
 		}
 		*k.about = r.Identity().String()
 		change, err := write(k.c.Context(), r)
-		all.did(change, err, dryRunMark(dryRun))
+		all.asked(err)
+		if err == nil {
+			printChange(k.c, change, dryRunMark(dryRun))
+		}
 	}
 	return all.end()
 }
@@ -151,7 +155,7 @@ func (k clusterKeeper) delete(dryRun string, wanted []mesh.Identity) error {
 			break
 		}
 		if slices.Contains(wanted[:i], id) {
-			all.left--
+			all.asked(nil)
 			continue
 		}
 		*k.about = id.String()
@@ -161,7 +165,10 @@ func (k clusterKeeper) delete(dryRun string, wanted []mesh.Identity) error {
 		} else {
 			change, err = to.Delete(k.c.Context(), id)
 		}
-		all.did(change, err, dryRunMark(dryRun))
+		all.lookedFor(id, err)
+		if err == nil {
+			printChange(k.c, change, dryRunMark(dryRun))
+		}
 	}
 	return all.end()
 }
@@ -186,7 +193,7 @@ func (k clusterKeeper) named(wanted []mesh.Identity) (out []*mesh.Resource, err 
 		if err == nil {
 			out = append(out, r)
 		}
-		all.failed(id, err)
+		all.lookedFor(id, err)
 	}
 	return out, all.end()
 }
@@ -215,22 +222,21 @@ func (e *each) goesOn() bool {
 	return e.c.Context().Err() == nil && !errors.Is(errors.Join(e.problems...), kubeapi.ErrUnreachable)
 }
 
-func (e *each) did(change manifest.Change, err error, mark string) {
-	if err == nil {
-		printChange(e.c, change, mark)
-	}
-	e.failed(change.Identity, err)
-}
-
-func (e *each) failed(id mesh.Identity, err error) {
+// asked takes in what the API server said of one.
+func (e *each) asked(err error) {
 	e.left--
-	switch {
-	case err == nil:
-	case errors.Is(err, kubeapi.ErrNotFound) && e.c.Name() != "create" && e.c.Name() != "apply":
-		e.missing.Objects = append(e.missing.Objects, id)
-	default:
+	if err != nil {
 		e.problems = append(e.problems, err)
 	}
+}
+
+// lookedFor is asked of one that should be there.
+func (e *each) lookedFor(id mesh.Identity, err error) {
+	if errors.Is(err, kubeapi.ErrNotFound) {
+		e.missing.Objects = append(e.missing.Objects, id)
+		err = nil
+	}
+	e.asked(err)
 }
 
 // end is the error of all, nil where there is none.
