@@ -127,6 +127,8 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 			`web.yaml:3: Pod/web: exemption "mark": a sidecar is known by its user; leave it out, and name the user in exemptUIDs if 1337 is taken`},
 		head + "spec: {containers: [{name: istio-proxy}]}\n": {Options{Sidecar: sidecar()},
 			"web.yaml:3: Pod/web: has no room for a sidecar: Istio's sidecar serves it"},
+		head + "spec: {initContainers: [{name: sluice-rules}]}\n": {Options{Sidecar: &Sidecar{Image: "sluice", ConfigMap: "sluice", Plugin: true}},
+			"web.yaml:3: Pod/web: has an init container sluice-rules, which makes the rules that are the plugin's to make now; take it out"},
 		head + "spec: {initContainers: [{name: sluice-proxy}]}\n": {Options{},
 			"web.yaml:3: Pod/web: has sluice's sidecar already (init container sluice-proxy); give --sidecar, or take it out"},
 	} {

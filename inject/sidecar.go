@@ -38,6 +38,9 @@ const (
 
 // of is what an object's template gets. set are annotations that it gets in any case.
 func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, notes []string, err error) {
+	if s.Plugin && slices.Contains(p.names, rulesContainer) {
+		return nil, nil, fmt.Errorf("has an init container %s, which makes the rules that are the plugin's to make now; take it out", rulesContainer)
+	}
 	said, exempt := merged(p.annotations, set), annotationOf("exemptUIDs")
 	if exemption := cmp.Or(said[annotationOf("exemption")], string(rules.ExemptByUID)); said[exempt] == "" && exemption == string(rules.ExemptByUID) {
 		set[exempt] = uid
