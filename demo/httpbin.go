@@ -12,11 +12,17 @@ import (
 var quiet = log.New(io.Discard, "", 0)
 
 // HTTPBin answers what the page asks of httpbin.org: /headers, /delay/N and
-// /status/N.
+// /status/N; and /anything, once it has read the request's whole body.
 func HTTPBin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/headers", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, map[string]any{"headers": headers(r)})
+	})
+	mux.HandleFunc("/anything", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return // nobody is there to answer
+		}
+		answer(w, map[string]any{"method": r.Method, "url": "http://" + r.Host + r.URL.Path, "headers": headers(r)})
 	})
 	mux.HandleFunc("/delay/{seconds}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.ParseFloat(r.PathValue("seconds"), 64)

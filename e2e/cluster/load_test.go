@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
+	"github.com/sluice-cni/sluice/e2e/tiers"
 )
 
 var full = flag.Bool("full", false, "run the load and fault tests at their full size")
@@ -63,7 +64,7 @@ func newLoad(t *testing.T) *load {
 		pods, pause = 30, "0.2"
 	}
 	l := &load{World: world.New(t, world.Options{}), t: t, pods: pods, release: make(chan struct{})}
-	act(l.World)
+	tiers.Act(l.Internet)
 	l.Internet.Web("forbidden.example", 80, nil)
 	l.Internet.Web("stream.example", 80, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tick := time.NewTicker(time.Second)

@@ -7,11 +7,12 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/cluster/suite"
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
+	"github.com/sluice-cni/sluice/e2e/tiers"
 )
 
 func TestANodesPodsAreGovernedAfterItsReboot(t *testing.T) {
 	w := world.New(t, world.Options{})
-	act(w)
+	tiers.Act(w.Internet)
 	w.Install()
 	w.Must("label", "namespace", "default", "sluice.dev/inject=true")
 	if _, err := w.KubectlIn(suite.Sleep(world.App), "apply", "-f", "-"); err != nil {

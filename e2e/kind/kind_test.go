@@ -6,13 +6,14 @@ import (
 
 	"github.com/sluice-cni/sluice/e2e/cluster/suite"
 	"github.com/sluice-cni/sluice/e2e/kind"
+	"github.com/sluice-cni/sluice/e2e/tiers"
 )
 
 func TestMain(m *testing.M) { os.Exit(kind.Main(m)) }
 
 func TestTheSuiteInKind(t *testing.T) {
 	c := kind.New(t)
-	suite.Act(c.Internet)
+	tiers.Act(c.Internet)
 	c.Install()
 	suite.Run(t, c.Kubeconfig)
 }

@@ -1,9 +1,7 @@
 package suite
 
 import (
-	"cmp"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -31,7 +29,7 @@ metadata: {name: meshed, annotations: {sidecar.istio.io/status: "{}"}}
 spec:
   terminationGracePeriodSeconds: 0
   containers:
-  - {name: sleep, image: `+cmp.Or(os.Getenv("SLUICE_TEST_APP_IMAGE"), "sluice.test/app:1")+`, imagePullPolicy: IfNotPresent, command: [sleep, infinity]}
+  - {name: sleep, image: `+appImage()+`, imagePullPolicy: IfNotPresent, command: [sleep, infinity]}
 `, "apply", "-f", "-")
 	n.event("SluiceLeftAlone", "Pod/meshed", "Istio's sidecar")
 	n.eventually("meshed", status, "200")

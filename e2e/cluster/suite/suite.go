@@ -11,17 +11,20 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
+	"github.com/sluice-cni/sluice/e2e/cluster/images"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/progress"
+	"github.com/sluice-cni/sluice/e2e/tiers"
 )
 
-// Run runs all scenarios, one after the other.
+// Run runs all scenarios, one after the other: those of e2e/tiers, and those that take
+// kubectl.
 func Run(t *testing.T, kubeconfig string) {
+	t.Run("tiers", func(t *testing.T) { Tiers(t, kubeconfig) })
 	for _, s := range []struct {
 		name, namespace string
 		run             func(*namespace)
 	}{
-		{"labelling a running namespace", "label", label},
 		{"what is said, and a pod's own label", "say", say},
 		{"observe, suggest, refuse", "observe", observe},
 		{"the page", "page", page},
@@ -35,6 +38,17 @@ func Run(t *testing.T, kubeconfig string) {
 	}
 }
 
+// Tiers runs scenarios of e2e/tiers, those of these names or all.
+func Tiers(t *testing.T, kubeconfig string, names ...string) {
+	tiers.Run(t, func(t *testing.T) tiers.Tier {
+		scenario := t.Name()[strings.LastIndex(t.Name(), "/")+1:]
+		return tier{empty(t, kubeconfig, "sluice-suite-"+strings.ReplaceAll(scenario, "_", "-"))}
+	}, names...)
+	// Each was deleted while the next ran.
+	n := &namespace{t: t, kubeconfig: kubeconfig, name: "default", home: t.TempDir()}
+	n.kubectl("", "wait", "--for=delete", "namespace", "--selector="+ours, "--timeout="+patience.String())
+}
+
 // namespace is one of a cluster's, made for a scenario.
 type namespace struct {
 	t          *testing.T
@@ -43,28 +57,46 @@ type namespace struct {
 	home       string
 }
 
+// status is what a request to a host that nobody registers is answered with: by itself
+// where the pod is not governed, by the proxy where it is.
+const status = `curl -s -m 10 -o /dev/null -w '%{http_code}' http://httpbin.org/headers`
+
 // patience bounds every wait for what a cluster does by and by.
 const patience = time.Minute
+
+// ours is the label of the suite's namespaces.
+const ours = "app.kubernetes.io/part-of=sluice-suite"
 
 // in makes a namespace with the pod sleep in it, and deletes it at the test's end.
 func in(t *testing.T, kubeconfig, name string) *namespace {
 	t.Helper()
+	n := empty(t, kubeconfig, name)
+	n.kubectl(Sleep(appImage()), "apply", "-f", "-")
+	n.kubectl("", "rollout", "status", "deployment/sleep", "--timeout="+patience.String())
+	return n
+}
+
+// empty makes a namespace and deletes it at the test's end.
+func empty(t *testing.T, kubeconfig, name string) *namespace {
+	t.Helper()
 	n := &namespace{t: t, kubeconfig: kubeconfig, name: name, home: t.TempDir()}
 	n.kubectl("", "create", "namespace", name)
+	n.kubectl("", "label", "namespace", name, ours)
 	t.Cleanup(func() {
 		if t.Failed() {
 			pods, _ := n.try("", "describe", "pods")
 			events, _ := n.try("", "get", "events", "--sort-by=.lastTimestamp")
 			t.Logf("%s\n%s", pods, events)
 		}
-		if _, err := n.try("", "delete", "namespace", name, "--timeout="+patience.String()); err != nil {
+		if _, err := n.try("", "delete", "namespace", name, "--wait=false"); err != nil {
 			t.Error(err)
 		}
 	})
-	n.kubectl(Sleep(cmp.Or(os.Getenv("SLUICE_TEST_APP_IMAGE"), "sluice.test/app:1")), "apply", "-f", "-")
-	n.kubectl("", "rollout", "status", "deployment/sleep", "--timeout="+patience.String())
 	return n
 }
+
+// appImage is the image of the suite's pods.
+func appImage() string { return cmp.Or(os.Getenv("SLUICE_TEST_APP_IMAGE"), images.App) }
 
 // Sleep is the page's sample: a pod that one can exec into and curl from. The image must
 // have the command sleep.

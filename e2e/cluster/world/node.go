@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
@@ -20,7 +19,6 @@ import (
 const (
 	NodeName = "node1" // as lab.World names the host
 	NodeIP   = "172.30.0.2"
-	gateway  = "172.30.0.1" // the internet's end of the cable
 	Pods     = "10.244.0.0/16"
 )
 
@@ -38,28 +36,7 @@ func Connect(t testing.TB, n *egress.Internet) {
 	here, err := lab.Current()
 	must(t, err)
 	t.Cleanup(func() { here.Close() })
-	must(t, lab.Connect(
-		lab.End{In: here, Name: "node0", Addresses: []netip.Prefix{netip.MustParsePrefix(NodeIP + "/24")}},
-		lab.End{In: n.NS, Name: "node0", Addresses: []netip.Prefix{netip.MustParsePrefix(gateway + "/24")}}))
-	// The namespace's end would take the cable away too, but only some time later.
-	t.Cleanup(func() {
-		must(t, here.Do(func() error {
-			link, err := netlink.LinkByName("node0")
-			if err != nil {
-				return err
-			}
-			return netlink.LinkDel(link)
-		}))
-	})
-	must(t, here.Do(func() error {
-		if err := lab.Sysctl("net/ipv4/ip_forward", "1"); err != nil {
-			return err
-		}
-		return lab.AddRoute("node0", netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr(gateway))
-	}))
-	must(t, n.NS.Do(func() error {
-		return lab.AddRoute("node0", netip.MustParsePrefix(Pods), netip.MustParseAddr(NodeIP))
-	}))
+	must(t, n.Connect(here, "node0", netip.MustParsePrefix("172.30.0.0/24"), netip.MustParsePrefix(Pods), netip.MustParsePrefix("0.0.0.0/0")))
 }
 
 // Sysctls are settings of the whole machine that a kubelet writes. It finds them as it

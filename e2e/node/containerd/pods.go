@@ -142,9 +142,14 @@ type Capabilities struct{ Add, Drop []string }
 // Container starts a container that does nothing (Run runs programs in it) and
 // returns its ID.
 func (p *Pod) Container(name string, caps Capabilities) (id string, err error) {
+	return p.ContainerOf(Image, name, caps)
+}
+
+// ContainerOf is Container of another image, which has been imported.
+func (p *Pod) ContainerOf(image, name string, caps Capabilities) (id string, err error) {
 	config := unary.Join(
 		unary.Message(1, unary.Text(1, name)),
-		unary.Message(2, unary.Text(1, Image)),
+		unary.Message(2, unary.Text(1, image)),
 		unary.Text(11, name+".log"),
 		unary.Message(15, unary.Message(2, unary.Message(1, unary.Text(1, caps.Add...), unary.Text(2, caps.Drop...)))),
 	)

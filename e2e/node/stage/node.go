@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"log"
@@ -33,6 +34,8 @@ type Options struct {
 	Kubeconfig string
 	// Runtime makes the node's pods known to agents as a container runtime would.
 	Runtime bool
+	// Resolver is the address of the pods' DNS; default Resolver.
+	Resolver string
 	// IPv6 gives pods of container runtimes addresses of both families.
 	IPv6 bool
 }
@@ -64,6 +67,7 @@ func New(t testing.TB, o Options) *Node {
 	if o.DrainLimit == 0 {
 		o.DrainLimit = 10 * time.Second
 	}
+	o.Resolver = cmp.Or(o.Resolver, Resolver)
 	n := &Node{t: t, o: o, RunDir: "/run/sluice", StateDir: "/var/lib/sluice", ConfigDir: t.TempDir(), PolicyDir: t.TempDir(), IPv6: o.IPv6, logs: t.TempDir()}
 	var err error
 	n.ns, err = lab.Current()

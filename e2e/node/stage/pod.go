@@ -67,6 +67,11 @@ func (n *Node) Pod(name string) (*Pod, error) {
 	return p, nil
 }
 
+// Adopt is a pod whose network others have made, in the namespace at path.
+func (n *Node) Adopt(name, path string, address netip.Addr, annotations map[string]string) *Pod {
+	return &Pod{Name: name, Namespace: "default", Annotations: annotations, Address: address, node: n, path: path}
+}
+
 // acquaint tells both ends of a pod's cable the other's hardware address for good. What
 // the kernel resolves by itself counts against one limit for all namespaces of the
 // machine (net.ipv4.neigh.default.gc_thresh3, 1024), which hundreds of pods exceed: then
@@ -128,7 +133,7 @@ func (p *Pod) cni(verb, netns string) error {
 	}
 	entry["runtimeConfig"] = map[string]any{
 		"io.kubernetes.cri.pod-annotations": p.Annotations,
-		"dns":                               map[string]any{"servers": []string{Resolver}},
+		"dns":                               map[string]any{"servers": []string{p.node.o.Resolver}},
 	}
 	stdin, err := json.Marshal(entry)
 	if err != nil {

@@ -65,7 +65,7 @@ func (r *runtime) status(request []byte) (answer []byte, code string) {
 	if p == nil {
 		return nil, "5"
 	}
-	info := fmt.Sprintf(`{"config":{"dns_config":{"servers":[%q]}},"runtimeSpec":{"linux":{"namespaces":[{"type":"network","path":%q}]}}}`, Resolver, p.path)
+	info := fmt.Sprintf(`{"config":{"dns_config":{"servers":[%q]}},"runtimeSpec":{"linux":{"namespaces":[{"type":"network","path":%q}]}}}`, p.node.o.Resolver, p.path)
 	return unary.Join(
 		unary.Message(1,
 			unary.Text(1, id),
