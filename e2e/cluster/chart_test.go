@@ -40,6 +40,14 @@ func TestTheChartIsInstalledTestedAndTakenOut(t *testing.T) {
 	if out, err := w.Helm("uninstall", "sluice", "--namespace", world.Namespace, "--wait", "--timeout", "5m"); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out, w.Describe(world.Namespace))
 	}
+	takenOut(t, w, before)
+}
+
+// takenOut requires that nothing of sluice is left in a cluster and on its node, where
+// before were the network configuration's files, but a plugin that passes everything
+// through and the definitions, which are the users'.
+func takenOut(t *testing.T, w *world.World, before []string) {
+	t.Helper()
 	if got := entries(t, world.ConfDir); !slices.Equal(got, before) {
 		t.Errorf("the network configuration has %q, and had %q before", got, before)
 	}

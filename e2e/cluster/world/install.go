@@ -20,9 +20,15 @@ const Namespace = "sluice-system"
 func (w *World) Install(values ...string) {
 	w.t.Helper()
 	w.helmMust("install", values...)
+	w.installed()
+	progress.Step(w.t, "sluice is installed by its chart")
+}
+
+// installed waits until sluice is ready. A test that fails shows what it said.
+func (w *World) installed() {
+	w.t.Helper()
 	w.Rollout(Namespace, "daemonset/sluice-holder")
 	w.Rollout(Namespace, "daemonset/sluice-agent")
-	progress.Step(w.t, "sluice is installed by its chart")
 	w.t.Cleanup(func() {
 		if w.t.Failed() {
 			w.t.Logf("sluice:\n%s\n%s", w.Describe(Namespace), w.logs())
@@ -40,14 +46,9 @@ func (w *World) Upgrade(values ...string) {
 
 func (w *World) helmMust(verb string, values ...string) {
 	w.t.Helper()
-	authorities := filepath.Join(w.dir, "authorities")
-	must(w.t, os.MkdirAll(authorities, 0o755))
-	ca, err := os.ReadFile(w.Internet.CA)
-	must(w.t, err)
-	must(w.t, os.WriteFile(filepath.Join(authorities, "ca-certificates.crt"), ca, 0o644))
 	repository, tag, _ := strings.Cut(Sluice, ":")
 	args := []string{verb, "sluice", Chart(), "--namespace", Namespace,
-		"--set", "image.repository=" + repository, "--set-string", "image.tag=" + tag, "--set", "image.pullPolicy=Never", "--set", "hostCABundle=" + authorities}
+		"--set", "image.repository=" + repository, "--set-string", "image.tag=" + tag, "--set", "image.pullPolicy=Never", "--set", "hostCABundle=" + w.authorities()}
 	if verb == "install" {
 		args = append(args, "--create-namespace")
 	}
@@ -58,6 +59,17 @@ func (w *World) helmMust(verb string, values ...string) {
 	if err != nil {
 		w.t.Fatalf("%v\n%s", err, out)
 	}
+}
+
+// authorities is a folder of the node with the internet's authority.
+func (w *World) authorities() string {
+	w.t.Helper()
+	dir := filepath.Join(w.dir, "authorities")
+	must(w.t, os.MkdirAll(dir, 0o755))
+	ca, err := os.ReadFile(w.Internet.CA)
+	must(w.t, err)
+	must(w.t, os.WriteFile(filepath.Join(dir, "ca-certificates.crt"), ca, 0o644))
+	return dir
 }
 
 // logs are the ends of what sluice's own containers have logged.

@@ -29,7 +29,7 @@ func prepare(dir string) error {
 	if err := node.Build(dir, false); err != nil {
 		return err
 	}
-	if err := node.Fetch([]string{node.Containerd2}); err != nil {
+	if err := node.Fetch([]string{node.Containerd2, node.Containerd1}); err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(dir, "images"), 0o755); err != nil {
@@ -39,6 +39,9 @@ func prepare(dir string) error {
 		return err
 	}
 	if err := writeChart(filepath.Join(dir, "chart")); err != nil {
+		return err
+	}
+	if err := copyKustomize(filepath.Join(dir, "kustomize")); err != nil {
 		return err
 	}
 	progress.Print("sluice, its chart and the images are made")

@@ -26,6 +26,9 @@ import (
 type Options struct {
 	// ProxyMode is kube-proxy's: nftables, which is the default, or iptables.
 	ProxyMode string
+	// Containerd is the container runtime's version, of those that e2e/node/programs has;
+	// default the newest.
+	Containerd string
 }
 
 // World is a cluster of one node that is ready.
@@ -76,7 +79,7 @@ func New(t *testing.T, o Options) *World {
 	w.run("kube-controller-manager", managerFlags(w.Server)...)
 	w.run("kube-scheduler", "--kubeconfig="+w.KubeconfigOf(userScheduler), "--leader-elect=false", "--secure-port=0")
 	w.Apply(dnsManifest)
-	w.Containerd = containerd.StartAt(t, node.Runtimes()[0], runtimeRun, BinDir, ConfDir, cgroups.Parent())
+	w.Containerd = containerd.StartAt(t, runtimeOf(t, o), runtimeRun, BinDir, ConfDir, cgroups.Parent())
 	all, err := archives()
 	must(t, err)
 	for _, archive := range all {
@@ -93,6 +96,18 @@ func New(t *testing.T, o Options) *World {
 	w.Rollout("kube-system", "deployment/coredns")
 	progress.Step(t, "CoreDNS answers: the cluster is up, %.1f s from nothing", time.Since(began).Seconds())
 	return w
+}
+
+func runtimeOf(t *testing.T, o Options) node.Runtime {
+	t.Helper()
+	version := cmp.Or(o.Containerd, node.Containerd2)
+	for _, r := range node.Runtimes() {
+		if r.Version == version {
+			return r
+		}
+	}
+	t.Fatalf("no containerd %s", version)
+	panic("unreachable")
 }
 
 // clean takes away what programs that have ended leave behind, so that the next world

@@ -1,0 +1,81 @@
+package world
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sluice-cni/sluice/e2e/cluster/apart"
+	"github.com/sluice-cni/sluice/internal/built"
+)
+
+// site is a kustomization as its user writes one: deploy/kustomize's, by the name that the
+// image has here. %[1]s is the one that it is of, %[2]s and %[3]s are the image's name and
+// tag, %[4]s is more.
+const site = `apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../%[1]s]
+images: [{name: sluice, newName: %[2]s, newTag: "%[3]s"}]
+%[4]s`
+
+// trusting mounts a folder of the node, %s, over the authorities in the image, as the
+// chart's hostCABundle does.
+const trusting = `patches:
+- patch: |
+    apiVersion: apps/v1
+    kind: DaemonSet
+    metadata: {name: sluice-agent, namespace: sluice-system}
+    spec:
+      template:
+        spec:
+          containers: [{name: agent, volumeMounts: [{name: authorities, mountPath: /etc/ssl/certs, readOnly: true}]}]
+          volumes: [{name: authorities, hostPath: {path: %s, type: Directory}}]
+`
+
+// InstallByKustomize is Install by `kubectl apply -k`.
+func (w *World) InstallByKustomize() {
+	w.t.Helper()
+	w.Must("apply", "--server-side", "-f", filepath.Join(Chart(), "crds"))
+	w.Must("apply", "-k", w.Kustomization("base", fmt.Sprintf(trusting, w.authorities())))
+	w.installed()
+}
+
+// UninstallByKustomize is what deploy/kustomize/uninstall says to type.
+func (w *World) UninstallByKustomize() {
+	w.t.Helper()
+	uninstall := w.Kustomization("uninstall", "")
+	w.Must("apply", "-k", uninstall)
+	w.Rollout(Namespace, "daemonset/sluice-uninstall")
+	w.Must("-n", Namespace, "rollout", "restart", "daemonset/sluice-uninstall")
+	w.Rollout(Namespace, "daemonset/sluice-uninstall")
+	w.Must("-n", Namespace, "delete", "daemonset/sluice-agent", "--cascade=foreground")
+	w.Must("delete", "-k", uninstall)
+	w.Must("delete", "--ignore-not-found", "-k", w.Kustomization("base", ""))
+}
+
+// Kustomization is a folder for `kubectl apply -k`: of deploy/kustomize's base or
+// uninstall with the name that the image has here, and with more in its file.
+func (w *World) Kustomization(of, more string) string {
+	w.t.Helper()
+	repository, tag, _ := strings.Cut(Sluice, ":")
+	all := filepath.Join(w.dir, "kustomize")
+	if _, err := os.Stat(all); err != nil {
+		must(w.t, os.CopyFS(all, os.DirFS(kustomize())))
+	}
+	dir := filepath.Join(all, "site-"+of)
+	must(w.t, os.MkdirAll(dir, 0o755))
+	file(w.t, dir, "kustomization.yaml", site, of, repository, tag, more)
+	return dir
+}
+
+// kustomize is the folder of deploy/kustomize's copy.
+func kustomize() string { return filepath.Join(apart.Folder(), "kustomize") }
+
+func copyKustomize(dir string) error {
+	root, err := built.Root()
+	if err != nil {
+		return err
+	}
+	return os.CopyFS(dir, os.DirFS(filepath.Join(root, "deploy", "kustomize")))
+}
