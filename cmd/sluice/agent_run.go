@@ -149,6 +149,8 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		cfg.Facts = append(cfg.Facts, agent.Runtime{Client: runtime})
 		log.Info("asking the container runtime about pods", "socket", runtimeSocket)
 	}
+	log.Info("certificate authorities where a resource names none", "of",
+		cmp.Or(os.Getenv("SSL_CERT_FILE"), os.Getenv("SSL_CERT_DIR"), trusted(bundles, certificateFolders)))
 	a := agent.New(cfg)
 	if k != nil {
 		k.agent = a

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
@@ -11,10 +13,8 @@ import (
 // version, are used where the system has none. crypto/x509 decides that; not to bring
 // them where one of the usual files is there spares every start 130 certificates.
 func init() {
-	for _, name := range bundles {
-		if info, err := os.Stat(name); err == nil && info.Size() > 0 {
-			return
-		}
+	if firstBundle(bundles) != "" {
+		return
 	}
 	pool := x509.NewCertPool()
 	for root := range bundle.Roots() {
@@ -35,4 +35,33 @@ func init() {
 var bundles = []string{
 	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
 	"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
+}
+
+// certificateFolders are looked at beside them.
+var certificateFolders = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
+
+func firstBundle(names []string) string {
+	for _, name := range names {
+		if info, err := os.Stat(name); err == nil && info.Size() > 0 {
+			return name
+		}
+	}
+	return ""
+}
+
+// trusted says which certificate authorities are in force where a resource names none, for
+// the log: a folder that was mounted over the usual one may hold links to nowhere.
+func trusted(bundles, folders []string) string {
+	if name := firstBundle(bundles); name != "" {
+		return name
+	}
+	for _, folder := range folders {
+		files, _ := filepath.Glob(filepath.Join(folder, "*"))
+		for _, name := range files {
+			if text, err := os.ReadFile(name); err == nil && bytes.Contains(text, []byte("-----BEGIN CERTIFICATE-----")) {
+				return folder
+			}
+		}
+	}
+	return "Mozilla's, which are in this program: the system has none"
 }

@@ -19,18 +19,23 @@ func TestAdmissionKnowsEveryAnnotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, list, _ := strings.Cut(string(data), "|| a in [")
-	list, _, _ = strings.Cut(list, "]")
-	got := regexp.MustCompile(`sluice\.dev/\w+`).FindAllString(list, -1)
-	want := []string{selection.AnnotationInject}
+	lists := regexp.MustCompile(`(?s)\|\| a in \[(.*?)\]`).FindAllStringSubmatch(string(data), -1)
+	if len(lists) != 2 {
+		t.Fatalf("there are %d lists, of a namespace's and a pod's", len(lists))
+	}
+	var fields []string
 	for _, f := range rules.Fields() {
 		if strings.HasPrefix(f.Annotation, "sluice.dev/") {
-			want = append(want, f.Annotation)
+			fields = append(fields, f.Annotation)
 		}
 	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("admission.yaml has\n%q, and there are\n%q", got, want)
+	for i, own := range []string{selection.AnnotationOutboundPolicy, selection.AnnotationInject} {
+		got := regexp.MustCompile(`sluice\.dev/\w+`).FindAllString(lists[i][1], -1)
+		want := append(slices.Clone(fields), own)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("list %d of admission.yaml has\n%q, and there are\n%q", i, got, want)
+		}
 	}
 }

@@ -58,7 +58,13 @@ func render(t *testing.T, values ...string) string {
 
 func tryRender(t *testing.T, values ...string) (string, error) {
 	t.Helper()
-	args := []string{"template", "sluice", "sluice", "--namespace", "sluice-system", "--kube-version", kube}
+	return renderFor(t, kube, values...)
+}
+
+// renderFor is for another Kubernetes.
+func renderFor(t *testing.T, version string, values ...string) (string, error) {
+	t.Helper()
+	args := []string{"template", "sluice", "sluice", "--namespace", "sluice-system", "--kube-version", version}
 	for _, v := range values {
 		args = append(args, "--set-json", v)
 	}
