@@ -129,6 +129,14 @@ container.apparmor.security.beta.kubernetes.io/{{ . }}: {{ $profile }}
 {{- end }}
 {{- end -}}
 
+{{/* Which pod a container is in: by the first two messages say how a person reaches it, by
+     the last the older of two is known. */}}
+{{- define "sluice.podEnv" -}}
+- {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+- {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+- {name: POD_UID, valueFrom: {fieldRef: {fieldPath: metadata.uid}}}
+{{- end -}}
+
 {{/* The kubelet refuses to keep a container with SYS_ADMIN from gaining rights. */}}
 {{- define "sluice.security" -}}
 privileged: false
