@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,6 +124,8 @@ func pull(image, file string) error {
 	defer cancel()
 	for _, args := range [][]string{{"pull", "--quiet", image}, {"tag", image, stockTag}, {"save", "--quiet", "--output", file, stockTag}} {
 		cmd := p.Command(ctx, args...)
+		// Podman mounts its storage over itself and leaves it so.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 		var said bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &said, &said
 		if err := cmd.Run(); err != nil {
