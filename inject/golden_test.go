@@ -39,7 +39,7 @@ func TestWhatIsPutIntoManifests(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, out, string(got.Text))
-			golden(t, strings.TrimSuffix(out, filepath.Ext(out))+".notes", strings.Join(append(got.Notes, ""), "\n"))
+			golden(t, out[:strings.Index(out, ".")]+".notes", strings.Join(append(got.Notes, ""), "\n"))
 			again, err := Inject(c.in, got.Text, c.Options)
 			if err != nil {
 				t.Fatal(err)
