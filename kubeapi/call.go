@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -81,19 +82,19 @@ func (c *Cluster) list(ctx context.Context, k Kind, s Selector, read func(Kind, 
 		o := metav1.ListOptions{FieldSelector: s.Fields, LabelSelector: s.Labels, Limit: page}
 		for {
 			ctx, cancel := context.WithTimeout(ctx, answerWithin)
-			list, err := c.resource(v, s.Namespace).List(ctx, o)
-			cancel()
-			if err != nil {
-				return err
-			}
-			for i := range list.Items {
-				one, err := read(k, list.Items[i].Object)
+			var broken error
+			meta, err := c.stream(ctx, k, v, s.Namespace, o, func(u *unstructured.Unstructured) {
+				one, err := read(k, u.Object)
 				if err != nil {
-					return err
+					broken = err
 				}
 				all = append(all, one)
+			})
+			cancel()
+			if err = cmp.Or(err, broken); err != nil {
+				return err
 			}
-			if o.Continue = list.GetContinue(); o.Continue == "" {
+			if o.Continue = meta.Continue; o.Continue == "" {
 				return nil
 			}
 		}

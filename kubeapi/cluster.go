@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -29,6 +30,7 @@ type Cluster struct {
 	name      string
 	namespace string
 	config    *rest.Config
+	rest      rest.Interface
 	client    dynamic.Interface
 	dryRun    bool
 	warnings  func(string)
@@ -99,9 +101,13 @@ func (c *Cluster) dial() (err error) {
 	if c.warnings != nil {
 		c.config.WarningHandler = warner{c.warnings}
 	}
-	if c.client, err = dynamic.NewForConfig(c.config); err != nil {
+	config := dynamic.ConfigFor(c.config)
+	config.GroupVersion, config.APIPath = &schema.GroupVersion{}, "/" // each request has a path of its own
+	client, err := rest.RESTClientFor(config)
+	if err != nil {
 		return fmt.Errorf("API server %s: %w", c.name, err)
 	}
+	c.rest, c.client = client, dynamic.New(client)
 	return nil
 }
 

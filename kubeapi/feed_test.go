@@ -170,6 +170,31 @@ func TestFollowTellsAllAndThenWhatChanges(t *testing.T) {
 	}
 }
 
+// Before Kubernetes 1.32 there were no streamed lists: what is told is the same.
+func TestAnOlderServerIsListed(t *testing.T) {
+	t.Parallel()
+	key := kubeapi.Key{Namespace: "shop", Name: "web"}
+	told := map[bool]string{}
+	for _, old := range []bool{false, true} {
+		s := apitest.New(t)
+		if old {
+			s.Old()
+		}
+		s.Put(kubeapi.Services, `{"metadata":{"namespace":"shop","name":"web","uid":"u","creationTimestamp":"2026-11-26T12:00:00Z"},"spec":{"v":"1","ports":[{"port":80}],"big":9007199254740993,"f":1.5}}`)
+		l, _, _ := follow(t, s, kubeapi.FollowOptions{}, kubeapi.Services)
+		await.Silence(t, l.has("shop/web=1"))
+		if listed := s.Asked("list", kubeapi.Services) > 0; listed != old {
+			t.Errorf("old %t: listed %t", old, listed)
+		}
+		l.mu.Lock()
+		told[old] = string(l.objects[key].JSON)
+		l.mu.Unlock()
+	}
+	if told[true] != told[false] || !strings.Contains(told[true], `"kind":"Service"`) {
+		t.Errorf("listed  %s\nstreamed %s", told[true], told[false])
+	}
+}
+
 func TestAnEmptyKindIsComplete(t *testing.T) {
 	t.Parallel()
 	l, _, _ := follow(t, apitest.New(t), kubeapi.FollowOptions{}, kubeapi.Sidecars)

@@ -125,7 +125,10 @@ func (r requests) list(ctx context.Context, o metav1.ListOptions) (runtime.Objec
 	o.FieldSelector, o.LabelSelector = w.selector.Fields, w.selector.Labels
 	versions := w.kind.versions()
 	for range versions {
-		list, err := w.feed.c.resource(versions[w.version], w.selector.Namespace).List(ctx, o)
+		out := &items{}
+		meta, err := w.feed.c.stream(ctx, w.kind, versions[w.version], w.selector.Namespace, o, func(u *unstructured.Unstructured) {
+			out.Items = append(out.Items, w.item(u))
+		})
 		if apierrors.IsNotFound(err) {
 			w.version = (w.version + 1) % len(versions)
 			continue
@@ -134,13 +137,7 @@ func (r requests) list(ctx context.Context, o metav1.ListOptions) (runtime.Objec
 			r.failed(ctx, err, "list")
 			return nil, err
 		}
-		out := &items{Items: make([]runtime.Object, 0, len(list.Items))}
-		out.ResourceVersion, out.Continue, out.RemainingItemCount = list.GetResourceVersion(), list.GetContinue(), list.GetRemainingItemCount()
-		for n := range list.Items {
-			i := w.item(&list.Items[n])
-			list.Items[n].Object = nil // thousands of maps are not needed any more
-			out.Items = append(out.Items, i)
-		}
+		out.ListMeta = meta
 		return out, nil
 	}
 	err := apierrors.NewNotFound(schema.GroupResource{Group: w.kind.Group, Resource: w.kind.Resource}, "")

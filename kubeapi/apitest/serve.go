@@ -152,6 +152,10 @@ func (s *Server) get(w http.ResponseWriter, q request) {
 // watch streams events: all that is there first where that is asked for.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, q request) {
 	query := r.URL.Query()
+	if s.old && query.Get("sendInitialEvents") != "" {
+		fail(w, 422, "Invalid", "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled", q)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
 	out := json.NewEncoder(w)
 	send := func(kind string, o any) { out.Encode(map[string]any{"type": kind, "object": o}) }

@@ -36,6 +36,7 @@ type Server struct {
 	refused map[string]int // by group/resource: a status
 	served  map[string]string
 	asked   map[string]int
+	old     bool
 }
 
 type place struct {
@@ -227,6 +228,10 @@ func (s *Server) stir() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
+
+// Old makes it a server without streamed lists, as Kubernetes before 1.32 is. It must be
+// called before it is asked anything.
+func (s *Server) Old() { s.old = true }
 
 // Forget drops the history: who watches from before has to list again (410 Gone), as
 // after etcd's compaction. Watches that are open break.
