@@ -110,13 +110,13 @@ func (f *Feed) Away() (since time.Time, err error) {
 	return f.away.since, f.away.err
 }
 
-// Run tells what the journals hold, follows the server until ctx ends, and returns its
+// Run tells what the journals hold, if they can be read, follows the server until ctx ends, and returns its
 // error. A server that is away, or refuses, is no reason to end: what was told stands,
 // and it is asked again, after a second at first and each 15 to 30 s in the end.
 func (f *Feed) Run(ctx context.Context) error {
 	keeper, err := f.replay()
-	if err != nil {
-		return err
+	if err != nil { // without a memory it follows all the same
+		f.log.Error("what is known of the cluster cannot be kept; a restart while the API server is away would go without it", "directory", f.journal, "error", err)
 	}
 	f.deliver()
 	var all sync.WaitGroup

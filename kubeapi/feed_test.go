@@ -195,6 +195,22 @@ func TestAnOlderServerIsListed(t *testing.T) {
 	}
 }
 
+// A directory that cannot be used takes the memory, and not the following.
+func TestWithoutAPlaceForJournalsItIsFollowedAllTheSame(t *testing.T) {
+	t.Parallel()
+	s, log := apitest.New(t), &logs{}
+	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"))
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, _, _ := follow(t, s, kubeapi.FollowOptions{Journal: filepath.Join(file, "cluster"), Log: slog.New(slog.NewTextHandler(log, nil))}, kubeapi.ServiceEntries)
+	await.Silence(t, l.has("shop/a=1"))
+	if !strings.Contains(log.String(), "cannot be kept") {
+		t.Error(log)
+	}
+}
+
 func TestAnEmptyKindIsComplete(t *testing.T) {
 	t.Parallel()
 	l, _, _ := follow(t, apitest.New(t), kubeapi.FollowOptions{}, kubeapi.Sidecars)

@@ -240,9 +240,13 @@ func (e *Events) write(ctx context.Context, v event) {
 	e.mu.Lock()
 	dropped := e.dropped
 	e.dropped = 0
-	if errors.Is(err, kubeapi.ErrUnreachable) && len(e.waiting) < mostWaiting {
+	switch unreachable := errors.Is(err, kubeapi.ErrUnreachable); {
+	case unreachable && len(e.waiting) < mostWaiting:
 		v.due = e.now().Add(again)
 		e.put(v)
+	case unreachable:
+		e.dropped++
+		delete(e.said, v.namespace+"/"+v.name) // so that it may be said again
 	}
 	e.mu.Unlock()
 	if dropped > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"sync"
@@ -13,7 +14,7 @@ import (
 	"github.com/sluice-cni/sluice/selection"
 )
 
-// mostRemembered bounds what is read, in bytes: a node's pods with large labels take less.
+// mostRemembered bounds what is written and read, in bytes: a node's pods with large labels take less.
 const mostRemembered = 4 << 20
 
 // word is what Kubernetes said of a pod and a runtime does not know: it has the labels
@@ -64,6 +65,9 @@ func (m *memory) write(path string) error {
 	m.mu.Lock()
 	data, err := json.Marshal(m.all)
 	m.mu.Unlock()
+	if err == nil && len(data) >= mostRemembered {
+		err = fmt.Errorf("%d bytes, more than are read back", len(data))
+	}
 	if err != nil {
 		return err
 	}

@@ -148,6 +148,8 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		defer runtime.Close()
 		cfg.Facts = append(cfg.Facts, agent.Runtime{Client: runtime})
 		log.Info("asking the container runtime about pods", "socket", runtimeSocket)
+	} else if k != nil {
+		log.Warn("no container runtime is asked (--cri): labels of pods do not count, nor annotations that changed since they began")
 	}
 	log.Info("certificate authorities where a resource names none", "of",
 		cmp.Or(os.Getenv("SSL_CERT_FILE"), os.Getenv("SSL_CERT_DIR"), trusted(bundles, certificateFolders)))

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/spread"
@@ -37,7 +38,13 @@ type decoded struct {
 
 func decode(k kubeapi.Kind, o kubeapi.Object) decoded {
 	all, issues := mesh.Decode(where(k, o.Key), o.JSON, mesh.DecodeOptions{Namespace: o.Namespace, Unplaced: true})
-	if issues.HasErrors() || len(all) != 1 {
+	if !issues.HasErrors() && len(all) != 1 {
+		issues = append(issues, mesh.Issue{
+			Severity: mesh.Error, File: where(k, o.Key), Kind: k.Name, Namespace: o.Namespace, Name: o.Name,
+			Message: fmt.Sprintf("is %d objects and not one; write each by itself", len(all)),
+		})
+	}
+	if issues.HasErrors() {
 		return decoded{nil, issues}
 	}
 	return decoded{all[0], issues}
