@@ -112,8 +112,8 @@ func (p *Process) Descriptors() int {
 }
 
 // Memory is resident memory in bytes: Anonymous is the process's own, File the pages
-// of its program, which the page cache has anyway.
-type Memory struct{ Anonymous, File int }
+// of its program, which the page cache has anyway, Peak the most that both ever were.
+type Memory struct{ Anonymous, File, Peak int }
 
 // Resident is both together.
 func (m Memory) Resident() int { return m.Anonymous + m.File }
@@ -137,6 +137,8 @@ func (p *Process) Memory() (m Memory) {
 			m.Anonymous = kb << 10
 		case "RssFile:", "RssShmem:":
 			m.File += kb << 10
+		case "VmHWM:":
+			m.Peak = kb << 10
 		}
 	}
 	return m
