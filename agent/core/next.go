@@ -18,7 +18,11 @@ func (s *State) next(p *pod) PodAction {
 	}
 	if s.retired {
 		if p.served != 0 && !s.blocked(p, kindStop) {
-			return Stop{Target: s.target(p, p.served), Drain: s.settings.DrainLimit}
+			limit := s.settings.DrainLimit
+			if s.alone {
+				limit = s.settings.AloneLimit
+			}
+			return Stop{Target: s.target(p, p.served), Drain: limit}
 		}
 		return nil
 	}

@@ -19,6 +19,10 @@ type Settings struct {
 	CommitWait time.Duration
 	// DrainLimit bounds how long connections go on after un-enrolment or Retire. 10 min.
 	DrainLimit time.Duration
+	// AloneLimit bounds it when this process is told to end and nobody has taken over: a
+	// DaemonSet makes a deleted pod's successor only when that is gone, and what is new
+	// waits in the holder, by default for 30 s. 10 s, or DrainLimit if that is less.
+	AloneLimit time.Duration
 	// Linger is how long a pod is served on after its rules were disabled, for
 	// connections that were redirected and not accepted yet. 1 s.
 	Linger time.Duration
@@ -34,6 +38,7 @@ func (s Settings) withDefaults() Settings {
 	for value, standard := range map[*time.Duration]time.Duration{
 		&s.CommitWait: 15 * time.Second,
 		&s.DrainLimit: 10 * time.Minute,
+		&s.AloneLimit: 10 * time.Second,
 		&s.Linger:     time.Second,
 		&s.TakeLimit:  30 * time.Second,
 		&s.CheckEvery: time.Minute,
@@ -43,6 +48,7 @@ func (s Settings) withDefaults() Settings {
 			*value = standard
 		}
 	}
+	s.AloneLimit = min(s.AloneLimit, s.DrainLimit)
 	return s
 }
 

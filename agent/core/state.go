@@ -18,6 +18,7 @@ type State struct {
 	decide     Decide
 	generation uint64
 	leaving    bool
+	alone      bool // told to end while nobody had taken over
 	snapshot   bool
 	connected  bool
 	session    uint64 // counts Connected

@@ -53,6 +53,7 @@ func (s *State) take(e Event) {
 		s.present(e.Roster)
 		s.seenSeq, s.seenDue = e.Seq, true
 	case Retire:
+		s.alone = s.alone || e.Ends && !s.retired
 		s.retired, s.ends = true, s.ends || e.Ends
 		s.touchAll()
 	case Resume:

@@ -84,7 +84,7 @@ which the pods' rules know its connections. It makes one itself where it may.`,
 	f.StringVar(&o.ranges, "ranges-file", rangesfile.DefaultPath, "`FILE` of 'sluice cidr --write' with the cluster's ranges, for includeIPRanges auto; a change reaches running pods within seconds")
 	f.StringVar(&o.cri, "cri", "", "`SOCKET` of the container runtime, which knows running pods' names, labels and annotations (default: containerd's or CRI-O's where there is one); off asks nobody")
 	f.StringVar(&o.cgroup, "cgroup", "", "`PATH` of a cgroup (version 2) for this agent alone, made where it is missing (default: one beneath its own)")
-	f.DurationVar(&o.drainLimit, "drain-limit", 10*time.Minute, "how long (`TIME`) connections may go on after another agent has taken over, after SIGTERM, and in a pod that is captured no more")
+	f.DurationVar(&o.drainLimit, "drain-limit", 10*time.Minute, "how long (`TIME`) connections may go on after another agent has taken over, and in a pod that is captured no more; after SIGTERM without another agent 10 s at most")
 	f.StringVar(&o.accessLog, "access-log", "-", "where a line per request goes: a `FILE`, - for standard output, or off")
 	f.StringVar(&o.format, "access-log-format", "json", accessLogFormatFlag)
 	f.StringVar(&o.metrics, "metrics-listen", defaultMetrics, "`ADDRESS` that /metrics, /healthz and /readyz are served on, or off; :15090 is every address of the node, so everybody's who reaches it")
