@@ -59,6 +59,20 @@ func openLease(path, name string) (*lease, error) {
 	return &lease{file: f, path: path, name: name}, nil
 }
 
+// Watched says that an installer which stays runs on this node: one of the lease at path.
+func Watched(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lease: %w", err)
+	}
+	l := &lease{file: f, path: path}
+	defer l.close()
+	return l.locked(gateByte)
+}
+
 func (l *lease) close() error { return l.file.Close() }
 
 // gone: the file is not at its path any more.

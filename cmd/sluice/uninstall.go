@@ -6,13 +6,12 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/selection"
 )
@@ -20,8 +19,10 @@ import (
 func newUninstallCommand() *cobra.Command {
 	var o installOptions
 	var wait time.Duration
-	agent, policy, kubeconfig, daemonSet, agents := "", "", "", "", ""
-	idle, cluster, clean := false, false, false
+	agent, policy, kubeconfig, daemonSet := "", "", "", ""
+	var agents []string
+	var left leftovers
+	idle, cluster, clean, files := false, false, false, false
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take the CNI plugin out of this node's container runtime, harmlessly",
@@ -42,27 +43,31 @@ is started again in the same pod does (--lease); one of a later release does not
 
 With --cluster it does this on all nodes of a cluster: it makes the DaemonSet of
 --daemonset, each pod of which runs 'sluice uninstall' before its containers, waits until
-all have, has all do it once more, deletes the DaemonSet of the agents (--agents) and then
-its own. An agent or installer that started anew while other nodes were waited for has
-begun again, hence the second time; and without its DaemonSet none can any more. Nodes
-that are not done in time are named, and the DaemonSet stays for them. --idle is for such a pod's container, once its node is done.
+all have, has all do it once more, deletes the DaemonSets of --agents and then its own. An
+agent or installer that started anew while other nodes were waited for has begun again,
+hence the second time; and without its DaemonSet none can any more. Nodes that are not
+done in time are named, and the DaemonSet stays for them. --idle is for such a pod's
+container, once its node is done: at SIGTERM it does what --files does, unless an agent, a
+holder or an installer runs.
 
-It can be run again after any step. Resources in /etc/sluice stay. Then stop the agent
-and the holder. Where no agent answers, the rules stay in the pods, and their traffic
-is refused: 'sluice cleanup' takes them out, and so does --cleanup.`,
+It can be run again after any step. Then stop the agent and the holder, and have --files
+remove what they kept in /run/sluice and /var/lib/sluice. Resources in /etc/sluice stay.
+Where no agent answers, the rules stay in the pods, and their traffic is refused: 'sluice
+cleanup' takes them out, and so does --cleanup.`,
 		Example: `  sluice uninstall --dry-run
   sluice uninstall --wait 2m
-  sluice uninstall --cluster --daemonset daemonset.yaml --agents sluice-agent`,
+  sluice uninstall --files
+  sluice uninstall --cluster --daemonset daemonset.yaml --agents sluice-agent,sluice-holder`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			left.lease = o.leaseFile()
 			switch {
-			case idle && cluster:
-				return usage(errors.New("--idle, --cluster: exclude each other"), "see 'sluice uninstall --help'")
+			case idle && cluster || idle && files || cluster && files:
+				return usage(errors.New("--idle, --cluster, --files: exclude each other"), "see 'sluice uninstall --help'")
 			case idle:
-				ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-				defer stop()
-				<-ctx.Done()
-				return nil
+				return left.idle(c)
+			case files:
+				return left.uninstallFiles(c)
 			case cluster:
 				return uninstallCluster(c, kubeconfig, daemonSet, agents, wait)
 			}
@@ -76,10 +81,13 @@ is refused: 'sluice cleanup' takes them out, and so does --cleanup.`,
 	f.DurationVar(&wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods, or for all nodes")
 	f.BoolVar(&cluster, "cluster", false, "take it out of all nodes of a cluster")
 	f.StringVar(&daemonSet, "daemonset", "", "`FILE` with the DaemonSet, in YAML or JSON, that does it on each node")
-	f.StringVar(&agents, "agents", "", "`NAME` of the DaemonSet of agents and installers, in the namespace of --daemonset; it is deleted once every node is done")
+	f.StringSliceVar(&agents, "agents", nil, "`NAMES` of the DaemonSets of agents and installers, and of holders, in the namespace of --daemonset; they are deleted in this order once every node is done")
 	f.StringVar(&kubeconfig, "kubeconfig", "", "`FILE` that leads to the cluster (default the pod's own, else kubectl's)")
 	f.BoolVar(&clean, "cleanup", false, "do what 'sluice cleanup' does where no agent has answered for 30 s")
-	f.BoolVar(&idle, "idle", false, "do nothing until SIGTERM")
+	f.BoolVar(&idle, "idle", false, "do nothing until SIGTERM, and then what --files does, where nobody runs")
+	f.BoolVar(&files, "files", false, "only remove what agent, holder and installer have written on this node, once they have ended")
+	f.StringVar(&left.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of agent and holder, for --files")
+	f.StringVar(&left.stateDir, "state-dir", defaultStateDir, "`DIR` of the agent, for --files")
 	return c
 }
 

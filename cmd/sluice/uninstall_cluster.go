@@ -26,13 +26,14 @@ const askNodesEvery = 2 * time.Second
 // once its node is done.
 type clusterUninstall struct {
 	cluster *kubeapi.Cluster
-	agents  string // the DaemonSet that nothing may come back of; "": none
-	out     io.Writer
-	wait    time.Duration
-	every   time.Duration
+	// agents are the DaemonSets that nothing may come back of, in the order in which they go.
+	agents []string
+	out    io.Writer
+	wait   time.Duration
+	every  time.Duration
 }
 
-func uninstallCluster(c *cobra.Command, kubeconfig, file, agents string, wait time.Duration) error {
+func uninstallCluster(c *cobra.Command, kubeconfig, file string, agents []string, wait time.Duration) error {
 	if file == "" {
 		return usage(errors.New("--cluster: needs --daemonset: the DaemonSet that runs 'sluice uninstall' on each node"), "the Helm chart brings one, and a hook that does all this at 'helm uninstall'")
 	}
@@ -144,13 +145,25 @@ func (u clusterUninstall) run(ctx context.Context, set *daemonSet) error {
 			return err
 		}
 	}
-	if u.agents != "" {
-		if err := u.end(waiting, kubeapi.Key{Namespace: set.Metadata.Namespace, Name: u.agents}); err != nil {
+	for _, name := range u.agents {
+		if err := u.end(waiting, kubeapi.Key{Namespace: set.Metadata.Namespace, Name: name}); err != nil {
 			return err
 		}
 	}
-	return u.delete(ctx, set.key())
+	// Its pods remove what those have left on their nodes. One whose node went away meanwhile
+	// does not end, and is done all the same.
+	ending, cancel := context.WithTimeout(waiting, endWithin)
+	defer cancel()
+	err := u.end(ending, set.key())
+	if err != nil && ending.Err() != nil && waiting.Err() == nil {
+		fmt.Fprintln(u.out, err)
+		return nil
+	}
+	return err
 }
+
+// endWithin is how long pods that are to end at once may take for it.
+const endWithin = 30 * time.Second
 
 // pass has every node do it.
 func (u clusterUninstall) pass(ctx, waiting context.Context, set *daemonSet) error {

@@ -71,8 +71,22 @@ func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, pass func
 			pass(n)
 		}
 	})
+	controlling.Go(func() { // with the DaemonSet its pods go
+		there := false
+		await.Within(await.Patience, func() bool {
+			there = there || runOf(s) != ""
+			return there && runOf(s) == "" || running.Err() != nil
+		})
+		pods, err := s.Cluster().List(t.Context(), kubeapi.Pods, kubeapi.Selector{Labels: "app=uninstall"})
+		if err != nil || runOf(s) != "" {
+			return
+		}
+		for _, p := range pods {
+			s.Remove(kubeapi.Pods, p.Key)
+		}
+	})
 	var out bytes.Buffer
-	err = clusterUninstall{s.Cluster(), "agents", &out, wait, 10 * time.Millisecond}.run(t.Context(), set)
+	err = clusterUninstall{s.Cluster(), []string{"agents"}, &out, wait, 10 * time.Millisecond}.run(t.Context(), set)
 	ended()
 	controlling.Wait()
 	return out.String(), err

@@ -1,24 +1,32 @@
 package cluster_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
+	"github.com/sluice-cni/sluice/e2e/node/containerd"
+	"github.com/sluice-cni/sluice/e2e/node/load"
 	"github.com/sluice-cni/sluice/e2e/tiers"
 )
 
 var full = flag.Bool("full", false, "run the load and fault tests at their full size")
 
-// callers are pods that ask again and again and log each status, ask for what nobody
-// registers in between, and beside that read one long answer.
+// patience is how long a call may wait for its answer: longer than an agent is away.
+const patience = 40 * time.Second
+
+// callers are pods that call again and again, and log how each call ended, in turn with
+// what nobody registers. Beside that they read one long answer from before sluice was
+// there, and one that began when they were governed.
 const callers = `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: callers, namespace: load}
@@ -31,49 +39,86 @@ spec:
       terminationGracePeriodSeconds: 0
       containers:
       - name: calls
-        image: ` + world.App + `
+        image: ` + containerd.Image + `
         imagePullPolicy: Never
-        command: [bash, -c, "while :; do d=$(date +%%T); echo $d $(curl -sS -m 40 -o /dev/null -w '%%{http_code}' http://httpbin.org/headers 2>&1); curl -s -m 40 -o /dev/null http://forbidden.example/; sleep %s; done"]
+        command: [/incontainer, calls, '%s']
       - name: stream
         image: ` + world.App + `
         imagePullPolicy: Never
-        command: [bash, -c, "echo $(curl -sSN -o /dev/null -w '%%{http_code} %%{size_download}' http://stream.example/ 2>&1); sleep infinity"]
+        command: [bash, -c, "` + streamed + `; sleep infinity"]
+      - name: governed
+        image: ` + world.App + `
+        imagePullPolicy: Never
+        command: [bash, -c, "until [ $(curl -s -m 5 -o /dev/null -w '%%{http_code}' http://www.google.com/) = 502 ]; do sleep 1; done; ` + streamed + `; sleep infinity"]
 `
+
+// streamed prints the status of a long answer and how much of it came, once it has ended.
+const streamed = `echo $(curl -sSN -o /dev/null -w '%%{http_code} %%{size_download}' http://stream.example/ 2>&1)`
 
 const allowed = `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata: {name: called, namespace: load}
 spec:
-  hosts: [httpbin.org, stream.example]
+  hosts: [httpbin.org, called.example, stream.example, endless.example, first.example]
   ports: [{number: 80, name: http, protocol: HTTP}]
   resolution: DNS
 `
 
-// load is pods that call, and what they were answered.
-type load struct {
+// underLoad is a cluster with pods that call, and what they were answered.
+type underLoad struct {
 	*world.World
 	t       *testing.T
 	pods    int
+	called  atomic.Int64  // calls that came to their server
 	release chan struct{} // closed: streams end
+	since   string        // when sluice was installed, in UTC: what failed before is not its
 	passed  int           // connections to what nobody registers, before pods were governed
+
+	mu    sync.Mutex
+	first map[string]map[string]bool // see comers
 }
 
-func newLoad(t *testing.T) *load {
-	pods, pause := 4, "0.5"
+func newLoad(t *testing.T) *underLoad {
+	pods, perSecond := 4, 2
 	if *full {
-		pods, pause = 30, "0.2"
+		pods, perSecond = 30, 5
 	}
-	l := &load{World: world.New(t, world.Options{}), t: t, pods: pods, release: make(chan struct{})}
+	l := &underLoad{World: world.New(t, world.Options{}), t: t, pods: pods, release: make(chan struct{}), first: map[string]map[string]bool{}}
 	tiers.Act(l.Internet)
 	l.Internet.Web("forbidden.example", 80, nil)
-	l.Internet.Web("stream.example", 80, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	l.Internet.Web("called.example", 80, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l.called.Add(1)
+		fmt.Fprint(w, r.Host)
+	}))
+	l.Internet.Web("stream.example", 80, trickle(l.release))
+	l.Internet.Web("endless.example", 80, trickle(nil))
+	l.Internet.Web("first.example", 80, http.HandlerFunc(l.came))
+	spec, err := json.Marshal(load.Spec{
+		PerSecond: float64(2 * perSecond), Patience: patience, // half of them calls
+		Targets: []load.Target{
+			{Kind: load.HTTP, Address: "called.example:80", Name: "called.example"},
+			{Kind: load.Probe, Address: "forbidden.example:80", Name: "forbidden.example"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Must("create", "namespace", "load")
+	l.apply(fmt.Sprintf(callers, pods, spec))
+	l.Rollout("load", "deployment/callers")
+	return l
+}
+
+// trickle answers with a byte each second until it is released.
+func trickle(release <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
 			fmt.Fprint(w, ".")
 			w.(http.Flusher).Flush()
 			select {
-			case <-l.release:
+			case <-release:
 				fmt.Fprint(w, "the end")
 				return
 			case <-r.Context().Done():
@@ -81,45 +126,65 @@ func newLoad(t *testing.T) *load {
 			case <-tick.C:
 			}
 		}
-	}))
-	l.Must("create", "namespace", "load")
-	if _, err := l.KubectlIn(fmt.Sprintf(callers, pods, pause), "apply", "-f", "-"); err != nil {
-		t.Fatal(err)
-	}
-	l.Rollout("load", "deployment/callers")
-	return l
-}
-
-// logs of one container of all pods. A kubelet that was just started cannot show them yet.
-func (l *load) logs(container string) []string {
-	l.t.Helper()
-	out := ""
-	l.Eventually("the pods' logs can be read", func() (err error) {
-		out, err = l.Kubectl("-n", "load", "logs", "-l", "app=callers", "-c", container, "--tail=-1", "--max-log-requests=50")
-		return err
 	})
-	return strings.Split(strings.TrimSpace(out), "\n")
 }
 
-// more waits until every pod has made some more calls.
-func (l *load) more() {
+func (l *underLoad) apply(manifest string) {
 	l.t.Helper()
-	enough := len(l.logs("calls")) + 4*l.pods
+	if _, err := l.KubectlIn(manifest, "apply", "-f", "-"); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// logs are the lines that one container of all callers has written.
+func (l *underLoad) logs(container string) []string {
+	l.t.Helper()
+	return l.logsOf("callers-", container)
+}
+
+// logsOf are the lines that one container of the pods whose names begin so has written. They
+// are read where the kubelet keeps them, so that it takes no API server.
+func (l *underLoad) logsOf(pods, container string) (lines []string) {
+	l.t.Helper()
+	files, err := filepath.Glob("/var/log/pods/load_" + pods + "*/" + container + "/*.log")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			// The time, stdout or stderr, F for a whole line, and the line.
+			if part := strings.SplitN(strings.TrimSpace(line), " ", 4); len(part) == 4 && part[2] == "F" {
+				lines = append(lines, part[3])
+			}
+		}
+	}
+	return lines
+}
+
+// more waits until the pods have made some more calls.
+func (l *underLoad) more() {
+	l.t.Helper()
+	enough := l.called.Load() + int64(4*l.pods)
 	l.Eventually("the pods go on calling", func() error {
-		if n := len(l.logs("calls")); n < enough {
+		if n := l.called.Load(); n < enough {
 			return fmt.Errorf("%d of %d calls", n, enough)
 		}
 		return nil
 	})
 }
 
-// allSucceeded fails the test for each call that was not answered with 200.
-func (l *load) allSucceeded(when string) {
+// allSucceeded fails the test for each call, since sluice was installed, that was not
+// answered as it should be.
+func (l *underLoad) allSucceeded(when string) {
 	l.t.Helper()
 	lines := l.logs("calls")
 	failed := 0
 	for _, line := range lines {
-		if !strings.HasSuffix(line, " 200") {
+		if !strings.HasSuffix(line, " good") && line >= l.since {
 			if failed++; failed < 10 {
 				l.t.Errorf("%s: a call failed: %s", when, line)
 			}
@@ -128,31 +193,43 @@ func (l *load) allSucceeded(when string) {
 	l.t.Logf("%s: %d calls, %d failed", when, len(lines), failed)
 }
 
+// streamsGoOn fails the test for each stream that has ended.
+func (l *underLoad) streamsGoOn(when string) {
+	l.t.Helper()
+	for _, container := range []string{"stream", "governed"} {
+		for _, line := range l.logs(container) {
+			l.t.Errorf("%s: a stream of container %s has ended: %s", when, container, line)
+		}
+	}
+}
+
 // streamsEnd releases the streams; each must have come to its end.
-func (l *load) streamsEnd() {
+func (l *underLoad) streamsEnd() {
 	l.t.Helper()
 	close(l.release)
-	l.Eventually("every stream has ended", func() error {
-		lines := l.logs("stream")
-		if len(lines) < l.pods {
-			return fmt.Errorf("%d of %d", len(lines), l.pods)
-		}
-		for _, line := range lines {
-			if !strings.HasPrefix(line, "200 ") {
-				l.t.Fatalf("a stream was cut: %s", line)
+	for _, container := range []string{"stream", "governed"} {
+		l.Eventually("every stream has ended", func() error {
+			lines := l.logs(container)
+			if len(lines) < l.pods {
+				return fmt.Errorf("%d of %d", len(lines), l.pods)
 			}
-		}
-		return nil
-	})
+			for _, line := range lines {
+				if !strings.HasPrefix(line, "200 ") {
+					l.t.Fatalf("a stream of container %s was cut: %s", container, line)
+				}
+			}
+			return nil
+		})
+	}
 }
 
 // governed waits until what nobody registers is refused in a pod.
-func (l *load) governed() {
+func (l *underLoad) governed() {
 	l.t.Helper()
 	l.refused("deployment/callers")
 }
 
-func (l *load) refused(pod string) {
+func (l *underLoad) refused(pod string) {
 	l.t.Helper()
 	l.Eventually(pod+" is governed", func() error {
 		out, err := l.Exec("load", pod, "curl -s -m 5 -o /dev/null -w '%{http_code}' http://www.google.com/")
@@ -163,22 +240,36 @@ func (l *load) refused(pod string) {
 	})
 }
 
-// govern installs sluice and has it govern the pods.
-func (l *load) govern(values ...string) {
+// withShell is a container of callers that has a shell: the first one has none.
+const withShell = "stream"
+
+// Exec runs a shell command in a pod of callers.
+func (l *underLoad) Exec(namespace, pod, script string) (string, error) {
+	return l.Kubectl("-n", namespace, "exec", pod, "-c", withShell, "--", "bash", "-c", script)
+}
+
+// govern installs sluice and has it govern the pods, each with a stream that it governs.
+func (l *underLoad) govern(values ...string) {
 	l.t.Helper()
+	l.since = time.Now().UTC().Format(time.DateTime)
 	l.Install(values...)
-	if _, err := l.KubectlIn(allowed, "apply", "-f", "-"); err != nil {
-		l.t.Fatal(err)
-	}
+	l.apply(allowed)
+	before := len(l.Internet.Seen("stream.example"))
 	l.Must("label", "namespace", "load", "sluice.dev/inject=true")
 	for _, pod := range strings.Fields(l.Must("-n", "load", "get", "pods", "-o", "jsonpath={.items[*].metadata.name}")) {
 		l.refused(pod)
 	}
+	l.Eventually("every pod has a stream that is governed", func() error {
+		if n := len(l.Internet.Seen("stream.example")) - before; n < l.pods {
+			return fmt.Errorf("%d of %d", n, l.pods)
+		}
+		return nil
+	})
 	l.passed = l.Internet.Connections("forbidden.example")
 }
 
 // nonePassed fails the test when somebody reached what nobody registers.
-func (l *load) nonePassed(when string) {
+func (l *underLoad) nonePassed(when string) {
 	l.t.Helper()
 	if n := l.Internet.Connections("forbidden.example") - l.passed; n != 0 {
 		l.t.Errorf("%s: %d connections went past the proxy", when, n)
@@ -186,85 +277,68 @@ func (l *load) nonePassed(when string) {
 }
 
 // ready waits until sluice's pods are as their DaemonSets want them.
-func (l *load) ready() {
+func (l *underLoad) ready() {
 	l.t.Helper()
 	l.Rollout(world.Namespace, "daemonset/sluice-holder")
 	l.Rollout(world.Namespace, "daemonset/sluice-agent")
 }
 
-// Installing, upgrading and uninstalling fail no call of pods that run, and the entry is
-// out of the node's network in the end.
-func TestInstallUpgradeAndUninstallFailNoCall(t *testing.T) {
-	l := newLoad(t)
-	l.more()
-	l.govern("agent.drainSeconds=60")
-	l.more()
-	l.allSucceeded("installed")
-
-	l.Upgrade("agent.drainSeconds=50", "agent.podAnnotations.revision=two", "holder.podAnnotations.revision=two")
-	l.governed()
-	l.more()
-	l.allSucceeded("upgraded")
-	l.nonePassed("upgraded")
-
-	l.streamsEnd()
-	if out, err := l.Helm("uninstall", "sluice", "--namespace", world.Namespace, "--wait", "--timeout", "5m"); err != nil {
-		t.Fatalf("%v\n%s\n%s", err, out, l.Describe(world.Namespace))
-	}
-	l.more()
-	l.allSucceeded("uninstalled")
-	if _, err := l.Exec("load", "deployment/callers", "curl -sk -m 5 -o /dev/null https://www.google.com/"); err != nil {
-		t.Errorf("a pod is governed after uninstalling: %v", err)
-	}
-	err := filepath.WalkDir(world.ConfDir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
+// sluices are the pods of one of sluice's DaemonSets, agent or holder, by name: ready, not
+// ready, or told to end.
+func (l *underLoad) sluices(component string) map[string]string {
+	l.t.Helper()
+	pods := map[string]string{}
+	for line := range strings.Lines(l.Must("-n", world.Namespace, "get", "pods", "-l", "app.kubernetes.io/component="+component,
+		"-o", `jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Ready")].status} {.metadata.deletionTimestamp}{"\n"}{end}`)) {
+		switch part := strings.Fields(line); {
+		case len(part) == 3:
+			pods[part[0]] = "told to end"
+		case len(part) == 2 && part[1] == "True":
+			pods[part[0]] = "ready"
+		default:
+			pods[part[0]] = "not ready"
 		}
-		text, err := os.ReadFile(path)
-		if strings.Contains(string(text), "sluice") {
-			t.Errorf("%s still has sluice:\n%s", path, text)
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
 	}
-	if _, err := os.Stat(filepath.Join(world.BinDir, "sluice-cni")); err != nil {
-		t.Errorf("the plugin that passes everything through: %v", err)
-	}
-	if out := l.Must("get", "daemonsets", "-A", "-o", "name"); out != "" {
-		t.Errorf("left are %s", out)
-	}
-	if out := l.Must("get", "serviceentries", "-n", "load", "-o", "name"); !strings.Contains(out, "called") {
-		t.Errorf("users' resources are gone: %q", out)
-	}
-	l.Must("delete", "namespace", "load", "--timeout=60s") // DEL calls the retired plugin
+	return pods
 }
 
-// Pods of both DaemonSets are deleted again and again; in the end every pod is governed
-// and nobody takes over from anybody in a circle.
-func TestDaemonSetPodsDeletedAgainAndAgain(t *testing.T) {
-	l := newLoad(t)
-	l.govern("agent.drainSeconds=5")
-	rounds := 2
-	if *full {
-		rounds = 20
-	}
-	for range rounds {
-		for _, set := range []string{"agent", "holder"} {
-			l.Must("-n", world.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component="+set, "--timeout=2m")
-			l.ready()
-			l.governed()
+// replaces does what has pods of a DaemonSet replaced, and waits until another one is ready
+// and those of before are told to end. They may take long for that, while they drain, and
+// for as long a rollout counts as under way.
+func (l *underLoad) replaces(component string, do func()) {
+	l.t.Helper()
+	before := l.sluices(component)
+	do()
+	l.Eventually("another "+component+" is ready", func() error {
+		now := l.sluices(component)
+		ready := false
+		for name, state := range now {
+			if _, old := before[name]; old && state != "told to end" {
+				return fmt.Errorf("pods are %v, and were %v", now, before)
+			} else if !old && state == "ready" {
+				ready = true
+			}
 		}
-	}
-	l.more()
-	l.allSucceeded("after the deletions")
-	l.nonePassed("after the deletions")
+		if !ready {
+			return fmt.Errorf("pods are %v, and were %v", now, before)
+		}
+		return nil
+	})
+}
+
+// restarted fails the test when the kubelet has started a container of sluice again.
+func (l *underLoad) restarted() {
+	l.t.Helper()
 	restarts := l.Must("-n", world.Namespace, "get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[*].restartCount}")
-	for _, n := range strings.Fields(restarts) {
-		if n != "0" {
-			t.Errorf("containers of sluice were started again: %s", restarts)
-			break
-		}
+	if strings.Trim(restarts, "0 ") != "" {
+		l.t.Errorf("containers of sluice were started again: %s", restarts)
+	}
+}
+
+// helm runs it and fails the test with what is known of sluice's pods.
+func (l *underLoad) helm(args ...string) {
+	l.t.Helper()
+	if out, err := l.Helm(append(args, "--namespace", world.Namespace)...); err != nil {
+		l.t.Fatalf("%v\n%s\n%s", err, out, l.Describe(world.Namespace))
 	}
 }

@@ -36,12 +36,11 @@ func (w *World) installed() {
 	})
 }
 
-// Upgrade is Install once more, with other values.
+// Upgrade is Install once more, with other values. It waits for nothing: a rollout takes as
+// long as connections drain.
 func (w *World) Upgrade(values ...string) {
 	w.t.Helper()
 	w.helmMust("upgrade", values...)
-	w.Rollout(Namespace, "daemonset/sluice-holder")
-	w.Rollout(Namespace, "daemonset/sluice-agent")
 }
 
 func (w *World) helmMust(verb string, values ...string) {

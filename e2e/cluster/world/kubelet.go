@@ -30,6 +30,7 @@ clusterDNS: [` + dnsAddress + `]
 clusterDomain: cluster.local
 resolvConf: %[3]s/resolv.conf
 volumePluginDir: %[3]s/volume-plugins
+staticPodPath: %[3]s/manifests
 nodeStatusUpdateFrequency: 2s
 syncFrequency: 5s
 registerNode: true

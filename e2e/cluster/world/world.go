@@ -2,14 +2,17 @@ package world
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/agent/cri"
 	"github.com/sluice-cni/sluice/e2e/cluster/apart"
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
 	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
@@ -88,6 +91,7 @@ func New(t *testing.T, o Options) *World {
 	progress.Step(t, "containerd has its images")
 	file(t, w.dir, "resolv.conf", "nameserver %s\n", egress.DNS)
 	w.run("kube-proxy", "--config="+file(t, w.dir, "proxy.yaml", proxyConfig, cmp.Or(o.ProxyMode, "nftables"), w.KubeconfigOf(userProxy)))
+	must(t, os.MkdirAll(w.manifests(), 0o755))
 	w.run("kubelet", "--kubeconfig="+w.KubeconfigOf(userNode), "--root-dir="+filepath.Join(w.dir, "kubelet"), "--cert-dir="+filepath.Join(w.dir, "kubelet-certificates"),
 		"--hostname-override="+NodeName, "--node-ip="+NodeIP,
 		"--config="+file(t, w.dir, "kubelet.yaml", kubeletConfig, RuntimeSocket, cgroups.Parent(), w.dir))
@@ -145,6 +149,34 @@ func (w *World) AwaitNode() {
 		_, err = w.Kubectl("-n", "default", "get", "serviceaccount", "default")
 		return err
 	})
+}
+
+// Static gives the kubelet a pod of its own to run, which takes no API server; its name is
+// NAME-node1 there. An empty manifest ends it.
+func (w *World) Static(name, manifest string) {
+	w.t.Helper()
+	path := filepath.Join(w.manifests(), name+".yaml")
+	if manifest == "" {
+		must(w.t, os.Remove(path))
+		return
+	}
+	// The kubelet reads what has no such name at once, whole or not.
+	file(w.t, w.manifests(), "."+name, "%s", manifest)
+	must(w.t, os.Rename(filepath.Join(w.manifests(), "."+name), path))
+}
+
+func (w *World) manifests() string { return filepath.Join(w.dir, "manifests") }
+
+// Pods are the pods of a namespace that the container runtime has running now.
+func (w *World) Pods(namespace string) []cri.Sandbox {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	client := cri.New(RuntimeSocket)
+	defer client.Close()
+	all, err := client.Sandboxes(ctx)
+	must(w.t, err)
+	return slices.DeleteFunc(all, func(s cri.Sandbox) bool { return s.Pod.Namespace != namespace })
 }
 
 // Rollout waits until a workload has rolled out, and fails the test with what is known of

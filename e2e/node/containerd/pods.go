@@ -103,8 +103,11 @@ func path(message []byte, into *string, numbers ...int) error {
 }
 
 // Stop is StopPodSandbox: the CNI's DEL.
-func (p *Pod) Stop() error {
-	_, err := p.c.call("StopPodSandbox", unary.Text(1, p.ID))
+func (p *Pod) Stop() error { return p.c.StopPod(p.ID) }
+
+// StopPod is Stop for a sandbox that somebody else has run, by its ID.
+func (c *Containerd) StopPod(id string) error {
+	_, err := c.call("StopPodSandbox", unary.Text(1, id))
 	return err
 }
 

@@ -20,9 +20,9 @@ import (
 )
 
 func main() {
-	commands := map[string]func(args []string) error{"pause": pause, "get": get, "connect": connect, "load": makeLoad, "stream": stream}
+	commands := map[string]func(args []string) error{"pause": pause, "get": get, "connect": connect, "load": makeLoad, "calls": calls, "stream": stream}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: incontainer pause|get URL [HOST]|connect ADDRESS|load|stream ADDRESS NAME TIME")
+		fmt.Fprintln(os.Stderr, "usage: incontainer pause|get URL [HOST]|connect ADDRESS|load|calls SPEC|stream ADDRESS NAME TIME")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
@@ -103,6 +103,30 @@ func makeLoad([]string) error {
 		io.Copy(io.Discard, io.MultiReader(in.Buffered(), os.Stdin))
 	}()
 	return json.NewEncoder(os.Stdout).Encode(load.Run(ctx, spec))
+}
+
+// calls does what a specification says until it is killed, and prints a line for each
+// connection that has ended but probes: when it began (UTC), and good or what was wrong.
+func calls(args []string) error {
+	if len(args) != 1 {
+		return errors.New("calls SPEC")
+	}
+	var spec load.Spec
+	if err := json.Unmarshal([]byte(args[0]), &spec); err != nil {
+		return err
+	}
+	spec.Each = func(k load.Kind, start time.Time, err error) {
+		began := start.UTC().Format(time.DateTime)
+		switch {
+		case k == load.Probe:
+		case err == nil:
+			fmt.Println(began, "good")
+		default:
+			fmt.Println(began, "failed after", time.Since(start), "by", err)
+		}
+	}
+	load.Run(context.Background(), spec)
+	return nil
 }
 
 // stream keeps one connection open for some time and prints how it ended.

@@ -46,6 +46,8 @@ type Spec struct {
 	Patience time.Duration
 	// Count is how many to make; 0 is as many as there is time for.
 	Count int
+	// Each, where it is set, is told of every connection that has ended; of one at a time.
+	Each func(k Kind, began time.Time, err error) `json:"-"`
 }
 
 // Failure is a connection that did not do what it was for.
@@ -65,7 +67,8 @@ type Result struct {
 
 // tally collects results from many connections.
 type tally struct {
-	mu sync.Mutex
+	each func(Kind, time.Time, error)
+	mu   sync.Mutex
 	Result
 }
 
@@ -74,6 +77,9 @@ func (t *tally) add(k Kind, began time.Time, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.Slowest = max(t.Slowest, ended.Sub(began))
+	if t.each != nil {
+		t.each(k, began, err)
+	}
 	if err == nil {
 		t.Good[k]++
 		return
@@ -83,7 +89,7 @@ func (t *tally) add(k Kind, began time.Time, err error) {
 
 // Run makes connections until ctx ends, or Count of them, and waits for those under way.
 func Run(ctx context.Context, s Spec) Result {
-	t := tally{Result: Result{Good: map[Kind]int{}}}
+	t := tally{each: s.Each, Result: Result{Good: map[Kind]int{}}}
 	if s.Patience == 0 {
 		s.Patience = Patience
 	}

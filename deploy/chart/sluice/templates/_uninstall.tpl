@@ -52,8 +52,12 @@ spec:
         - name: done
           image: {{ include "sluice.image" . }}
           imagePullPolicy: {{ .Values.image.pullPolicy }}
+          # At its end it removes what agent and holder have kept on the node, once both are gone.
           args: [uninstall, --idle]
           securityContext: {{- include "sluice.security" list | nindent 12 }}
+          volumeMounts:
+            - {name: run, mountPath: /run/sluice}
+            - {name: state, mountPath: /var/lib/sluice}
       volumes:
         {{- include "sluice.stateVolumes" . | nindent 8 }}
         {{- include "sluice.netnsVolume" . | nindent 8 }}
