@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -177,21 +179,29 @@ func (l *underLoad) more() {
 	})
 }
 
-// allSucceeded fails the test for each call, since sluice was installed, that was not
-// answered as it should be.
+// allSucceeded fails the test for calls, since sluice was installed, that were not answered
+// as they should be: once for each reason.
 func (l *underLoad) allSucceeded(when string) {
 	l.t.Helper()
 	lines := l.logs("calls")
-	failed := 0
+	failed := map[string][]string{}
 	for _, line := range lines {
-		if !strings.HasSuffix(line, " good") && line >= l.since {
-			if failed++; failed < 10 {
-				l.t.Errorf("%s: a call failed: %s", when, line)
-			}
+		if strings.HasSuffix(line, " good") || line < l.since {
+			continue
 		}
+		_, why, _ := strings.Cut(line, " by ")
+		why = numbers.ReplaceAllString(why, "N")
+		failed[why] = append(failed[why], line)
 	}
-	l.t.Logf("%s: %d calls, %d failed", when, len(lines), failed)
+	for why, these := range failed {
+		slices.Sort(these)
+		l.t.Errorf("%s: %d calls failed by %s, such as:\n%s\n%s", when, len(these), why, these[0], these[len(these)-1])
+	}
+	l.t.Logf("%s: %d calls, %d ways to fail", when, len(lines), len(failed))
 }
+
+// numbers are what differs among failures of one kind.
+var numbers = regexp.MustCompile(`[0-9]+`)
 
 // streamsGoOn fails the test for each stream that has ended.
 func (l *underLoad) streamsGoOn(when string) {

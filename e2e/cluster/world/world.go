@@ -168,14 +168,16 @@ func (w *World) Static(name, manifest string) {
 func (w *World) manifests() string { return filepath.Join(w.dir, "manifests") }
 
 // Pods are the pods of a namespace that the container runtime has running now.
-func (w *World) Pods(namespace string) []cri.Sandbox {
+func (w *World) Pods(namespace string) (all []cri.Sandbox) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	client := cri.New(RuntimeSocket)
 	defer client.Close()
-	all, err := client.Sandboxes(ctx)
-	must(w.t, err)
+	w.Eventually("the container runtime tells of every pod", func() (err error) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		all, err = client.Sandboxes(ctx)
+		return err
+	})
 	return slices.DeleteFunc(all, func(s cri.Sandbox) bool { return s.Pod.Namespace != namespace })
 }
 
