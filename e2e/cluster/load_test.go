@@ -33,7 +33,7 @@ const callers = `apiVersion: apps/v1
 kind: Deployment
 metadata: {name: callers, namespace: load}
 spec:
-  replicas: %d
+  replicas: %[1]d
   selector: {matchLabels: {app: callers}}
   template:
     metadata: {labels: {app: callers}}
@@ -43,19 +43,19 @@ spec:
       - name: calls
         image: ` + containerd.Image + `
         imagePullPolicy: Never
-        command: [/incontainer, calls, '%s']
+        command: [/incontainer, calls, '%[2]s']
       - name: stream
         image: ` + world.App + `
         imagePullPolicy: Never
-        command: [bash, -c, "` + streamed + `; sleep infinity"]
+        command: [bash, -c, "%[3]s; sleep infinity"]
       - name: governed
         image: ` + world.App + `
         imagePullPolicy: Never
-        command: [bash, -c, "until [ $(curl -s -m 5 -o /dev/null -w '%%{http_code}' http://www.google.com/) = 502 ]; do sleep 1; done; ` + streamed + `; sleep infinity"]
+        command: [bash, -c, "until [ $(curl -s -m 5 -o /dev/null -w '%%{http_code}' http://www.google.com/) = 502 ]; do sleep 1; done; %[3]s; sleep infinity"]
 `
 
 // streamed prints the status of a long answer and how much of it came, once it has ended.
-const streamed = `echo $(curl -sSN -o /dev/null -w '%%{http_code} %%{size_download}' http://stream.example/ 2>&1)`
+const streamed = `echo $(curl -sSN -o /dev/null -w '%{http_code} %{size_download}' http://stream.example/ 2>&1)`
 
 const allowed = `apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -106,7 +106,7 @@ func newLoad(t *testing.T) *underLoad {
 		t.Fatal(err)
 	}
 	l.Must("create", "namespace", "load")
-	l.apply(fmt.Sprintf(callers, pods, spec))
+	l.apply(fmt.Sprintf(callers, pods, spec, streamed))
 	l.Rollout("load", "deployment/callers")
 	return l
 }

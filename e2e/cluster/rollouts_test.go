@@ -20,7 +20,7 @@ func TestTwoRolloutsInARowCutNoStream(t *testing.T) {
 	before := len(l.Internet.Seen("stream.example"))
 	end := make(chan string, 1)
 	go func() {
-		out, err := l.Exec("load", pod, fmt.Sprintf(streamed))
+		out, err := l.Exec("load", pod, streamed)
 		end <- fmt.Sprintln(out, err)
 	}()
 	l.Eventually("the second agent has a stream", func() error {
