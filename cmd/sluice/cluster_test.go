@@ -93,6 +93,27 @@ spec: {hosts: [web], http: [{timeout: 3s, route: [{destination: {host: web}}]}]}
 	}
 }
 
+// Who may read one namespace judges by what is there: each object once, however many of a
+// file are of that namespace.
+func TestWhoMayReadOneNamespaceAppliesAFileTwice(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Put(kubeapi.Services, `{"metadata":{"namespace":"shop","name":"web"},"spec":{"clusterIP":"10.96.0.9","clusterIPs":["10.96.0.9"],"ports":[{"name":"http","port":80}]}}`)
+	s.Confine()
+	files := entryFile(t, "a", "b")
+	for _, c := range []struct{ args, want string }{
+		{"apply -f FILES", "ServiceEntry shop/a created\nServiceEntry shop/b created\n"},
+		{"apply -f FILES", "ServiceEntry shop/a unchanged\nServiceEntry shop/b unchanged\n"},
+		{"validate -n shop -f FILES", "valid: 2 resources, 0 warnings, 1 notice\n"},
+	} {
+		args := append(strings.Fields(strings.ReplaceAll(c.args, "FILES", files)), "--kubeconfig", s.Kubeconfig())
+		got, code := sluice(args...)
+		if code != 0 || !strings.Contains(got, c.want) || !strings.Contains(got, "notice: not judged beside all that the cluster has") {
+			t.Errorf("%s: exit code %d, not %q:\n%s", c.args, code, c.want, got)
+		}
+	}
+}
+
 // --config, else SLUICE_CONFIG, else the default directory if it is there, else the cluster
 // that kubectl speaks to; kubectl's plugin means a cluster. Not parallel: it sets the
 // environment and the default.

@@ -71,6 +71,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	q, ok := parse(r)
 	s.mu.Lock()
 	refused, version := s.refused[name(q.kind)], s.served[name(q.kind)]
+	if s.confined && r.Method == http.MethodGet && q.kind.Namespaced() && q.key == (kubeapi.Key{}) {
+		refused = http.StatusForbidden
+	}
 	s.asked[verbOf(r, q)+" "+name(q.kind)]++
 	s.mu.Unlock()
 	switch {

@@ -27,16 +27,17 @@ type Server struct {
 	addr string
 	http *httptest.Server
 
-	mu      sync.Mutex
-	changed chan struct{} // closed at each change
-	version int
-	oldest  int // what happened up to here is forgotten
-	objects map[place]map[string]any
-	history []event
-	refused map[string]int // by group/resource: a status
-	served  map[string]string
-	asked   map[string]int
-	old     bool
+	mu       sync.Mutex
+	changed  chan struct{} // closed at each change
+	version  int
+	oldest   int // what happened up to here is forgotten
+	objects  map[place]map[string]any
+	history  []event
+	refused  map[string]int // by group/resource: a status
+	confined bool           // nothing is listed across namespaces
+	served   map[string]string
+	asked    map[string]int
+	old      bool
 }
 
 type place struct {
@@ -247,6 +248,15 @@ func (s *Server) Forget() {
 func (s *Server) Refuse(k kubeapi.Kind, status int) {
 	s.mu.Lock()
 	s.refused[name(k)] = status
+	s.mu.Unlock()
+	s.http.CloseClientConnections()
+}
+
+// Confine refuses to list or follow what is in namespaces in all of them at once, as for
+// somebody who has Roles and no ClusterRole.
+func (s *Server) Confine() {
+	s.mu.Lock()
+	s.confined = true
 	s.mu.Unlock()
 	s.http.CloseClientConnections()
 }

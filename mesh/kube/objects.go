@@ -140,7 +140,7 @@ func (o Objects) visible(ctx context.Context, s *Sight, k kubeapi.Kind, namespac
 		return all, err
 	}
 	s.Unseen = err
-	for _, n := range namespaces {
+	for _, n := range slices.Compact(slices.Sorted(slices.Values(namespaces))) { // each object once
 		some, err := o.Cluster.List(ctx, k, kubeapi.Selector{Namespace: n})
 		if err != nil && !errors.Is(err, kubeapi.ErrForbidden) {
 			return nil, err
