@@ -25,6 +25,17 @@ func TestNoProbeIsAtAPort(t *testing.T) {
 	}
 }
 
+// An agent that hangs does not hear that it is to end: with the pod's own time, which is for
+// draining, its node would be without another one for that long.
+func TestAnAgentThatHangsIsKilledSoon(t *testing.T) {
+	t.Parallel()
+	_, probe, _ := strings.Cut(render(t, "agent.drainSeconds=3600"), "livenessProbe:")
+	probe, _, _ = strings.Cut(probe, "resources:")
+	if !strings.Contains(probe, "status, --alive]") || !strings.Contains(probe, "\n            terminationGracePeriodSeconds: 30\n") {
+		t.Errorf("its probe leaves it the time for draining:\n%s", probe)
+	}
+}
+
 // The installer's probe looks at what the installer does: with other flags it would ask for
 // something else.
 func TestTheInstallersProbeLooksAtWhatItDoes(t *testing.T) {
