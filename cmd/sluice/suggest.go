@@ -56,11 +56,14 @@ and counted on standard error.`,
 }
 
 func (o suggestOptions) run(c *cobra.Command) error {
-	rows, err := o.rows(c)
+	rows, nothing, err := o.rows(c)
 	if err != nil {
 		return err
 	}
 	if only := flagValue(c, "namespace"); only != "" {
+		if len(rows) > 0 {
+			nothing = fmt.Sprintf("nothing to suggest for namespace %s: what is observed is of %s", only, namespacesOf(rows))
+		}
 		rows = slices.DeleteFunc(rows, func(r observed.Row) bool { return r.Namespace != only && r.Namespace != "" })
 		for i := range rows { // of a proxy that serves one workload, whose lines do not name it
 			rows[i].Namespace = only
@@ -68,11 +71,26 @@ func (o suggestOptions) run(c *cobra.Command) error {
 	}
 	documents, without := observed.Suggest(rows)
 	printWithout(c.ErrOrStderr(), without)
-	if len(documents) == 0 {
-		fmt.Fprintln(c.ErrOrStderr(), "nothing to suggest: no pod under outboundPolicy Observe asked for what nobody registers")
+	if len(documents) == 0 && len(without) == 0 {
+		fmt.Fprintln(c.ErrOrStderr(), nothing)
 	}
 	_, err = io.WriteString(c.OutOrStdout(), strings.Join(documents, "---\n"))
 	return err
+}
+
+// namespacesOf names some of the namespaces of rows.
+func namespacesOf(rows []observed.Row) string {
+	const shown = 5
+	var all []string
+	for _, r := range rows {
+		all = append(all, printable(r.Namespace))
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if more := len(all) - shown; more > 0 {
+		all = append(all[:shown], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(all, ", ")
 }
 
 // printWithout says for what no ServiceEntry is suggested, some of it.
@@ -83,7 +101,7 @@ func printWithout(w io.Writer, rows []observed.Row) {
 		if r.Address.IsValid() {
 			what = r.Address.String()
 		}
-		fmt.Fprintf(w, "notice: %q, port %d, which pods of %q asked for %s: no ServiceEntry can register it; let them ask for a full host name\n",
+		fmt.Fprintf(w, "notice: %q, port %d, which pods of %q asked for %s: no ServiceEntry can register it\n",
 			printable(what), r.Port, printable(r.Namespace), count(int(r.Count), "time"))
 	}
 	if more := len(rows) - shown; more > 0 {
@@ -91,30 +109,41 @@ func printWithout(w io.Writer, rows []observed.Row) {
 	}
 }
 
-func (o suggestOptions) rows(c *cobra.Command) ([]observed.Row, error) {
+// nothingRefused is why nothing is suggested where something was looked at.
+const nothingRefused = "nothing to suggest: no pod under outboundPolicy Observe asked for what nobody registers"
+
+// rows are what was observed, and what it means where there are none.
+func (o suggestOptions) rows(c *cobra.Command) (rows []observed.Row, nothing string, err error) {
 	if o.file == "" {
-		return o.ask(c)
+		rows, err = o.ask(c)
+		return rows, nothingRefused, err
 	}
 	in := c.InOrStdin()
 	if o.file != "-" {
 		f, err := os.Open(o.file)
 		if err != nil {
-			return nil, unreadable(o.file, err)
+			return nil, "", unreadable(o.file, err)
 		}
 		defer f.Close()
 		in = f
 	}
 	log, err := observed.ReadLog(in)
 	if err != nil {
-		return nil, unreadable(o.file, err)
+		return nil, "", unreadable(o.file, err)
 	}
 	if log.Other > 0 {
 		fmt.Fprintf(c.ErrOrStderr(), "passed over %s of %d: not of an access log in JSON\n", count(log.Other, "line"), log.Other+log.Lines)
 	}
-	if log.Text > 0 {
-		return nil, hinted(fmt.Errorf("%s: %s of an access log in text", o.file, count(log.Text, "line")), "give the agent --access-log-format json, which the chart does by default, or ask it without -f")
+	if log.Text > 0 && log.Lines == 0 {
+		return nil, "", hinted(fmt.Errorf("%s: %s of an access log in text", o.file, count(log.Text, "line")), "give the agent --access-log-format json, which the chart does by default, or ask it without -f")
 	}
-	return log.Rows, nil
+	if log.Text > 0 {
+		fmt.Fprintf(c.ErrOrStderr(), "notice: %s of an access log in text among them: what they say is not below\n", count(log.Text, "line"))
+	}
+	if log.Lines == 0 {
+		return nil, "nothing to suggest: no line is of an access log in JSON; it is on standard output of the agents' container \"agent\"", nil
+	}
+	return log.Rows, nothingRefused, nil
 }
 
 // ask asks the node's agent.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -40,6 +41,10 @@ type logLine struct {
 	WouldRefuse string    `json:"would_refuse"`
 	Namespace   string    `json:"pod_namespace"`
 }
+
+// textLine begins a line of an access log in text, behind a prefix of kubectl's or none.
+// What a pod chose to ask for stands in other lines too, the agent's own, but never there.
+var textLine = regexp.MustCompile(`^(\[pod/[^] ]*\] )?\[\d{4}-\d\d-\d\dT[0-9:.]+Z\] "`)
 
 // ReadLog reads an access log to its end. A prefix before a line's "{", as kubectl writes
 // them, is passed over.
@@ -75,7 +80,7 @@ func (l *Log) read(line []byte, rows map[What]*Row) {
 	var in logLine
 	if err := json.Unmarshal(line[from:], &in); err != nil || in.Start.IsZero() || in.Destination == "" {
 		l.Other++
-		if bytes.Contains(line, []byte(" would_refuse=unregistered")) {
+		if textLine.Match(line) && bytes.Contains(line, []byte(" would_refuse=unregistered")) {
 			l.Text++
 		}
 		return

@@ -140,7 +140,9 @@ func TestAnAccessLogIsReadPastWhatIsNone(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	if l, _ := ReadLog(strings.NewReader("[2026-11-26T12:00:00.000Z] \"GET / HTTP/1.1\" 200 would_refuse=unregistered shop web\n")); l.Text != 1 {
+	text := "[2026-11-26T12:00:00.000Z] \"GET / HTTP/1.1\" 200 would_refuse=unregistered shop web\n"
+	own := `time=2026-11-26T12:00:00Z level=WARN msg="refused" host="[2026-11-26T12:00:00Z] \" would_refuse=unregistered"` + "\n" // a pod's words
+	if l, _ := ReadLog(strings.NewReader(text + "[pod/sluice-agent-x/agent] " + text + own + "[pod/sluice-agent-x/agent] " + own)); l.Text != 2 || l.Other != 4 {
 		t.Errorf("%+v", l)
 	}
 }
