@@ -65,6 +65,9 @@ func (d *decider) decide(p core.Description) core.Decision {
 		out.Gate = selection.DefaultGate
 	}
 	d.fit(&config, p)
+	if config.Exemption == rules.ExemptByMark {
+		out.Mark = config.ExemptMark
+	}
 	out.Config = &config
 	if err := d.name(&out); err != nil {
 		out.Err = err.Error()
@@ -89,7 +92,7 @@ func (d *decider) fit(c *rules.Config, p core.Description) {
 	if c.DNSCapture && p.Ports.DNS != 0 {
 		c.DNSPort = p.Ports.DNS
 	}
-	if d.byMark && p.Mark != 0 {
+	if p.Mark != 0 && (d.byMark || c.Backend.IPTables()) { // as the plugin does at ADD
 		c.Exemption, c.ExemptMark = rules.ExemptByMark, p.Mark
 	}
 }

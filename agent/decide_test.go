@@ -61,6 +61,8 @@ func TestWhatIsDecidedOfAPod(t *testing.T) {
 	elsewhere.Ports = core.Ports{Outbound: 15111}
 	marked := described("shop", nil)
 	marked.Mark = 77
+	programmed := described("shop", map[string]string{"sluice.dev/backend": "iptables-nft"})
+	programmed.Mark = 78
 	bypass := map[string]string{"sluice.dev/failurePolicy": "bypass"}
 	for name, tc := range map[string]struct {
 		pod      core.Description
@@ -80,6 +82,9 @@ func TestWhatIsDecidedOfAPod(t *testing.T) {
 		"bypass":                              {pod: described("shop", bypass), selected: true, check: func(d core.Decision) bool { return d.Gate == selection.DefaultGate }},
 		"its sockets are elsewhere":           {pod: elsewhere, selected: true, check: func(d core.Decision) bool { return d.Config.OutboundPort == 15111 }},
 		"a mark is not used where cgroups do": {pod: marked, selected: true, check: func(d core.Decision) bool { return d.Config.ExemptMark == 0 }},
+		"a mark with iptables, which know no cgroups": {pod: programmed, selected: true, check: func(d core.Decision) bool {
+			return d.Config.Exemption == rules.ExemptByMark && d.Config.ExemptMark == 78 && d.Mark == 78
+		}},
 		"a mark where they do not": {pod: marked, byMark: true, selected: true, check: func(d core.Decision) bool {
 			return d.Config.Exemption == rules.ExemptByMark && d.Config.ExemptMark == 77
 		}},

@@ -88,6 +88,10 @@ const (
 	BackendIPTablesLegacy Backend = "iptables-legacy"
 )
 
+// IPTables reports whether it is one of the programs, whose rules know no cgroups of
+// sockets: in node mode they exempt a mark.
+func (b Backend) IPTables() bool { return b == BackendIPTablesNFT || b == BackendIPTablesLegacy }
+
 // Ports of the proxy, the same as Istio's.
 const (
 	DefaultOutboundPort = 15001

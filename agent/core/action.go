@@ -39,7 +39,8 @@ var (
 	// ErrNoRules: the namespace has no rules of ours that an agent may change (of
 	// Exempt, ReplaceSets, Beat, Disable).
 	ErrNoRules = errors.New("the namespace has no rules of a node agent")
-	// ErrOtherRules: its rules are not those that were to be changed (of ReplaceSets).
+	// ErrOtherRules: its rules are not those that were to be changed (of ReplaceSets), or
+	// know the agents by a mark alone (of Exempt).
 	ErrOtherRules = errors.New("the namespace has other rules")
 	// ErrGone: the namespace is no more, or another one is at its path.
 	ErrGone = errors.New("the namespace is gone")

@@ -13,7 +13,7 @@ type Description struct {
 	DNS      *selection.DNS     // nil: nobody said
 	Document selection.Document // of ADD; zero for pods found while running
 	Ports    Ports              // where its sockets listen; zero before they are open: as configured
-	Mark     uint32             // drawn for the agent's sockets in this pod; 0: none. Rules use it when Settings.ByMark
+	Mark     uint32             // drawn for the agent's sockets in this pod; 0: none. Rules use it where Decision.Mark says so
 	Facts    bool               // a runtime or Kubernetes spoke: labels are known
 }
 
@@ -29,6 +29,8 @@ type Decision struct {
 	Shape string // equal for two decisions whose rules differ in their sets' elements only
 	Auto  bool   // depends on the ranges behind "auto"
 	DNS   bool   // needs the DNS sockets
+	// Mark is what the rules exempt, the description's; 0: the agents' cgroups.
+	Mark uint32
 	// Gate is how long the rules redirect after a Beat; 0 means that they always do
 	// (failure policy block).
 	Gate time.Duration

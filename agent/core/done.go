@@ -55,9 +55,7 @@ func (s *State) done(e Done) {
 		p.rules = Rules{
 			State: RulesApplied, Hash: a.Decision.Hash, Shape: a.Decision.Shape, Config: a.Decision.Config,
 			Running: a.Running, Gate: a.Decision.Gate, Auto: a.Decision.Auto, Ports: p.described.Ports,
-		}
-		if s.settings.ByMark {
-			p.rules.Mark = p.described.Mark
+			Mark: a.Decision.Mark,
 		}
 		p.beatAt = s.now + int64(beatEvery(a.Decision.Gate))
 		p.recorded()
@@ -120,6 +118,9 @@ func (s *State) undone(p *pod, a PodAction, k Kind, err error) {
 			p.worked(k)
 			return
 		}
+		if errors.Is(err, ErrOtherRules) {
+			p.rules, p.exempted = Rules{State: RulesUnknown}, 0 // reading tells which
+		}
 	case Release:
 		p.held = false // perhaps: it is given back if it is wanted again
 	case Beat:
@@ -169,6 +170,9 @@ func (s *State) read(p *pod, r Rules) {
 	} else {
 		p.committed = true
 	}
+	if r.Mark != 0 {
+		p.worked(kindExempt) // is not needed
+	}
 	if r.State == RulesApplied {
 		p.recorded()
 	}
@@ -179,7 +183,7 @@ func (p *pod) recorded() {
 	r := p.rules
 	p.last = &Decision{
 		Selected: true, Why: "as its rules say", Hash: r.Hash, Shape: r.Shape,
-		Auto: r.Auto, DNS: r.Ports.DNS != 0, Gate: r.Gate, Config: r.Config,
+		Auto: r.Auto, DNS: r.Ports.DNS != 0, Gate: r.Gate, Mark: r.Mark, Config: r.Config,
 	}
 }
 

@@ -144,7 +144,7 @@ func (s *State) serve(p *pod) PodAction {
 		return nil
 	}
 	redirects := p.rules.State == RulesUnknown || p.rules.State == RulesApplied
-	if redirects && !s.settings.ByMark && !s.exempt(p) {
+	if redirects && !s.byMark(p) && !s.exempt(p) {
 		if s.blocked(p, kindExempt) {
 			return nil
 		}
@@ -295,7 +295,7 @@ func (s *State) check(p *pod) PodAction {
 
 // willServe says that a pod which is not served will be, as far as can be seen.
 func (s *State) willServe(p *pod) bool {
-	return p.served != p.files && s.snapshot && p.back[kindStart].fails == 0 && p.back[kindExempt].fails == 0 && !s.settings.ByMark
+	return p.served != p.files && s.snapshot && p.back[kindStart].fails == 0 && p.back[kindExempt].fails == 0 && !s.byMark(p)
 }
 
 // drain ends what a pod with disabled rules still has open.

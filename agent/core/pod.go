@@ -166,8 +166,14 @@ func (s *State) gate(p *pod) time.Duration {
 
 // exempt says that the agents' sockets are told from the pod's by its rules.
 func (s *State) exempt(p *pod) bool {
-	if s.settings.ByMark {
+	if s.byMark(p) {
 		return p.rules.State == RulesApplied && p.rules.Mark == p.described.Mark && p.rules.Mark != 0
 	}
 	return p.exempted == s.agentsGen && s.agentsGen != 0
+}
+
+// byMark says that the pod's rules know the agents by its mark, whoever they are. What
+// rules say counts; until they are read, what was decided.
+func (s *State) byMark(p *pod) bool {
+	return s.settings.ByMark || p.rules.Mark != 0 || p.rules.State == RulesUnknown && p.decision.Mark != 0
 }

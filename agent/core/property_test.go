@@ -112,6 +112,9 @@ func (d *drawn) drawPolicy() policy {
 		}
 		c := core.Decision{Selected: true, Why: "drawn", Auto: d.r.IntN(2) == 0}
 		c.Shape = fmt.Sprintf("s%d", d.r.IntN(2))
+		if d.byMark || d.r.IntN(5) == 0 { // with iptables
+			c.Mark, c.Shape = 1, c.Shape+"m"
+		}
 		c.Hash = fmt.Sprintf("%s-%d", c.Shape, d.r.IntN(5))
 		if d.r.IntN(3) == 0 {
 			c.Gate = 10 * time.Second
@@ -415,7 +418,7 @@ func (d *drawn) judgeRest() {
 		if ns.rules.slipped {
 			d.breaks("pod %d: exempt are %v, of before an agent was stopped", n.Inode, ns.rules.agents)
 		}
-		want := d.policy.decide(core.Description{Name: ns.name, Ports: h.Ports})
+		want := d.policy.decide(core.Description{Name: ns.name, Ports: h.Ports, Mark: h.Document.Mark})
 		serves := len(d.servers(n)) == 1
 		switch identifiable := ns.known || h.Name.Name != ""; {
 		case identifiable && want.Selected && want.Err == "":

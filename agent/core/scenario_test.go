@@ -326,7 +326,7 @@ func podName(text string) selection.Pod {
 	return selection.Pod{Namespace: namespace, Name: name}
 }
 
-// readPolicy reads NAMESPACE=HASH/SHAPE[,gate=10s][,auto][,err=TEXT][,outbound=WORD][,alone=MESH] …
+// readPolicy reads NAMESPACE=HASH/SHAPE[,gate=10s][,auto][,iptables][,err=TEXT][,outbound=WORD][,alone=MESH] …
 func (s *stage) readPolicy(words []string) policy {
 	p := policy{}
 	for _, word := range words {
@@ -334,10 +334,15 @@ func (s *stage) readPolicy(words []string) policy {
 		parts := strings.Split(rest, ",")
 		d := core.Decision{Selected: true, Why: "policy"}
 		d.Hash, d.Shape, _ = strings.Cut(parts[0], "/")
+		if s.byMark {
+			d.Mark = 1
+		}
 		for _, part := range parts[1:] {
 			switch key, value, _ := strings.Cut(part, "="); key {
 			case "gate":
 				d.Gate = s.duration(value)
+			case "iptables":
+				d.Mark = 1
 			case "auto":
 				d.Auto = true
 			case "err":

@@ -4,8 +4,8 @@ import "time"
 
 // Settings are the core's; times that are zero are the defaults named here.
 type Settings struct {
-	// ByMark: cgroups cannot tell this agent's sockets from a pod's, on this kernel or
-	// with iptables. Rules exempt Description.Mark instead.
+	// ByMark: cgroups cannot tell this agent's sockets from a pod's on this kernel. Every
+	// pod's rules exempt Description.Mark instead, as those of iptables do everywhere.
 	ByMark bool
 	// Stays: something starts this process again whenever it ends, so it does not while it
 	// is not told to (Retire.Ends): it stands by until Resume.

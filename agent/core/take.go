@@ -303,7 +303,7 @@ func (s *State) decideAgain(p *pod) {
 
 func (d Decision) same(o Decision) bool {
 	return d.Selected == o.Selected && d.Why == o.Why && d.Err == o.Err && d.Hash == o.Hash && d.Shape == o.Shape &&
-		d.Auto == o.Auto && d.Outbound == o.Outbound && d.LeftAlone == o.LeftAlone && d.DNS == o.DNS && d.Gate == o.Gate && slices.Equal(d.Warnings, o.Warnings)
+		d.Auto == o.Auto && d.Outbound == o.Outbound && d.LeftAlone == o.LeftAlone && d.DNS == o.DNS && d.Gate == o.Gate && d.Mark == o.Mark && slices.Equal(d.Warnings, o.Warnings)
 }
 
 // resume: another agent was at the rules meanwhile, so nothing is known of them.

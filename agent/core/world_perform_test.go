@@ -93,6 +93,10 @@ func (w *world) do(a *agent, act core.PodAction, done *core.Done) {
 			done.Err = core.ErrNoRules
 			return
 		}
+		if n.rules.iptables {
+			done.Err = core.ErrOtherRules
+			return
+		}
 		n.rules.agents = act.Agents.IDs
 		n.rules.slipped = w.overwrites(a, act.Agents)
 	case core.Start:
@@ -114,16 +118,14 @@ func (w *world) do(a *agent, act core.PodAction, done *core.Done) {
 		n.rules = kernelRules{
 			state: core.RulesApplied, hash: d.Hash, shape: d.Shape, running: act.Running, gate: d.Gate,
 			beatTill: w.now + int64(d.Gate), agents: act.Agents.IDs, ports: portsOf(d.Hash),
+			mark: d.Mark, iptables: d.Mark != 0 && !w.byMark,
 		}
 		n.rules.slipped = w.overwrites(a, act.Agents)
-		if w.byMark {
-			n.rules.mark = uint32(t.Pod.Inode) + 1000
-		}
 	case core.ReplaceSets:
 		switch {
 		case n.rules.state != core.RulesApplied:
 			done.Err = core.ErrNoRules
-		case n.rules.hash != act.From:
+		case n.rules.hash != act.From, n.rules.iptables:
 			done.Err = core.ErrOtherRules
 		case n.rules.shape != act.Decision.Shape:
 			w.breaks("%s: %s: not only the sets differ", a.name, render(act))

@@ -35,6 +35,7 @@ type kernelRules struct {
 	agents   []uint64
 	ports    core.Ports
 	mark     uint32
+	iptables bool // which know no agents, only the mark
 	tampered bool
 	// slipped: an agent that was stopped meanwhile wrote its exemptions over another's.
 	slipped bool
@@ -77,8 +78,8 @@ func (w *world) commit(id wire.Netns, hash, shape string) {
 	n := w.namespaces[id]
 	h := w.holder.held[id]
 	n.rules = kernelRules{state: core.RulesApplied, hash: hash, shape: shape, gate: h.Gate, ports: h.Ports, beatTill: w.now + int64(h.Gate)}
-	if w.byMark {
-		n.rules.mark = h.Document.Mark
+	if w.byMark || w.policy[n.name.Namespace].Mark != 0 {
+		n.rules.mark, n.rules.iptables = h.Document.Mark, !w.byMark
 	}
 }
 

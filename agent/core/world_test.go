@@ -45,6 +45,9 @@ func (p policy) decide(d core.Description) core.Decision {
 	if !ok {
 		return core.Decision{Why: "not selected"}
 	}
+	if out.Mark != 0 {
+		out.Mark = d.Mark
+	}
 	if n := d.Ports.Outbound; out.Hash != "" && n != 0 && n != 15001 {
 		out.Hash = fmt.Sprintf("%s:%d", out.Hash, n)
 		out.Shape = fmt.Sprintf("%s:%d", out.Shape, n)
@@ -69,10 +72,10 @@ func (w *world) judge() {
 			if !n.alive || r.state != core.RulesApplied {
 				continue
 			}
-			if !w.byMark && !r.slipped && !slices.Contains(r.agents, a.cgroup) {
+			if r.mark == 0 && !r.slipped && !slices.Contains(r.agents, a.cgroup) {
 				w.breaks("%s serves pod %d and is redirected to itself: exempt are %v", a.name, id.Inode, r.agents)
 			}
-			if w.byMark && r.mark != uint32(id.Inode)+1000 {
+			if (w.byMark || r.mark != 0) && r.mark != uint32(id.Inode)+1000 {
 				w.breaks("%s serves pod %d whose rules exempt mark %d", a.name, id.Inode, r.mark)
 			}
 		}

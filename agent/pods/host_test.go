@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/iptables"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
 
@@ -251,6 +252,30 @@ func TestAPodMayKnowTheAgentByAMark(t *testing.T) {
 	s.governed()
 	if r := s.do(core.ReadBack{Target: s.target(opened.Files)}).Rules; r.Mark != opened.Mark {
 		t.Errorf("read back mark %d, not %d", r.Mark, opened.Mark)
+	}
+}
+
+// Rules of iptables know a mark wherever they are: who wants to be exempt in them is told
+// to read which.
+func TestRulesOfIPTablesSayThatAMarkIsExempt(t *testing.T) {
+	_, err := iptables.Find(iptables.NFT)
+	labtest.NeedsInstalled(t, err)
+	s := newStage(t)
+	opened := s.do(core.OpenAndHold{Target: s.target(0), Decision: s.decision(), Ports: core.Ports{Outbound: 15001}})
+	s.config.OutboundPort, s.config.Exemption, s.config.ExemptMark = opened.Ports.Outbound, rules.ExemptByMark, opened.Mark
+	s.config.Backend = rules.BackendIPTablesNFT
+	at := s.target(opened.Files)
+	s.do(core.Start{Target: at, Decision: s.decision(), Description: core.Description{Mark: opened.Mark}})
+	s.do(core.Apply{Target: at, Decision: s.decision(), Running: true, Agents: own})
+	s.governed()
+	if done, _ := s.host.Perform(context.Background(), core.Exempt{Target: at, Agents: own}); !errors.Is(done.Err, core.ErrOtherRules) || errors.Is(done.Err, core.ErrNoRules) {
+		t.Errorf("to exempt the agent by its cgroup: %v", done.Err)
+	}
+	if r := s.do(core.ReadBack{Target: at}).Rules; r.Mark != opened.Mark || r.Hash != s.decision().Hash {
+		t.Errorf("read back %+v, not mark %d", r, opened.Mark)
+	}
+	if drift := s.do(core.Check{Target: at, Hash: s.decision().Hash, Agents: own}).Drift; drift != "" {
+		t.Errorf("drift: %s", drift)
 	}
 }
 

@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -19,7 +20,7 @@ import (
 func change(fd int, a core.PodAction) error {
 	switch a := a.(type) {
 	case core.Exempt:
-		return known(nft.Exempt(fd, agents(a.Agents)))
+		return exempt(fd, a.Agents)
 	case core.ReplaceSets:
 		return replaceSets(fd, a)
 	case core.Beat:
@@ -30,6 +31,22 @@ func change(fd int, a core.PodAction) error {
 		return backend.Remove(fd)
 	}
 	return fmt.Errorf("no change of rules: %T", a)
+}
+
+// exempt has the rules know the agents. Those of iptables know a mark instead, and
+// reading them tells which.
+func exempt(fd int, those wire.Agents) error {
+	err := known(nft.Exempt(fd, agents(those)))
+	if !errors.Is(err, core.ErrNoRules) {
+		return err
+	}
+	found, failed := backend.Installed(fd)
+	for _, b := range found {
+		if b.Name() != rules.BackendNFT {
+			return fmt.Errorf("%w: %s made them, and they know the agent by a mark", core.ErrOtherRules, b.Name())
+		}
+	}
+	return cmp.Or(failed, err)
 }
 
 // known says in the core's words what a namespace without rules of a node agent is.
