@@ -114,7 +114,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 			"web.yaml:3: Pod/web: annotation sluice.dev/dnsport: unknown; did you mean sluice.dev/dnsPort\n" +
 				`web.yaml:3: Pod/web: annotation sluice.dev/nonTCP: nonTCP "maybe": not a known value; use reject or allow`},
 		head + "  annotations: &a {b: c}\n": {Options{}, "web.yaml:3: Pod/web: metadata.annotations is a YAML anchor or alias, and would change elsewhere too; write out what it stands for"},
-		head + "  annotations: [a]\n":       {Options{}, "web.yaml:3: Pod/web: metadata.annotations has another shape than it must have; correct it"},
+		head + "  annotations: [a]\n":       {Options{}, "web.yaml:3: Pod/web: is no template of pods: cannot unmarshal !!seq into map[string]string; correct it"},
 		head + "  <<: {annotations: {a: b}}\n": {Options{},
 			"web.yaml:3: Pod/web: metadata has a YAML merge key (<<), which may bring the same; write out what it stands for"},
 		head + "  annotations:\n    sluice.dev/nonTCP: >-\n      reject\n": {Options{Fields: map[string]string{"nonTCP": "allow"}},
@@ -125,6 +125,8 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 			`web.yaml:3: Pod/web: includeIPRanges "auto": only the node knows the cluster's ranges; write them, as 'sluice cidr' prints them, or give --rules plugin`},
 		head + "spec: {}\n": {Options{Sidecar: sidecar(), Fields: map[string]string{"exemption": "mark", "exemptMark": "1", "exemptUIDs": ""}},
 			`web.yaml:3: Pod/web: exemption "mark": a sidecar is known by its user; leave it out, and name the user in exemptUIDs if 1337 is taken`},
+		head + "spec: {hostNetwork: 'true'}\n": {Options{Sidecar: sidecar()}, `web.yaml:3: Pod/web: hostNetwork "true": not a boolean; write true or false`},
+		head + "spec: {hostNetwork: y}\n":      {Options{Sidecar: sidecar()}, `web.yaml:3: Pod/web: hostNetwork "y": not a boolean; write true or false`},
 		head + "spec: {containers: [{name: istio-proxy}]}\n": {Options{Sidecar: sidecar()},
 			"web.yaml:3: Pod/web: has no room for a sidecar: Istio's sidecar serves it"},
 		head + "spec: {initContainers: [{name: sluice-rules}]}\n": {Options{Sidecar: &Sidecar{Image: "sluice", ConfigMap: "sluice", Plugin: true}},
@@ -145,7 +147,12 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 func TestWhatIsNotCapturedIsSaid(t *testing.T) {
 	t.Parallel()
 	const head = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"
+	const ofNode = "f:1: Pod/web: left alone: hostNetwork is true, and what the node itself sends is not captured"
 	for text, want := range map[string]string{
+		head + "spec: {hostNetwork: yes}\n":                                                           ofNode,
+		head + "spec: {hostNetwork: TRUE}\n":                                                          ofNode,
+		head + "spec: {hostPID: &host True, hostNetwork: *host}\n":                                    ofNode,
+		head + "spec: {<<: {hostNetwork: on}}\n":                                                      ofNode,
 		head + "spec: {hostNetwork: true}\n":                                                          "f:1: Pod/web: left alone: hostNetwork is true, and what the node itself sends is not captured",
 		head + "spec: {containers: [{name: istio-proxy}]}\n":                                          "f:1: Pod/web: will not be captured: Istio's sidecar serves it",
 		"{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {sluice.dev/inject: 'false'}}}": `f:1: Pod/a: left alone: its annotation sluice.dev/inject is "false"`,

@@ -78,14 +78,3 @@ func word(mapping *yaml.Node, key string) string {
 	}
 	return ""
 }
-
-// words are the texts of a mapping of such.
-func words(mapping *yaml.Node) map[string]string {
-	out := map[string]string{}
-	if mapping != nil && mapping.Kind == yaml.MappingNode {
-		for i := 0; i+1 < len(mapping.Content); i += 2 {
-			out[mapping.Content[i].Value] = mapping.Content[i+1].Value
-		}
-	}
-	return out
-}

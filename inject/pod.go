@@ -10,7 +10,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sluice-cni/sluice/cidr"
-	"github.com/sluice-cni/sluice/internal/yamltext"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/selection"
 )
@@ -18,32 +17,31 @@ import (
 // pod is what a template says of its pods.
 type pod struct {
 	annotations, labels map[string]string
-	spec                *yaml.Node
+	hostNetwork         bool
 	names               []string // of its containers
 }
 
-func podOf(template *yaml.Node) pod {
-	_, metadata := yamltext.Field(template, "metadata")
-	_, annotations := yamltext.Field(metadata, "annotations")
-	_, labels := yamltext.Field(metadata, "labels")
-	p := pod{annotations: words(annotations), labels: words(labels)}
-	_, p.spec = yamltext.Field(template, "spec")
-	for _, list := range []string{"initContainers", "containers"} {
-		if _, all := yamltext.Field(p.spec, list); all != nil {
-			for _, c := range all.Content {
-				p.names = append(p.names, word(c, "name"))
-			}
-		}
+func podOf(n *yaml.Node) (pod, error) {
+	t, err := readTemplate(n)
+	if err != nil {
+		return pod{}, err
 	}
-	return p
+	p := pod{annotations: t.Metadata.Annotations, labels: t.Metadata.Labels, hostNetwork: bool(t.Spec.HostNetwork)}
+	for _, c := range slices.Concat(t.Spec.Init, t.Spec.Containers) {
+		p.names = append(p.names, c.Name)
+	}
+	return p, nil
 }
 
 // of is what an object's template gets: a mapping, nil for one that is left alone.
 func (o Options) of(f object) (value *yaml.Node, notes []string, err error) {
-	p := podOf(f.template)
+	p, err := podOf(f.template)
+	if err != nil {
+		return nil, nil, err
+	}
 	has := slices.Contains(p.names, proxyContainer)
 	switch {
-	case word(p.spec, "hostNetwork") == "true":
+	case p.hostNetwork:
 		return nil, []string{"left alone: hostNetwork is true, and what the node itself sends is not captured"}, nil
 	case has && o.Sidecar == nil:
 		return nil, nil, fmt.Errorf("has sluice's sidecar already (init container %s); give --sidecar, or take it out", proxyContainer)

@@ -96,7 +96,7 @@ func annotationOf(field string) string {
 
 // rules is the container that makes the pod's rules before anything else of it runs.
 func (s *Sidecar) rules(config rules.Config) container {
-	args := []string{"rules", "apply", "--netns", "/proc/self/ns/net", "--allow-host"}
+	args := []string{"rules", "apply", "--netns", "/proc/self/ns/net", "--pod-ip=$(POD_IP)", "--host-ip=$(HOST_IP)"}
 	defaults := rules.Default()
 	for _, f := range rules.Fields() {
 		if f.Value(config) != f.Value(defaults) {
@@ -105,6 +105,10 @@ func (s *Sidecar) rules(config rules.Config) container {
 	}
 	return container{
 		Name: rulesContainer, Image: s.Image, Args: args,
+		Env: []variable{
+			{"POD_IP", from{fieldRef{"status.podIP"}}},
+			{"HOST_IP", from{fieldRef{"status.hostIP"}}},
+		},
 		Resources: small,
 		Security: security{
 			User: 0, Group: 0, Escalation: false, ReadOnlyRoot: true,

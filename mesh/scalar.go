@@ -10,6 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/sluice-cni/sluice/internal/yamltext"
 )
 
 // isScalarMessage names the messages that are written as a single value.
@@ -124,15 +126,11 @@ func isOldBoolean(s string) bool {
 }
 
 func boolean(n *yaml.Node) (v protoreflect.Value, complaint string) {
-	if n.Style == 0 {
-		switch strings.ToLower(n.Value) {
-		case "true", "yes", "on":
-			return protoreflect.ValueOfBool(true), ""
-		case "false", "no", "off":
-			return protoreflect.ValueOfBool(false), ""
-		}
+	value, ok := yamltext.Boolean(n)
+	if !ok {
+		return v, "not a boolean; write true or false"
 	}
-	return v, "not a boolean; write true or false"
+	return protoreflect.ValueOfBool(value), ""
 }
 
 // integer reads a decimal number. YAML would read 0443 as octal and 1_000 as a

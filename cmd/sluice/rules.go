@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -57,8 +58,42 @@ rules are left alone even where connection tracking does not know them.`,
 	config := addRulesConfig(c)
 	running := c.Flags().Bool("running", false, "the namespace has connections already")
 	host := c.Flags().Bool("allow-host", false, "also where the namespace is this machine's or this process's own")
-	c.RunE = func(c *cobra.Command, _ []string) error { return runRulesApply(c, *netns, config, *running, *host) }
+	var own podsOwn
+	c.Flags().StringVar(&own.pod, "pod-ip", "", "`ADDRESS` of the pod that this runs in (status.podIP), whose own namespace it is, with --host-ip")
+	c.Flags().StringVar(&own.host, "host-ip", "", "`ADDRESS` of the pod's node (status.hostIP): the same as --pod-ip is refused, since the namespace is the node's then")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		allowed, err := own.allowed()
+		if err != nil {
+			return err
+		}
+		return runRulesApply(c, *netns, config, *running, *host || allowed)
+	}
 	return c
+}
+
+// podsOwn is how a container of a pod knows that the namespace that it runs in is the
+// pod's: with hostNetwork, which something may have set since the container was written into
+// the pod, Kubernetes gives the pod the node's address.
+type podsOwn struct{ pod, host string }
+
+// allowed: rules may be put into the namespace of this process.
+func (o podsOwn) allowed() (bool, error) {
+	if o == (podsOwn{}) {
+		return false, nil
+	}
+	pod, err := netip.ParseAddr(o.pod)
+	if err != nil {
+		return false, fmt.Errorf("--pod-ip %q: not an address; give status.podIP, and status.hostIP as --host-ip", o.pod)
+	}
+	host, err := netip.ParseAddr(o.host)
+	if err != nil {
+		return false, fmt.Errorf("--host-ip %q: not an address; give status.hostIP, and status.podIP as --pod-ip", o.host)
+	}
+	if pod.Unmap() == host.Unmap() {
+		return false, hinted(fmt.Errorf("--pod-ip %s: is the node's address, so the pod has the node's network (hostNetwork); all the node's traffic would be redirected", o.pod),
+			"take hostNetwork or the sidecar out of the pod")
+	}
+	return true, nil
 }
 
 func runRulesApply(c *cobra.Command, name string, config *rulesConfig, running, host bool) error {

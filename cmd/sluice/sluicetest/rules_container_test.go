@@ -14,7 +14,7 @@ import (
 func TestRulesOfTheOwnNamespaceTakeNetAdminOnly(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", "/bin/sh", "-c",
-		`"$0" rules apply --netns /proc/self/ns/net --allow-host --includeIPRanges=10.0.0.0/8 --exemptUIDs=1337 && "$0" rules check --netns /proc/self/ns/net`,
+		`"$0" rules apply --netns /proc/self/ns/net --pod-ip=10.1.0.7 --host-ip=10.0.0.7 --includeIPRanges=10.0.0.0/8 --exemptUIDs=1337 && "$0" rules check --netns /proc/self/ns/net`,
 		sluicetest.File())
 	cmd.Env = []string{"PATH=/nowhere"} // no iptables programs, as in the image
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
