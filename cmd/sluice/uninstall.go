@@ -43,12 +43,12 @@ is started again in the same pod does (--lease); one of a later release does not
 
 With --cluster it does this on all nodes of a cluster: it makes the DaemonSet of
 --daemonset, each pod of which runs 'sluice uninstall' before its containers, waits until
-all have, has all do it once more, deletes the DaemonSets of --agents and then its own. An
-agent or installer that started anew while other nodes were waited for has begun again,
-hence the second time; and without its DaemonSet none can any more. Nodes that are not
-done in time are named, and the DaemonSet stays for them. --idle is for such a pod's
-container, once its node is done: at SIGTERM it does what --files does, unless an agent, a
-holder or an installer runs.
+all have, deletes the DaemonSets of --agents, has all do it once more, and deletes its own.
+On a node that came while others were waited for, or whose agent or installer started anew,
+sluice has begun again, hence the second time: without their DaemonSets none can any more.
+Nodes that are not done in time are named, and the DaemonSet stays for them. --idle is for
+such a pod's container, once its node is done: at SIGTERM it does what --files does, unless
+an agent, a holder or an installer runs.
 
 It can be run again after any step. Then stop the agent and the holder, and have --files
 remove what they kept in /run/sluice and /var/lib/sluice. Resources in /etc/sluice stay.
@@ -81,7 +81,7 @@ cleanup' takes them out, and so does --cleanup.`,
 	f.DurationVar(&wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods, or for all nodes")
 	f.BoolVar(&cluster, "cluster", false, "take it out of all nodes of a cluster")
 	f.StringVar(&daemonSet, "daemonset", "", "`FILE` with the DaemonSet, in YAML or JSON, that does it on each node")
-	f.StringSliceVar(&agents, "agents", nil, "`NAMES` of the DaemonSets of agents and installers, and of holders, in the namespace of --daemonset; they are deleted in this order once every node is done")
+	f.StringSliceVar(&agents, "agents", nil, "`NAMES` of the DaemonSets of agents and installers, and of holders, in the namespace of --daemonset; they are deleted in this order once every node is done, which each is once more then")
 	f.StringVar(&kubeconfig, "kubeconfig", "", "`FILE` that leads to the cluster (default the pod's own, else kubectl's)")
 	f.BoolVar(&clean, "cleanup", false, "do what 'sluice cleanup' does where no agent has answered for 30 s")
 	f.BoolVar(&idle, "idle", false, "do nothing until SIGTERM, and then what --files does, where nobody runs")

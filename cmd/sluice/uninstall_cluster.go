@@ -134,21 +134,22 @@ func inner(object map[string]any, name string) map[string]any {
 	return in
 }
 
-// run makes the DaemonSet, waits until every node is done, has each do it again, since
-// agents and installers may have started anew while others were waited for, deletes those,
-// and then what it made.
+// run makes the DaemonSet, waits until every node is done, and deletes agents, installers and
+// holders. On a node that came meanwhile, and where one of them started anew, sluice may have
+// begun again; nobody can any more, so each node does it once more. Then what it made goes.
 func (u clusterUninstall) run(ctx context.Context, set *daemonSet) error {
 	waiting, cancel := context.WithTimeout(ctx, u.wait)
 	defer cancel()
-	for range 2 {
-		if err := u.pass(ctx, waiting, set); err != nil {
-			return err
-		}
+	if err := u.pass(ctx, waiting, set); err != nil {
+		return err
 	}
 	for _, name := range u.agents {
 		if err := u.end(waiting, kubeapi.Key{Namespace: set.Metadata.Namespace, Name: name}); err != nil {
 			return err
 		}
+	}
+	if err := u.pass(ctx, waiting, set); err != nil {
+		return err
 	}
 	// Its pods remove what those have left on their nodes. One whose node went away meanwhile
 	// does not end, and is done all the same.

@@ -135,34 +135,37 @@ func TestUninstallOfAClusterNamesTheNodesThatAreNotDone(t *testing.T) {
 	}
 }
 
-// While the slowest node is waited for an agent may start anew on one that is done, and
-// until its DaemonSet is gone another can.
-func TestUninstallOfAClusterIsDoneTwiceAndEndsTheAgents(t *testing.T) {
+// While the slowest node is waited for an agent may start anew on one that is done, and a
+// node may come: what began there is over only when nobody can begin any more.
+func TestUninstallOfAClusterEndsTheAgentsAndIsDoneOnceMore(t *testing.T) {
 	t.Parallel()
 	s := apitest.New(t)
 	agents := kubeapi.Key{Namespace: "sluice-system", Name: "agents"}
 	s.Put(kubeapi.DaemonSets, `{"metadata":{"namespace":"sluice-system","name":"agents"},"spec":{"selector":{"matchLabels":{"app":"agent"}}}}`)
+	agent := kubeapi.Key{Namespace: "sluice-system", Name: "agent-1"}
 	s.Put(kubeapi.Pods, `{"metadata":{"namespace":"sluice-system","name":"agent-1","labels":{"app":"agent"}}}`, `{"metadata":{"namespace":"sluice-system","name":"other","labels":{"app":"other"}}}`)
-	gone := func(key kubeapi.Key) func() bool {
-		return func() bool { return s.Object(kubeapi.DaemonSets, key) == nil }
-	}
 	passes := 0
 	said, err := uninstalling(t, s, 20*time.Second, func(n int) {
 		passes = n
+		there := s.Object(kubeapi.DaemonSets, agents) != nil || s.Object(kubeapi.Pods, agent) != nil
+		if first := n == 1; there != first {
+			t.Errorf("pass %d begins, and agents are there: %t", n, there)
+		}
+		run := runOf(s)
 		controlled(s, 1)
 		onNode(s, "a", "Running")
-		if n < 2 {
+		if n > 1 {
 			return
 		}
-		if !await.Within(await.Patience, gone(agents)) {
+		if !await.Within(await.Patience, func() bool { return s.Object(kubeapi.DaemonSets, agents) == nil }) {
 			t.Error("the agents stay")
 		}
-		if await.Within(50*time.Millisecond, gone(leavingKey)) {
-			t.Error("nobody looks after the node, and an agent is there still")
+		if await.Within(50*time.Millisecond, func() bool { return runOf(s) != run }) {
+			t.Error("an agent is there still, and what it may have begun is looked for")
 		}
-		s.Remove(kubeapi.Pods, kubeapi.Key{Namespace: "sluice-system", Name: "agent-1"})
+		s.Remove(kubeapi.Pods, agent)
 	})
-	if err != nil || strings.Count(said, "1 of 1 node done") != 2 || s.Object(kubeapi.DaemonSets, leavingKey) != nil {
+	if err != nil || passes != 2 || strings.Count(said, "1 of 1 node done") != 2 || s.Object(kubeapi.DaemonSets, leavingKey) != nil {
 		t.Errorf("%v, after %d passes\n%s", err, passes, said)
 	}
 }

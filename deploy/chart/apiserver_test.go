@@ -37,7 +37,7 @@ func TestARealAPIServer(t *testing.T) {
 	s.Apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 
 	said := run("install", "sluice", chart, "--create-namespace", "--set-json", `credentials.namespaces=["shop"]`)
-	if !strings.Contains(said, "kubectl label namespace NAMESPACE sluice.dev/inject=true") || !strings.Contains(said, "helm uninstall sluice --namespace sluice-system --timeout 1080s") || strings.Contains(said, "may read no Secret") {
+	if !strings.Contains(said, "kubectl label namespace NAMESPACE sluice.dev/inject=true") || !strings.Contains(said, "helm uninstall sluice --namespace sluice-system --timeout 1200s") || strings.Contains(said, "may read no Secret") {
 		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)
 	}
 	t.Run("says at once what is refused", func(t *testing.T) { saysWhatIsRefused(t, s) })

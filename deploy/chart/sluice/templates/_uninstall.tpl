@@ -66,13 +66,14 @@ spec:
         {{- with include "sluice.socketVolume" (dict "root" . "type" "DirectoryOrCreate") }}{{ . | nindent 8 }}{{ end }}
 {{- end -}}
 
-{{/* How long a node may take: connections may go on for the drain limit. The Job waits a
-     minute longer than its nodes, and helm two minutes longer than that. */}}
+{{/* How long a node may take: connections may go on for the drain limit. The Job waits
+     three minutes longer than its nodes, which look once more when the agents are gone, and
+     helm two minutes longer than that. */}}
 {{- define "sluice.uninstallSeconds" -}}
 {{ max (int .Values.uninstall.timeoutSeconds) (add .Values.agent.drainSeconds 60) }}
 {{- end -}}
 {{- define "sluice.uninstallTimeout" -}}
-{{ add (include "sluice.uninstallSeconds" . | int) 180 }}s
+{{ add (include "sluice.uninstallSeconds" . | int) 300 }}s
 {{- end -}}
 
 {{- define "sluice.uninstallHook" -}}
