@@ -13,9 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/util/csaupgrade"
 )
 
 // manager is who sluice's commands and agents are among those who manage fields.
@@ -160,8 +158,8 @@ func (c *Cluster) Create(ctx context.Context, k Kind, data []byte) error {
 // Apply writes an object whether it is there or not, by server-side apply: fields that
 // it names become so whoever had them, fields that others wrote and it does not name
 // stay. What Create, kubectl create and kubectl apply wrote counts as written by this, so
-// stay. What Create, kubectl create and kubectl apply wrote counts as written by this, so
-// that of it goes what is named no more. It says what was done: created, configured or
+// that of it goes what is named no more; their finalizers and owners, and kubectl's copy of
+// the object, stay. It says what was done: created, configured or
 // unchanged.
 func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, err error) {
 	done, _, err = c.ApplyObject(ctx, k, data)
@@ -210,19 +208,6 @@ func (c *Cluster) ApplyObject(ctx context.Context, k Kind, data []byte) (done st
 		return err
 	})
 	return done, now, err
-}
-
-// writers are managers that write whole objects out of people's files.
-var writers = sets.New(manager, "kubectl-create", "kubectl-client-side-apply")
-
-// own makes fields of writers this one's, as if it had applied them, if there are any.
-func (c *Cluster) own(ctx context.Context, r dynamic.ResourceInterface, o *unstructured.Unstructured) (now *unstructured.Unstructured, any bool, err error) {
-	patch, err := csaupgrade.UpgradeManagedFieldsPatch(o, writers, manager)
-	if err != nil || len(patch) == 0 || c.dryRun {
-		return o, len(patch) > 0, err
-	}
-	now, err = r.Patch(ctx, o.GetName(), types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: manager})
-	return now, true, err
 }
 
 func sameSpec(a, b *unstructured.Unstructured) bool {

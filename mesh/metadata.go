@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -14,8 +15,7 @@ var dnsSubdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]
 
 // serverMetadata is what `kubectl get -o yaml` adds; it is accepted and unused.
 var serverMetadata = []string{
-	"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "ownerReferences",
-	"finalizers", "selfLink", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "clusterName",
+	"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "clusterName",
 }
 
 // header reads apiVersion, kind and metadata. The Spec of what it returns is nil
@@ -133,10 +133,33 @@ func (d *decoder) metadata(n *yaml.Node) {
 			d.object.Labels = d.textMap(p.value, path)
 		case key == "annotations":
 			d.object.Annotations = d.textMap(p.value, path)
+		case key == "finalizers":
+			carry[[]string](d, p.value, key, "a list of names")
+		case key == "ownerReferences":
+			carry[[]map[string]any](d, p.value, key, "a list of owners")
 		case !slices.Contains(serverMetadata, key):
 			d.add(Error, p.key, path, "", "unknown field; "+suggest(d.object.Kind, "metadata", key, metadataFields))
 		}
 	}
+}
+
+// carry keeps a field of metadata that means nothing here, and something to an API server.
+func carry[T any](d *decoder, at *yaml.Node, key, shape string) {
+	n := d.follow(at)
+	if n == nil || n.Tag == "!!null" {
+		return
+	}
+	var value T
+	err := n.Decode(&value)
+	text, other := json.Marshal(value)
+	if err != nil || other != nil {
+		d.wrongShape(at, n, join("metadata", key), shape)
+		return
+	}
+	if d.object.carried == nil {
+		d.object.carried = map[string]json.RawMessage{}
+	}
+	d.object.carried[key] = text
 }
 
 // plainText reads a string outside the spec.

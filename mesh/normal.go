@@ -14,7 +14,7 @@ import (
 // as JSON with its keys in order, and what of it is spelled otherwise than it was written:
 // fields by their present names in camelCase, enums and protocols in capitals, numbers as
 // numbers. What has its default is there if it was written, and a ServiceEntry's resolution
-// always. What an API server adds to metadata is left out.
+// always. Of metadata it has what people write; what an API server adds is left out.
 func Normal(r *Resource) ([]byte, []string) {
 	metadata := map[string]any{"name": r.Name, "namespace": r.Namespace}
 	if len(r.Labels) > 0 {
@@ -22,6 +22,9 @@ func Normal(r *Resource) ([]byte, []string) {
 	}
 	if len(r.Annotations) > 0 {
 		metadata["annotations"] = r.Annotations
+	}
+	for key, value := range r.carried {
+		metadata[key] = value
 	}
 	n := normalizer{r, slices.Clone(r.respelled)}
 	spec, _ := below(r.document(), "spec").(map[string]any)

@@ -43,6 +43,10 @@ spec:
 			"spec.trafficPolicy.tls.mode SIMPLE for simple", "spec.trafficPolicy.loadBalancer for load_balancer", "spec.trafficPolicy.portLevelSettings[0].tls.mode DISABLE for 0",
 		},
 	}, {
+		"what an API server acts on", `{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: a, uid: "1", finalizers: [a/b], ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: o, uid: "1", controller: true}]}, spec: {egress: [{hosts: ["./*"]}]}}`, []string{
+			`{"apiVersion":"networking.istio.io/v1","kind":"Sidecar","metadata":{"finalizers":["a/b"],"name":"a","namespace":"default","ownerReferences":[{"apiVersion":"v1","controller":true,"kind":"ConfigMap","name":"o","uid":"1"}]},"spec":{"egress":[{"hosts":["./*"]}]}}`,
+		},
+	}, {
 		"as it is written today", `{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: a}, spec: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}, egress: [{hosts: ["./*"]}]}}`, []string{
 			`{"apiVersion":"networking.istio.io/v1","kind":"Sidecar","metadata":{"name":"a","namespace":"default"},"spec":{"egress":[{"hosts":["./*"]}],"outboundTrafficPolicy":{"mode":"REGISTRY_ONLY"}}}`,
 		},

@@ -13,6 +13,7 @@
 package mesh
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -31,7 +32,8 @@ type Resource struct {
 	Extent                            Extent
 
 	fields    []fieldPosition
-	respelled []string // see Normal
+	respelled []string                   // see Normal
+	carried   map[string]json.RawMessage // of metadata, for an API server: finalizers and ownerReferences
 }
 
 // Extent is where an object stands in the bytes it was decoded from.

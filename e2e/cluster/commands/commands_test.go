@@ -84,6 +84,7 @@ func TestCommandsWithARealAPIServer(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, person){
 		"takes the page to the letter":              page,
 		"leaves nothing that is named no more":      replaced,
+		"leaves alone what holds an object":         held,
 		"tells what somebody else wrote":            others,
 		"says before what is refused, and by whom":  refused,
 		"hands on what admission policies warn of":  warned,
@@ -163,10 +164,25 @@ func replaced(t *testing.T, p person) {
 		p.says(true, plain, "sluice apply -n replaced --dry-run=client -f -", "DestinationRule replaced/rule configured (dry run)")
 		p.says(true, plain, "sluice apply -n replaced -f -", "DestinationRule replaced/rule configured\n")
 		p.says(true, plain, "sluice apply -n replaced -f -", "DestinationRule replaced/rule unchanged\n")
-		if got := p.says(true, "", "kubectl get dr rule -n replaced -o yaml", "mode: SIMPLE"); strings.Contains(got, "connectTimeout") {
+		if got := p.says(true, "", "kubectl get dr rule -n replaced -o yaml", "mode: SIMPLE"); strings.Contains(got, "connectTimeout:") { // kubectl's copy has it in quotes
 			t.Errorf("after %s the connection pool stayed:\n%s", write, got)
 		}
 		p.says(true, "", "sluice delete -n replaced dr rule")
+	}
+}
+
+// A finalizer that is named is written, one that kubectl wrote stays, and so does kubectl's
+// copy of the object, by which its next apply takes out what is named no more.
+func held(t *testing.T, p person) {
+	p.namespace("held")
+	finalizers := strings.NewReplacer("{name: rule}", "{name: rule, finalizers: [example.com/held]}")
+	p.says(true, finalizers.Replace(plain), "kubectl apply -n held -f -")
+	p.says(true, finalizers.Replace(plain), "sluice apply -n held -f -", "DestinationRule held/rule unchanged\n")
+	p.says(true, plain, "sluice apply -n held -f -")
+	p.says(true, "", "kubectl get dr rule -n held -o yaml", "example.com/held", "last-applied-configuration")
+	p.says(true, plain, "kubectl apply -n held -f -", "configured")
+	if got := p.says(true, "", "kubectl get dr rule -n held -o yaml"); strings.Contains(got, "- example.com/held") {
+		t.Errorf("kubectl's next apply took nothing out:\n%s", got)
 	}
 }
 
