@@ -62,14 +62,33 @@ func objectsIn(c *cobra.Command, namespace string, files []string) ([]mesh.Ident
 		return nil, err
 	}
 	var out []mesh.Identity
+	var problems []error
 	for _, in := range streams {
-		found := mesh.Locate(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
-		if len(found) == 0 {
-			return nil, fmt.Errorf("%s: holds no object; name at least one", in.Name)
+		opts := mesh.DecodeOptions{Namespace: in.Namespace}
+		found, unread := mesh.LocateReadable(in.Name, in.Data, opts)
+		for _, u := range unread {
+			problems = append(problems, errors.New(u.Issue.String()))
+		}
+		_, issues := mesh.Decode(in.Name, in.Data, opts)
+		for _, i := range issues {
+			if i.Field != "kind" { // what else is wrong keeps no object from being named
+				continue
+			}
+			if i.Severity == mesh.Error {
+				problems = append(problems, errors.New(i.String()))
+			} else {
+				printIssues(c, mesh.Issues{i})
+			}
+		}
+		if len(found)+len(problems) == 0 {
+			problems = append(problems, fmt.Errorf("%s: holds no object; name at least one", in.Name))
 		}
 		for _, o := range found {
 			out = append(out, o.Identity)
 		}
+	}
+	if len(problems) > 0 {
+		return nil, hinted(errors.Join(problems...), "nothing was deleted; correct that, or name the objects")
 	}
 	return out, nil
 }
