@@ -114,6 +114,27 @@ func TestWhoMayReadOneNamespaceAppliesAFileTwice(t *testing.T) {
 	}
 }
 
+// validate judges what apply would write: a directory's objects in the namespace that
+// --namespace or the context says, and a cluster where one is named, though the directory
+// is the default one. Not parallel: it sets the default.
+func TestValidateJudgesWhatApplyWouldWrite(t *testing.T) {
+	s := apitest.New(t)
+	s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a"))
+	dir := entryFile(t)
+	text := `{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: other}, spec: {hosts: [a.com], ports: [{number: 80, name: http, protocol: HTTP}], resolution: DNS}}`
+	if err := os.WriteFile(filepath.Join(dir, "x.yaml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := defaultConfigDir
+	t.Cleanup(func() { defaultConfigDir = before })
+	for _, defaultConfigDir = range []string{filepath.Join(dir, "none"), dir} {
+		got, code := sluice("validate", "--kubeconfig", s.Kubeconfig(), "-n", "shop", dir)
+		if code != 0 || !strings.Contains(got, "warning: ServiceEntry shop/other") || !strings.Contains(got, "valid: 2 resources") {
+			t.Errorf("default directory %s: exit code %d:\n%s", defaultConfigDir, code, got)
+		}
+	}
+}
+
 // --config, else SLUICE_CONFIG, else the default directory if it is there, else the cluster
 // that kubectl speaks to; kubectl's plugin means a cluster. Not parallel: it sets the
 // environment and the default.

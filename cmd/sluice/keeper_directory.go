@@ -118,5 +118,5 @@ func notFound(c *cobra.Command, missing *manifest.NotFoundError) error {
 }
 
 func (k directoryKeeper) all([]*mesh.Resource) (reading, error) {
-	return read(k.c, configDir(k.c), "", true)
+	return readDirectory(configDir(k.c))
 }

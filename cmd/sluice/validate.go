@@ -74,7 +74,8 @@ func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 	var k keeper
 	in := namespace(c)
 	credentials, err := credentialsDir(c)
-	if err == nil && (len(names) == 0 || chosen(c) && !slices.Contains(names, configDir(c))) {
+	here := slices.Contains(names, configDir(c)) && !clusterChosen(c) // read once, as what is named
+	if err == nil && (len(names) == 0 || chosen(c) && !here) {
 		if k, err = keeperOf(c); err == nil {
 			in = k.namespace()
 		}
@@ -111,28 +112,36 @@ type reading struct {
 }
 
 // readNamed reads files, directories and standard input. namespace is that of objects
-// which name none, but those in a directory.
+// which name none, but those in the directory of --config, which 'sluice apply' has put
+// there with theirs.
 func readNamed(c *cobra.Command, namespace string, names []string) (all reading, err error) {
 	var problems []error
 	for _, name := range names {
-		info, err := os.Stat(name)
-		directory := name == configDir(c) || name != "-" && err == nil && info.IsDir()
-		one, err := read(c, name, namespace, directory)
+		one, err := readOne(c, name, namespace)
 		problems = append(problems, err)
 		all.resources, all.issues, all.whole = append(all.resources, one.resources...), append(all.issues, one.issues...), all.whole || one.whole
 	}
 	return all, errors.Join(problems...)
 }
 
-func read(c *cobra.Command, name, namespace string, directory bool) (r reading, err error) {
-	if r.whole = directory; directory {
-		r.resources, r.issues, err = file.Directory{Path: name}.List()
-		return r, err
+func readOne(c *cobra.Command, name, namespace string) (r reading, err error) {
+	if name == configDir(c) && !clusterChosen(c) {
+		return readDirectory(name)
 	}
-	data, name, err := readInput(c, name)
-	if err == nil {
-		r.resources, r.issues = mesh.Decode(name, data, mesh.DecodeOptions{Namespace: namespace})
+	info, err := os.Stat(name)
+	r.whole = name != "-" && err == nil && info.IsDir()
+	streams, err := readStreams(c, []string{name}, namespace)
+	for _, in := range streams {
+		resources, issues := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
+		r.resources, r.issues = append(r.resources, resources...), append(r.issues, issues...)
 	}
+	return r, err
+}
+
+// readDirectory reads one as an agent reads it.
+func readDirectory(path string) (r reading, err error) {
+	r.whole = true
+	r.resources, r.issues, err = file.Directory{Path: path}.List()
 	return r, err
 }
 
