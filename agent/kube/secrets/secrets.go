@@ -150,12 +150,13 @@ func (s *Source) want(key kubeapi.Key) (*secret, error) {
 		s.of[key.Namespace]++
 		s.recall(one)
 	}
+	idle := now.Sub(one.wanted)
 	one.wanted = now
 	if !one.reading && one.due.Before(now) {
 		s.nudge()
 	}
-	if isClosed(one.known) && now.Sub(one.due) > 2*s.times.refresh {
-		one.known = make(chan struct{}) // nobody wanted it for a while: it may be withdrawn since
+	if isClosed(one.known) && idle > s.times.wanted {
+		one.known = make(chan struct{}) // it was not read meanwhile, and may be withdrawn
 	}
 	known := one.known
 	s.mu.Unlock()
@@ -171,7 +172,10 @@ func (s *Source) want(key kubeapi.Key) (*secret, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if one.content != nil { // the last that is known
+	if one.content != nil { // the last that is known: who comes next does not wait
+		if !isClosed(one.known) {
+			close(one.known)
+		}
 		return one, nil
 	}
 	return nil, fmt.Errorf("the API server has not answered yet: %w", kubeapi.ErrUnreachable)

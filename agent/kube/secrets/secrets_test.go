@@ -243,3 +243,41 @@ func TestANamespaceHasItsPartOfTheRoom(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// silent is a server that takes requests and answers none.
+type silent struct{ asked chan struct{} }
+
+func (s silent) Get(ctx context.Context, _ kubeapi.Kind, _ kubeapi.Key) (kubeapi.Object, error) {
+	s.asked <- struct{}{}
+	<-ctx.Done()
+	return kubeapi.Object{}, ctx.Err()
+}
+
+// What is known and wanted all the time is given at once, however long it takes the
+// server to tell it anew.
+func TestASlowServerHoldsUpNobodyWhoseSecretIsKnown(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "credentials")
+	server := apitest.New(t)
+	server.Put(kubeapi.Secrets, secretWith("one"))
+	before, stop := run(t, server.Cluster(), dir)
+	if got := before.crt(t); got != "one" {
+		t.Fatal(got)
+	}
+	stop()
+	slow := silent{make(chan struct{}, 1)}
+	s, _ := run(t, slow, dir, func(t *times) { t.answer = 10 * time.Millisecond })
+	if got := s.crt(t); got != "one" { // waits, since it was another agent that read it
+		t.Fatal(got)
+	}
+	<-slow.asked
+	s.times.answer = time.Hour
+	await.True(t, "reading is late", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return time.Since(s.all[partner].due) > 2*s.times.refresh
+	})
+	if got := s.crt(t); got != "one" {
+		t.Error(got)
+	}
+}
