@@ -35,9 +35,21 @@ func (i *Installer) Check(ctx context.Context) error {
 	if i.Runtime == nil {
 		return nil
 	}
-	conf, err := i.Runtime.NetworkConfig(ctx)
+	err = Used(ctx, i.Runtime)
+	if errors.Is(err, errUnused) {
+		err = fmt.Errorf("directory %q: has the entry, but %w; is it the directory that the runtime reads (--conf-dir)?", i.ConfDir, err)
+	}
+	return err
+}
+
+var errUnused = errors.New("the runtime does not use it")
+
+// Used says why the runtime does not call the plugin for new pods, nil when it does, or
+// does not tell (CRI-O).
+func Used(ctx context.Context, runtime Runtime) error {
+	conf, err := runtime.NetworkConfig(ctx)
 	if err == nil && conf != nil && !bytes.Contains(conf, []byte(pluginType)) {
-		err = fmt.Errorf("directory %q: has the entry, but the runtime does not use it; is it the directory that the runtime reads (--conf-dir)?", i.ConfDir)
+		err = errUnused
 	}
 	return err
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -34,5 +36,46 @@ func TestAClusterIsFollowedInsteadOfADirectory(t *testing.T) {
 		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v with --config %q: %v", test.o, test.config, err)
 		}
+	}
+}
+
+// runs is a runtime that says only which network configuration it uses.
+type runs string
+
+func (runs) Version(context.Context) (name, version string, err error) {
+	return "containerd", "v2", nil
+}
+
+func (r runs) NetworkConfig(context.Context) ([]byte, error) {
+	switch r {
+	case "":
+		return nil, nil
+	case "away":
+		return nil, errors.New("away")
+	}
+	return []byte(r), nil
+}
+
+// A node's taint stays while pods that start would not be captured.
+func TestANodeTakesPodsOnceTheRuntimeCallsThePlugin(t *testing.T) {
+	t.Parallel()
+	ready := func() error { return nil }
+	for runtime, want := range map[runs]string{
+		`{"plugins":[{"type":"ptp"},{"type":"sluice-cni"}]}`: "",
+		`{"plugins":[{"type":"ptp"}]}`:                       "does not use it",
+		"away":                                               "away",
+		"":                                                   "", // CRI-O does not say
+	} {
+		err := takesPods(ready, runtime)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", runtime, err)
+		}
+	}
+	if err := takesPods(ready, nil); err != nil {
+		t.Errorf("without a runtime: %v", err)
+	}
+	unready := errors.New("pods are being taken over")
+	if err := takesPods(func() error { return unready }, runs("")); err != unready {
+		t.Error(err)
 	}
 }
