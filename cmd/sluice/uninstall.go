@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
@@ -155,11 +156,22 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 	if err := os.Remove(policy); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		left = errors.Join(left, err)
 	}
-	retired, err := install.Retire(c.Context(), o.binDir)
-	if retired {
-		fmt.Fprintln(c.OutOrStdout(), filepath.Join(o.binDir, "sluice-cni"), "passes everything through from now on")
+	return errors.Join(left, o.retire(c))
+}
+
+// retire marks the plugin, unless the node's image has brought it to where nobody can write:
+// nothing but a deletion calls it from now on, and that succeeds where no holder answers.
+func (o installOptions) retire(c *cobra.Command) error {
+	plugin := filepath.Join(o.binDir, "sluice-cni")
+	switch retired, err := install.Retire(c.Context(), o.binDir); {
+	case errors.Is(err, unix.EROFS):
+		fmt.Fprintln(c.OutOrStdout(), plugin, "stays as it is: its directory is read-only")
+	case err != nil:
+		return err
+	case retired:
+		fmt.Fprintln(c.OutOrStdout(), plugin, "passes everything through from now on")
 	}
-	return errors.Join(left, err)
+	return nil
 }
 
 func (o installOptions) noEntry() string {
