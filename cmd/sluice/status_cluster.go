@@ -64,8 +64,13 @@ func (o statusOptions) nodes(c *cobra.Command) error {
 		switch {
 		case s.ObservedGeneration < w.Metadata.Generation:
 			errs = append(errs, fmt.Errorf("DaemonSet %s: was changed a moment ago", w.Metadata.Name))
-		case s.NumberReady < s.DesiredNumberScheduled:
-			errs = append(errs, fmt.Errorf("DaemonSet %s: is ready on %d of %s", w.Metadata.Name, s.NumberReady, count(s.DesiredNumberScheduled, "node")))
+		// A node counts as ready by its oldest pod, which is the one before while both are there.
+		case s.NumberReady < s.DesiredNumberScheduled || s.UpdatedNumberScheduled < s.DesiredNumberScheduled:
+			if s.NumberReady < s.DesiredNumberScheduled {
+				errs = append(errs, fmt.Errorf("DaemonSet %s: is ready on %d of %s", w.Metadata.Name, s.NumberReady, count(s.DesiredNumberScheduled, "node")))
+			} else {
+				errs = append(errs, fmt.Errorf("DaemonSet %s: is up to date on %d of %s", w.Metadata.Name, s.UpdatedNumberScheduled, count(s.DesiredNumberScheduled, "node")))
+			}
 			more, err := unready(c, cluster, o.namespace, w)
 			if err != nil {
 				return err

@@ -9,10 +9,10 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
 
-// deployed is a DaemonSet of the chart's, ready on so many of three nodes.
-func deployed(name string, ready int) string {
+// deployed is a DaemonSet of the chart's, up to date and ready on so many of three nodes.
+func deployed(name string, updated, ready int) string {
 	return fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":%q,"labels":{"app.kubernetes.io/name":"sluice"}},"spec":{"selector":{"matchLabels":{"of":%[1]q}}},
-		"status":{"observedGeneration":99,"desiredNumberScheduled":3,"updatedNumberScheduled":3,"numberReady":%d}}`, name, ready)
+		"status":{"observedGeneration":99,"desiredNumberScheduled":3,"updatedNumberScheduled":%d,"numberReady":%d}}`, name, updated, ready)
 }
 
 func TestTheStatusOfAClusterNamesTheNodesThatAreNotReady(t *testing.T) {
@@ -24,7 +24,7 @@ func TestTheStatusOfAClusterNamesTheNodesThatAreNotReady(t *testing.T) {
 	if _, errs, code := status(); code != 1 || !strings.Contains(errs, "has no DaemonSet of sluice") {
 		t.Errorf("exit %d where sluice is not: %s", code, errs)
 	}
-	s.Put(kubeapi.DaemonSets, deployed("sluice-agent", 1), deployed("sluice-holder", 3), `{"metadata":{"namespace":"sluice-system","name":"other"}}`)
+	s.Put(kubeapi.DaemonSets, deployed("sluice-agent", 3, 1), deployed("sluice-holder", 3, 3), `{"metadata":{"namespace":"sluice-system","name":"other"}}`)
 	pod := `{"metadata":{"namespace":"sluice-system","name":%q,"labels":{"of":"sluice-agent"}},"spec":{"nodeName":%q},"status":%s}`
 	s.Put(kubeapi.Pods,
 		fmt.Sprintf(pod, "agent-a", "a", `{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}`),
@@ -40,7 +40,12 @@ node -: pod agent-c: Pending
 	if out, errs, code := status(); code != 1 || out != table || !strings.Contains(errs, "DaemonSet sluice-agent: is ready on 1 of 3 nodes") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
-	s.Put(kubeapi.DaemonSets, deployed("sluice-agent", 3))
+	// A rollout that stands still has an older pod on the node, which is ready.
+	s.Put(kubeapi.DaemonSets, deployed("sluice-agent", 1, 3))
+	if out, errs, code := status(); code != 1 || !strings.Contains(out, "node -: pod agent-c: Pending") || !strings.Contains(errs, "DaemonSet sluice-agent: is up to date on 1 of 3 nodes") {
+		t.Errorf("exit %d while a rollout stands still\n%s%s", code, out, errs)
+	}
+	s.Put(kubeapi.DaemonSets, deployed("sluice-agent", 3, 3))
 	if out, errs, code := status(); code != 0 || errs != "" || strings.Contains(out, "node ") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
