@@ -115,11 +115,22 @@ func TestTheUninstallerComesToEveryNode(t *testing.T) {
 	if len(p.NodeSelector) != 1 || !reflect.DeepEqual(p.Tolerations, everywhere) || !reflect.DeepEqual(p.Affinity.NodeAffinity.Required.Terms[0].Expressions, machines) {
 		t.Errorf("the uninstaller is at %+v", p)
 	}
-	p = placementOf(t, render(t), "Job", "sluice-uninstall")
+}
+
+// Who coordinates an uninstall must find a node where no agent ever became ready, and where
+// all nodes have taints of their own; not one that is not there.
+func TestWhoCoordinatesFindsANode(t *testing.T) {
+	t.Parallel()
+	text := render(t, `coordinator.tolerations=[{"key":"pool","operator":"Exists"}]`)
+	p, keys := placementOf(t, text, "Job", "sluice-uninstall"), map[string]bool{}
 	for _, toleration := range p.Tolerations {
-		if toleration["key"] == "" {
-			t.Errorf("the Job may land on a node that is not there: %v", toleration)
-		}
+		keys[toleration["key"]] = true
+	}
+	if keys[""] || !keys["sluice.dev/agent-not-ready"] || !keys["node-role.kubernetes.io/control-plane"] || !keys["pool"] {
+		t.Errorf("the Job tolerates %v", p.Tolerations)
+	}
+	if pods := strings.Count(text, "key: pool\n"); pods != 2 {
+		t.Errorf("%d pods tolerate it; the Job's and the test's are to", pods)
 	}
 	if p.PriorityClassName != "system-node-critical" {
 		t.Errorf("the Job has the priority class %q", p.PriorityClassName)

@@ -28,6 +28,8 @@ func TestOpenShiftLetsEveryPodIn(t *testing.T) {
 	for _, account := range regexp.MustCompile(`serviceAccountName: (\S+)`).FindAllStringSubmatch(text, -1) {
 		if strings.Contains(text, "system:serviceaccount:sluice-system:"+account[1]+"\n") {
 			accounts++
+		} else {
+			t.Errorf("the pod of account %s may not run as the user that it names", account[1])
 		}
 	}
 	if hosts < 3 || accounts < hosts || len(asked) < 5 {

@@ -100,13 +100,16 @@ affinity: {{- include "sluice.affinity" dict | nindent 2 }}
 {{- end -}}
 
 {{/* A pod that asks the API server only, and is on no particular node: no more
-     tolerations than these, since it must not land on a node that is not there. */}}
+     tolerations than these and the cluster's own, since it must not land on a node that is
+     not there. One whose agent never became ready is there. */}}
 {{- define "sluice.coordinator" -}}
 priorityClassName: {{ .Values.priorityClassName }}
 nodeSelector: {kubernetes.io/os: linux}
 tolerations:
   - {key: node-role.kubernetes.io/control-plane, operator: Exists}
   - {key: CriticalAddonsOnly, operator: Exists}
+  - {key: sluice.dev/agent-not-ready, operator: Exists}
+  {{- with .Values.coordinator.tolerations }}{{- toYaml . | nindent 2 }}{{- end }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 65532
