@@ -114,7 +114,17 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 			"web.yaml:3: Pod/web: annotation sluice.dev/dnsport: unknown; did you mean sluice.dev/dnsPort\n" +
 				`web.yaml:3: Pod/web: annotation sluice.dev/nonTCP: nonTCP "maybe": not a known value; use reject or allow`},
 		head + "  annotations: &a {b: c}\n": {Options{}, "web.yaml:3: Pod/web: metadata.annotations is a YAML anchor or alias, and would change elsewhere too; write out what it stands for"},
-		head + "  annotations: [a]\n":       {Options{}, "web.yaml:3: Pod/web: is no template of pods: cannot unmarshal !!seq into map[string]string; correct it"},
+		"spec: &s {template: {}}\nitems:\n- {apiVersion: apps/v1, kind: Deployment, metadata: {name: b}, spec: *s}\nkind: List\n": {Options{},
+			"web.yaml:3: Deployment/b: its pods' template is a YAML anchor or alias, or within one, and would change elsewhere too; write out what it stands for"},
+		"apiVersion: v1\nkind: List\nbase: &a {apiVersion: v1, kind: Pod, metadata: {name: a}}\nitems: [*a]\n": {Options{},
+			"web.yaml:3: Pod/a: its pods' template is a YAML anchor or alias, or within one, and would change elsewhere too; write out what it stands for"},
+		"apiVersion: &v apps/v1\nkind: Deployment\nbase: &b {template: {}}\nspec: {<<: *b}\n": {Options{},
+			"web.yaml:1: Deployment/: its pods' template is a YAML anchor or alias, or within one, and would change elsewhere too; write out what it stands for"},
+		head + "spec: {containers: &c [{name: istio-proxy}], initContainers: *c}\n": {Options{Sidecar: sidecar()},
+			"web.yaml:3: Pod/web: has no room for a sidecar: Istio's sidecar serves it"},
+		head + "  labels: {app: {{ .x }}}\n": {Options{}, "web.yaml:2: not YAML: invalid map key: map[string]interface {}{\".x\":interface {}(nil)}"},
+		head + "  name: again\n":             {Options{}, `web.yaml:2: not YAML: line 6: mapping key "name" already defined at line 5`},
+		head + "  annotations: [a]\n":        {Options{}, "web.yaml:3: Pod/web: is no template of pods: cannot unmarshal !!seq into map[string]string; correct it"},
 		head + "  <<: {annotations: {a: b}}\n": {Options{},
 			"web.yaml:3: Pod/web: metadata has a YAML merge key (<<), which may bring the same; write out what it stands for"},
 		head + "  annotations:\n    sluice.dev/nonTCP: >-\n      reject\n": {Options{Fields: map[string]string{"nonTCP": "allow"}},
@@ -164,6 +174,24 @@ func TestWhatIsNotCapturedIsSaid(t *testing.T) {
 		}
 		if got := strings.Join(out.Notes, "\n"); got != want {
 			t.Errorf("%s\nsays\n%s\nwant\n%s", text, got, want)
+		}
+	}
+}
+
+func TestASidecarIsToldLabelsAsKubernetesReadsThem(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"{apiVersion: apps/v1, kind: Deployment, metadata: {name: &n web}, spec: {selector: {matchLabels: &l {app: *n}}, template: {metadata: {labels: *l}, spec: {}}}}",
+		"{apiVersion: apps/v1, kind: DeploymentList, items: [{metadata: {name: web}, spec: {template: {metadata: {labels: {<<: {app: web}}}, spec: {}}}}]}",
+	} {
+		out, err := Inject("f", []byte(text), Options{Sidecar: sidecar()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"--labels=app=web", "--workload=web"} {
+			if !strings.Contains(string(out.Text), want) {
+				t.Errorf("%s\ngives\n%s\nwithout %s", text, out.Text, want)
+			}
 		}
 	}
 }

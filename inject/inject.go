@@ -70,17 +70,14 @@ func (o Options) document(out *Result, name string, text []byte, line int) ([]by
 	if err != nil || root == nil {
 		return text, prefixed.Each(fmt.Sprintf("%s:%d: ", name, line), err)
 	}
-	found, err := objects(root)
-	if err != nil {
-		return nil, prefixed.Each(fmt.Sprintf("%s:%d: ", name, line), err)
-	}
+	found, shared := objects(root), yamltext.Shared(root)
 	changes := yamltext.Change(text)
 	var errs []error
 	for _, f := range found {
 		place := fmt.Sprintf("%s:%d: %s/%s: ", name, line-1+f.line, f.kind, f.name)
 		value, notes, err := o.of(f)
 		if err == nil && value != nil {
-			err = changes.Merge(f.template, value)
+			err = f.merge(changes, shared, value)
 		}
 		errs = append(errs, prefixed.Each(place, err))
 		for _, note := range notes {
@@ -95,6 +92,13 @@ func (o Options) document(out *Result, name string, text []byte, line int) ([]by
 	return changed, prefixed.Each(fmt.Sprintf("%s:%d: ", name, line), o.holds(changed))
 }
 
+func (f object) merge(changes *yamltext.Changes, shared map[*yaml.Node]bool, value *yaml.Node) error {
+	if shared[f.template] {
+		return errors.New("its pods' template is a YAML anchor or alias, or within one, and would change elsewhere too; write out what it stands for")
+	}
+	return changes.Merge(f.template, value)
+}
+
 // holds makes sure of a change: what was put in is read back where it should be, and so a
 // second time changes nothing.
 func (o Options) holds(changed []byte) error {
@@ -103,12 +107,8 @@ func (o Options) holds(changed []byte) error {
 	if err != nil {
 		return again
 	}
-	found, err := objects(root)
-	if err != nil {
-		return again
-	}
 	changes := yamltext.Change(changed)
-	for _, f := range found {
+	for _, f := range objects(root) {
 		value, _, err := o.of(f)
 		if err == nil && value != nil {
 			err = changes.Merge(f.template, value)
@@ -132,9 +132,17 @@ func parse(text []byte) (*yaml.Node, error) {
 	if err := d.Decode(&more); err == nil || !errors.Is(err, io.EOF) {
 		return nil, errors.New("has something behind its end; put --- between two objects")
 	}
+	// A key that stands twice, which Kubernetes reads otherwise than what is changed here.
+	if err := root.Decode(new(any)); err != nil {
+		return nil, notYAML(err)
+	}
 	return root.Content[0], nil
 }
 
 func notYAML(err error) error {
+	var several *yaml.TypeError
+	if errors.As(err, &several) {
+		return fmt.Errorf("not YAML: %s", strings.Join(several.Errors, "; "))
+	}
 	return fmt.Errorf("not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 }

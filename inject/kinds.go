@@ -1,7 +1,7 @@
 package inject
 
 import (
-	"fmt"
+	"cmp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -33,47 +33,41 @@ type object struct {
 }
 
 // objects finds those that make pods in a document, Lists included.
-func objects(n *yaml.Node) (out []object, err error) {
-	_, items := yamltext.Field(n, "items")
-	kind := word(n, "kind")
-	if strings.HasSuffix(kind, "List") && items != nil {
-		for _, item := range items.Content {
-			more, err := objects(item)
-			if err != nil {
-				return nil, err
+func objects(n *yaml.Node) []object { return objectsOf(n, "", "") }
+
+// objectsOf takes apiVersion and kind for those of an object that has none: in the list of a
+// kind, as the API server gives it, its items leave them out.
+func objectsOf(n *yaml.Node, apiVersion, kind string) (out []object) {
+	n = yamltext.Follow(n)
+	apiVersion, kind = cmp.Or(word(n, "apiVersion"), apiVersion), cmp.Or(word(n, "kind"), kind)
+	if of, list := strings.CutSuffix(kind, "List"); list {
+		if items := yamltext.Value(n, "items"); items != nil && items.Kind == yaml.SequenceNode {
+			for _, item := range items.Content {
+				out = append(out, objectsOf(item, apiVersion, of)...)
 			}
-			out = append(out, more...)
 		}
-		return out, nil
+		return out
 	}
 	known, ours := templates[kind]
-	group, _, grouped := strings.Cut(word(n, "apiVersion"), "/")
+	group, _, grouped := strings.Cut(apiVersion, "/")
 	if !grouped {
 		group = ""
 	}
 	if !ours || group != known.group {
-		return nil, nil // another product's Job, say
+		return nil // another product's Job, say
 	}
-	o := object{kind: kind, name: nameOf(n), line: n.Line, template: n}
+	o := object{kind: kind, name: word(yamltext.Value(n, "metadata"), "name"), line: n.Line, template: n}
 	for _, key := range known.path {
-		if _, o.template = yamltext.Field(o.template, key); o.template == nil {
-			return nil, nil // no pods without one; the API server says so
+		if o.template = yamltext.Value(o.template, key); o.template == nil {
+			return nil // no pods without one; the API server says so
 		}
 	}
-	if o.template.Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s is not written out as a mapping here; write it out", strings.Join(known.path, "."))
-	}
-	return []object{o}, nil
-}
-
-func nameOf(n *yaml.Node) string {
-	_, metadata := yamltext.Field(n, "metadata")
-	return word(metadata, "name")
+	return []object{o}
 }
 
 // word is the text of a mapping's scalar, "" where there is none.
 func word(mapping *yaml.Node, key string) string {
-	if _, v := yamltext.Field(mapping, key); v != nil && v.Kind == yaml.ScalarNode && v.ShortTag() != "!!null" {
+	if v := yamltext.Value(mapping, key); v != nil && v.Kind == yaml.ScalarNode && v.ShortTag() != "!!null" {
 		return v.Value
 	}
 	return ""
