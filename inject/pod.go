@@ -18,7 +18,8 @@ import (
 type pod struct {
 	annotations, labels map[string]string
 	hostNetwork         bool
-	names               []string // of its containers
+	names               []string         // of its containers
+	users               map[int64]string // which part of it says so
 }
 
 func podOf(n *yaml.Node) (pod, error) {
@@ -26,9 +27,15 @@ func podOf(n *yaml.Node) (pod, error) {
 	if err != nil {
 		return pod{}, err
 	}
-	p := pod{annotations: t.Metadata.Annotations, labels: t.Metadata.Labels, hostNetwork: bool(t.Spec.HostNetwork)}
+	p := pod{annotations: t.Metadata.Annotations, labels: t.Metadata.Labels, hostNetwork: bool(t.Spec.HostNetwork), users: map[int64]string{}}
+	if user := t.Spec.Security.User; user != nil {
+		p.users[*user] = "the pod"
+	}
 	for _, c := range slices.Concat(t.Spec.Init, t.Spec.Containers) {
 		p.names = append(p.names, c.Name)
+		if user := c.Security.User; user != nil && c.Name != proxyContainer && c.Name != rulesContainer {
+			p.users[*user] = "container " + c.Name
+		}
 	}
 	return p, nil
 }

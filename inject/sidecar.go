@@ -59,7 +59,7 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 		return nil, nil, fmt.Errorf("has no room for a sidecar: %s", d.Why)
 	}
 	config := d.Config
-	user, err := proxysUser(config)
+	user, err := proxysUser(config, p)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,12 +81,22 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 	}), notes, nil
 }
 
-// proxysUser is the user that the rules let pass.
-func proxysUser(config rules.Config) (int, error) {
+// proxysUser is the user that the rules let pass: the proxy's alone, as everything else that
+// runs as that user goes around the proxy.
+func proxysUser(config rules.Config, p pod) (int, error) {
 	if config.Exemption != rules.ExemptByUID || len(config.ExemptUIDs) == 0 {
 		return 0, fmt.Errorf("exemption %q: a sidecar is known by its user; leave it out, and name the user in exemptUIDs if %s is taken", config.Exemption, uid)
 	}
-	return int(config.ExemptUIDs[0]), nil
+	user := config.ExemptUIDs[0]
+	switch who := p.users[int64(user)]; {
+	case len(config.ExemptUIDs) > 1:
+		return 0, fmt.Errorf("exemptUIDs %v: with a sidecar all but the proxy's own go around it; name the proxy's alone", config.ExemptUIDs)
+	case user == 0:
+		return 0, errors.New("exemptUIDs 0: all that root does would go around the sidecar; name another user")
+	case who != "":
+		return 0, fmt.Errorf("exemptUIDs %d: %s runs as that user (runAsUser) and would go around the sidecar; name another user, as --exempt-uids=%d", user, who, user+1)
+	}
+	return int(user), nil
 }
 
 func annotationOf(field string) string {
@@ -154,7 +164,7 @@ func (s *Sidecar) proxy(f object, p pod, config rules.Config, user int) containe
 		},
 		Resources: small,
 		Security: security{
-			User: user, Group: user, NonRoot: user != 0, Escalation: false, ReadOnlyRoot: true,
+			User: user, Group: user, NonRoot: true, Escalation: false, ReadOnlyRoot: true,
 			Capabilities: capabilities{Drop: []string{"ALL"}},
 			Seccomp:      runtimeDefault,
 		},

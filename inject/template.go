@@ -19,13 +19,19 @@ type template struct {
 	} `yaml:"metadata"`
 	Spec struct {
 		HostNetwork boolean `yaml:"hostNetwork"`
+		Security    runAs   `yaml:"securityContext"`
 		Init        []named `yaml:"initContainers"`
 		Containers  []named `yaml:"containers"`
 	} `yaml:"spec"`
 }
 
 type named struct {
-	Name string `yaml:"name"`
+	Name     string `yaml:"name"`
+	Security runAs  `yaml:"securityContext"`
+}
+
+type runAs struct {
+	User *int64 `yaml:"runAsUser"` // nil for the pod's, or its image's
 }
 
 func readTemplate(n *yaml.Node) (t template, err error) {
