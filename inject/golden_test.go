@@ -173,7 +173,8 @@ func TestWhatIsNotCapturedIsSaid(t *testing.T) {
 		head + "spec: {<<: {hostNetwork: on}}\n":                                                      ofNode,
 		head + "spec: {hostNetwork: true}\n":                                                          "f:1: Pod/web: left alone: hostNetwork is true, and what the node itself sends is not captured",
 		head + "spec: {containers: [{name: istio-proxy}]}\n":                                          "f:1: Pod/web: will not be captured: Istio's sidecar serves it",
-		"{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {sluice.dev/inject: 'false'}}}": `f:1: Pod/a: left alone: its annotation sluice.dev/inject is "false"`,
+		"{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {sluice.dev/inject: 'false'}}}": "f:1: Pod/a: left alone: annotation sluice.dev/inject is false",
+		"{apiVersion: v1, kind: Pod, metadata: {name: a, labels: {sluice.dev/inject: 'false'}}}":      "f:1: Pod/a: left alone: label sluice.dev/inject is false",
 		"{apiVersion: v1, kind: Pod, metadata: {name: a, annotations: {sluice.dev/exemptUIDs: '7'}}}": `f:1: Pod/a: will not start where an agent serves the node: annotation sluice.dev/exemptUIDs: exemptUIDs "7": an agent serves the pods (agentSocket), and is known by its cgroup or a mark that nobody else knows; remove it`,
 	} {
 		out, err := Inject("f", []byte(text), Options{})

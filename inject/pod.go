@@ -52,8 +52,10 @@ func (o Options) of(f object) (value *yaml.Node, notes []string, err error) {
 		return nil, []string{"left alone: hostNetwork is true, and what the node itself sends is not captured"}, nil
 	case has && o.Sidecar == nil:
 		return nil, nil, fmt.Errorf("has sluice's sidecar already (init container %s); give --sidecar, or take it out", proxyContainer)
-	case p.annotations[selection.AnnotationInject] == "false" && !has:
-		return nil, []string{"left alone: its annotation " + selection.AnnotationInject + " is \"false\""}, nil
+	}
+	own := selection.Pod{Annotations: p.annotations, Labels: p.labels}
+	if selected, why := selection.Select(selection.Conf{}, nil, own); !selected && !has {
+		return nil, []string{"left alone: " + why}, nil
 	}
 	set := map[string]string{selection.AnnotationInject: "true"}
 	for _, field := range rules.Fields() {
