@@ -21,12 +21,18 @@ type container struct {
 }
 
 type variable struct {
-	Name string `yaml:"name"`
-	From from   `yaml:"valueFrom"`
+	Name  string `yaml:"name"`
+	Value string `yaml:"value,omitempty"`
+	From  *from  `yaml:"valueFrom,omitempty"`
 }
 
 type from struct {
 	Field fieldRef `yaml:"fieldRef"`
+}
+
+// fieldOf is a variable whose value is a field of the pod.
+func fieldOf(name, path string) variable {
+	return variable{Name: name, From: &from{fieldRef{path}}}
 }
 
 type fieldRef struct {

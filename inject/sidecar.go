@@ -116,8 +116,8 @@ func (s *Sidecar) rules(config rules.Config) container {
 	return container{
 		Name: rulesContainer, Image: s.Image, Args: args,
 		Env: []variable{
-			{"POD_IP", from{fieldRef{"status.podIP"}}},
-			{"HOST_IP", from{fieldRef{"status.hostIP"}}},
+			fieldOf("POD_IP", "status.podIP"),
+			fieldOf("HOST_IP", "status.hostIP"),
 		},
 		Resources: small,
 		Security: security{
@@ -159,8 +159,9 @@ func (s *Sidecar) proxy(f object, p pod, config rules.Config, user int) containe
 	return container{
 		Name: proxyContainer, Image: s.Image, RestartPolicy: "Always", Args: args,
 		Env: []variable{
-			{"POD_NAME", from{fieldRef{"metadata.name"}}},
-			{"POD_NAMESPACE", from{fieldRef{"metadata.namespace"}}},
+			fieldOf("POD_NAME", "metadata.name"),
+			fieldOf("POD_NAMESPACE", "metadata.namespace"),
+			{Name: "POD_CONTAINER", Value: proxyContainer}, // for the commands in its hints
 		},
 		Resources: small,
 		Security: security{

@@ -10,15 +10,19 @@ import (
 )
 
 // Place is where a process runs. The zero value is a node, by hand.
-type Place struct{ Namespace, Pod string }
+type Place struct {
+	Namespace, Pod string
+	Container      string // of the pod; "" for its first
+}
 
 // Here is this process's place: a pod where POD_NAMESPACE and POD_NAME say which one, as the
-// chart has Kubernetes tell its containers. The plugin, which the runtime runs on the node,
+// chart has Kubernetes tell its containers, and the container that POD_CONTAINER names, as
+// 'sluice inject' has it in a sidecar. The plugin, which the runtime runs on the node,
 // has neither.
 var Here = sync.OnceValue(func() Place { return from(os.Getenv) })
 
 func from(getenv func(string) string) Place {
-	p := Place{Namespace: getenv("POD_NAMESPACE"), Pod: getenv("POD_NAME")}
+	p := Place{Namespace: getenv("POD_NAMESPACE"), Pod: getenv("POD_NAME"), Container: getenv("POD_CONTAINER")}
 	if p.Namespace == "" || p.Pod == "" {
 		return Place{}
 	}
@@ -34,7 +38,11 @@ func (p Place) Sluice(words string) string {
 	if !p.InCluster() {
 		return "'sluice " + words + "'"
 	}
-	return "'kubectl -n " + p.Namespace + " exec " + p.Pod + " -- /sluice " + words + "'"
+	pod := p.Pod
+	if p.Container != "" {
+		pod += " -c " + p.Container
+	}
+	return "'kubectl -n " + p.Namespace + " exec " + pod + " -- /sluice " + words + "'"
 }
 
 // Apply is the command that puts resources on its standard input into a namespace of the

@@ -16,6 +16,11 @@ func TestEachPlaceHasItsWords(t *testing.T) {
 	if got := pod.Sluice("status --all"); got != "'kubectl -n sluice-system exec sluice-agent-x7k2p -- /sluice status --all'" {
 		t.Errorf("in a pod: %s", got)
 	}
+	env["POD_CONTAINER"] = "sluice-proxy"
+	sidecar := from(func(name string) string { return env[name] })
+	if got := sidecar.Sluice("clusters"); got != "'kubectl -n sluice-system exec sluice-agent-x7k2p -c sluice-proxy -- /sluice clusters'" {
+		t.Errorf("in a sidecar: %s", got)
+	}
 	for r := range remedies {
 		byHand, inCluster := node.Say(r), pod.Say(r)
 		if byHand == "" || inCluster == "" || byHand == inCluster {
