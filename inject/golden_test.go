@@ -131,6 +131,8 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 			"web.yaml:3: Pod/web: exemptUIDs 1000,1337: with a sidecar all but the proxy's own go around it; name the proxy's alone"},
 		head + "  annotations: {sluice.dev/exemptUIDs: '0'}\n": {Options{Sidecar: sidecar()},
 			"web.yaml:3: Pod/web: exemptUIDs 0: all that root does would go around the sidecar; name another user"},
+		head + "spec: {containers: [{name: sluice-proxy}], volumes: [{name: sluice-scratch}]}\n": {Options{Sidecar: sidecar()},
+			"web.yaml:3: Pod/web: has a container sluice-proxy and a volume sluice-scratch of its own, which is what the sidecar's is called; call it otherwise"},
 		head + "  name: again\n":      {Options{}, `web.yaml:2: not YAML: line 6: mapping key "name" already defined at line 5`},
 		head + "  annotations: [a]\n": {Options{}, "web.yaml:3: Pod/web: is no template of pods: cannot unmarshal !!seq into map[string]string; correct it"},
 		head + "  <<: {annotations: {a: b}}\n": {Options{},
@@ -201,6 +203,24 @@ func TestASidecarIsToldLabelsAsKubernetesReadsThem(t *testing.T) {
 			if !strings.Contains(string(out.Text), want) {
 				t.Errorf("%s\ngives\n%s\nwithout %s", text, out.Text, want)
 			}
+		}
+	}
+}
+
+func TestWhatIsNotNamedAnewStaysOfASidecar(t *testing.T) {
+	t.Parallel()
+	for _, in := range []string{"job.in.yaml", "object.in.json"} {
+		first, err := Inject(in, read(t, in), Options{Sidecar: sidecar()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := &Sidecar{Image: "sluice:devel", ConfigMap: "sluice", KeepImage: true, KeepConfigMap: true}
+		second, err := Inject(in, first.Text, Options{Sidecar: later})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(first.Text), string(second.Text)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", in, diff)
 		}
 	}
 }

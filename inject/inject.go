@@ -34,6 +34,9 @@ func (o Options) Check() error {
 		_, err := scratch.Set(name, o.Fields[name])
 		errs = append(errs, err)
 	}
+	if s := o.Sidecar; s != nil && (s.Image == "" || s.ConfigMap == "") {
+		errs = append(errs, fmt.Errorf("sidecar: image %q, ConfigMap %q: neither can be empty; name both", s.Image, s.ConfigMap))
+	}
 	return errors.Join(errs...)
 }
 

@@ -18,7 +18,10 @@ import (
 type pod struct {
 	annotations, labels map[string]string
 	hostNetwork         bool
+	injected            bool             // with a sidecar, already
 	names               []string         // of its containers
+	own                 []string         // parts of its own that have the name of a sidecar's
+	image, configMap    string           // of the sidecar that is there, "" for none
 	users               map[int64]string // which part of it says so
 }
 
@@ -37,6 +40,25 @@ func podOf(n *yaml.Node) (pod, error) {
 			p.users[*user] = "container " + c.Name
 		}
 	}
+	has := slices.IndexFunc(t.Spec.Init, func(c named) bool { return c.Name == proxyContainer })
+	if has >= 0 {
+		p.image = t.Spec.Init[has].Image
+	}
+	for _, c := range t.Spec.Containers {
+		if c.Name == proxyContainer || c.Name == rulesContainer {
+			p.own = append(p.own, "container "+c.Name)
+		}
+	}
+	for _, v := range t.Spec.Volumes {
+		switch {
+		case v.Name != resourcesVolume && v.Name != scratchVolume:
+		case has < 0:
+			p.own = append(p.own, "volume "+v.Name)
+		case v.Name == resourcesVolume:
+			p.configMap = v.ConfigMap.Name
+		}
+	}
+	p.injected = has >= 0
 	return p, nil
 }
 
@@ -46,15 +68,14 @@ func (o Options) of(f object) (value *yaml.Node, notes []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	has := slices.Contains(p.names, proxyContainer)
 	switch {
 	case p.hostNetwork:
 		return nil, []string{"left alone: hostNetwork is true, and what the node itself sends is not captured"}, nil
-	case has && o.Sidecar == nil:
+	case p.injected && o.Sidecar == nil:
 		return nil, nil, fmt.Errorf("has sluice's sidecar already (init container %s); give --sidecar, or take it out", proxyContainer)
 	}
 	own := selection.Pod{Annotations: p.annotations, Labels: p.labels}
-	if selected, why := selection.Select(selection.Conf{}, nil, own); !selected && !has {
+	if selected, why := selection.Select(selection.Conf{}, nil, own); !selected && !p.injected {
 		return nil, []string{"left alone: " + why}, nil
 	}
 	set := map[string]string{selection.AnnotationInject: "true"}

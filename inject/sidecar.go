@@ -23,6 +23,8 @@ type Sidecar struct {
 	// Plugin: the rules are those of the CNI plugin without an agent (no agentSocket).
 	// Otherwise an init container with CAP_NET_ADMIN makes them.
 	Plugin bool
+	// KeepImage and KeepConfigMap: those of a sidecar that is there already stay.
+	KeepImage, KeepConfigMap bool
 }
 
 const (
@@ -41,6 +43,10 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 	if s.Plugin && slices.Contains(p.names, rulesContainer) {
 		return nil, nil, fmt.Errorf("has an init container %s, which makes the rules that are the plugin's to make now; take it out", rulesContainer)
 	}
+	if len(p.own) > 0 {
+		return nil, nil, fmt.Errorf("has a %s of its own, which is what the sidecar's is called; call it otherwise", strings.Join(p.own, " and a "))
+	}
+	s = s.over(p)
 	said, exempt := merged(p.annotations, set), annotationOf("exemptUIDs")
 	if exemption := cmp.Or(said[annotationOf("exemption")], string(rules.ExemptByUID)); said[exempt] == "" && exemption == string(rules.ExemptByUID) {
 		set[exempt] = uid
@@ -79,6 +85,18 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 			},
 		},
 	}), notes, nil
+}
+
+// over is the sidecar with what stays of the one that is there.
+func (s *Sidecar) over(p pod) *Sidecar {
+	out := *s
+	if s.KeepImage {
+		out.Image = cmp.Or(p.image, s.Image)
+	}
+	if s.KeepConfigMap {
+		out.ConfigMap = cmp.Or(p.configMap, s.ConfigMap)
+	}
+	return &out
 }
 
 // proxysUser is the user that the rules let pass: the proxy's alone, as everything else that

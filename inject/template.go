@@ -22,11 +22,16 @@ type template struct {
 		Security    runAs   `yaml:"securityContext"`
 		Init        []named `yaml:"initContainers"`
 		Containers  []named `yaml:"containers"`
+		Volumes     []struct {
+			Name      string    `yaml:"name"`
+			ConfigMap configMap `yaml:"configMap"`
+		} `yaml:"volumes"`
 	} `yaml:"spec"`
 }
 
 type named struct {
 	Name     string `yaml:"name"`
+	Image    string `yaml:"image"`
 	Security runAs  `yaml:"securityContext"`
 }
 

@@ -53,8 +53,8 @@ it is installed without agents.`,
 	f.StringArrayVarP(&o.files, "filename", "f", nil, "`FILE` with manifests, - for standard input")
 	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write (default standard output)")
 	f.BoolVar(&o.sidecar, "sidecar", false, "give the pods a proxy of their own")
-	f.StringVar(&o.proxy.Image, "image", defaultImage(), "`IMAGE` of the sidecar")
-	f.StringVar(&o.proxy.ConfigMap, "config-map", "sluice", "`NAME` of the ConfigMap with the sidecar's resources, in the pod's namespace")
+	f.StringVar(&o.proxy.Image, "image", defaultImage(), "`IMAGE` of the sidecar; where one is there already, without the flag, its own")
+	f.StringVar(&o.proxy.ConfigMap, "config-map", "sluice", "`NAME` of the ConfigMap with the sidecar's resources, in the pod's namespace; where a sidecar is there already, without the flag, its own")
 	f.StringVar(&o.rules, "rules", "init", "who makes the sidecar's rules (`WHO`): init, a container with CAP_NET_ADMIN, or plugin")
 	o.fields = addFieldFlags(c, func(f rules.Field) string { return f.Meaning + " Annotation " + f.Annotation + "." })
 	return c
@@ -83,10 +83,7 @@ func runInject(c *cobra.Command, o injectOptions) error {
 	for _, s := range in {
 		done, err := inject.Inject(s.Name, s.Data, options)
 		errs = append(errs, err)
-		if len(text) > 0 {
-			text = append(bytes.TrimSuffix(text, []byte("\n")), "\n---\n"...)
-		}
-		text = append(text, done.Text...)
+		text = appendStream(text, done.Text)
 		pods += done.Pods
 		for _, note := range done.Notes {
 			fmt.Fprintln(c.ErrOrStderr(), note)
@@ -103,6 +100,20 @@ func runInject(c *cobra.Command, o injectOptions) error {
 	}
 	_, err = c.OutOrStdout().Write(text)
 	return err
+}
+
+// appendStream puts a stream of documents behind another. A byte order mark may stand at the
+// beginning only, and directives only behind the end of a document (YAML 1.2, 9.1.2 and 9.2).
+func appendStream(text, more []byte) []byte {
+	if len(text) == 0 {
+		return more
+	}
+	more = bytes.TrimPrefix(more, []byte("\xef\xbb\xbf"))
+	between := "\n---\n"
+	if bytes.HasPrefix(more, []byte("%")) {
+		between = "\n...\n"
+	}
+	return append(append(bytes.TrimSuffix(text, []byte("\n")), between...), more...)
 }
 
 // read puts the flags together; all that is wrong with them comes at once.
@@ -128,6 +139,8 @@ func (o injectOptions) read(c *cobra.Command) (inject.Options, error) {
 	if o.sidecar {
 		out.Sidecar = &o.proxy
 		out.Sidecar.Plugin = o.rules == "plugin"
+		out.Sidecar.KeepImage = !c.Flags().Changed("image")
+		out.Sidecar.KeepConfigMap = !c.Flags().Changed("config-map")
 	}
 	return out, errors.Join(append(errs, out.Check())...)
 }
