@@ -49,6 +49,7 @@ func TestAClusterThatRefusesIsExplained(t *testing.T) {
 			[]string{"ServiceEntry shop/a created\nServiceEntry shop/b created\n"}, "error"},
 		{"away", func(s *apitest.Server) { s.Stop() }, "delete se a b c -n shop", 1,
 			[]string{"API server test: delete ServiceEntry shop/a", "2 objects not asked for after that", "hint: does it run"}, "shop/b"},
+		{"a name that nothing can have", func(*apitest.Server) {}, "get se a%b -n shop", 2, []string{`name "a%b": no object can have it`}, "does it run"},
 		{"Services that may not be seen", func(s *apitest.Server) { s.Refuse(kubeapi.Services, 403) }, "apply -f FILES", 0,
 			[]string{"ServiceEntry shop/a created", "notice: not judged beside all that the cluster has: services: may not be read"}, "error"},
 		{"names of several", func(s *apitest.Server) { s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a")) }, "get se a b c -n shop", 1,

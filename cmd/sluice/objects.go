@@ -21,6 +21,9 @@ func objects(namespace string, args []string) ([]mesh.Identity, error) {
 	}
 	var out []mesh.Identity
 	for _, name := range args[1:] {
+		if name == "" || strings.Contains(name, "%") { // no request to an API server can name it
+			return nil, usage(fmt.Errorf("name %q: no object can have it", name), "write either KIND NAME... or KIND/NAME for each")
+		}
 		out = append(out, mesh.Identity{Kind: kind, Namespace: namespace, Name: name})
 	}
 	return out, nil
@@ -48,7 +51,7 @@ func reference(id mesh.Identity) string {
 
 func parseReference(namespace, text string) (id mesh.Identity, ok bool, err error) {
 	before, name, found := strings.Cut(text, "/")
-	if !found || name == "" || strings.Contains(name, "/") {
+	if !found || name == "" || strings.ContainsAny(name, "/%") {
 		return id, false, nil
 	}
 	if kind, ok := mesh.ParseKind(before); ok { // serviceentry.networking.istio.io too
