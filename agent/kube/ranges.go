@@ -67,18 +67,27 @@ func (r *ranges) followNodes(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		d := kubeapi.Delta{Kind: kubeapi.Nodes, Changed: nodes, Err: err, Complete: err == nil || !errors.Is(err, kubeapi.ErrUnreachable)}
 		next := min(r.node.often, lookAgain)
 		if err == nil {
-			d.Gone = r.without(nodes)
 			r.node.mu.Lock()
 			r.node.names = namesOf(nodes)
 			r.node.mu.Unlock()
 			next = r.node.often * time.Duration(max(fewNodes, len(nodes))) / fewNodes
 		}
-		r.update(d)
+		r.update(r.listed(nodes, err))
 		timer.Reset(next + rand.N(next/5+1))
 	}
+}
+
+// listed is what came of a list of the Nodes. An agent that may not see them waits for
+// no more; from a server that fails there is more to come.
+func (r *ranges) listed(nodes []kubeapi.Object, err error) kubeapi.Delta {
+	d := kubeapi.Delta{Kind: kubeapi.Nodes, Changed: nodes, Err: err}
+	if err == nil {
+		d.Gone = r.without(nodes)
+	}
+	d.Complete = err == nil || errors.Is(err, kubeapi.ErrForbidden) || errors.Is(err, kubeapi.ErrMissing)
+	return d
 }
 
 // without are Nodes that were found and are not there any more.
