@@ -9,6 +9,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ const (
 // one is the first, and the others' requests end at once.
 const (
 	mostWaiting = 1000
+	mostOfOne   = 250 // of one namespace, so that there is room for the others'
+	forgetEvery = time.Minute
 	burst       = 25
 	each        = time.Second
 	spread      = 5 * time.Second
@@ -74,6 +77,7 @@ type Events struct {
 	mu      sync.Mutex
 	waiting []event // by due
 	said    map[string]time.Time
+	forgot  time.Time // when what was said long ago was last taken from said
 	dropped int
 }
 
@@ -83,7 +87,8 @@ func newEvents(to creator, node string, nodes func() []string, log *slog.Logger)
 
 // Say has an Event written about an object; uid is that of the object, "" where it is not
 // known. What was said within the last half an hour is not said again. It never waits: of
-// more than a thousand that wait the rest is left out, and the log says so.
+// more than a thousand that wait, or 250 of one namespace, the rest is left out, and the
+// log says so.
 func (e *Events) Say(about kubeapi.Kind, key kubeapi.Key, uid string, warning bool, reason, message string) {
 	if len(message) > longest {
 		message = strings.ToValidUTF8(message[:longest], "") + "…"
@@ -101,6 +106,9 @@ func (e *Events) Say(about kubeapi.Kind, key kubeapi.Key, uid string, warning bo
 	default:
 		v.shared, v.due = true, now.Add(rand.N(spread))
 	}
+	if !e.ours(v) {
+		return // others write it
+	}
 	v.json = eventJSON(about, key, uid, warning, reason, message, v, now)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -108,17 +116,30 @@ func (e *Events) Say(about kubeapi.Kind, key kubeapi.Key, uid string, warning bo
 	if at, before := e.said[id]; before && now.Sub(at) < sayAgain {
 		return
 	}
-	if len(e.waiting) >= mostWaiting {
+	if !e.room(v.namespace) {
 		e.dropped++
 		return
 	}
-	for other, at := range e.said {
-		if now.Sub(at) >= sayAgain {
-			delete(e.said, other)
-		}
+	if now.Sub(e.forgot) >= forgetEvery {
+		maps.DeleteFunc(e.said, func(_ string, at time.Time) bool { return now.Sub(at) >= sayAgain })
+		e.forgot = now
 	}
 	e.said[id] = now
 	e.put(v)
+}
+
+// room says whether one more of a namespace may wait. The caller holds e.mu.
+func (e *Events) room(namespace string) bool {
+	if len(e.waiting) >= mostWaiting {
+		return false
+	}
+	of := 0
+	for _, v := range e.waiting {
+		if v.namespace == namespace {
+			of++
+		}
+	}
+	return of < mostOfOne
 }
 
 // Withdraw takes back what waits to be said of an object for a reason.

@@ -48,3 +48,34 @@ func TestAFewAgentsWriteWhatAllOfThemSee(t *testing.T) {
 		}
 	}
 }
+
+// A namespace of which there is ever more to say leaves room for what is said of others.
+func TestOneNamespaceDoesNotTakeTheRoomOfOthersEvents(t *testing.T) {
+	t.Parallel()
+	e := newEvents(nil, "node-1", func() []string { return nil }, slog.New(slog.DiscardHandler))
+	say := func(namespace string, n int) {
+		e.Say(kubeapi.Pods, kubeapi.Key{Namespace: namespace, Name: fmt.Sprint("web-", n)}, "u", true, NotEnrolled, "wrong")
+	}
+	for i := range 2 * mostWaiting {
+		say("noisy", i)
+	}
+	say("quiet", 1)
+	of := map[string]int{}
+	for _, v := range e.waiting {
+		of[v.namespace]++
+	}
+	if of["noisy"] != mostOfOne || of["quiet"] != 1 {
+		t.Errorf("%v wait", of)
+	}
+	if len(e.said) != len(e.waiting) {
+		t.Errorf("%d are taken for said, %d wait", len(e.said), len(e.waiting))
+	}
+	for n := range e.said {
+		e.said[n] = e.said[n].Add(-sayAgain)
+	}
+	e.forgot = e.forgot.Add(-forgetEvery)
+	say("other", 1)
+	if len(e.said) != 1 {
+		t.Errorf("%d are remembered that may be said again", len(e.said)-1)
+	}
+}
