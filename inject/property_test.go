@@ -197,6 +197,9 @@ func drawYAML(t *testing.T, r *rand.Rand, object any) string {
 		if r.IntN(10) == 0 {
 			text.WriteString("\n")
 		}
+		if before, boolean := strings.CutSuffix(line, "hostNetwork: true\n"); boolean {
+			line = before + "hostNetwork: " + []string{"true", "True", "TRUE"}[r.IntN(3)] + "\n"
+		}
 		text.WriteString(line)
 	}
 	return text.String()
@@ -270,7 +273,7 @@ func drawSpec(r *rand.Rand) map[string]any {
 	}
 	spec := map[string]any{"containers": []any{container("a"), container("b")}}
 	if r.IntN(6) == 0 {
-		spec["hostNetwork"] = true
+		spec["hostNetwork"] = r.IntN(2) == 0
 	}
 	if r.IntN(2) == 0 {
 		spec["initContainers"] = []any{container("c"), container("d")}[:r.IntN(3)]
@@ -285,6 +288,14 @@ func drawSpec(r *rand.Rand) map[string]any {
 func FuzzInject(f *testing.F) {
 	for seed := range uint64(20) {
 		text, _ := drawStream(&testing.T{}, rand.New(rand.NewPCG(seed, 0)))
+		f.Add([]byte(text))
+	}
+	for _, text := range []string{
+		"kind: &k Pod\napiVersion: v1\nmetadata: {labels: {app: *k}}\nspec: {<<: {hostNetwork: yes}}\n",
+		"kind: List\nitems:\n- &a {kind: Pod, apiVersion: v1}\n- *a\n- {<<: *a}\n- &b [*b]\n",
+		"kind: Pod\nkind: Pod\napiVersion: v1\nmetadata: {}\nmetadata: {}\n",
+		"\ufeffkind: Pod\r\napiVersion: v1\r\nmetadata:\r\n  name: a\r\n",
+	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -107,11 +107,12 @@ func Offset(text []byte, line, column int) int {
 		}
 		pos += next + 1
 	}
-	for i := range string(text[pos:]) {
+	of, _, _ := bytes.Cut(text[pos:], []byte("\n"))
+	for i := range string(of) {
 		if column == 1 {
 			return pos + i
 		}
 		column--
 	}
-	return len(text)
+	return pos + len(of)
 }
