@@ -45,6 +45,7 @@ var effects = map[string]struct{ other, says string }{
 	"holder.image.tag":                           {`"8.8"`, "image: sluice:8.8"},
 	"holder.image.digest":                        {`"sha256:` + strings.Repeat("1", 64) + `"`, "image: sluice@sha256:1111"},
 	"holder.waitSeconds":                         {`7`, "--wait-limit=7s"},
+	"coordinator.tolerations":                    {`[{"key":"pool","operator":"Exists"}]`, "key: pool"},
 	"holder.podAnnotations":                      {`{"team.test/of":"holder"}`, "team.test/of: holder"},
 	"holder.podLabels":                           {`{"team.test/of":"holder"}`, "team.test/of: holder"},
 	"holder.resources.requests.cpu":              {`"778m"`, "cpu: 778m"},
