@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/wholefile"
 )
 
 // keptInstances is how many pods' numbers are kept: an upgrade has two on a node.
@@ -40,7 +42,7 @@ func NumberInstance(dir, uid string, now time.Time) (int64, error) {
 			continue // another pod's agent was faster
 		}
 		if err == nil {
-			err = syncDir(dir)
+			err = wholefile.SyncDir(dir)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("numbers of agents' pods: %w", err)
@@ -66,14 +68,4 @@ func instanceNumbers(dir string) (all []int64, err error) {
 	}
 	slices.Sort(all)
 	return all, err
-}
-
-// syncDir has what was made in dir outlive a power cut.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/retired"
+	"github.com/sluice-cni/sluice/internal/wholefile"
 )
 
 const programMode fs.FileMode = 0o755
@@ -115,7 +116,7 @@ func put(ctx context.Context, dir, target string, write func(io.Writer) error) e
 	if err := os.Rename(name, target); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return wholefile.SyncDir(dir)
 }
 
 // written is a new file of the directory with a program in it, closed. A child that another

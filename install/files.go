@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/internal/wholefile"
 )
 
 // temporary is how our unfinished files begin. They end in nothing that a runtime
@@ -117,7 +119,7 @@ func replace(beside, target, like string, s Step) error {
 	if err := os.Rename(f.Name(), target); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(target))
+	return wholefile.SyncDir(filepath.Dir(target))
 }
 
 // keepAttributes gives a file the extended attributes of another, as far as the disk and
@@ -134,15 +136,6 @@ func keepAttributes(of string, f *os.File) {
 			unix.Fsetxattr(int(f.Fd()), name, value[:size], 0)
 		}
 	}
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // nudge makes a runtime read the directory again.

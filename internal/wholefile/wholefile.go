@@ -55,9 +55,15 @@ func Replace(path string, data []byte, mode os.FileMode) error {
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
+	return SyncDir(dir)
+}
+
+// SyncDir has the names that were made, changed or removed in a directory outlive a power cut.
+func SyncDir(dir string) error {
+	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	defer f.Close()
+	return f.Sync()
 }

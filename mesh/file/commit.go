@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/sluice-cni/sluice/internal/wholefile"
 )
 
 // commit writes every new content beside its file first, so that what can fail
@@ -40,7 +42,7 @@ func (t *transaction) commit() error {
 			}
 		}
 	}
-	return syncDirectory(t.dir)
+	return wholefile.SyncDir(t.dir)
 }
 
 // target is the file behind a name, so that a link stays a link.
@@ -98,13 +100,4 @@ func writeBeside(path string, data []byte) (temporary string, err error) {
 		return "", err
 	}
 	return f.Name(), f.Sync()
-}
-
-func syncDirectory(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }
