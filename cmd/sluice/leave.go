@@ -27,16 +27,20 @@ var errNoAgent = errors.New("nobody listens there")
 const absentFor = 30 * time.Second
 
 // letGoOrClean is letGo where a node may have no agent any more, or one that cannot run:
-// the rules are taken out of pods without it then.
+// the rules are taken out of pods without it then. It asks each second for as long as
+// absent, and says so when nobody answers the first time.
 func letGoOrClean(c *cobra.Command, socket string, wait, absent time.Duration, clean func() error) error {
 	ctx, cancel := context.WithTimeout(c.Context(), absent)
 	defer cancel()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for {
+	for first := true; ; first = false {
 		err := letGo(c, socket, wait)
 		if !errors.Is(err, errNoAgent) {
 			return err
+		}
+		if first {
+			fmt.Fprintf(c.OutOrStdout(), "no agent answers at %s yet: it is asked again for %v\n", socket, absent)
 		}
 		select {
 		case <-tick.C:

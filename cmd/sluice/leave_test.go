@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,33 +18,46 @@ import (
 // A node without an agent is cleaned; one whose agent comes back in time, or answers, never.
 func TestRulesAreTakenOutWhereNoAgentIs(t *testing.T) {
 	t.Parallel()
-	clean := func(socket string, absent time.Duration) (cleaned bool, err error) {
+	var said bytes.Buffer
+	clean := func(socket string, absent time.Duration, out io.Writer) (cleaned bool, err error) {
 		c := &cobra.Command{}
-		c.SetOut(io.Discard)
+		c.SetOut(out)
 		c.SetContext(t.Context())
 		err = letGoOrClean(c, socket, 5*time.Second, absent, func() error { cleaned = true; return nil })
 		return cleaned, err
 	}
 	dir := t.TempDir()
-	if cleaned, err := clean(filepath.Join(dir, "none.sock"), 100*time.Millisecond); !cleaned || err != nil {
+	none := filepath.Join(dir, "none.sock")
+	if cleaned, err := clean(none, 100*time.Millisecond, &said); !cleaned || err != nil {
 		t.Errorf("without an agent: %t, %v", cleaned, err)
 	}
+	want := "no agent answers at " + none + " yet: it is asked again for 100ms\nno agent has answered for 100ms: its rules are taken out of pods without it\n"
+	if said.String() != want {
+		t.Errorf("without an agent it says\n%swant\n%s", &said, want)
+	}
 	path := filepath.Join(dir, "agent.sock")
-	came := make(chan struct{})
-	go func() {
-		defer close(came)
-		time.Sleep(200 * time.Millisecond) // the agent is started again
+	startsAgain := &firstWrite{do: func() {
 		agentHealth(t, path, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, `{"pods":0,"done":true}`) })
-	}()
-	if cleaned, err := clean(path, time.Minute); cleaned || err != nil {
+	}}
+	if cleaned, err := clean(path, time.Minute, startsAgain); cleaned || err != nil {
 		t.Errorf("with an agent that is started again: %t, %v", cleaned, err)
 	}
-	<-came
 	refusing := filepath.Join(dir, "refusing.sock")
 	agentHealth(t, refusing, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) })
-	if cleaned, err := clean(refusing, 100*time.Millisecond); cleaned || err == nil {
+	if cleaned, err := clean(refusing, 100*time.Millisecond, io.Discard); cleaned || err == nil {
 		t.Errorf("with an agent that does not do it: %t, %v", cleaned, err)
 	}
+}
+
+// firstWrite is a writer that does something once, when the first line comes.
+type firstWrite struct {
+	once sync.Once
+	do   func()
+}
+
+func (w *firstWrite) Write(line []byte) (int, error) {
+	w.once.Do(w.do)
+	return len(line), nil
 }
 
 // An agent that ends in the middle, or does not know its pods yet, has let go of nothing.
