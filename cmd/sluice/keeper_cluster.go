@@ -249,7 +249,8 @@ func (e *each) end() error {
 	case errors.Is(all, kubeapi.ErrExists):
 		return hinted(all, again(e.c, "apply")+" replaces what is there")
 	case all == nil && len(e.missing.Objects) > 0:
-		return notFound(e.c, &e.missing)
+		first := e.missing.Objects[0] // whose namespace may be neither the context's nor --namespace
+		return hinted(&e.missing, again(e.c, "get "+strings.ToLower(first.Kind)+" -n "+first.Namespace)+" lists what there is")
 	case len(e.missing.Objects) > 0:
 		all = errors.Join(all, &e.missing)
 	}

@@ -298,6 +298,6 @@ func plugin(t *testing.T, p person) {
 	if got := p.says(true, "", "kubectl sluice get dr -A -o name", "destinationrule.plugin/rule\n"); strings.Contains(got, "error") {
 		t.Error(got)
 	}
-	p.says(false, "", "kubectl sluice get dr nothing -n plugin", "hint: 'kubectl sluice get destinationrule' lists what there is")
+	p.says(false, "", "kubectl sluice get dr nothing -n plugin", "hint: 'kubectl sluice get destinationrule -n plugin' lists what there is")
 	p.says(true, "", "kubectl sluice delete destinationrule.plugin/rule", "DestinationRule plugin/rule deleted")
 }
