@@ -111,14 +111,15 @@ func (w Wanted) entry() (e registering, ok bool) {
 // entryName is a name for the entry. The ports are in it: another of the same host is
 // another entry, and replaces none.
 func entryName(host string, ports []WantedPort) string {
-	const most = 200 // bytes; a name has 253 (RFC 1123)
+	// Bytes: a name has 253 (RFC 1123), of which 9 are left for who tells two apart.
+	const most, all = 200, 253 - 9
 	name := strings.ReplaceAll(host, ".", "-")
 	name = strings.Trim(name[:min(len(name), most)], "-")
 	var numbers strings.Builder
 	for _, p := range ports {
 		numbers.WriteString("-" + strconv.Itoa(int(p.Number)))
 	}
-	if numbers.Len() <= 253-most {
+	if numbers.Len() <= all-most {
 		return name + numbers.String()
 	}
 	sum := sha256.Sum256([]byte(numbers.String()))

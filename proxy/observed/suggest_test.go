@@ -91,6 +91,10 @@ func TestSuggestionsAreValidAndHaveNamesOfTheirOwn(t *testing.T) {
 	for port := range uint16(600) {
 		rows = append(rows, row("shop", "many.example", port+1, "TLS", 1))
 	}
+	for port := range uint16(8) { // alike in as much as is in a name
+		long := strings.Repeat("abcdefgh.", 25)
+		rows = append(rows, row("shop", long+"x.example", 60000+port, "TLS", 1), row("shop", long+"y.example", 60000+port, "TLS", 1))
+	}
 	rows = append(rows, address("2001:db8::7", 80, "HTTP"), address("2001:db8::7", 5432, "TCP"))
 	documents, without := Suggest(rows)
 	text := strings.Join(documents, "---\n")
@@ -105,7 +109,7 @@ func TestSuggestionsAreValidAndHaveNamesOfTheirOwn(t *testing.T) {
 	for _, r := range resources {
 		names[r.Namespace+"/"+r.Name] = true
 	}
-	if len(names) != 10 || len(resources) != 10 || len(without) != 4 {
+	if len(names) != 12 || len(resources) != 12 || len(without) != 4 {
 		t.Errorf("%d names of %d entries, %d without one", len(names), len(resources), len(without))
 	}
 }
