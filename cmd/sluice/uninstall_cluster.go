@@ -236,7 +236,7 @@ func (u clusterUninstall) await(ctx context.Context, set *daemonSet) error {
 				fmt.Fprintln(u.out, text)
 				said = text
 			}
-			if len(now.done) >= now.desired {
+			if now.all() {
 				return nil
 			}
 		}
@@ -254,6 +254,13 @@ type progress struct {
 	desired int  // nodes
 	done    map[string]bool
 	rest    []pod
+}
+
+// all: every node is done. A node that went when it was done still has its pod for a while,
+// which is no other's.
+func (p progress) all() bool {
+	waits := slices.ContainsFunc(p.rest, func(one pod) bool { return !p.done[one.Spec.NodeName] })
+	return len(p.done) >= p.desired && !waits
 }
 
 // pod is one of the DaemonSet's.

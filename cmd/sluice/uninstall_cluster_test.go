@@ -111,6 +111,21 @@ func TestUninstallOfAClusterWaitsForEveryNode(t *testing.T) {
 	}
 }
 
+// The pod of a node that was deleted runs on for a minute, as far as the API server knows.
+func TestUninstallOfAClusterCountsNoNodeForAnother(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Put(kubeapi.Nodes, `{"metadata":{"name":"b"}}`)
+	_, err := uninstalling(t, s, 300*time.Millisecond, func(int) {
+		onNode(s, "deleted", "Running")
+		onNode(s, "b", "Pending")
+		controlled(s, 1)
+	})
+	if err == nil || !strings.Contains(err.Error(), "node b: pod on-b is Pending") {
+		t.Errorf("node b is passed over: %v", err)
+	}
+}
+
 func TestUninstallOfAClusterNamesTheNodesThatAreNotDone(t *testing.T) {
 	t.Parallel()
 	s := apitest.New(t)
