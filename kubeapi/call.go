@@ -159,15 +159,9 @@ func (c *Cluster) Create(ctx context.Context, k Kind, data []byte) error {
 // it names become so whoever had them, fields that others wrote and it does not name
 // stay. What Create, kubectl create and kubectl apply wrote counts as written by this, so
 // that of it goes what is named no more; their finalizers and owners, and kubectl's copy of
-// the object, stay. It says what was done: created, configured or
-// unchanged.
-func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, err error) {
-	done, _, err = c.ApplyObject(ctx, k, data)
-	return done, err
-}
-
-// ApplyObject is Apply, and gives the object as it is after that.
-func (c *Cluster) ApplyObject(ctx context.Context, k Kind, data []byte) (done string, now Object, err error) {
+// the object, stay. It says what was done, created, configured or unchanged, and gives the
+// object as it is after that.
+func (c *Cluster) Apply(ctx context.Context, k Kind, data []byte) (done string, now Object, err error) {
 	u, key, err := parse(k, data)
 	if err != nil {
 		return "", now, err

@@ -19,11 +19,11 @@ func TestObjectsAreWrittenAndRead(t *testing.T) {
 	s, ctx := apitest.New(t), context.Background()
 	c, key := s.Cluster(), kubeapi.Key{Namespace: "shop", Name: "a"}
 	for _, step := range []struct{ v, want string }{{"1", "created"}, {"1", "unchanged"}, {"2", "configured"}} {
-		if done, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("shop", "a", step.v))); done != step.want || err != nil {
+		if done, _, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("shop", "a", step.v))); done != step.want || err != nil {
 			t.Errorf("apply %s: %q, %v; want %s", step.v, done, err, step.want)
 		}
 	}
-	if done, err := c.DryRun().Apply(ctx, kubeapi.ServiceEntries, []byte(entry("shop", "a", "3"))); done != "configured" || err != nil {
+	if done, _, err := c.DryRun().Apply(ctx, kubeapi.ServiceEntries, []byte(entry("shop", "a", "3"))); done != "configured" || err != nil {
 		t.Errorf("dry run: %q, %v", done, err)
 	}
 	o, err := c.Get(ctx, kubeapi.ServiceEntries, key)

@@ -172,7 +172,7 @@ func (u clusterUninstall) pass(ctx, waiting context.Context, set *daemonSet) err
 	if err != nil {
 		return err
 	}
-	done, err := u.cluster.Apply(waiting, kubeapi.DaemonSets, text)
+	done, _, err := u.cluster.Apply(waiting, kubeapi.DaemonSets, text)
 	if err != nil {
 		return err
 	}

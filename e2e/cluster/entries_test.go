@@ -82,7 +82,7 @@ func TestAChangeAmongTwoThousandEntriesIsSoonInForce(t *testing.T) {
 			case <-stop:
 				return
 			}
-			if _, err := cluster.Apply(ctx, kubeapi.ServiceEntries, entry(fmt.Sprint("many-", n%manyEntries), fmt.Sprintf("host-%d-%d.example", n%manyEntries, n))); err != nil {
+			if _, _, err := cluster.Apply(ctx, kubeapi.ServiceEntries, entry(fmt.Sprint("many-", n%manyEntries), fmt.Sprintf("host-%d-%d.example", n%manyEntries, n))); err != nil {
 				t.Error(err)
 			}
 		}
@@ -127,7 +127,7 @@ type effect struct {
 func (e *effect) comesAndGoes() {
 	e.t.Helper()
 	e.until("200", func(ctx context.Context) error {
-		_, err := e.cluster.Apply(ctx, kubeapi.ServiceEntries, entry("effect", "effect.example"))
+		_, _, err := e.cluster.Apply(ctx, kubeapi.ServiceEntries, entry("effect", "effect.example"))
 		return err
 	})
 	e.until("502", func(ctx context.Context) error {
@@ -140,7 +140,7 @@ func (e *effect) changes(name string) {
 	e.t.Helper()
 	for _, to := range []struct{ status, host string }{{"200", "effect.example"}, {"502", name + ".example"}} {
 		e.until(to.status, func(ctx context.Context) error {
-			_, err := e.cluster.Apply(ctx, kubeapi.ServiceEntries, entry(name, to.host))
+			_, _, err := e.cluster.Apply(ctx, kubeapi.ServiceEntries, entry(name, to.host))
 			return err
 		})
 	}

@@ -71,7 +71,7 @@ func (o Objects) Create(ctx context.Context, r *mesh.Resource) (manifest.Change,
 func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, *mesh.Resource, error) {
 	k := kindOf(r.Kind)
 	text, _ := mesh.Normal(r)
-	done, now, err := o.Cluster.ApplyObject(ctx, k, text)
+	done, now, err := o.Cluster.Apply(ctx, k, text)
 	change := manifest.Change{Identity: r.Identity(), Done: done}
 	if err != nil {
 		return change, nil, err

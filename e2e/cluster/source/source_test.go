@@ -82,7 +82,7 @@ func TestARealAPIServer(t *testing.T) {
 	s.Apply(definitions(t))
 	c, ctx := connect(t, s.Kubeconfig()), context.Background()
 	await.True(t, "an entry", func() bool {
-		_, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("first", "first.example.com")))
+		_, _, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("first", "first.example.com")))
 		return err == nil
 	})
 	await.True(t, "that entry in force", func() bool { return before.leads("first.example.com") })
@@ -98,16 +98,16 @@ func TestARealAPIServer(t *testing.T) {
 func writing(t *testing.T, c *kubeapi.Cluster) {
 	ctx, key := context.Background(), kubeapi.Key{Namespace: "default", Name: "written"}
 	for _, step := range []struct{ host, want string }{{"a.example.com", "created"}, {"a.example.com", "unchanged"}, {"b.example.com", "configured"}} {
-		done, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("written", step.host)))
+		done, _, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("written", step.host)))
 		if done != step.want || err != nil {
 			t.Errorf("apply %s: %q, %v; want %s", step.host, done, err, step.want)
 		}
 	}
 	dry := c.DryRun()
-	if done, err := dry.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("written", "b.example.com"))); done != "unchanged" || err != nil {
+	if done, _, err := dry.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("written", "b.example.com"))); done != "unchanged" || err != nil {
 		t.Errorf("dry run of the same: %q, %v", done, err)
 	}
-	if done, err := dry.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("written", "c.example.com"))); done != "configured" || err != nil {
+	if done, _, err := dry.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("written", "c.example.com"))); done != "configured" || err != nil {
 		t.Errorf("dry run of another: %q, %v", done, err)
 	}
 	if o, err := c.Get(ctx, kubeapi.ServiceEntries, key); err != nil || !strings.Contains(string(o.JSON), "b.example.com") || o.Generation != 2 {
@@ -237,7 +237,7 @@ func away(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 	ctx, journal := context.Background(), t.TempDir()
 	apply := func(name, host string) {
 		t.Helper()
-		if _, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry(name, host))); err != nil {
+		if _, _, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry(name, host))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -283,7 +283,7 @@ func many(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 		for range writers {
 			all.Go(func() {
 				for i := range work {
-					if _, err := c.Apply(context.Background(), kubeapi.ServiceEntries, []byte(entry(fmt.Sprintf("many-%d", i), host(i)))); err != nil {
+					if _, _, err := c.Apply(context.Background(), kubeapi.ServiceEntries, []byte(entry(fmt.Sprintf("many-%d", i), host(i)))); err != nil {
 						failed <- err
 					}
 					written[i] = time.Now()
