@@ -28,15 +28,15 @@ func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)
 // start has a node follow a server until the test ends. each is called before it runs.
 func start(t *testing.T, server *apitest.Server, o kube.Options, each func(*kube.Node)) *kube.Node {
 	t.Helper()
-	n, _ := startAndStop(t, server, o, each)
+	n, _ := startAndStop(t, server, kubeapi.FollowOptions{Refused: time.Millisecond}, o, each)
 	return n
 }
 
-func startAndStop(t *testing.T, server *apitest.Server, o kube.Options, each func(*kube.Node)) (n *kube.Node, stop func()) {
+func startAndStop(t *testing.T, server *apitest.Server, follow kubeapi.FollowOptions, o kube.Options, each func(*kube.Node)) (n *kube.Node, stop func()) {
 	t.Helper()
-	o.Log = quiet()
+	follow.Log, o.Log = quiet(), quiet()
 	c := server.Cluster()
-	feed := c.Feed(kubeapi.FollowOptions{Log: quiet(), Refused: time.Millisecond})
+	feed := c.Feed(follow)
 	n = kube.New(c, feed, "worker", o)
 	if each != nil {
 		each(n)
@@ -176,17 +176,8 @@ func TestAPodsLastWordOutlivesTheAgent(t *testing.T) {
 	server.Put(kubeapi.Pods, podJSON("web", "1", `,"labels":{"app":"web","sluice.dev/inject":"true"}`, ``, ``), podJSON("plain", "2", `,"labels":{"app":"plain"}`, ``, ``))
 	path := filepath.Join(t.TempDir(), "pods.json")
 	run := func() (n *kube.Node, stop func()) {
-		c := server.Cluster()
-		feed := c.Feed(kubeapi.FollowOptions{Log: quiet()})
-		n = kube.New(c, feed, "worker", kube.Options{Log: quiet()})
-		n.Remember(path)
-		ctx, cancel := context.WithCancel(context.Background())
-		var running sync.WaitGroup
-		running.Go(func() { feed.Run(ctx) })
-		running.Go(func() { n.Run(ctx) })
-		stop = sync.OnceFunc(func() { cancel(); running.Wait() })
-		t.Cleanup(stop)
-		return n, stop
+		t.Helper()
+		return startAndStop(t, server, kubeapi.FollowOptions{}, kube.Options{}, func(n *kube.Node) { n.Remember(path) })
 	}
 	web := selection.Pod{Namespace: "shop", Name: "web", UID: "1", Labels: map[string]string{"app": "web"}}
 	plain := selection.Pod{Namespace: "shop", Name: "plain", UID: "2", Labels: map[string]string{"app": "plain"}}

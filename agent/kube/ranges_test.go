@@ -72,7 +72,7 @@ func TestARefusedKindTakesNoRangesFromTheFile(t *testing.T) {
 			return err == nil && list.String() == want
 		})
 	}
-	_, stop := startAndStop(t, server, often, func(n *kube.Node) { n.Ranges(path) })
+	_, stop := startAndStop(t, server, kubeapi.FollowOptions{Refused: time.Millisecond}, often, func(n *kube.Node) { n.Ranges(path) })
 	is("10.96.0.0/16,10.244.0.0/24")
 	stop()
 	server.Refuse(kubeapi.ServiceCIDRs, 403)

@@ -1,10 +1,8 @@
 package kube_test
 
 import (
-	"context"
 	"errors"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -56,16 +54,7 @@ func TestTheTaintGoesThoughTheNodeIsKnownFromBefore(t *testing.T) {
 	server, journal := apitest.New(t), t.TempDir()
 	server.Put(kubeapi.Nodes, `{"metadata":{"name":"worker"},"spec":{"taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"}]}}`)
 	run := func(ready func() error) (stop func()) {
-		c := server.Cluster()
-		feed := c.Feed(kubeapi.FollowOptions{Journal: journal, Log: quiet()})
-		n := kube.New(c, feed, "worker", kube.Options{Log: quiet()})
-		n.Untaint(ready)
-		ctx, cancel := context.WithCancel(context.Background())
-		var running sync.WaitGroup
-		running.Go(func() { feed.Run(ctx) })
-		running.Go(func() { n.Run(ctx) })
-		stop = sync.OnceFunc(func() { cancel(); running.Wait() })
-		t.Cleanup(stop)
+		_, stop = startAndStop(t, server, kubeapi.FollowOptions{Journal: journal}, kube.Options{}, func(n *kube.Node) { n.Untaint(ready) })
 		return stop
 	}
 	var asked atomic.Int32
