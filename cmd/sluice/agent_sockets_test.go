@@ -50,6 +50,16 @@ func answersInTheEnd(t *testing.T, network, address, want string) {
 	}
 }
 
+// listening is a socket of an agent that says nothing of it.
+func listening(t *testing.T, path string) *statusSocket {
+	t.Helper()
+	s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // serving runs serve until the test ends.
 func serving(t *testing.T, serve func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -70,10 +80,7 @@ func TestTheAgentThatServesIsTheOneThatIsAsked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), agentSocketName)
 	start := func(name string) *statusSocket {
 		t.Helper()
-		s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := listening(t, path)
 		serving(t, func(ctx context.Context) error { return s.serve(ctx, saysWho(name)) })
 		return s
 	}
@@ -103,10 +110,7 @@ func TestTheCommonSocketComesBackToWhoServes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", agentSocketName)
 	start := func(name string) *statusSocket {
 		t.Helper()
-		s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := listening(t, path)
 		serving(t, func(ctx context.Context) error { return s.serve(ctx, saysWho(name)) })
 		serving(t, s.keep)
 		return s
@@ -186,22 +190,19 @@ func TestASecondSignalIsNoFailure(t *testing.T) {
 func TestWhoDoesNotServeLeavesTheCommonSocketToWhoDoes(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), agentSocketName)
-	start := func(name string) *statusSocket {
+	start := func() *statusSocket {
 		t.Helper()
-		s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := listening(t, path)
 		t.Cleanup(s.remove)
 		return s
 	}
-	serves := start("serves")
+	serves := start()
 	serves.take()
 	serves.own = path + ".1" // it is another process
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	comes := start("comes")
+	comes := start()
 	if !comes.leadsHere() {
 		t.Error("nobody is asked")
 	}
@@ -238,11 +239,7 @@ func TestSocketsOfAgentsThatWereKilledAreRemoved(t *testing.T) {
 			}
 		}
 	}
-	s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.remove()
+	defer listening(t, path).remove()
 	var left []string
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
