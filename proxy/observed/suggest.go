@@ -15,7 +15,7 @@ import (
 const maxPorts = 256
 
 // Suggest writes a YAML document for each namespace and name, or address, of rows: a comment
-// that says what was seen, and the ServiceEntry that lets it through, for its namespace
+// that says what was seen, and what else it opens, and the ServiceEntry that lets it through, for its namespace
 // only. It is sorted, and its entries have names of their own. without are rows for which
 // none can be written safely.
 func Suggest(rows []Row) (documents []string, without []Row) {
@@ -42,7 +42,7 @@ func Suggest(rows []Row) (documents []string, without []Row) {
 			} else {
 				taken[id] = true
 			}
-			documents = append(documents, comment(of)+document)
+			documents = append(documents, comment(of)+opens(w)+document)
 		}
 		rows = rows[n:]
 	}
@@ -78,6 +78,23 @@ func comment(rows []Row) string {
 		}
 		fmt.Fprintf(&b, "# port %d, %s: asked for %s, first %s, last %s\n", r.Port, mesh.ParseProtocol(r.Protocol), times,
 			r.First.UTC().Format(time.RFC3339), r.Last.UTC().Format(time.RFC3339))
+	}
+	return b.String()
+}
+
+// opens says what an entry lets through beside what was seen.
+func opens(w mesh.Wanted) string {
+	var b strings.Builder
+	for _, p := range w.Ports {
+		switch {
+		case w.Host == "" && (p.Protocol == mesh.TCP || p.Protocol == mesh.Unset):
+			fmt.Fprintf(&b, "# opens port %d of the address for everything, TLS of whatever server name included\n", p.Number)
+		case p.Protocol == mesh.Unset:
+			fmt.Fprintf(&b, "# opens port %d for every protocol: TCP without a name too, to whatever address the name has\n", p.Number)
+		}
+	}
+	if a := w.Addr.Unmap(); w.Host == "" && (a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsUnspecified()) {
+		fmt.Fprintf(&b, "# opens an address of the machine or its cloud, whatever --unsafe-ranges says\n")
 	}
 	return b.String()
 }

@@ -44,6 +44,7 @@ spec:
   resolution: DNS
 ---
 # port 5432, TCP: asked for once, first 2026-11-26T12:00:00Z, last 2026-11-26T12:01:00Z
+# opens port 5432 of the address for everything, TLS of whatever server name included
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata:
@@ -60,6 +61,7 @@ spec:
 # port 80, HTTP: asked for 5 times, first 2026-11-26T12:00:00Z, last 2026-11-26T12:01:00Z
 # port 443, HTTP2: asked for 2 times, first 2026-11-26T12:00:00Z, last 2026-11-26T12:01:00Z
 # port 443, TLS: asked for 7 times, first 2026-11-26T12:00:00Z, last 2026-11-26T12:01:00Z
+# opens port 443 for every protocol: TCP without a name too, to whatever address the name has
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
 metadata:
@@ -78,6 +80,28 @@ spec:
 	}
 	if len(without) != 1 || without[0].Name != "localhost" {
 		t.Errorf("without %v", without)
+	}
+}
+
+func TestAnEntryForTheMachinesOwnAddressSaysSo(t *testing.T) {
+	t.Parallel()
+	const says = "# opens an address of the machine or its cloud"
+	for addr, want := range map[string]bool{"169.254.169.254": true, "::1": true, "::ffff:127.0.0.1": true, "fe80::1": true, "203.0.113.9": false, "2001:db8::7": false} {
+		documents, _ := Suggest([]Row{address(addr, 80, "TCP")})
+		if len(documents) != 1 || strings.Contains(documents[0], says) != want {
+			t.Errorf("%s: %q", addr, documents)
+		}
+	}
+}
+
+// What is left of a name that was cut is another host's.
+func TestNothingIsSuggestedForANameThatWasCut(t *testing.T) {
+	t.Parallel()
+	table := New()
+	table.Note("shop", strings.Repeat("a.", 123)+"example.org", netip.Addr{}, 80, mesh.HTTP)
+	rows, _ := table.Rows()
+	if documents, without := Suggest(rows); len(documents) > 0 || len(without) != 1 || rows[0].Register != "" || len(rows[0].Name) != maxName {
+		t.Errorf("%q, without %v", documents, without)
 	}
 }
 

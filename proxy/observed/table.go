@@ -26,7 +26,7 @@ import (
 const (
 	MaxRows        = 4096
 	MaxOfNamespace = 1024
-	maxName        = 253 // bytes, DNS' own limit; what is longer is cut
+	maxName        = 253 // bytes, DNS' own limit; what is longer is cut, and ends in "…"
 )
 
 // What is one destination as a namespace's pods ask for it.
@@ -53,7 +53,8 @@ func what(namespace, name string, addr netip.Addr, port uint16, p mesh.Protocol)
 		w.Address = addr.Unmap().WithZone("")
 	}
 	if len(w.Name) > maxName {
-		w.Name = strings.Clone(w.Name[:maxName])
+		const cut = "…" // which no name has: what is left is another host's
+		w.Name = w.Name[:maxName-len(cut)] + cut
 	}
 	return w
 }
