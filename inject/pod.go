@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/sluice-cni/sluice/cidr"
+	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/selection"
 )
@@ -95,7 +96,7 @@ func (o Options) of(f object) (value *yaml.Node, notes []string, err error) {
 	if !d.Selected {
 		notes = append(notes, "will not be captured: "+d.Why)
 	}
-	conf.AgentSocket = "/run/sluice/holder.sock"
+	conf.AgentSocket = holder.DefaultSocket
 	if _, _, err := judge(p, set, conf, knownLater); err != nil {
 		notes = append(notes, "will not start where an agent serves the node: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
