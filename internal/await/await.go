@@ -11,17 +11,27 @@ import (
 // that fails takes it.
 const Patience = time.Minute
 
-const pause = 2 * time.Millisecond
+// The pause before asking again is as long as the answer took, so that a costly question,
+// such as one that runs a program, leaves the machine to what is waited for.
+const (
+	leastPause = 2 * time.Millisecond
+	mostPause  = 100 * time.Millisecond
+)
 
 // Within asks until something holds, for no longer than limit, and reports whether it
 // did.
 func Within(limit time.Duration, holds func() bool) bool {
-	for end := time.Now().Add(limit); !holds(); time.Sleep(pause) {
-		if time.Now().After(end) {
+	for end := time.Now().Add(limit); ; {
+		asked := time.Now()
+		if holds() {
+			return true
+		}
+		now := time.Now()
+		if now.After(end) {
 			return false
 		}
+		time.Sleep(min(max(now.Sub(asked), leastPause), mostPause))
 	}
-	return true
 }
 
 // True asks until something holds. It ends the test that waits in vain with what was

@@ -1,6 +1,10 @@
 package suite
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/sluice-cni/sluice/internal/await"
+)
 
 // observe: under Observe a labelled namespace loses nothing, and what `sluice suggest`
 // prints lets the same pass once what is not registered is refused.
@@ -12,7 +16,7 @@ func observe(n *namespace) {
 	n.kubectl("", "label", "namespace", n.name, "sluice.dev/inject=true")
 
 	suggested := ""
-	n.until(func() string {
+	await.Silence(n.t, func() string {
 		for _, ask := range []string{status, tls} {
 			if out, err := n.bash(pod, ask); err != nil || !strings.Contains(out, "200") {
 				n.t.Fatalf("under Observe: %s: %q, %v", ask, out, err)
@@ -21,7 +25,7 @@ func observe(n *namespace) {
 		suggested = n.suggest(pod, "")
 		return missing(suggested, "hosts: [httpbin.org]", "hosts: [www.google.com]", "protocol: TLS")
 	})
-	n.until(func() string {
+	await.Silence(n.t, func() string {
 		log := n.kubectl("", "logs", "--namespace="+system, n.agent(pod), "-c", "agent", "--tail=-1")
 		return missing(n.suggest(pod, log, "-f", "-"), "hosts: [httpbin.org]", "hosts: [www.google.com]")
 	})

@@ -3,6 +3,8 @@ package suite
 import (
 	"fmt"
 	"strings"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // say: a pod's own label governs it while it runs, and what is refused or left alone is
@@ -39,7 +41,7 @@ spec:
 // event waits until there is an Event with a reason about an object, KIND/NAME.
 func (n *namespace) event(reason, about, says string) {
 	n.t.Helper()
-	n.until(func() string {
+	await.Silence(n.t, func() string {
 		out := n.kubectl("", "get", "events", "--field-selector=reason="+reason,
 			"-o", `jsonpath={range .items[*]}{.involvedObject.kind}/{.involvedObject.name} {.message}{"\n"}{end}`)
 		for line := range strings.Lines(out) {
@@ -47,6 +49,6 @@ func (n *namespace) event(reason, about, says string) {
 				return ""
 			}
 		}
-		return fmt.Sprintf("no Event %s about %s that says %q within %v, but:\n%s", reason, about, says, patience, out)
+		return fmt.Sprintf("no Event %s about %s that says %q, but:\n%s", reason, about, says, out)
 	})
 }

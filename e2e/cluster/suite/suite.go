@@ -8,13 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/daemon"
 	"github.com/sluice-cni/sluice/e2e/cluster/images"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/progress"
 	"github.com/sluice-cni/sluice/e2e/tiers"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // Run runs all scenarios, one after the other: those of e2e/tiers, and those that take
@@ -62,7 +62,7 @@ type namespace struct {
 const status = `curl -s -m 10 -o /dev/null -w '%{http_code}' http://httpbin.org/headers`
 
 // patience bounds every wait for what a cluster does by and by.
-const patience = time.Minute
+const patience = await.Patience
 
 // ours is the label of the suite's namespaces.
 const ours = "app.kubernetes.io/part-of=sluice-suite"
@@ -176,26 +176,12 @@ func inPod(pod, commands string) []string {
 // eventually waits until commands in the pod write what is wanted, somewhere.
 func (n *namespace) eventually(pod, commands, want string) {
 	n.t.Helper()
-	n.until(func() string {
+	await.Silence(n.t, func() string {
 		out, err := n.bash(pod, commands)
 		if err == nil && strings.Contains(out, want) {
 			n.show("", inPod(pod, commands), out)
 			return ""
 		}
-		return fmt.Sprintf("%s: not %q within %v, but %q, %v", commands, want, patience, out, err)
+		return fmt.Sprintf("%s: not %q, but %q, %v", commands, want, out, err)
 	})
-}
-
-// until asks until nothing is wrong any more.
-func (n *namespace) until(ask func() (wrong string)) {
-	n.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-		wrong := ask()
-		if wrong == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			n.t.Fatal(wrong)
-		}
-	}
 }

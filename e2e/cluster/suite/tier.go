@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/tiers"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // tier is a namespace of a cluster as a tier of e2e/tiers: all by kubectl.
@@ -15,7 +16,7 @@ type tier struct{ n *namespace }
 
 func (k tier) Pod(t *testing.T, name string, annotations map[string]string) (tiers.Pod, error) {
 	t.Helper()
-	k.n.until(func() string { // without it no pod is admitted
+	await.Silence(k.n.t, func() string { // without it no pod is admitted
 		if _, err := k.n.try("", "get", "serviceaccount", "default"); err != nil {
 			return err.Error()
 		}
@@ -87,7 +88,7 @@ func (k tier) ReplaceAgent(t *testing.T) {
 	}
 	before := ready()
 	agents.kubectl("", "rollout", "restart", "daemonset/"+name)
-	k.n.until(func() string {
+	await.Silence(k.n.t, func() string {
 		if now := slices.DeleteFunc(ready(), func(pod string) bool { return slices.Contains(before, pod) }); len(now) < len(before) {
 			return fmt.Sprintf("%d of %d nodes have another agent that is ready", len(now), len(before))
 		}

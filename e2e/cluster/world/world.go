@@ -22,6 +22,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/node/cgroups"
 	"github.com/sluice-cni/sluice/e2e/node/containerd"
 	node "github.com/sluice-cni/sluice/e2e/node/programs"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
@@ -264,15 +265,8 @@ func (w *World) daemon(name string) *daemon.Daemon {
 // said last.
 func (w *World) Eventually(what string, try func() error) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			w.t.Fatalf("%s: not within %v: %v", what, patience, err)
-		}
-		time.Sleep(100 * time.Millisecond)
+	var err error
+	if !await.Within(patience, func() bool { err = try(); return err == nil }) {
+		w.t.Fatalf("%s: not within %v: %v", what, patience, err)
 	}
 }
