@@ -175,7 +175,12 @@ func TestUninstallOfAClusterEndsTheAgentsAndIsDoneOnceMore(t *testing.T) {
 		if !await.Within(await.Patience, func() bool { return s.Object(kubeapi.DaemonSets, agents) == nil }) {
 			t.Error("the agents stay")
 		}
-		if await.Within(50*time.Millisecond, func() bool { return runOf(s) != run }) {
+		// When the second comes, the first has found the agent's pod and nothing was begun for it.
+		asked := s.Asked("list", kubeapi.Pods)
+		if !await.Within(await.Patience, func() bool { return s.Asked("list", kubeapi.Pods) >= asked+2 || runOf(s) != run }) {
+			t.Error("nobody looks whether the agents' pods are gone")
+		}
+		if runOf(s) != run {
 			t.Error("an agent is there still, and what it may have begun is looked for")
 		}
 		s.Remove(kubeapi.Pods, agent)
