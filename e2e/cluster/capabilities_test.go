@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/e2e/cluster/granted"
 	"github.com/sluice-cni/sluice/e2e/cluster/suite"
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
 	"github.com/sluice-cni/sluice/e2e/tiers"
@@ -35,21 +36,9 @@ type container struct {
 // denied is how a kernel's refusal is worded.
 var denied = regexp.MustCompile(`(?i)[^\n]*(operation not permitted|permission denied)[^\n]*`)
 
-// unmissed are those without which nothing on this node is refused, by container and
-// capability, and what they are for elsewhere.
-var unmissed = map[string]string{
-	"agent SYS_PTRACE":     "a namespace that the runtime tells by a process, not by name",
-	"agent DAC_OVERRIDE":   "a runtime's socket, or files below /run, of others than root",
-	"holder SYS_ADMIN":     "enters a pod's namespace to open sockets anew that were lost with a holder",
-	"holder DAC_OVERRIDE":  "files below /run of others than root",
-	"installer FOWNER":     "a network configuration with an access list, which is kept",
-	"uninstall FOWNER":     "as the installer's",
-	"uninstall SYS_PTRACE": "as the agent's",
-}
-
-// Each capability that a container on nodes has is needed: without it the kernel refuses
-// something, on a node whose network configuration is not root's, and the container says
-// so. Without -full only one of each container is taken away.
+// Each capability of granted.Proven is needed: without it the kernel refuses something, on
+// a node whose network configuration is not root's, and the container says so. Without
+// -full only one of each container is taken away.
 func TestEachCapabilityIsNeeded(t *testing.T) {
 	w := world.New(t, world.Options{})
 	tiers.Act(w.Internet)
@@ -123,13 +112,10 @@ func capabilities(t *testing.T, manifest string) (all workload) {
 	return all
 }
 
-// each runs a test for each capability of a container, with the patch that takes it away.
+// each runs a test for each capability that a container is shown to need, with the patch
+// that takes it away.
 func each(t *testing.T, c container, test func(t *testing.T, patch string)) {
-	for _, capability := range c.SecurityContext.Capabilities.Add {
-		if why, elsewhere := unmissed[c.Name+" "+capability]; elsewhere {
-			t.Logf("container %s has %s for other nodes: %s", c.Name, capability, why)
-			continue
-		}
+	for _, capability := range granted.Proven[c.Name] {
 		rest := slices.DeleteFunc(slices.Clone(c.SecurityContext.Capabilities.Add), func(s string) bool { return s == capability })
 		kind := "containers"
 		if c.Name == "uninstall" {
