@@ -2,6 +2,7 @@ package prefixed
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"testing"
 )
@@ -14,6 +15,10 @@ func TestEachOfJoinedErrorsHasThePrefix(t *testing.T) {
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Error("what it was is lost")
+	}
+	two := fmt.Errorf("%w, which %w", errors.New("one"), fs.ErrExist)
+	if err := Each("a: ", two); err.Error() != "a: "+two.Error() || !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a text of its own is lost: %v", err)
 	}
 	if Each("a: ", nil) != nil {
 		t.Error("nothing became an error")
