@@ -133,6 +133,9 @@ func TestAKubeconfigComesBeforeThePodsOwnCluster(t *testing.T) {
 	if _, err := kubeapi.ConnectAsKubectl("", ""); !errors.Is(err, kubeapi.ErrNowhere) {
 		t.Errorf("without any: %v", err)
 	}
+	if _, err := kubeapi.ConnectAsKubectl("", "staging"); !errors.Is(err, kubeapi.ErrNowhere) || !strings.HasPrefix(err.Error(), `context "staging": no kubeconfig`) {
+		t.Errorf("with a context: %v", err)
+	}
 }
 
 // What an admission policy warns of reaches who asked for it, and nobody else.

@@ -67,6 +67,9 @@ func ConnectAsKubectl(kubeconfig, context string) (*Cluster, error) {
 	}
 	config, err := loader.ClientConfig() // in a pod, and without a kubeconfig, the pod's
 	if err != nil && len(raw.Contexts) == 0 {
+		if context != "" {
+			return nil, fmt.Errorf("context %q: %w", context, ErrNowhere)
+		}
 		return nil, ErrNowhere
 	}
 	if err != nil {

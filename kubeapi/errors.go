@@ -18,7 +18,7 @@ var (
 	ErrConflict    = errors.New("conflict")                       // somebody else changed it meanwhile
 	ErrInvalid     = errors.New("refused by the API server")      // by its schema, or an admission policy
 	ErrUnreachable = errors.New("the API server does not answer") // or a proxy before it says that it does not
-	ErrNowhere     = errors.New("no cluster is named: give --kubeconfig, set KUBECONFIG, or write ~/.kube/config")
+	ErrNowhere     = errors.New("no kubeconfig names a cluster: give --kubeconfig, set KUBECONFIG, or write ~/.kube/config")
 )
 
 // Error is what an API server, or the way to it, said of a request.

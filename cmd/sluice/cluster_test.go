@@ -158,7 +158,7 @@ func TestWhereTheResourcesAre(t *testing.T) {
 		{other, directory, s.Kubeconfig(), "/usr/bin/kubectl-sluice", "", "shop/cluster"},
 		{other, directory, s.Kubeconfig(), "kubectl-sluice", "--config " + directory, "shop/directory"},
 		{"", none, "", "sluice", "", "mkdir -p " + none + ", or name another with --config or SLUICE_CONFIG, or a cluster with --kubeconfig"},
-		{"", directory, "", "kubectl-sluice", "", "no cluster is named"},
+		{"", directory, "", "kubectl-sluice", "", "no kubeconfig names a cluster"},
 	} {
 		t.Setenv("SLUICE_CONFIG", c.variable)
 		t.Setenv("KUBECONFIG", c.kubeconfig)

@@ -64,6 +64,9 @@ func selected(c *cobra.Command, k keeper, args []string) (out []*mesh.Resource, 
 	} else if len(args) > 1 {
 		return nil, false, usage(errors.New("names without a kind: say of which kind they are"), "usage: "+c.UseLine())
 	}
+	if len(wanted) > 0 && flagValue(c, "all-namespaces") == "true" {
+		return nil, false, usage(errors.New("--all-namespaces together with names: an object is of one namespace"), "-n names it; without names -A lists all")
+	}
 	if len(wanted) > 0 {
 		out, err = k.named(wanted)
 		return out, len(wanted) == 1, err
