@@ -172,7 +172,11 @@ func (u clusterUninstall) pass(ctx, waiting context.Context, set *daemonSet) err
 	if err != nil {
 		return err
 	}
-	done, _, err := u.cluster.Apply(waiting, kubeapi.DaemonSets, text)
+	var done string
+	err = u.insist(waiting, func() (err error) {
+		done, _, err = u.cluster.Apply(waiting, kubeapi.DaemonSets, text)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -183,39 +187,76 @@ func (u clusterUninstall) pass(ctx, waiting context.Context, set *daemonSet) err
 	return nil
 }
 
-func (u clusterUninstall) delete(ctx context.Context, key kubeapi.Key) error {
-	if err := u.cluster.Delete(ctx, kubeapi.DaemonSets, key); err != nil && !errors.Is(err, kubeapi.ErrNotFound) {
-		return err
+// insist asks again while the API server is away, and says so once.
+func (u clusterUninstall) insist(ctx context.Context, ask func() error) error {
+	tick := time.NewTicker(u.every)
+	defer tick.Stop()
+	for said := false; ; said = true {
+		err := ask()
+		if !errors.Is(err, kubeapi.ErrUnreachable) {
+			return err
+		}
+		if !said {
+			fmt.Fprintln(u.out, err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
 	}
-	fmt.Fprintf(u.out, "DaemonSet %s deleted\n", key)
-	return nil
 }
 
-// end deletes a DaemonSet and waits until its pods are gone.
+// end deletes a DaemonSet and waits until its pods are gone, also those of one that somebody
+// deleted before.
 func (u clusterUninstall) end(ctx context.Context, key kubeapi.Key) error {
-	set, err := u.look(ctx, key)
-	if errors.Is(err, kubeapi.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := u.delete(ctx, key); err != nil {
+	pods := kubeapi.Selector{Namespace: key.Namespace}
+	err := u.insist(ctx, func() error {
+		set, err := u.look(ctx, key)
+		if err != nil {
+			return err
+		}
+		pods.Labels = set.labels()
+		return u.cluster.Delete(ctx, kubeapi.DaemonSets, key)
+	})
+	switch {
+	case err == nil:
+		fmt.Fprintf(u.out, "DaemonSet %s deleted\n", key)
+	case !errors.Is(err, kubeapi.ErrNotFound):
 		return err
 	}
 	tick := time.NewTicker(u.every)
 	defer tick.Stop()
 	for {
-		pods, err := u.cluster.List(ctx, kubeapi.Pods, kubeapi.Selector{Namespace: key.Namespace, Labels: set.labels()})
-		if err == nil && len(pods) == 0 {
+		left, err := u.cluster.List(ctx, kubeapi.Pods, pods)
+		left = slices.DeleteFunc(left, func(o kubeapi.Object) bool { return !ownedBy(o, key.Name) })
+		if err == nil && len(left) == 0 {
 			return nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("DaemonSet %s: deleted, and after %v %s not gone: %w", key, u.wait, count(len(pods), "pod"), cmp.Or(err, context.Cause(ctx)))
+			return fmt.Errorf("DaemonSet %s: deleted, and after %v %s not gone: %w", key, u.wait, count(len(left), "pod"), cmp.Or(err, context.Cause(ctx)))
 		}
 	}
+}
+
+// ownedBy says that a DaemonSet of that name made a pod.
+func ownedBy(o kubeapi.Object, set string) bool {
+	var pod struct {
+		Metadata struct {
+			OwnerReferences []struct{ Kind, Name string }
+		}
+	}
+	if json.Unmarshal(o.JSON, &pod) != nil {
+		return false
+	}
+	for _, owner := range pod.Metadata.OwnerReferences {
+		if owner.Kind == kubeapi.DaemonSets.Name && owner.Name == set {
+			return true
+		}
+	}
+	return false
 }
 
 // await waits until every node is done. An API server that is away meanwhile is asked

@@ -47,7 +47,7 @@ func runOf(s *apitest.Server) string {
 
 // onNode is a pod of the DaemonSet, of the pass that is under way.
 func onNode(s *apitest.Server, node, phase string) {
-	s.Put(kubeapi.Pods, fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":"on-%s","labels":{"app":"uninstall"},"annotations":{%q:%q}},"spec":{"nodeName":"%[1]s"},"status":{"phase":"%[4]s"}}`,
+	s.Put(kubeapi.Pods, fmt.Sprintf(`{"metadata":{"namespace":"sluice-system","name":"on-%s","ownerReferences":[{"kind":"DaemonSet","name":"sluice-uninstall"}],"labels":{"app":"uninstall"},"annotations":{%q:%q}},"spec":{"nodeName":"%[1]s"},"status":{"phase":"%[4]s"}}`,
 		node, runAnnotation, runOf(s), phase))
 }
 
@@ -154,11 +154,21 @@ func TestUninstallOfAClusterNamesTheNodesThatAreNotDone(t *testing.T) {
 // node may come: what began there is over only when nobody can begin any more.
 func TestUninstallOfAClusterEndsTheAgentsAndIsDoneOnceMore(t *testing.T) {
 	t.Parallel()
+	t.Run("first time", func(t *testing.T) { endsTheAgents(t, true) })
+	t.Run("begun before", func(t *testing.T) { endsTheAgents(t, false) })
+}
+
+// endsTheAgents: of the agents there is the DaemonSet, or a pod that an earlier run did not
+// wait for.
+func endsTheAgents(t *testing.T, set bool) {
+	t.Parallel()
 	s := apitest.New(t)
 	agents := kubeapi.Key{Namespace: "sluice-system", Name: "agents"}
-	s.Put(kubeapi.DaemonSets, `{"metadata":{"namespace":"sluice-system","name":"agents"},"spec":{"selector":{"matchLabels":{"app":"agent"}}}}`)
+	if set {
+		s.Put(kubeapi.DaemonSets, `{"metadata":{"namespace":"sluice-system","name":"agents"},"spec":{"selector":{"matchLabels":{"app":"agent"}}}}`)
+	}
 	agent := kubeapi.Key{Namespace: "sluice-system", Name: "agent-1"}
-	s.Put(kubeapi.Pods, `{"metadata":{"namespace":"sluice-system","name":"agent-1","labels":{"app":"agent"}}}`, `{"metadata":{"namespace":"sluice-system","name":"other","labels":{"app":"other"}}}`)
+	s.Put(kubeapi.Pods, `{"metadata":{"namespace":"sluice-system","name":"agent-1","labels":{"app":"agent"},"ownerReferences":[{"kind":"DaemonSet","name":"agents"}]}}`, `{"metadata":{"namespace":"sluice-system","name":"other","labels":{"app":"other"}}}`)
 	passes := 0
 	said, err := uninstalling(t, s, 20*time.Second, func(n int) {
 		passes = n
@@ -187,6 +197,21 @@ func TestUninstallOfAClusterEndsTheAgentsAndIsDoneOnceMore(t *testing.T) {
 	})
 	if err != nil || passes != 2 || strings.Count(said, "1 of 1 node done") != 2 || s.Object(kubeapi.DaemonSets, leavingKey) != nil {
 		t.Errorf("%v, after %d passes\n%s", err, passes, said)
+	}
+}
+
+// One request that is lost ends nothing.
+func TestUninstallOfAClusterAsksAgainWhereTheAPIServerIsAwayAtFirst(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Stop()
+	time.AfterFunc(50*time.Millisecond, s.Start)
+	said, err := uninstalling(t, s, 20*time.Second, func(int) {
+		controlled(s, 1)
+		onNode(s, "a", "Running")
+	})
+	if err != nil || !strings.Contains(said, "connection refused\n") {
+		t.Errorf("%v\n%s", err, said)
 	}
 }
 
