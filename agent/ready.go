@@ -38,6 +38,22 @@ func (a *Agent) Ready() error {
 	return a.notReady(s)
 }
 
+// Serving is who of a node's agents answers, and whether it serves.
+type Serving struct {
+	PID      int    `json:"pid"`
+	Instance string `json:"instance,omitempty"` // as in NodeStatus
+	NotReady string `json:"notReady,omitempty"` // what is missing; "" when nothing is
+}
+
+// Serving is Ready, and whose word it is.
+func (a *Agent) Serving() Serving {
+	s := Serving{PID: os.Getpid(), Instance: a.cfg.Instance}
+	if err := a.Ready(); err != nil {
+		s.NotReady = err.Error()
+	}
+	return s
+}
+
 func (a *Agent) notReady(s core.Status) error {
 	text := ""
 	switch {

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -25,6 +27,21 @@ func (r *runningAgent) endpoint() (ask func(path string) (code int, text string)
 		body, err := io.ReadAll(a.Body)
 		must(r.n.t, err)
 		return a.StatusCode, string(body)
+	}
+}
+
+// A probe is told whose word it is: another pod's agent may answer at the socket.
+func TestAProbeIsToldWhoServes(t *testing.T) {
+	a := newNode(t).startAgent()
+	s := httptest.NewServer(a.Handler(http.NotFoundHandler()))
+	t.Cleanup(s.Close)
+	answer, err := http.Get(s.URL + ServingPath)
+	must(t, err)
+	defer answer.Body.Close()
+	var got Serving
+	must(t, json.NewDecoder(answer.Body).Decode(&got))
+	if got.PID != os.Getpid() || got.Instance != a.cfg.Instance || !strings.Contains(got.NotReady, "no session with the holder") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -17,8 +17,10 @@ import (
 // or netns/DEVICE-INODE, and then a path of proxy/admin's.
 const (
 	StatusPath = "/v1/status"
-	PodsPath   = "/v1/pods/"
-	LeavePath  = "/v1/leave" // POST
+	// ServingPath answers with a Serving, for probes: a Status takes long with many pods.
+	ServingPath = "/v1/serving"
+	PodsPath    = "/v1/pods/"
+	LeavePath   = "/v1/leave" // POST
 	// ObservedPath lists what pods under the policy Observe have asked for and REGISTRY_ONLY
 	// would refuse: an observed.Answer, of this agent's time.
 	ObservedPath = "/v1/observed"
@@ -39,6 +41,10 @@ func (a *Agent) Handler(others http.Handler) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		json.NewEncoder(w).Encode(s)
+	})
+	mux.HandleFunc("GET "+ServingPath, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(a.Serving())
 	})
 	if a.cfg.Common != nil {
 		mux.Handle("GET "+ObservedPath, a.cfg.Common.Proxy.Observed)

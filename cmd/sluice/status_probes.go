@@ -22,16 +22,16 @@ import (
 func (o statusOptions) probeReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	var s agent.Status
-	err := (admin.Client{Path: filepath.Join(o.runDir, agentSocketName)}).Ask(ctx, agent.StatusPath, admin.Question{}, &s)
+	var s agent.Serving
+	err := (admin.Client{Path: filepath.Join(o.runDir, agentSocketName)}).Ask(ctx, agent.ServingPath, admin.Question{}, &s)
 	if err != nil {
 		return err
 	}
-	return notServing(s.NodeStatus, os.Getenv("POD_UID"))
+	return notServing(s, os.Getenv("POD_UID"))
 }
 
 // notServing is nil if the agent serves, and is that of the pod; "": whatever the pod.
-func notServing(n agent.NodeStatus, pod string) error {
+func notServing(n agent.Serving, pod string) error {
 	switch {
 	case pod != "" && n.Instance != pod:
 		return fmt.Errorf("the agent of another pod serves: process %d, pod %q", n.PID, n.Instance)

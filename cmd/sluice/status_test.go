@@ -217,15 +217,15 @@ func same(t *testing.T, got, want string) {
 
 func TestAProbeTellsWhoseAgentServes(t *testing.T) {
 	t.Parallel()
-	serves := agent.NodeStatus{PID: 7, Instance: "new", Ready: true}
+	serves := agent.Serving{PID: 7, Instance: "new"}
 	for _, test := range []struct {
-		n    agent.NodeStatus
+		n    agent.Serving
 		pod  string
 		want string
 	}{
 		{serves, "new", ""}, {serves, "", ""},
 		{serves, "old", `the agent of another pod serves: process 7, pod "new"`},
-		{agent.NodeStatus{Instance: "new", NotReady: "no session with the holder"}, "new", "no session with the holder"},
+		{agent.Serving{Instance: "new", NotReady: "no session with the holder"}, "new", "no session with the holder"},
 	} {
 		if err := notServing(test.n, test.pod); fmt.Sprint(err) != cmp.Or(test.want, "<nil>") {
 			t.Errorf("%+v for pod %q: %v", test.n, test.pod, err)
