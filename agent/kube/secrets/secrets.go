@@ -5,6 +5,7 @@
 package secrets
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,6 +43,7 @@ type Source struct {
 	mu  sync.Mutex
 	all map[kubeapi.Key]*secret
 	of  map[string]int // namespace ▸ how many of all
+	at  map[string]int // namespace ▸ how many of them are being read
 }
 
 // times are the waits, other ones for tests.
@@ -78,7 +81,7 @@ const (
 // agent which starts while the API server is away has it; dir should be in memory (/run),
 // as a kubelet's mounts of Secrets are. "" keeps nothing.
 func New(server Server, dir string, log *slog.Logger) *Source {
-	return &Source{server: server, dir: dir, log: log, times: usual, wake: make(chan struct{}, 1), all: map[kubeapi.Key]*secret{}, of: map[string]int{}}
+	return &Source{server: server, dir: dir, log: log, times: usual, wake: make(chan struct{}, 1), all: map[kubeapi.Key]*secret{}, of: map[string]int{}, at: map[string]int{}}
 }
 
 // secret is one as it was last read.
@@ -217,7 +220,6 @@ func (s *Source) nudge() {
 func (s *Source) Run(ctx context.Context) error {
 	var reads sync.WaitGroup
 	defer reads.Wait()
-	free := make(chan struct{}, places)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	tidy := time.NewTicker(s.times.wanted)
@@ -235,12 +237,6 @@ func (s *Source) Run(ctx context.Context) error {
 		due, next := s.due(time.Now())
 		for _, one := range due {
 			reads.Go(func() {
-				select {
-				case free <- struct{}{}:
-					defer func() { <-free }()
-				case <-ctx.Done():
-					return
-				}
 				s.read(ctx, one)
 				s.nudge()
 			})
@@ -249,11 +245,13 @@ func (s *Source) Run(ctx context.Context) error {
 	}
 }
 
-// due are those to read now; the next is after so long.
+// due are those to read now, as many as there are places; the next is after so long, or
+// when one of them has been read.
 func (s *Source) due(now time.Time) (due []*secret, next time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next = s.times.refresh
+	var waiting []*secret
 	for key, one := range s.all {
 		switch idle := now.Sub(one.wanted); {
 		case one.reading:
@@ -265,13 +263,29 @@ func (s *Source) due(now time.Time) (due []*secret, next time.Duration) {
 			s.forget(one)
 		case idle > s.times.wanted:
 		case !one.due.After(now):
-			one.reading = true
-			due = append(due, one)
+			waiting = append(waiting, one)
 		default:
 			next = min(next, one.due.Sub(now))
 		}
 	}
+	reading := 0
+	for _, n := range s.at {
+		reading += n
+	}
+	for ; reading < places && len(waiting) > 0; reading++ {
+		one := slices.MinFunc(waiting, s.before)
+		waiting = slices.DeleteFunc(waiting, func(w *secret) bool { return w == one })
+		one.reading = true
+		s.at[one.key.Namespace]++
+		due = append(due, one)
+	}
 	return due, next
+}
+
+// before says whose turn is first: of the namespace of which fewest are being read, and of
+// them the one that waits longest. So however many a namespace wants, others' come between.
+func (s *Source) before(a, b *secret) int {
+	return cmp.Or(cmp.Compare(s.at[a.key.Namespace], s.at[b.key.Namespace]), a.due.Compare(b.due))
 }
 
 // read asks the API server for one.
@@ -287,6 +301,9 @@ func (s *Source) read(ctx context.Context, one *secret) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one.reading = false
+	if s.at[one.key.Namespace]--; s.at[one.key.Namespace] == 0 {
+		delete(s.at, one.key.Namespace)
+	}
 	again := s.times.refresh
 	switch gone := errors.Is(err, kubeapi.ErrNotFound) || one.refused(err, s.times.refused); {
 	case err == nil:

@@ -281,3 +281,24 @@ func TestASlowServerHoldsUpNobodyWhoseSecretIsKnown(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A namespace that wants ever so many does not have the others' wait behind all of them.
+func TestNamespacesTakeTurnsAtBeingRead(t *testing.T) {
+	t.Parallel()
+	s := New(nil, "", slog.New(slog.DiscardHandler)) // nobody runs it
+	s.times.answer = 0
+	for i := range 2 * places {
+		s.Version("many", fmt.Sprint("n", i))
+	}
+	first, _ := s.due(time.Now())
+	s.Version("shop", "partner")
+	if more, _ := s.due(time.Now()); len(first) != places || len(more) != 0 {
+		t.Fatalf("%d are read at once, and %d beside them", len(first), len(more))
+	}
+	first[0].reading = false // has been read
+	first[0].due = time.Now().Add(time.Hour)
+	s.at["many"]--
+	if next, _ := s.due(time.Now()); len(next) != 1 || next[0].key != partner {
+		t.Errorf("next is %v", next)
+	}
+}
