@@ -68,9 +68,9 @@ type Events struct {
 	to  creator
 	log *slog.Logger
 	now func() time.Time
-	// node is this one's name, nodes are all that are known; none: not yet.
-	node  string
-	nodes func() []string
+	// node is the hash of this one's name, nodes are those of all that are known; none: not yet.
+	node  uint64
+	nodes func() []uint64
 
 	wake chan struct{} // has room for one
 
@@ -81,8 +81,8 @@ type Events struct {
 	dropped int
 }
 
-func newEvents(to creator, node string, nodes func() []string, log *slog.Logger) *Events {
-	return &Events{to: to, log: log, now: time.Now, node: node, nodes: nodes, wake: make(chan struct{}, 1), said: map[string]time.Time{}}
+func newEvents(to creator, node string, nodes func() []uint64, log *slog.Logger) *Events {
+	return &Events{to: to, log: log, now: time.Now, node: hashOf(node), nodes: nodes, wake: make(chan struct{}, 1), said: map[string]time.Time{}}
 }
 
 // Say has an Event written about an object; uid is that of the object, "" where it is not
@@ -222,10 +222,11 @@ func (e *Events) ours(v event) bool {
 	if !v.shared {
 		return true
 	}
-	rank := func(node string) uint64 {
-		h := fnv.New64a()
-		h.Write([]byte(v.namespace + "/" + v.name + " " + node))
-		return h.Sum64()
+	event := hashOf(v.namespace + "/" + v.name)
+	rank := func(node uint64) uint64 { // another order for each event
+		x := event ^ node
+		x = (x ^ x>>32) * 0xd6e8feb86659fd93
+		return x ^ x>>32
 	}
 	own, before := rank(e.node), 0
 	for _, node := range e.nodes() {
@@ -234,6 +235,12 @@ func (e *Events) ours(v event) bool {
 		}
 	}
 	return before < speakers
+}
+
+func hashOf(text string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(text))
+	return h.Sum64()
 }
 
 // next takes the event that is to be written now; where there is none it says in how

@@ -8,6 +8,13 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
+func hashed(names []string) (hashes []uint64) {
+	for _, name := range names {
+		hashes = append(hashes, hashOf(name))
+	}
+	return hashes
+}
+
 // Agents that all see an object do not all write the Event about it; about a
 // pod, and about its node, the one that serves it does.
 func TestAFewAgentsWriteWhatAllOfThemSee(t *testing.T) {
@@ -17,10 +24,13 @@ func TestAFewAgentsWriteWhatAllOfThemSee(t *testing.T) {
 		nodes = append(nodes, fmt.Sprint("node-", i))
 	}
 	for known, want := range map[string]int{"all nodes": speakers, "none": 60} {
-		names := map[string][]string{"all nodes": nodes}[known]
+		var hashes []uint64
+		if known == "all nodes" {
+			hashes = hashed(nodes)
+		}
 		writers := map[string]int{}
 		for _, node := range nodes {
-			e := newEvents(nil, node, func() []string { return names }, slog.New(slog.DiscardHandler))
+			e := newEvents(nil, node, func() []uint64 { return hashes }, slog.New(slog.DiscardHandler))
 			for i := range 10 {
 				e.Say(kubeapi.ServiceEntries, kubeapi.Key{Namespace: "shop", Name: fmt.Sprint("entry-", i)}, "u", true, Refused, "wrong")
 			}
@@ -39,7 +49,7 @@ func TestAFewAgentsWriteWhatAllOfThemSee(t *testing.T) {
 			t.Errorf("%s known: %d Events of 10 are written", known, len(writers))
 		}
 	}
-	e := newEvents(nil, "node-1", func() []string { return nodes }, slog.New(slog.DiscardHandler))
+	e := newEvents(nil, "node-1", func() []uint64 { return hashed(nodes) }, slog.New(slog.DiscardHandler))
 	e.Say(kubeapi.Pods, kubeapi.Key{Namespace: "shop", Name: "web"}, "u", true, NotEnrolled, "wrong")
 	e.Say(kubeapi.Nodes, kubeapi.Key{Name: "node-1"}, "", true, BesideIt, "wrong")
 	for _, v := range e.waiting {
@@ -52,7 +62,7 @@ func TestAFewAgentsWriteWhatAllOfThemSee(t *testing.T) {
 // A namespace of which there is ever more to say leaves room for what is said of others.
 func TestOneNamespaceDoesNotTakeTheRoomOfOthersEvents(t *testing.T) {
 	t.Parallel()
-	e := newEvents(nil, "node-1", func() []string { return nil }, slog.New(slog.DiscardHandler))
+	e := newEvents(nil, "node-1", func() []uint64 { return nil }, slog.New(slog.DiscardHandler))
 	say := func(namespace string, n int) {
 		e.Say(kubeapi.Pods, kubeapi.Key{Namespace: namespace, Name: fmt.Sprint("web-", n)}, "u", true, NotEnrolled, "wrong")
 	}

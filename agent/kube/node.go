@@ -45,7 +45,7 @@ type Node struct {
 	mu     sync.Mutex
 	pods   map[kubeapi.Key]*pod
 	beside []string
-	names  []string // of all nodes, as Ranges last listed them
+	hashes []uint64 // of all nodes' names, as Ranges last listed them
 	heard  bool     // the server has said which pods there are
 }
 
@@ -76,11 +76,11 @@ func New(c *kubeapi.Cluster, f *kubeapi.Feed, node string, o Options) *Node {
 // Events is where what people should see is said.
 func (n *Node) Events() *Events { return n.events }
 
-// nodes are the names of all that are known.
-func (n *Node) nodes() []string {
+// nodes are the hashes of all that are known.
+func (n *Node) nodes() []uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.names
+	return n.hashes
 }
 
 // Known is agent.Config's.

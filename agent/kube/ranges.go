@@ -70,7 +70,7 @@ func (r *ranges) followNodes(ctx context.Context) {
 		next := min(r.node.often, lookAgain)
 		if err == nil {
 			r.node.mu.Lock()
-			r.node.names = namesOf(nodes)
+			r.node.hashes = hashesOf(nodes)
 			r.node.mu.Unlock()
 			next = r.node.often * time.Duration(max(fewNodes, len(nodes))) / fewNodes
 		}
@@ -106,11 +106,11 @@ func (r *ranges) without(nodes []kubeapi.Object) (gone []kubeapi.Key) {
 	return gone
 }
 
-func namesOf(objects []kubeapi.Object) (names []string) {
+func hashesOf(objects []kubeapi.Object) (hashes []uint64) {
 	for _, o := range objects {
-		names = append(names, o.Name)
+		hashes = append(hashes, hashOf(o.Name))
 	}
-	return names
+	return hashes
 }
 
 // readRanges are those of a ServiceCIDR or a Node.
