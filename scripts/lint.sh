@@ -8,6 +8,7 @@ if [ -n "$unformatted" ]; then
 	printf 'gofmt would change:\n%s\n' "$unformatted" >&2
 	exit 1
 fi
+export GOFLAGS="${GOFLAGS:-} -trimpath" # compiled once for every clone
 go vet ./...
 bin=$(mktemp -d)
 trap 'rm -rf "$bin"' EXIT

@@ -30,13 +30,16 @@ else
 	echo "note: no C compiler here, so the suite runs without the race detector (install gcc to have it)"
 fi
 
+# What has no paths in it is compiled once for every clone; its tests run in each (-count).
+export GOFLAGS="${GOFLAGS:-} -trimpath"
+
 echo "building and running the tests; the first run compiles for a few minutes"
 # shellcheck disable=SC2086
 {
-	go test "${race[@]}" -json -timeout 9m ${SLUICE_TEST_ARGS:-} ./...
+	go test "${race[@]}" -count=1 -json -timeout 9m ${SLUICE_TEST_ARGS:-} ./...
 	main=$?
 	for nested in tools/http1diff e2e/grpc; do
-		go test -C "$nested" "${race[@]}" -json . || main=1
+		go test -C "$nested" "${race[@]}" -count=1 -json . || main=1
 	done
 	exit "$main"
 } | go run ./internal/testreport
