@@ -12,7 +12,9 @@ import (
 
 var update = flag.Bool("update", false, "write the wanted texts anew")
 
-func sidecar() *Sidecar { return &Sidecar{Image: "sluice:1.0", ConfigMap: "egress"} }
+func sidecar() *Sidecar {
+	return &Sidecar{Image: "sluice:1.0", ConfigMap: "egress", MetricsPort: 15090}
+}
 
 func TestWhatIsPutIntoManifests(t *testing.T) {
 	t.Parallel()
@@ -214,7 +216,7 @@ func TestWhatIsNotNamedAnewStaysOfASidecar(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		later := &Sidecar{Image: "sluice:devel", ConfigMap: "sluice", KeepImage: true, KeepConfigMap: true}
+		later := &Sidecar{Image: "sluice:devel", ConfigMap: "sluice", MetricsPort: 15090, KeepImage: true, KeepConfigMap: true}
 		second, err := Inject(in, first.Text, Options{Sidecar: later})
 		if err != nil {
 			t.Fatal(err)

@@ -20,6 +20,8 @@ import (
 type Sidecar struct {
 	Image     string
 	ConfigMap string // whose keys are files of resources
+	// MetricsPort is where the proxy serves /metrics, and /readyz, which the kubelet asks.
+	MetricsPort int
 	// Plugin: the rules are those of the CNI plugin without an agent (no agentSocket).
 	// Otherwise an init container with CAP_NET_ADMIN makes them.
 	Plugin bool
@@ -34,8 +36,6 @@ const (
 	scratchVolume   = "sluice-scratch"
 	// uid is the proxy's, as that of Istio's: the rules let what this user sends pass.
 	uid = "1337"
-	// metricsPort is where /readyz is, which the kubelet asks.
-	metricsPort = 15090
 )
 
 // of is what an object's template gets. set are annotations that it gets in any case.
@@ -151,7 +151,7 @@ func (s *Sidecar) rules(config rules.Config) container {
 func (s *Sidecar) proxy(f object, p pod, config rules.Config, user int) container {
 	args := []string{
 		"proxy", "--config", "/etc/sluice", "--namespace", "$(POD_NAMESPACE)", "--pod", "$(POD_NAME)",
-		"--metrics-listen", ":" + strconv.Itoa(metricsPort),
+		"--metrics-listen", ":" + strconv.Itoa(s.MetricsPort),
 	}
 	if f.kind != "Pod" && f.name != "" {
 		args = append(args, "--workload="+f.name)
@@ -173,7 +173,7 @@ func (s *Sidecar) proxy(f object, p pod, config rules.Config, user int) containe
 		}
 		args = append(args, fmt.Sprintf("--dns-listen=%s%d", everywhere, config.DNSPort), "--state-dir=/tmp/state")
 	}
-	ready := httpGet{Path: "/readyz", Port: metricsPort}
+	ready := httpGet{Path: "/readyz", Port: s.MetricsPort}
 	return container{
 		Name: proxyContainer, Image: s.Image, RestartPolicy: "Always", Args: args,
 		Env: []variable{

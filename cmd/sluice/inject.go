@@ -138,6 +138,7 @@ func (o injectOptions) read(c *cobra.Command) (inject.Options, error) {
 	}
 	if o.sidecar {
 		out.Sidecar = &o.proxy
+		out.Sidecar.MetricsPort = metricsPort
 		out.Sidecar.Plugin = o.rules == "plugin"
 		out.Sidecar.KeepImage = !c.Flags().Changed("image")
 		out.Sidecar.KeepConfigMap = !c.Flags().Changed("config-map")

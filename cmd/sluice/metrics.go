@@ -18,9 +18,11 @@ import (
 	"github.com/sluice-cni/sluice/proxy/metrics"
 )
 
-// defaultMetrics is Istio's port, on loopback: who shares the pod may read it,
-// its neighbours may not.
-const defaultMetrics = "127.0.0.1:15090"
+// metricsPort is Istio's.
+const metricsPort = 15090
+
+// defaultMetrics is on loopback: who shares the pod may read it, its neighbours may not.
+var defaultMetrics = fmt.Sprintf("127.0.0.1:%d", metricsPort)
 
 const metricsFlag = "`ADDRESS` that /metrics, /healthz and /readyz are served on, or off; :15090 is every address of the pod, so its neighbours' too"
 
