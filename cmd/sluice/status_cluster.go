@@ -19,23 +19,6 @@ const ownNamespace = "sluice-system"
 // ofSluice selects what the chart has made.
 const ofSluice = "app.kubernetes.io/name=sluice"
 
-// workload is what of a DaemonSet says on how many nodes its pods are ready.
-type workload struct {
-	Metadata struct {
-		Name       string
-		Generation int64
-	}
-	Spec struct {
-		Selector struct{ MatchLabels map[string]string }
-	}
-	Status struct {
-		ObservedGeneration     int64
-		DesiredNumberScheduled int
-		NumberReady            int
-		UpdatedNumberScheduled int
-	}
-}
-
 // nodes shows on how many nodes of a cluster sluice is ready, and what is the matter with
 // the rest: that is an error.
 func (o statusOptions) nodes(c *cobra.Command) error {
@@ -55,23 +38,23 @@ func (o statusOptions) nodes(c *cobra.Command) error {
 	var errs []error
 	var trouble []string
 	for _, set := range sets {
-		var w workload
-		if err := json.Unmarshal(set.JSON, &w); err != nil {
+		var d daemonSet
+		if err := json.Unmarshal(set.JSON, &d); err != nil {
 			return err
 		}
-		s := w.Status
-		rows = append(rows, []string{w.Metadata.Name, strconv.Itoa(s.DesiredNumberScheduled), strconv.Itoa(s.NumberReady), strconv.Itoa(s.UpdatedNumberScheduled)})
+		s := d.Status
+		rows = append(rows, []string{d.Metadata.Name, strconv.Itoa(s.DesiredNumberScheduled), strconv.Itoa(s.NumberReady), strconv.Itoa(s.UpdatedNumberScheduled)})
 		switch {
-		case s.ObservedGeneration < w.Metadata.Generation:
-			errs = append(errs, fmt.Errorf("DaemonSet %s: was changed a moment ago", w.Metadata.Name))
+		case !d.seen():
+			errs = append(errs, fmt.Errorf("DaemonSet %s: was changed a moment ago", d.Metadata.Name))
 		// A node counts as ready by its oldest pod, which is the one before while both are there.
 		case s.NumberReady < s.DesiredNumberScheduled || s.UpdatedNumberScheduled < s.DesiredNumberScheduled:
 			if s.NumberReady < s.DesiredNumberScheduled {
-				errs = append(errs, fmt.Errorf("DaemonSet %s: is ready on %d of %s", w.Metadata.Name, s.NumberReady, count(s.DesiredNumberScheduled, "node")))
+				errs = append(errs, fmt.Errorf("DaemonSet %s: is ready on %d of %s", d.Metadata.Name, s.NumberReady, count(s.DesiredNumberScheduled, "node")))
 			} else {
-				errs = append(errs, fmt.Errorf("DaemonSet %s: is up to date on %d of %s", w.Metadata.Name, s.UpdatedNumberScheduled, count(s.DesiredNumberScheduled, "node")))
+				errs = append(errs, fmt.Errorf("DaemonSet %s: is up to date on %d of %s", d.Metadata.Name, s.UpdatedNumberScheduled, count(s.DesiredNumberScheduled, "node")))
 			}
-			more, err := unready(c, cluster, o.namespace, w)
+			more, err := unready(c, cluster, d)
 			if err != nil {
 				return err
 			}
@@ -93,9 +76,9 @@ func (o statusOptions) nodes(c *cobra.Command) error {
 	return nil
 }
 
-// unready are a workload's pods that are not ready, with the reason.
-func unready(c *cobra.Command, cluster *kubeapi.Cluster, namespace string, w workload) (lines []string, err error) {
-	pods, err := cluster.ListWhole(c.Context(), kubeapi.Pods, kubeapi.Selector{Namespace: namespace, Labels: labelSelector(w.Spec.Selector.MatchLabels)})
+// unready are a DaemonSet's pods that are not ready, with the reason.
+func unready(c *cobra.Command, cluster *kubeapi.Cluster, d daemonSet) (lines []string, err error) {
+	pods, err := cluster.ListWhole(c.Context(), kubeapi.Pods, d.pods())
 	for _, p := range pods {
 		var pod struct {
 			Spec   struct{ NodeName string }

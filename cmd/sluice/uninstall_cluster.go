@@ -41,7 +41,7 @@ func uninstallCluster(c *cobra.Command, kubeconfig, file string, agents []string
 	if err != nil {
 		return fmt.Errorf("--daemonset: %w", err)
 	}
-	set, err := readDaemonSet(text)
+	set, err := readUninstallSet(text)
 	if err != nil {
 		return fmt.Errorf("--daemonset %s: %w", file, err)
 	}
@@ -52,20 +52,9 @@ func uninstallCluster(c *cobra.Command, kubeconfig, file string, agents []string
 	return clusterUninstall{cluster, agents, c.OutOrStdout(), wait, askNodesEvery}.run(c.Context(), set)
 }
 
-// daemonSet is what is read of one.
-type daemonSet struct {
-	Kind     string
-	Metadata struct {
-		Namespace, Name string
-		Generation      int64
-	}
-	Spec struct {
-		Selector struct{ MatchLabels map[string]string }
-	}
-	Status struct {
-		ObservedGeneration     int64
-		DesiredNumberScheduled int
-	}
+// uninstallSet is the DaemonSet that does it on each node.
+type uninstallSet struct {
+	daemonSet
 	object map[string]any
 	run    string // by which the pods of this pass are known
 }
@@ -74,21 +63,17 @@ type daemonSet struct {
 // sluice.dev/ is for people, and the chart's admission policy refuses what it does not know.
 const runAnnotation = "uninstall.sluice.dev/run"
 
-func (d *daemonSet) key() kubeapi.Key {
-	return kubeapi.Key{Namespace: d.Metadata.Namespace, Name: d.Metadata.Name}
-}
-
-// readDaemonSet reads a manifest, which must say its namespace.
-func readDaemonSet(manifest []byte) (*daemonSet, error) {
+// readUninstallSet reads a manifest, which must say its namespace.
+func readUninstallSet(manifest []byte) (*uninstallSet, error) {
 	var object map[string]any
 	err := yaml.Unmarshal(manifest, &object)
-	d := &daemonSet{object: object}
+	d := &uninstallSet{object: object}
 	var text []byte
 	if err == nil {
 		text, err = json.Marshal(object)
 	}
 	if err == nil {
-		err = json.Unmarshal(text, d)
+		err = json.Unmarshal(text, &d.daemonSet)
 	}
 	switch {
 	case err != nil:
@@ -101,22 +86,9 @@ func readDaemonSet(manifest []byte) (*daemonSet, error) {
 	return d, nil
 }
 
-// labels select its pods.
-func (d *daemonSet) labels() string { return labelSelector(d.Spec.Selector.MatchLabels) }
-
-// labelSelector is such labels as the API server takes them.
-func labelSelector(wanted map[string]string) string {
-	var labels []string
-	for k, v := range wanted {
-		labels = append(labels, k+"="+v)
-	}
-	slices.Sort(labels)
-	return strings.Join(labels, ",")
-}
-
 // stamped is the manifest with pods that are made anew, whoever made such a DaemonSet before:
 // a pod of then is ready since, whatever its node has come to.
-func (d *daemonSet) stamped() ([]byte, error) {
+func (d *uninstallSet) stamped() ([]byte, error) {
 	d.run = rand.Text()
 	inner(inner(inner(inner(d.object, "spec"), "template"), "metadata"), "annotations")[runAnnotation] = d.run
 	return json.Marshal(d.object)
@@ -137,7 +109,7 @@ func inner(object map[string]any, name string) map[string]any {
 // run makes the DaemonSet, waits until every node is done, and deletes agents, installers and
 // holders. On a node that came meanwhile, and where one of them started anew, sluice may have
 // begun again; nobody can any more, so each node does it once more. Then what it made goes.
-func (u clusterUninstall) run(ctx context.Context, set *daemonSet) error {
+func (u clusterUninstall) run(ctx context.Context, set *uninstallSet) error {
 	waiting, cancel := context.WithTimeout(ctx, u.wait)
 	defer cancel()
 	if err := u.pass(ctx, waiting, set); err != nil {
@@ -167,7 +139,7 @@ func (u clusterUninstall) run(ctx context.Context, set *daemonSet) error {
 const endWithin = 30 * time.Second
 
 // pass has every node do it.
-func (u clusterUninstall) pass(ctx, waiting context.Context, set *daemonSet) error {
+func (u clusterUninstall) pass(ctx, waiting context.Context, set *uninstallSet) error {
 	text, err := set.stamped()
 	if err != nil {
 		return err
@@ -216,7 +188,7 @@ func (u clusterUninstall) end(ctx context.Context, key kubeapi.Key) error {
 		if err != nil {
 			return err
 		}
-		pods.Labels = set.labels()
+		pods = set.pods()
 		return u.cluster.Delete(ctx, kubeapi.DaemonSets, key)
 	})
 	switch {
@@ -261,7 +233,7 @@ func ownedBy(o kubeapi.Object, set string) bool {
 
 // await waits until every node is done. An API server that is away meanwhile is asked
 // again.
-func (u clusterUninstall) await(ctx context.Context, set *daemonSet) error {
+func (u clusterUninstall) await(ctx context.Context, set *uninstallSet) error {
 	tick := time.NewTicker(u.every)
 	defer tick.Stop()
 	said := ""
@@ -317,16 +289,16 @@ type pod struct {
 
 // progress asks for the pods of this pass. One that runs has done what it is for, in its
 // init container; it says so still when its node has died since, which readiness does not.
-func (u clusterUninstall) progress(ctx context.Context, set *daemonSet) (p progress, err error) {
+func (u clusterUninstall) progress(ctx context.Context, set *uninstallSet) (p progress, err error) {
 	now, err := u.look(ctx, set.key())
 	if err != nil {
 		return p, err
 	}
-	pods, err := u.cluster.List(ctx, kubeapi.Pods, kubeapi.Selector{Namespace: set.Metadata.Namespace, Labels: set.labels()})
+	pods, err := u.cluster.List(ctx, kubeapi.Pods, set.pods())
 	if err != nil {
 		return p, err
 	}
-	p = progress{known: now.Status.ObservedGeneration >= now.Metadata.Generation, desired: now.Status.DesiredNumberScheduled, done: map[string]bool{}}
+	p = progress{known: now.seen(), desired: now.Status.DesiredNumberScheduled, done: map[string]bool{}}
 	for _, o := range pods {
 		var one pod
 		if err := json.Unmarshal(o.JSON, &one); err != nil {
@@ -345,17 +317,16 @@ func (u clusterUninstall) progress(ctx context.Context, set *daemonSet) (p progr
 	return p, nil
 }
 
-func (u clusterUninstall) look(ctx context.Context, key kubeapi.Key) (*daemonSet, error) {
+func (u clusterUninstall) look(ctx context.Context, key kubeapi.Key) (now daemonSet, err error) {
 	o, err := u.cluster.Get(ctx, kubeapi.DaemonSets, key)
 	if err != nil {
-		return nil, err
+		return now, err
 	}
-	now := &daemonSet{}
-	return now, json.Unmarshal(o.JSON, now)
+	return now, json.Unmarshal(o.JSON, &now)
 }
 
 // unfinished says which nodes are not done.
-func (u clusterUninstall) unfinished(set *daemonSet) error {
+func (u clusterUninstall) unfinished(set *uninstallSet) error {
 	hint := fmt.Sprintf("'kubectl -n %s logs daemonset/%s --all-containers' says why; it stays, and goes on with nodes that come back. Run this again, or delete the DaemonSet to leave them as they are",
 		set.Metadata.Namespace, set.Metadata.Name)
 	ctx, cancel := context.WithTimeout(context.Background(), u.every+5*time.Second)
@@ -399,7 +370,7 @@ func (u clusterUninstall) nodeAway(ctx context.Context, name string) string {
 
 // notMade is the last reason why the controller could not make a pod, "" when it gives
 // none: a quota, say, or Pod Security.
-func (u clusterUninstall) notMade(ctx context.Context, set *daemonSet) string {
+func (u clusterUninstall) notMade(ctx context.Context, set *uninstallSet) string {
 	events, err := u.cluster.List(ctx, kubeapi.Events, kubeapi.Selector{Namespace: set.Metadata.Namespace,
 		Fields: "involvedObject.kind=DaemonSet,involvedObject.name=" + set.Metadata.Name + ",reason=FailedCreate"})
 	if err != nil {

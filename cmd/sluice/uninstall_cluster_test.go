@@ -54,7 +54,7 @@ func onNode(s *apitest.Server, node, phase string) {
 // uninstalling runs it; pass plays the controller in each pass, of which this is the n-th.
 func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, pass func(n int)) (string, error) {
 	t.Helper()
-	set, err := readDaemonSet([]byte(leavingSet))
+	set, err := readUninstallSet([]byte(leavingSet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestADaemonSetIsReadStrictly(t *testing.T) {
 		"[":                                    "yaml",
 		"kind: DaemonSet\nmetadata: {namespace: 1}": "Namespace",
 	} {
-		if _, err := readDaemonSet([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := readUninstallSet([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
