@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
+	"github.com/sluice-cni/sluice/e2e/cluster/chart"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/quick"
 	"github.com/sluice-cni/sluice/internal/await"
@@ -21,7 +22,10 @@ import (
 func TestARealAPIServer(t *testing.T) {
 	t.Parallel()
 	s := quick.New(t)
-	chart := assembled(t)
+	dir := filepath.Join(t.TempDir(), "sluice")
+	if err := chart.Write(dir); err != nil {
+		t.Fatal(err)
+	}
 	program, err := helm()
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +40,7 @@ func TestARealAPIServer(t *testing.T) {
 	}
 	s.Apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 
-	said := run("install", "sluice", chart, "--create-namespace", "--set-json", `credentials.namespaces=["shop"]`)
+	said := run("install", "sluice", dir, "--create-namespace", "--set-json", `credentials.namespaces=["shop"]`)
 	if !strings.Contains(said, "kubectl label namespace NAMESPACE sluice.dev/inject=true") || !strings.Contains(said, "helm uninstall sluice --namespace sluice-system --timeout 1200s") || strings.Contains(said, "may read no Secret") {
 		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)
 	}
@@ -46,7 +50,7 @@ func TestARealAPIServer(t *testing.T) {
 	t.Run("gives the agent its rights and no more", func(t *testing.T) { givesRights(t, s) })
 	s.Apply("apiVersion: v1\nkind: Secret\nmetadata: {name: credential, namespace: shop}\n")
 	t.Run("lets the agent follow what it follows", func(t *testing.T) { followsWithItsRights(t, s) })
-	said = run("upgrade", "sluice", chart, "--set-json", `platform="gke"`, "--set-json", "uninstall.enabled=false")
+	said = run("upgrade", "sluice", dir, "--set-json", `platform="gke"`, "--set-json", "uninstall.enabled=false")
 	for _, part := range []string{"may read no Secret", "was not run there", "uninstall.enabled is false"} {
 		if !strings.Contains(said, part) {
 			t.Errorf("after an upgrade the notes do not say %q:\n%s", part, said)
@@ -61,19 +65,6 @@ func TestARealAPIServer(t *testing.T) {
 		t.Errorf("the definitions did not stay (%v):\n%s", err, kinds)
 	}
 	t.Run("takes every render", func(t *testing.T) { takesEveryRender(t, s) })
-}
-
-// assembled is the chart with the definitions, as `make chart` makes it.
-func assembled(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "sluice")
-	if err := os.CopyFS(dir, os.DirFS("sluice")); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("go", "run", "github.com/sluice-cni/sluice/deploy/crds", "-o", filepath.Join(dir, "crds")).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return dir
 }
 
 // kubectl runs it and gives all that it wrote, warnings too.

@@ -5,19 +5,18 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/apart"
+	"github.com/sluice-cni/sluice/e2e/cluster/chart"
 	"github.com/sluice-cni/sluice/e2e/cluster/images"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/kind/nodeimage"
 	"github.com/sluice-cni/sluice/e2e/kind/podman"
 	node "github.com/sluice-cni/sluice/e2e/node/programs"
-	"github.com/sluice-cni/sluice/internal/built"
 )
 
 // WantedEnv must be set for a cluster to be made: `make e2e-kind` does it.
@@ -68,21 +67,11 @@ func prepare(dir string) error {
 	if err := images.WriteSluice(filepath.Join(dir, sluiceArchive), images.Sluice); err != nil {
 		return err
 	}
-	return writeDefinitions(filepath.Join(dir, definitions))
-}
-
-func writeDefinitions(file string) error {
-	root, err := built.Root()
+	text, err := chart.Definitions()
 	if err != nil {
 		return err
 	}
-	crds := exec.Command("go", "run", "./deploy/crds")
-	crds.Dir = root
-	out, err := crds.Output()
-	if err != nil {
-		return fmt.Errorf("write the definitions of Istio's kinds: %w", err)
-	}
-	return os.WriteFile(file, out, 0o644)
+	return os.WriteFile(filepath.Join(dir, definitions), text, 0o644)
 }
 
 // nodeImage puts the archive of the node's image at file.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
+	"github.com/sluice-cni/sluice/e2e/cluster/chart"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/quick"
 	"github.com/sluice-cni/sluice/internal/await"
@@ -74,7 +75,7 @@ func TestCommandsWithARealAPIServer(t *testing.T) {
 	s := quick.New(t)
 	p := newPerson(t, s)
 	p.says(false, "", "kubectl sluice get", "has no serviceentries.networking.istio.io", "hint: sluice's Helm chart brings the definitions")
-	definitions, err := exec.Command("go", "run", "github.com/sluice-cni/sluice/deploy/crds").Output()
+	definitions, err := chart.Definitions()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
+	"github.com/sluice-cni/sluice/e2e/cluster/chart"
 	"github.com/sluice-cni/sluice/e2e/cluster/quick"
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
 	"github.com/sluice-cni/sluice/internal/await"
@@ -61,15 +61,6 @@ func (s *store) leads(host string) bool {
 	return now != nil && now.View(mesh.Workload{Namespace: "default"}).Name(host) != nil
 }
 
-func definitions(t *testing.T) string {
-	t.Helper()
-	out, err := exec.Command("go", "run", "github.com/sluice-cni/sluice/deploy/crds").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(out)
-}
-
 func entry(name, host string) string {
 	return fmt.Sprintf(`{"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry","metadata":{"namespace":"default","name":%q},`+
 		`"spec":{"hosts":[%q],"ports":[{"number":443,"name":"tls","protocol":"TLS"}],"resolution":"DNS"}}`, name, host)
@@ -79,7 +70,11 @@ func TestARealAPIServer(t *testing.T) {
 	s := quick.New(t)
 	before := follow(t, s.Kubeconfig(), "") // there are no definitions yet
 	await.True(t, "a snapshot without Istio's definitions", func() bool { return before.Snapshot() != nil })
-	s.Apply(definitions(t))
+	definitions, err := chart.Definitions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Apply(string(definitions))
 	c, ctx := connect(t, s.Kubeconfig()), context.Background()
 	await.True(t, "an entry", func() bool {
 		_, _, err := c.Apply(ctx, kubeapi.ServiceEntries, []byte(entry("first", "first.example.com")))

@@ -3,13 +3,11 @@ package world
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/apart"
 	"github.com/sluice-cni/sluice/e2e/cluster/progress"
-	"github.com/sluice-cni/sluice/internal/built"
 )
 
 // Namespace is the one that Install puts sluice into.
@@ -87,20 +85,3 @@ func (w *World) logs() string {
 
 // Chart is the folder of the chart with its definitions (CRDs).
 func Chart() string { return filepath.Join(apart.Folder(), "chart") }
-
-// writeChart puts the chart together as `make chart` does, in a folder of the run's own.
-func writeChart(dir string) error {
-	root, err := built.Root()
-	if err != nil {
-		return err
-	}
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root, "deploy", "chart", "sluice"))); err != nil {
-		return err
-	}
-	crds := exec.Command("go", "run", "./deploy/crds", "-o", filepath.Join(dir, "crds"))
-	crds.Dir = root
-	if out, err := crds.CombinedOutput(); err != nil {
-		return fmt.Errorf("put the chart together: %w\n%s", err, out)
-	}
-	return nil
-}

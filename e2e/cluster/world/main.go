@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/apart"
+	"github.com/sluice-cni/sluice/e2e/cluster/chart"
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/progress"
 	node "github.com/sluice-cni/sluice/e2e/node/programs"
@@ -38,7 +39,7 @@ func prepare(dir string) error {
 	if err := writeImages(filepath.Join(dir, "images")); err != nil {
 		return err
 	}
-	if err := writeChart(filepath.Join(dir, "chart")); err != nil {
+	if err := chart.Write(filepath.Join(dir, "chart")); err != nil {
 		return err
 	}
 	if err := copyKustomize(filepath.Join(dir, "kustomize")); err != nil {
