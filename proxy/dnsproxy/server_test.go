@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -493,9 +494,7 @@ func TestQuestionsAndConnectionsAreOfThePodsShare(t *testing.T) {
 	close(release)
 	waiting.Wait()
 	stream.Close()
-	for until := time.Now().Add(10 * time.Second); share.left.Load() != 3; time.Sleep(time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("%d of 3 were given back", share.left.Load())
-		}
+	if !await.Within(10*time.Second, func() bool { return share.left.Load() == 3 }) {
+		t.Fatalf("%d of 3 were given back", share.left.Load())
 	}
 }

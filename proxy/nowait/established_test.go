@@ -3,8 +3,8 @@ package nowait_test
 import (
 	"net"
 	"testing"
-	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
@@ -45,11 +45,7 @@ func TestAnEndIsSeenBehindBytesThatNobodyHasRead(t *testing.T) {
 				t.Fatal("a connection that nobody has ended is not established")
 			}
 			end(theirs.(*net.TCPConn))
-			for late := time.Now().Add(10 * time.Second); established(); time.Sleep(time.Millisecond) {
-				if time.Now().After(late) {
-					t.Fatal("the end is not seen")
-				}
-			}
+			await.True(t, "the end is seen", func() bool { return !established() })
 		})
 	}
 }

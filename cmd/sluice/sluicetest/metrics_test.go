@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 )
 
@@ -86,12 +87,9 @@ func TestProxyOpensItsAccessLogAnewOnSIGUSR1(t *testing.T) {
 	holds := func(name, want string) {
 		t.Helper()
 		var data []byte
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if data, _ = os.ReadFile(name); strings.Contains(string(data), want) {
-				return
-			}
+		if !await.Within(10*time.Second, func() bool { data, _ = os.ReadFile(name); return strings.Contains(string(data), want) }) {
+			t.Errorf("%s holds %q, not %q", name, data, want)
 		}
-		t.Errorf("%s holds %q, not %q", name, data, want)
 	}
 	p.get(t.Context(), "/before")
 	holds(access, `"GET /before HTTP/1.1" 200 - via_upstream`)
@@ -99,11 +97,7 @@ func TestProxyOpensItsAccessLogAnewOnSIGUSR1(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.cmd.Process.Signal(syscall.SIGUSR1)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if _, err := os.Stat(access); err == nil {
-			break
-		}
-	}
+	await.True(t, "the log is opened anew", func() bool { _, err := os.Stat(access); return err == nil })
 	p.get(t.Context(), "/after")
 	holds(access, `"GET /after HTTP/1.1" 200 - via_upstream`)
 }
