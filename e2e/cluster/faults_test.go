@@ -34,9 +34,11 @@ func TestCallsGoOnWithoutTheCluster(t *testing.T) {
 	l.streamsEnd() // the next agent is none that takes them over
 
 	old := l.agent()
+	l.killing = time.Now()
 	if err := l.Containerd.StopPod(old); err != nil {
 		t.Fatal(err)
 	}
+	l.killed = time.Now()
 	l.Eventually("another agent is there, without an API server", func() error {
 		if now := l.agent(); now == "" || now == old {
 			return fmt.Errorf("none but %q", now)

@@ -75,6 +75,8 @@ type underLoad struct {
 	release chan struct{} // closed: streams end
 	since   string        // when sluice was installed, in UTC: what failed before is not its
 	passed  int           // connections to what nobody registers, before pods were governed
+	killing time.Time     // when an agent was about to be killed
+	killed  time.Time     // when it was dead
 
 	mu    sync.Mutex
 	first map[string]map[string]bool // see comers
@@ -185,8 +187,13 @@ func (l *underLoad) allSucceeded(when string) {
 	l.t.Helper()
 	lines := l.logs("calls")
 	failed := map[string][]string{}
+	hadByKilled := 0
 	for _, line := range lines {
 		if strings.HasSuffix(line, " good") || line < l.since {
+			continue
+		}
+		if l.hadByKilled(line) {
+			hadByKilled++
 			continue
 		}
 		_, why, _ := strings.Cut(line, " by ")
@@ -197,7 +204,20 @@ func (l *underLoad) allSucceeded(when string) {
 		slices.Sort(these)
 		l.t.Errorf("%s: %d calls failed by %s, such as:\n%s\n%s", when, len(these), why, these[0], these[len(these)-1])
 	}
-	l.t.Logf("%s: %d calls, %d ways to fail", when, len(lines), len(failed))
+	l.t.Logf("%s: %d calls, %d ways to fail; %d ended with an agent that was killed", when, len(lines), len(failed), hadByKilled)
+}
+
+// hadByKilled says whether a call that failed was under way when an agent was killed and was
+// cut: what a killed agent has in its hands is lost with it, and nothing else is.
+func (l *underLoad) hadByKilled(line string) bool {
+	var day, clock, took string
+	if _, err := fmt.Sscanf(line, "%s %s failed after %s", &day, &clock, &took); err != nil {
+		return false
+	}
+	began, err := time.Parse(time.DateTime, day+" "+clock)
+	lasted, err2 := time.ParseDuration(took)
+	cut := strings.HasSuffix(line, "EOF") || strings.HasSuffix(line, "connection reset by peer")
+	return err == nil && err2 == nil && cut && !began.After(l.killed) && !began.Add(lasted).Before(l.killing)
 }
 
 // numbers are what differs among failures of one kind.

@@ -116,7 +116,7 @@ func calls(args []string) error {
 		return err
 	}
 	spec.Each = func(k load.Kind, start time.Time, err error) {
-		began := start.UTC().Format(time.DateTime)
+		began := start.UTC().Format(time.DateTime + ".000")
 		switch {
 		case k == load.Probe:
 		case err == nil:
