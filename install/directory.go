@@ -12,7 +12,10 @@ import (
 
 const (
 	dropInName = "50-sluice.conf"
-	ownName    = "00-00-sluice.conflist"
+	// ownName sorts before Multus' own file, and begins as files do that Multus with a
+	// daemon passes over when it looks for the configuration to delegate to: it takes the
+	// first other one. Ours, which calls Multus, would have it call itself without end.
+	ownName = "00-multus-sluice.conflist"
 )
 
 // directory is what a conf dir holds, as data.
@@ -98,10 +101,25 @@ func (d directory) primary() (list, error) {
 	return l, err
 }
 
-// sortsFirst says whether our own list would be the one that the runtime uses.
-func sortsFirst(primary string) error {
-	if strings.Compare(ownName, primary) < 0 {
+// takesOwn says whether a list of our own would be the one that the runtime uses, and
+// no other program than that.
+func (d directory) takesOwn(primary list) error {
+	if strings.Compare(ownName, primary.file) >= 0 {
+		return fmt.Errorf("file %q: sorts before %q, so a list of our own would not be used; rename it, or use --mode append", primary.file, ownName)
+	}
+	if primary.owner() != "multus" {
 		return nil
 	}
-	return fmt.Errorf("file %q: sorts before %q, so a list of our own would not be used; rename it, or use --mode append", primary, ownName)
+	// Without a daemon Multus passes over 00-multus.conf and 00-multus.conflist only. Where
+	// it is alone in the directory it looks in another one.
+	for name := range d.files {
+		if name != ownName && name != primary.file {
+			remedy := "use --mode auto"
+			if primary.single {
+				remedy = "set cniVersion 1.0.0 in the list that it delegates to and remove " + primary.file + ", so that Multus writes a list, or keep what it delegates to in another directory"
+			}
+			return fmt.Errorf("file %q: when Multus starts anew it would delegate to a list of our own, which calls Multus; %s", primary.file, remedy)
+		}
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,12 @@ const conflist = `{
   ]
 }
 `
+
+// shim and thin are Multus' single plugins, with a daemon and without one.
+const (
+	shim = `{"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus-shim", "clusterNetwork": "/host/etc/cni/net.d/10-a.conflist"}`
+	thin = `{"cniVersion": "1.0.0", "name": "multus-cni-network", "type": "multus", "delegates": [` + conflist + `]}`
+)
 
 // containerd answers as one of that version that has loaded what its directory
 // holds, by libcni, which containerd uses.
@@ -155,9 +162,11 @@ func TestTheRuntimeUsesTheEntryLastAndOnceAndAllElseAsItWas(t *testing.T) {
 		"containerd 2.0":      {map[string]string{"10-a.conflist": conflist}, Auto, "2.0.5", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
 		"unknown runtime":     {map[string]string{"10-a.conflist": conflist}, Auto, "", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
 		"no drop-ins allowed": {map[string]string{"10-a.conflist": inlined}, Auto, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
-		"a single plugin":     {map[string]string{"10-a.conf": single}, Auto, "v2.1.0", []string{"bridge", "sluice-cni", "podnet", "1.0.0"}, []string{"00-00-sluice.conflist"}},
+		"a single plugin":     {map[string]string{"10-a.conf": single}, Auto, "v2.1.0", []string{"bridge", "sluice-cni", "podnet", "1.0.0"}, []string{"00-multus-sluice.conflist"}},
 		"versions to choose":  {map[string]string{"10-a.conflist": strings.Replace(conflist, `"name"`, `"cniVersions": ["0.2.0", "1.1.0"], "name"`, 1)}, Append, "", []string{"ptp", "portmap", "sluice-cni", "podnet", "1.1.0"}, []string{"10-a.conflist"}},
-		"a list of our own":   {map[string]string{"10-a.conflist": conflist}, Own, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"00-00-sluice.conflist"}},
+		"Multus":              {map[string]string{"00-multus.conf": shim, "10-a.conflist": conflist}, Auto, "v2.1.0", []string{"multus-shim", "sluice-cni", "multus-cni-network", "1.0.0"}, []string{"00-multus-sluice.conflist"}},
+		"Multus' own folder":  {map[string]string{"00-multus.conf": thin}, Auto, "v2.1.0", []string{"multus", "sluice-cni", "multus-cni-network", "1.0.0"}, []string{"00-multus-sluice.conflist"}},
+		"a list of our own":   {map[string]string{"10-a.conflist": conflist}, Own, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"00-multus-sluice.conflist"}},
 		"the first file only": {map[string]string{"10-a.conflist": conflist, "20-b.conflist": single}, Append, "v2.1.0", []string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist"}},
 		"other drop-ins": {map[string]string{"10-a.conflist": conflist, "podnet/10-x.conf": `{"type":"tuning"}`}, DropIn, "v2.1.0",
 			[]string{"ptp", "portmap", "tuning", "sluice-cni", "podnet", "0.3.1"}, []string{"podnet/50-sluice.conf"}},
@@ -167,8 +176,8 @@ func TestTheRuntimeUsesTheEntryLastAndOnceAndAllElseAsItWas(t *testing.T) {
 			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"10-a.conflist", "podnet/50-sluice.conf"}},
 		"the network was renamed": {map[string]string{"10-a.conflist": conflist, "old/50-sluice.conf": entry}, Auto, "v2.1.0",
 			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"old/50-sluice.conf", "podnet/50-sluice.conf"}},
-		"after a mode of our own": {map[string]string{"10-a.conflist": conflist, "00-00-sluice.conflist": strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1)}, Append, "v2.1.0",
-			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"00-00-sluice.conflist", "10-a.conflist"}},
+		"after a mode of our own": {map[string]string{"10-a.conflist": conflist, "00-multus-sluice.conflist": strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1)}, Append, "v2.1.0",
+			[]string{"ptp", "portmap", "sluice-cni", "podnet", "0.3.1"}, []string{"00-multus-sluice.conflist", "10-a.conflist"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -258,6 +267,7 @@ func TestWhatCannotBeInstalledIsSaid(t *testing.T) {
 		"no version":           {map[string]string{"10-a.conflist": `{"name":"n","plugins":[{"type":"ptp"}]}`}, Auto, `field "cniVersion": value ""`},
 		"single and append":    {map[string]string{"a.conf": `{"cniVersion":"1.0.0","name":"n","type":"ptp"}`}, Append, "use --mode own or auto"},
 		"single and drop-in":   {map[string]string{"a.conf": `{"cniVersion":"1.0.0","name":"n","type":"ptp"}`}, DropIn, "use --mode auto"},
+		"Multus would take it": {map[string]string{"00-multus.conf": thin, "10-a.conflist": conflist}, Auto, `file "00-multus.conf": when Multus starts anew it would delegate to a list of our own`},
 		"own would come later": {map[string]string{"00-00-a.conf": `{"cniVersion":"1.0.0","name":"n","type":"ptp"}`}, Auto, "rename it, or use --mode append"},
 	} {
 		dir := confDir(t, test.files)
@@ -268,6 +278,26 @@ func TestWhatCannotBeInstalledIsSaid(t *testing.T) {
 		}
 		if after := listing(t, dir); len(after) != len(before) {
 			t.Errorf("%s: changed to %q", name, after)
+		}
+	}
+}
+
+// Multus' daemon takes the first configuration whose name does not begin with 00-multus for
+// the one to delegate to, each time that it starts.
+func TestMultusDelegatesToNoListOfOurs(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]string{"00-multus.conf": shim, "10-a.conf": `{"cniVersion": "1.0.0", "name": "podnet", "type": "bridge"}`} {
+		dir := confDir(t, map[string]string{name: first, "10-b.conflist": conflist})
+		if _, err := installer(t, Options{ConfDir: dir}).Ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		files := listing(t, dir)
+		if files[ownName] == "" {
+			t.Fatalf("%s: no list of our own: %q", name, files)
+		}
+		maps.DeleteFunc(files, func(name, _ string) bool { return strings.HasPrefix(name, "00-multus") })
+		if to := slices.Min(slices.Collect(maps.Keys(files))); strings.Contains(files[to], pluginType) {
+			t.Errorf("%s: Multus would delegate to %s", name, to)
 		}
 	}
 }

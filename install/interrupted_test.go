@@ -12,10 +12,10 @@ import (
 func TestWhatIsInterruptedAtAnyStepIsCompletedByTheNextRun(t *testing.T) {
 	t.Parallel()
 	old := map[string]string{
-		"10-a.conflist":         strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1),
-		"20-b.conflist":         strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1),
-		"00-00-sluice.conflist": strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1),
-		"old/50-sluice.conf":    entry,
+		"10-a.conflist":             strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1),
+		"20-b.conflist":             strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1),
+		"00-multus-sluice.conflist": strings.Replace(conflist, "true}}", `true}}, {"type":"sluice-cni"}`, 1),
+		"old/50-sluice.conf":        entry,
 	}
 	for _, mode := range []Mode{DropIn, Append, Own, ""} { // "" uninstalls
 		run := func(dir string) map[string]string {

@@ -63,7 +63,7 @@ func choose(d directory, want Mode, dropIns bool, because string) (choice, error
 		return c, fmt.Errorf("mode append: %s is a single plugin and no list; use --mode own or auto", l.file)
 	}
 	if c.mode == Own {
-		return c, sortsFirst(l.file)
+		return c, d.takesOwn(l)
 	}
 	return c, nil
 }
