@@ -2,13 +2,19 @@ package chart_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/selection"
 )
 
 // effects has for each value of values.yaml another one, and what the render has then and
@@ -202,7 +208,13 @@ func TestTheSchemaRefuses(t *testing.T) {
 		{`policy.exemptNamespaces=["A_B"]`, "/policy/exemptNamespaces/0"},
 		{`policy.includeIPRanges="*"`, "includeIPRanges"},
 		{`policy.defaults.includeIPRanges=null`, "includeIPRanges"},
+		{`policy.defaults.includeIPRange="*"`, "'includeIPRange' not allowed"},
+		{`policy.defaults.exemptUIDs="1337"`, "'exemptUIDs' not allowed"},
+		{`policy.defaults.nonTCP="drop"`, "/policy/defaults/nonTCP"},
+		{`policy.enforce=["injected"]`, "/policy/enforce/0"},
+		{`policy.enforce=["inject"]`, "policy.selection is annotated"},
 		{`policy.namespaces={"shop":{"selects":true}}`, "selects"},
+		{`policy.namespaces={"shop":{"defaults":{"nonTcp":"allow"}}}`, "'nonTcp' not allowed"},
 		{`metrics.port=70000`, "/metrics/port"},
 		{`metrics.listen="all"`, "/metrics/listen"},
 		{`metrics.podMonitor.interval="often"`, "/metrics/podMonitor/interval"},
@@ -221,18 +233,101 @@ func TestTheSchemaRefuses(t *testing.T) {
 	}
 }
 
+// Whoever writes null takes a value away. What the chart cannot be without is refused by
+// name; anything else is as if it were empty.
+func TestNullIsEmptyOrRefused(t *testing.T) {
+	t.Parallel()
+	users := regexp.MustCompile(`^(agent|holder|installer)\.resources\.|^nodes\.tolerations$|\.labels\.`) // their own words
+	var harmless, refused []string
+	objects := map[string]bool{}
+	for path, value := range leaves(t) {
+		if object, _, below := strings.Cut(path, "."); below {
+			objects[object] = true
+		}
+		switch {
+		case empty(value):
+			harmless = append(harmless, path+"=null")
+		case !users.MatchString(path):
+			refused = append(refused, path)
+		}
+	}
+	without := strings.Replace(render(t), "    exemptNamespaces: []\n", "", 1) // which says nothing
+	if text := render(t, harmless...); text != without {
+		t.Error("null is something else than the empty value that is the default")
+	}
+	for _, paths := range [][]string{refused, slices.Collect(maps.Keys(objects))} {
+		var values []string
+		for _, path := range paths {
+			values = append(values, path+"=null")
+		}
+		_, err := tryRender(t, values...)
+		if err == nil {
+			t.Fatalf("renders without %q", paths)
+		}
+		for _, path := range paths {
+			of, name := "", path
+			if at := strings.LastIndex(path, "."); at >= 0 {
+				of, name = "/"+strings.ReplaceAll(path[:at], ".", "/"), path[at+1:]
+			}
+			if at := fmt.Sprintf(`at '%s': missing propert(y|ies) .*'%s'`, of, name); !regexp.MustCompile(at).MatchString(err.Error()) {
+				t.Errorf("it does not say that %s is missing: %v", path, err)
+			}
+		}
+	}
+}
+
+// empty says whether a template takes a value for none.
+func empty(value any) bool {
+	v := reflect.ValueOf(value)
+	return !v.IsValid() || v.IsZero() || (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0
+}
+
+// The policy's fields are those of the program, but for what no agent takes.
+func TestTheSchemaKnowsEveryField(t *testing.T) {
+	t.Parallel()
+	schema := schema(t)["$defs"].(map[string]any)
+	known := schema["fields"].(map[string]any)["properties"].(map[string]any)
+	enforced := schema["enforce"].(map[string]any)["items"].(map[string]any)["enum"].([]any)
+	for _, f := range rules.Fields() {
+		value, err := json.Marshal(f.Example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := selection.Policy{Defaults: map[string]json.RawMessage{f.Name: value}, Enforce: []string{f.Name}}
+		if _, is := known[f.Name]; is != (p.Validate() == nil) {
+			t.Errorf("%s: the schema knows it: %v; the agent: %v", f.Name, is, p.Validate())
+		}
+		delete(known, f.Name)
+		if !slices.Contains(enforced, any(f.Name)) {
+			t.Errorf("%s cannot be enforced", f.Name)
+		}
+	}
+	for name := range known {
+		t.Errorf("%s is no field", name)
+	}
+	for _, name := range enforced {
+		if p := (selection.Policy{Selection: selection.All, Enforce: []string{name.(string)}}); p.Validate() != nil {
+			t.Error(p.Validate())
+		}
+	}
+}
+
+func schema(t *testing.T) (out map[string]any) {
+	t.Helper()
+	data, err := os.ReadFile("sluice/values.schema.json")
+	if err == nil {
+		err = json.Unmarshal(data, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
 // Each object of the schema is closed, so that a value the schema does not know is an
 // error, but for those that are the user's own words.
 func TestTheSchemaIsClosed(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile("sluice/values.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var schema map[string]any
-	if err := json.Unmarshal(data, &schema); err != nil {
-		t.Fatal(err)
-	}
 	var walk func(path string, v any)
 	walk = func(path string, v any) {
 		object, is := v.(map[string]any)
@@ -240,14 +335,17 @@ func TestTheSchemaIsClosed(t *testing.T) {
 			return
 		}
 		properties, _ := object["properties"].(map[string]any)
-		if _, closed := object["additionalProperties"]; properties != nil && !closed && object["required"] == nil {
+		if _, closed := object["additionalProperties"]; properties != nil && !closed {
 			t.Errorf("%s: takes whatever is written there", path)
 		}
 		for name, below := range properties {
 			walk(path+"."+name, below)
 		}
 	}
-	walk("", schema)
+	walk("", schema(t))
+	for name, def := range schema(t)["$defs"].(map[string]any) {
+		walk(name, def)
+	}
 }
 
 // docs/chart.md has each value, and none that there is not.

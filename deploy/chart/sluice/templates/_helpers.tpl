@@ -6,7 +6,7 @@
   "gke" (dict "binDir" "/home/kubernetes/bin" "quota" true)
   "openshift" (dict "confDir" "/etc/kubernetes/cni/net.d" "binDir" "/var/lib/cni/bin" "socket" "/run/crio/crio.sock" "seLinuxType" "spc_t" "scc" true)
 -}}
-{{- get $all .Values.platform | default dict | toJson -}}
+{{- get $all (.Values.platform | default "") | default dict | toJson -}}
 {{- end -}}
 
 {{/* One thing of the node, by its key: as set, else as the platform has it, else kubeadm's. */}}
