@@ -166,6 +166,26 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 	}
 }
 
+// Another product's kind of the same name is its own.
+func TestAKindIsKnownByItsGroup(t *testing.T) {
+	t.Parallel()
+	for head, pods := range map[string]int{
+		"apiVersion: apps/v1\nkind: Deployment\n":                1,
+		"apiVersion: apps/v1beta1\nkind: Deployment\n":           1,
+		"apiVersion: extensions/v1beta1\nkind: Deployment\n":     1,
+		"apiVersion: extensions/v1beta1\nkind: DaemonSet\n":      1,
+		"apiVersion: extensions/v1beta1\nkind: Ingress\n":        0,
+		"apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\n":     0,
+		"apiVersion: v1\nkind: Deployment\n":                     0,
+		"apiVersion: serving.knative.dev/v1\nkind: Deployment\n": 0,
+	} {
+		out, err := Inject("f", []byte(head+"spec: {template: {spec: {}}}\n"), Options{})
+		if err != nil || out.Pods != pods || strings.Contains(string(out.Text), "sluice.dev/inject") != (pods > 0) {
+			t.Errorf("%s: %d pods, %v\n%s", head, out.Pods, err, out.Text)
+		}
+	}
+}
+
 func TestWhatIsNotCapturedIsSaid(t *testing.T) {
 	t.Parallel()
 	const head = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"

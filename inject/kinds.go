@@ -50,8 +50,11 @@ func objectsOf(n *yaml.Node, apiVersion, kind string) (out []object) {
 	}
 	known, ours := templates[kind]
 	group, _, grouped := strings.Cut(apiVersion, "/")
-	if !grouped {
+	switch {
+	case !grouped:
 		group = ""
+	case group == "extensions": // until Kubernetes 1.16, and in Istio's samples of that time
+		group = "apps"
 	}
 	if !ours || group != known.group {
 		return nil // another product's Job, say

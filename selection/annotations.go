@@ -16,6 +16,10 @@ import (
 // Everybody else's annotations, Istio's included, are everybody else's business.
 const ownAnnotations = "sluice.dev/"
 
+// TrafficAnnotations is where Istio has those that say what a sidecar captures, all of which
+// are fields here. Another one is a misspelt one: it says nothing, which is worth a warning.
+const TrafficAnnotations = "traffic.sidecar.istio.io/"
+
 // Heeded leaves those of a pod's annotations that sluice, or a later version of it, may
 // look at: its own, Istio's and Linkerd's. The others can be large, and are nobody's business.
 func Heeded(annotations map[string]string) map[string]string {
@@ -56,6 +60,8 @@ func annotated(fields map[string]json.RawMessage, annotations map[string]string,
 			errs = append(errs, judgeInject(annotations[name]))
 		case !known && strings.HasPrefix(name, ownAnnotations):
 			errs = append(errs, unknownAnnotation(name, byAnnotation))
+		case !known && strings.HasPrefix(name, TrafficAnnotations):
+			warnings = append(warnings, rules.Warning{Field: "annotation", Text: name + ": unknown, and has no effect; " + rightName(name, byAnnotation)})
 		case !known:
 		case enforced(field) != "":
 			warnings = append(warnings, rules.Warning{Field: field, Text: "is enforced by " + enforced(field) + ": annotation " + name + " is ignored"})
@@ -97,20 +103,25 @@ func judgeInject(value string) error {
 	return nil
 }
 
-// unknownAnnotation names the right annotation where only the spelling is wrong.
+// unknownAnnotation is one of sluice's own name space that is none of its own.
 func unknownAnnotation(name string, known map[string]string) error {
 	option := strings.TrimPrefix(name, ownAnnotations)
 	if strings.EqualFold(option, OutboundPolicy) {
 		return fmt.Errorf("annotation %s: not a pod's to say; put it on the namespace, or into the policy", name)
 	}
-	hint := "remove it or correct its name"
+	return fmt.Errorf("annotation %s: unknown; %s", name, rightName(name, known))
+}
+
+// rightName is the annotation that a misspelt one would be, by name or by its field's.
+func rightName(name string, known map[string]string) string {
+	_, option, _ := strings.Cut(name, "/")
+	if strings.EqualFold(option, Inject) {
+		return "did you mean " + AnnotationInject
+	}
 	for _, annotation := range slices.Sorted(maps.Keys(known)) {
 		if strings.EqualFold(known[annotation], option) || strings.EqualFold(annotation, name) {
-			hint = "did you mean " + annotation
+			return "did you mean " + annotation
 		}
 	}
-	if strings.EqualFold(option, Inject) {
-		hint = "did you mean " + AnnotationInject
-	}
-	return fmt.Errorf("annotation %s: unknown; %s", name, hint)
+	return "remove it or correct its name"
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/selection"
@@ -202,6 +204,30 @@ func TestWhoseWordHolds(t *testing.T) {
 		if text := strings.Join(said, "; "); tc.warns == "" && strings.Contains(text, "enforced") || !strings.Contains(text, tc.warns) {
 			t.Errorf("%s: warned %q", tc.name, text)
 		}
+	}
+}
+
+// Istio ignores a misspelt annotation, and so manifests have them: the pod starts.
+func TestAMisspeltAnnotationOfIstiosIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	pod := selection.Pod{Annotations: map[string]string{
+		"traffic.sidecar.istio.io/excludeOutboundIpRanges": "10.0.0.0/8",
+		"traffic.sidecar.istio.io/excludeIPRanges":         "10.0.0.0/8",
+		"traffic.sidecar.istio.io/kubevirtInterfaces":      "k6t-eth0",
+		"sidecar.istio.io/inject":                          "false",
+	}}
+	d, err := selection.Decide(selection.Conf{}, nil, pod, noRanges)
+	if err != nil || !d.Selected {
+		t.Fatal(d, err)
+	}
+	var got []string
+	for _, w := range d.Warnings {
+		got = append(got, w.String())
+	}
+	const right = ": unknown, and has no effect; did you mean traffic.sidecar.istio.io/excludeOutboundIPRanges"
+	want := []string{"annotation traffic.sidecar.istio.io/excludeIPRanges" + right, "annotation traffic.sidecar.istio.io/excludeOutboundIpRanges" + right}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
 

@@ -88,7 +88,7 @@ func read(o kubeapi.Object, last selection.NamespacePolicy) (of selection.Namesp
 			of.Defaults[field] = raw
 		case name == LabelInject || name == LabelEnforce:
 			complain("annotation %s: has no effect on a namespace; make it a label: kubectl label namespace %s %s=%s", name, o.Name, name, value)
-		case strings.HasPrefix(name, "sluice.dev/"):
+		case strings.HasPrefix(name, "sluice.dev/"), strings.HasPrefix(name, selection.TrafficAnnotations):
 			complain("annotation %s: unknown; remove it or correct its name", name)
 		}
 	}

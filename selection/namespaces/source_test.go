@@ -155,7 +155,7 @@ func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
 	server := apitest.New(t)
 	journal := t.TempDir()
 	server.Put(kubeapi.ConfigMaps, policyMap("selection: annotated"))
-	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"yes","sluice.dev/enforse":"true"},"annotations":{"sluice.dev/dnsCapture":"true","sluice.dev/nonTCP":"maybe","sluice.dev/outboundPolicy":"observe","sluice.dev/inject":"true","sluice.dev/what":"x"}`),
+	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"yes","sluice.dev/enforse":"true"},"annotations":{"sluice.dev/dnsCapture":"true","sluice.dev/nonTCP":"maybe","sluice.dev/outboundPolicy":"observe","sluice.dev/inject":"true","sluice.dev/what":"x","traffic.sidecar.istio.io/excludeOutboundPort":"22"}`),
 		namespace("both", `"labels":{"sluice.dev/inject":"false","sluice.dev/enforce":"true"}`))
 	f := follow(t, server, journal)
 	const rest = `{"generation":0,"exemptNamespaces":["kube-system"],"selection":"annotated","namespaces":{"both":{"select":false},"shop":{"defaults":{"dnsCapture":"true"}}`
@@ -168,6 +168,7 @@ func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
 		`annotation sluice.dev/outboundPolicy: outboundPolicy "observe": not a known value; use Observe`,
 		`annotation sluice.dev/inject: has no effect on a namespace; make it a label: kubectl label namespace shop sluice.dev/inject=true`,
 		`annotation sluice.dev/what: unknown`,
+		`annotation traffic.sidecar.istio.io/excludeOutboundPort: unknown`,
 		`Namespace both: label sluice.dev/enforce "true": not beside`,
 	} {
 		if !strings.Contains(problem, want) {
