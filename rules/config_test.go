@@ -136,6 +136,8 @@ func TestDoubtsAreSaid(t *testing.T) {
 		`{"includeIPRanges":"10.0.0.0/8"}`: "includeIPRanges holds no IPv6 range: IPv6 goes direct",
 		`{"includeIPRanges":"fd00::/8"}`:   "includeIPRanges holds no IPv4 range: IPv4 goes direct",
 		`{"includeIPRanges":""}`:           "nothing is captured",
+		`{"excludeIPRanges":"*"}`:          "excludeIPRanges is *: nothing is captured",
+		`{"excludeOutboundPorts":"*"}`:     "excludeOutboundPorts is *: no TCP and no UDP that is sent is captured",
 		`{"dnsServers":"10.96.0.10"}`:      "dnsServers has no effect: dnsCapture is off",
 		`{"includeIPRanges":"10.0.0.1/8"}`: "10.0.0.1/8 means 10.0.0.0/8",
 	} {

@@ -104,6 +104,9 @@ func (c Config) Doubts() []Warning {
 	if c.ExcludeIPRanges.All {
 		out = append(out, Warning{"excludeIPRanges", "is *: nothing is captured"})
 	}
+	if slices.Equal(c.ExcludeOutboundPorts, AllPorts()) {
+		out = append(out, Warning{"excludeOutboundPorts", "is *: no TCP and no UDP that is sent is captured"})
+	}
 	if !c.OwnerGroupsInclude.All && len(c.OwnerGroupsInclude.IDs) == 0 {
 		out = append(out, Warning{"ownerGroupsInclude", "is empty: nothing that a process of this namespace sends is captured"})
 	}
