@@ -29,7 +29,7 @@ var templates = map[string]struct {
 type object struct {
 	kind, name string
 	line       int        // in its document
-	template   *yaml.Node // of its pods: a mapping with metadata and spec
+	template   *yaml.Node // of its pods: a mapping with metadata and spec; nil of a kind that nobody here knows
 }
 
 // objects finds those that make pods in a document, Lists included.
@@ -56,16 +56,27 @@ func objectsOf(n *yaml.Node, apiVersion, kind string) (out []object) {
 	case group == "extensions": // until Kubernetes 1.16, and in Istio's samples of that time
 		group = "apps"
 	}
-	if !ours || group != known.group {
-		return nil // another product's Job, say
-	}
-	o := object{kind: kind, name: word(yamltext.Value(n, "metadata"), "name"), line: n.Line, template: n}
-	for _, key := range known.path {
-		if o.template = yamltext.Value(o.template, key); o.template == nil {
-			return nil // no pods without one; the API server says so
+	o := object{kind: kind, name: word(yamltext.Value(n, "metadata"), "name"), line: n.Line}
+	if !ours || group != known.group { // another product's Job, say
+		if below(n, "spec", "template", "spec", "containers") == nil {
+			return nil
 		}
+		return []object{o}
+	}
+	if o.template = below(n, known.path...); o.template == nil {
+		return nil // no pods without one; the API server says so
 	}
 	return []object{o}
+}
+
+// below is what stands at a path, nil where nothing does.
+func below(n *yaml.Node, path ...string) *yaml.Node {
+	for _, key := range path {
+		if n = yamltext.Value(n, key); n == nil {
+			return nil
+		}
+	}
+	return n
 }
 
 // word is the text of a mapping's scalar, "" where there is none.

@@ -65,6 +65,9 @@ func podOf(n *yaml.Node) (pod, error) {
 
 // of is what an object's template gets: a mapping, nil for one that is left alone.
 func (o Options) of(f object) (value *yaml.Node, notes []string, err error) {
+	if f.template == nil {
+		return nil, []string{"left alone: seems to make pods, and is of a kind that is not known here; annotate its template by hand, or label its namespace"}, nil
+	}
 	p, err := podOf(f.template)
 	if err != nil {
 		return nil, nil, err
