@@ -197,6 +197,8 @@ func TestTheSchemaRefuses(t *testing.T) {
 		{`agent.resources.requests.cpu="100 m"`, "/agent/resources/requests/cpu"},
 		{`agent.resources.limits={"memory":""}`, "/agent/resources/limits/memory"},
 		{`agent.env=[{"name":"A","value":1}]`, "/agent/env/0/value"},
+		{`nodes.tolerations=[{"effects":"NoSchedule"}]`, "/nodes/tolerations/0"},
+		{`coordinator.tolerations=[{"operator":"exists"}]`, "/coordinator/tolerations/0/operator"},
 		{`holder.waitSeconds=-1`, "/holder/waitSeconds"},
 		{`image.tag="a b"`, "/image/tag"},
 		{`image.digest="sha256:12"`, "/image/digest"},
