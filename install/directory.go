@@ -116,7 +116,7 @@ func (d directory) takesOwn(primary list) error {
 		if name != ownName && name != primary.file {
 			remedy := "use --mode auto"
 			if primary.single {
-				remedy = "set cniVersion 1.0.0 in the list that it delegates to and remove " + primary.file + ", so that Multus writes a list, or keep what it delegates to in another directory"
+				remedy = "use Multus with its daemon (multus-shim), or set cniVersion 1.0.0 in the list that it delegates to and remove " + primary.file + ", so that it writes a list, or keep what it delegates to in another directory"
 			}
 			return fmt.Errorf("file %q: when Multus starts anew it would delegate to a list of our own, which calls Multus; %s", primary.file, remedy)
 		}
