@@ -204,6 +204,8 @@ func TestTheSchemaRefuses(t *testing.T) {
 		{`image.digest="sha256:12"`, "/image/digest"},
 		{`image.repository=""`, "/image/repository"},
 		{`cni.confDir="etc/cni"`, "/cni/confDir"},
+		{`cni.binDir="/opt/cni, type: File"`, "/cni/binDir"},
+		{`hostCABundle="/etc/{ssl}"`, "/hostCABundle"},
 		{`cni.mode="chained"`, "/cni/mode"},
 		{`runtime.socket="run/x.sock"`, "/runtime/socket"},
 		{`runtime.socket="/x.sock"`, "/runtime/socket"},
