@@ -118,7 +118,7 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 		return admin.Client{Path: running[0]}, nil
 	case 0:
 		hint := "start 'sluice proxy', or name its socket with --admin"
-		if answered(defaultAgentSocket) {
+		if admin.Answers(defaultAgentSocket) {
 			hint = "this node has an agent: --pod NAMESPACE/NAME asks about one of its pods"
 		}
 		if os.Geteuid() != 0 {

@@ -45,7 +45,7 @@ func listenForStatus(path string, log *slog.Logger) (*statusSocket, error) {
 		return nil, err
 	}
 	s.sweep()
-	if !answered(path) { // which may be a moment's: who serves takes it back
+	if !admin.Answers(path) { // which may be a moment's: who serves takes it back
 		s.rename()
 	}
 	return s, nil
@@ -60,7 +60,7 @@ func (s *statusSocket) sweep() {
 	for _, other := range others {
 		_, notNumber := strconv.Atoi(strings.TrimPrefix(other, s.path+"."))
 		info, err := os.Lstat(other)
-		if other == s.own || notNumber != nil || err != nil || time.Since(info.ModTime()) < strangersAge || answered(other) {
+		if other == s.own || notNumber != nil || err != nil || time.Since(info.ModTime()) < strangersAge || admin.Answers(other) {
 			continue
 		}
 		os.Remove(other)
@@ -209,16 +209,6 @@ func (s *statusSocket) remove() {
 		return
 	}
 	os.Remove(s.at)
-}
-
-// answered says that somebody listens at a socket.
-func answered(path string) bool {
-	c, err := net.DialTimeout("unix", path, time.Second)
-	if err != nil {
-		return errors.Is(err, os.ErrDeadlineExceeded)
-	}
-	c.Close()
-	return true
 }
 
 // handedOver is a TCP address that one agent after the other listens at: each until it

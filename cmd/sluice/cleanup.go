@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/agent/found"
+	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/backend"
 	"github.com/sluice-cni/sluice/rules/nft"
@@ -40,7 +39,7 @@ Rules for a proxy that is in the pod itself (a sidecar, 'sluice exec') stay, unl
 	f.BoolVar(&force, "force", false, "although an agent listens")
 	f.StringVar(&agent, "agent", defaultAgentSocket, "`SOCKET` where an agent would listen")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if !force && !dryRun && answers(agent) {
+		if !force && !dryRun && admin.Answers(agent) {
 			return hinted(fmt.Errorf("agent %q: serves pods of this node, whose connections would be reset", agent), "use 'sluice uninstall', or --force")
 		}
 		return cleanup(c, dryRun, standalone)
@@ -95,13 +94,4 @@ func ours(fd int, standalone bool) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// answers says whether somebody listens at a socket.
-func answers(socket string) bool {
-	c, err := net.DialTimeout("unix", socket, time.Second)
-	if err == nil {
-		c.Close()
-	}
-	return err == nil
 }

@@ -127,7 +127,7 @@ const answerWithin = 5 * time.Second
 
 func (o statusOptions) run(c *cobra.Command, pod string) error {
 	path := filepath.Join(o.runDir, agentSocketName)
-	if !answered(path) {
+	if !admin.Answers(path) {
 		return o.askHolder(c, fmt.Errorf("%s: no agent answers on this node", path), remedy.Here().Say(remedy.Agent))
 	}
 	asking, cancel := context.WithTimeout(c.Context(), answerWithin)

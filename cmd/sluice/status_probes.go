@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/sluice-cni/sluice/agent"
 	"github.com/sluice-cni/sluice/holder"
@@ -76,7 +77,7 @@ func (o statusOptions) probeAlive(ctx context.Context) error {
 func aliveAt(ctx context.Context, path string, mine func(pid int) bool) error {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {
-		if ctx.Err() != nil { // whose it is cannot be told: nobody took it from the kernel
+		if errors.Is(err, syscall.EAGAIN) { // a full queue; whose it is cannot be told: nobody took it from the kernel
 			return fmt.Errorf("%s: nobody accepts connections", path)
 		}
 		return nil // nobody listens

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
+	"github.com/sluice-cni/sluice/proxy/admin"
 )
 
 // leftovers are what agent, holder and installer of a node have written: all that is in
@@ -38,7 +39,7 @@ func (l leftovers) remove() error {
 		return err
 	}
 	for _, path := range agents {
-		if answers(path) {
+		if admin.Answers(path) {
 			return fmt.Errorf("%s %w: an agent runs", path, errInUse)
 		}
 	}
@@ -63,7 +64,7 @@ func emptied(dir string) error {
 	var failed []error
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if e.Type() == fs.ModeSocket && answers(path) {
+		if e.Type() == fs.ModeSocket && admin.Answers(path) {
 			kept = true
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/proxy/admin"
 )
 
 // left is a node on which files were left, and what must be told apart.
@@ -110,7 +111,7 @@ func TestWhatIsInUseIsNotRemoved(t *testing.T) {
 			t.Cleanup(func() { end(); <-ended })
 			await.True(t, "a holder has its files", func() bool {
 				_, err := os.Stat(filepath.Join(l.runDir, "agents.json"))
-				return err == nil && answers(filepath.Join(l.runDir, holder.SocketName))
+				return err == nil && admin.Answers(filepath.Join(l.runDir, holder.SocketName))
 			})
 		},
 		"installer": func(t *testing.T, l leftovers) {

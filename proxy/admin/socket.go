@@ -55,6 +55,13 @@ func Listen(path string) (net.Listener, error) {
 	return &ownOnly{l.(*net.UnixListener), mayAsk}, nil
 }
 
+// Answers says whether somebody listens at a socket. Who does and accepts nothing has a full
+// queue some time, of which connect(2) says EAGAIN, at once.
+func Answers(path string) bool {
+	err := probe(path)
+	return err == nil || errors.Is(err, unix.EAGAIN)
+}
+
 // probe connects and says nothing.
 func probe(path string) error {
 	c, err := net.DialTimeout("unix", path, time.Second)
