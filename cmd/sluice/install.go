@@ -42,8 +42,21 @@ func (o *installOptions) flags(c *cobra.Command) {
 	f.StringVar(&o.confDir, "conf-dir", defaultConfDir, "`DIR` of the runtime's network configurations")
 	f.StringVar(&o.binDir, "bin-dir", defaultBinDir, "`DIR` of the runtime's CNI plugins")
 	f.StringVar(&o.cri, "cri", "", "the runtime's `SOCKET`, or off to ask nobody (default the first that is there of "+strings.Join(criSockets, ", ")+")")
-	f.StringVar(&o.lease, "lease", defaultLease, "`FILE` by which watching installers of this node agree which of them keeps entry and plugin, or off")
+	leaseFlag(c, &o.lease)
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
+}
+
+// leaseFlag adds --lease; leaseFile reads it.
+func leaseFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "lease", defaultLease, "`FILE` by which watching installers of this node agree which of them keeps entry and plugin, or off")
+}
+
+// leaseFile is the lease that a flag names, "" for none.
+func leaseFile(flag string) string {
+	if flag == "off" {
+		return ""
+	}
+	return flag
 }
 
 func newInstallCommand() *cobra.Command {
@@ -150,7 +163,7 @@ func (o installOptions) installer(make func(install.Options) (*install.Installer
 		return nil, nil, err
 	}
 	i, err := make(install.Options{ConfDir: o.confDir, Mode: mode, Entry: entry, Runtime: runtime, Log: log,
-		Lease: o.leaseFile(), Name: cmp.Or(o.pod, os.Getenv("POD_UID"))})
+		Lease: leaseFile(o.lease), Name: cmp.Or(o.pod, os.Getenv("POD_UID"))})
 	if err != nil {
 		done()
 	}
@@ -170,13 +183,6 @@ func (o installOptions) probe(ctx context.Context, i *install.Installer) error {
 		i.Lease = ""
 	}
 	return i.Check(ctx)
-}
-
-func (o installOptions) leaseFile() string {
-	if o.lease == "off" {
-		return ""
-	}
-	return o.lease
 }
 
 func (o installOptions) preview(c *cobra.Command, i *install.Installer) error {

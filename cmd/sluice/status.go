@@ -21,6 +21,7 @@ import (
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/install/cluster"
 	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
@@ -83,7 +84,7 @@ ready, and what is the matter with the rest. The exit code is 1 unless all are.`
 	f.BoolVar(&o.ready, "ready", false, "print nothing and exit with 0 if the agent serves the node, where POD_UID is set that pod's agent; for a readiness probe, which may take 6 s")
 	f.BoolVar(&o.holder, "holder", false, "with --ready: exit with 0 if the holder in this container holds the node's pods")
 	f.BoolVar(&o.cluster, "cluster", false, "show on how many nodes of a cluster sluice is ready")
-	f.StringVar(&o.namespace, "namespace", "", "with --cluster: the `NAMESPACE` that sluice was installed into (default POD_NAMESPACE of the environment, else "+ownNamespace+")")
+	f.StringVar(&o.namespace, "namespace", "", "with --cluster: the `NAMESPACE` that sluice was installed into (default POD_NAMESPACE of the environment, else "+cluster.Namespace+")")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "with --cluster: the `FILE` that leads to it (default the pod's own, else kubectl's)")
 	f.BoolVar(&o.alive, "alive", false, "print nothing and exit with 0 unless the agent in this container hangs; for a liveness probe, which may take 6 s")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -12,18 +12,20 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/selection"
 )
 
+// uninstallOptions are the flags of what is done on one node.
+type uninstallOptions struct {
+	installOptions
+	agent, policy string
+	wait          time.Duration
+	clean         bool
+}
+
 func newUninstallCommand() *cobra.Command {
-	var o installOptions
-	var wait time.Duration
-	agent, policy, kubeconfig, daemonSet := "", "", "", ""
-	var agents []string
-	var left leftovers
-	idle, cluster, clean, files := false, false, false, false
+	var o uninstallOptions
 	c := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take the CNI plugin out of this node's container runtime, harmlessly",
@@ -42,59 +44,31 @@ stranded:
 The watching 'sluice install' of this node keeps its hands off from then on, and one that
 is started again in the same pod does (--lease); one of a later release does not.
 
-With --cluster it does this on all nodes of a cluster: it makes the DaemonSet of
---daemonset, each pod of which runs 'sluice uninstall' before its containers, waits until
-all have, deletes the DaemonSets of --agents, has all do it once more, and deletes its own.
-On a node that came while others were waited for, or whose agent or installer started anew,
-sluice has begun again, hence the second time: without their DaemonSets none can any more.
-Nodes that are not done in time are named, and the DaemonSet stays for them. --idle is for
-such a pod's container, once its node is done: at SIGTERM it does what --files does, unless
-an agent, a holder or an installer runs.
+It can be run again after any step. Then stop the agent and the holder, and have 'sluice
+uninstall files' remove what they kept. Resources in /etc/sluice stay. Where no agent
+answers, the rules stay in the pods, and their traffic is refused: 'sluice cleanup' takes
+them out, and so does --cleanup.
 
-It can be run again after any step. Then stop the agent and the holder, and have --files
-remove what they kept in /run/sluice and /var/lib/sluice. Resources in /etc/sluice stay.
-Where no agent answers, the rules stay in the pods, and their traffic is refused: 'sluice
-cleanup' takes them out, and so does --cleanup.`,
+'sluice uninstall cluster' does all that on every node of a cluster.`,
 		Example: `  sluice uninstall --dry-run
-  sluice uninstall --wait 2m
-  sluice uninstall --files
-  sluice uninstall --cluster --daemonset daemonset.yaml --agents sluice-agent,sluice-holder`,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			left.lease = o.leaseFile()
-			switch {
-			case idle && cluster || idle && files || cluster && files:
-				return usage(errors.New("--idle, --cluster, --files: exclude each other"), "see 'sluice uninstall --help'")
-			case idle:
-				return left.idle(c)
-			case files:
-				return left.uninstallFiles(c)
-			case cluster:
-				return uninstallCluster(c, kubeconfig, daemonSet, agents, wait)
-			}
-			return o.uninstall(c, agent, policy, wait, clean)
-		},
+  sluice uninstall --wait 2m`,
+		SuggestionsMinimumDistance: 2,
+		Args:                       noSuchCommand,
+		RunE:                       func(c *cobra.Command, _ []string) error { return o.run(c) },
 	}
 	o.flags(c)
 	f := c.Flags()
-	f.StringVar(&agent, "agent", defaultAgentSocket, "the agent's `SOCKET`, or off")
-	f.StringVar(&policy, "policy-file", selection.DefaultPath, "the compiled policy's `FILE`")
-	f.DurationVar(&wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods, or for all nodes")
-	f.BoolVar(&cluster, "cluster", false, "take it out of all nodes of a cluster")
-	f.StringVar(&daemonSet, "daemonset", "", "`FILE` with the DaemonSet, in YAML or JSON, that does it on each node")
-	f.StringSliceVar(&agents, "agents", nil, "`NAMES` of the DaemonSets of agents and installers, and of holders, in the namespace of --daemonset; they are deleted in this order once every node is done, which each is once more then")
-	f.StringVar(&kubeconfig, "kubeconfig", "", "`FILE` that leads to the cluster (default the pod's own, else kubectl's)")
-	f.BoolVar(&clean, "cleanup", false, "do what 'sluice cleanup' does where no agent has answered for 30 s")
-	f.BoolVar(&idle, "idle", false, "do nothing until SIGTERM, and then what --files does, where nobody runs")
-	f.BoolVar(&files, "files", false, "only remove what agent, holder and installer have written on this node, once they have ended")
-	f.StringVar(&left.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of agent and holder, for --files")
-	f.StringVar(&left.stateDir, "state-dir", defaultStateDir, "`DIR` of the agent, for --files")
+	f.StringVar(&o.agent, "agent", defaultAgentSocket, "the agent's `SOCKET`, or off")
+	f.StringVar(&o.policy, "policy-file", selection.DefaultPath, "the compiled policy's `FILE`")
+	f.DurationVar(&o.wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for the agent to let go of all pods")
+	f.BoolVar(&o.clean, "cleanup", false, "do what 'sluice cleanup' does where no agent has answered for 30 s")
+	c.AddCommand(newUninstallClusterCommand(), newUninstallFilesCommand(), newUninstallIdleCommand())
 	return c
 }
 
 // neverHere: nothing is on this node that an installer or an agent would have left.
-func (o installOptions) neverHere(agent, policy string) (bool, error) {
-	for _, path := range []string{filepath.Join(o.binDir, "sluice-cni"), o.leaseFile(), policy, agent} {
+func (o uninstallOptions) neverHere() (bool, error) {
+	for _, path := range []string{filepath.Join(o.binDir, "sluice-cni"), leaseFile(o.lease), o.policy, o.agent} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
@@ -107,10 +81,10 @@ func (o installOptions) neverHere(agent, policy string) (bool, error) {
 	return err == nil && len(steps) == 0, err
 }
 
-func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait time.Duration, clean bool) error {
+func (o uninstallOptions) run(c *cobra.Command) error {
 	// In a cluster it comes to nodes that never had sluice too, whose runtime may be another.
-	if clean && !o.dryRun {
-		never, err := o.neverHere(agent, policy)
+	if o.clean && !o.dryRun {
+		never, err := o.neverHere()
 		if err != nil {
 			return err
 		}
@@ -130,10 +104,10 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 			return err
 		}
 		printChangesOf(c, steps, o.noEntry())
-		if agent != "off" {
-			fmt.Fprintln(c.OutOrStdout(), "ask the agent at", agent, "to let go of every pod")
+		if o.agent != "off" {
+			fmt.Fprintln(c.OutOrStdout(), "ask the agent at", o.agent, "to let go of every pod")
 		}
-		fmt.Fprintf(c.OutOrStdout(), "remove %s\nmark %s as retired\n", policy, filepath.Join(o.binDir, "sluice-cni"))
+		fmt.Fprintf(c.OutOrStdout(), "remove %s\nmark %s as retired\n", o.policy, filepath.Join(o.binDir, "sluice-cni"))
 		return nil
 	}
 	steps, err := i.Leaving()
@@ -148,12 +122,12 @@ func (o installOptions) uninstall(c *cobra.Command, agent, policy string, wait t
 		return err
 	}
 	var left error
-	if clean {
-		left = letGoOrClean(c, agent, wait, absentFor, func() error { return cleanup(c, false, false) })
+	if o.clean {
+		left = letGoOrClean(c, o.agent, o.wait, absentFor, func() error { return cleanup(c, false, false) })
 	} else {
-		left = letGo(c, agent, wait)
+		left = letGo(c, o.agent, o.wait)
 	}
-	if err := os.Remove(policy); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(o.policy); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		left = errors.Join(left, err)
 	}
 	return errors.Join(left, o.retire(c))

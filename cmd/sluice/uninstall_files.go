@@ -20,6 +20,41 @@ import (
 // two folders of theirs.
 type leftovers struct{ runDir, stateDir, lease string }
 
+func (l *leftovers) flags(c *cobra.Command) {
+	c.Flags().StringVar(&l.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of agent and holder")
+	c.Flags().StringVar(&l.stateDir, "state-dir", defaultStateDir, "`DIR` of the agent")
+	leaseFlag(c, &l.lease)
+}
+
+func newUninstallFilesCommand() *cobra.Command {
+	var l leftovers
+	c := &cobra.Command{
+		Use:   "files",
+		Short: "Remove what agent, holder and installer have written on this node, once they have ended",
+		Long: `files removes all that is in --run-dir and --state-dir, after 'sluice uninstall': state,
+credentials, the compiled policy. It refuses while an agent, a holder or a watching
+installer runs. Resources in /etc/sluice stay.`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return l.uninstall(c) },
+	}
+	l.flags(c)
+	return c
+}
+
+// newUninstallIdleCommand is for the container of a pod that is ready once its node is done.
+func newUninstallIdleCommand() *cobra.Command {
+	var l leftovers
+	c := &cobra.Command{
+		Use:    "idle",
+		Hidden: true,
+		Short:  "Do nothing until SIGTERM, and then what 'sluice uninstall files' does, where nobody runs",
+		Args:   noArguments,
+		RunE:   func(c *cobra.Command, _ []string) error { return l.idle(c) },
+	}
+	l.flags(c)
+	return c
+}
+
 // errInUse: who writes there runs still.
 var errInUse = errors.New("is in use")
 
@@ -27,7 +62,7 @@ var errInUse = errors.New("is in use")
 // errInUse otherwise. Others' sockets stay while somebody listens: a proxy that runs by
 // itself has its own there too.
 func (l leftovers) remove() error {
-	watched, err := install.Watched(l.lease)
+	watched, err := install.Watched(leaseFile(l.lease))
 	if err == nil && watched {
 		err = fmt.Errorf("%s %w: an installer runs", l.lease, errInUse)
 	}
@@ -76,8 +111,8 @@ func emptied(dir string) error {
 	return errors.Join(failed...)
 }
 
-// uninstallFiles is the last step on a node.
-func (l leftovers) uninstallFiles(c *cobra.Command) error {
+// uninstall is the last step on a node.
+func (l leftovers) uninstall(c *cobra.Command) error {
 	if err := l.remove(); err != nil {
 		if errors.Is(err, errInUse) {
 			return hinted(err, "stop the agent, the holder and 'sluice install --watch' first, after 'sluice uninstall'")
@@ -95,7 +130,7 @@ func (l leftovers) idle(c *cobra.Command) error {
 	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	<-ctx.Done()
-	err := l.uninstallFiles(c)
+	err := l.uninstall(c)
 	if errors.Is(err, errInUse) {
 		fmt.Fprintln(c.OutOrStdout(), err)
 		return nil

@@ -134,7 +134,7 @@ func takesTheStamp(t *testing.T, s *apiserver.Server) {
 	if err := os.WriteFile(file, []byte(uninstaller(t, render(t))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(program, "uninstall", "--cluster", "--daemonset", file, "--kubeconfig", s.Kubeconfig(), "--wait", "1s").CombinedOutput()
+	out, err := exec.Command(program, "uninstall", "cluster", "--daemonset", file, "--kubeconfig", s.Kubeconfig(), "--wait", "1s").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "sluice-uninstall created") || !strings.Contains(string(out), "not every node is done") {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -1,6 +1,6 @@
 {{/* The DaemonSet that takes the plugin out of each node, those too that nodes.* let have
      it once and do not any more. A pod of it is ready when its node is done; `sluice
-     uninstall --cluster` makes it, waits for that, and deletes it. */}}
+     uninstall cluster` makes it, waits for that, and deletes it. */}}
 {{- define "sluice.uninstallDaemonSet" -}}
 apiVersion: apps/v1
 kind: DaemonSet
@@ -53,7 +53,7 @@ spec:
           image: {{ include "sluice.image" . }}
           imagePullPolicy: {{ .Values.image.pullPolicy }}
           # At its end it removes what agent and holder have kept on the node, once both are gone.
-          args: [uninstall, --idle]
+          args: [uninstall, idle]
           securityContext: {{- include "sluice.security" list | nindent 12 }}
           volumeMounts:
             - {name: run, mountPath: /run/sluice}

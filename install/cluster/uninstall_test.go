@@ -1,7 +1,6 @@
-package main
+package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -54,7 +53,7 @@ func onNode(s *apitest.Server, node, phase string) {
 // uninstalling runs it; pass plays the controller in each pass, of which this is the n-th.
 func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, pass func(n int)) (string, error) {
 	t.Helper()
-	set, err := readUninstallSet([]byte(leavingSet))
+	set, err := ReadManifest([]byte(leavingSet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,11 +84,11 @@ func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, pass func
 			s.Remove(kubeapi.Pods, p.Key)
 		}
 	})
-	var out bytes.Buffer
-	err = clusterUninstall{s.Cluster(), []string{"agents"}, &out, wait, 10 * time.Millisecond}.run(t.Context(), set)
+	said := ""
+	err = Uninstall{s.Cluster(), set, []string{"agents"}, func(text string) { said += text + "\n" }, wait, 10 * time.Millisecond}.Run(t.Context())
 	ended()
 	controlling.Wait()
-	return out.String(), err
+	return said, err
 }
 
 func TestUninstallOfAClusterWaitsForEveryNode(t *testing.T) {
@@ -254,7 +253,7 @@ func TestADaemonSetIsReadStrictly(t *testing.T) {
 		"[":                                    "yaml",
 		"kind: DaemonSet\nmetadata: {namespace: 1}": "Namespace",
 	} {
-		if _, err := readUninstallSet([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ReadManifest([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
