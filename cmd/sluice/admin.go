@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/proxy"
@@ -136,7 +137,7 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 
 // askHint says what to look at when a question had no answer.
 func askHint(client admin.Client) string {
-	if client.Beneath == "" && filepath.Base(client.Path) == agentSocketName {
+	if client.Beneath == "" && filepath.Base(client.Path) == handover.SocketName {
 		return "an agent listens there: --pod NAMESPACE/NAME says which of its pods is meant"
 	}
 	if client.Beneath != "" {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -97,7 +98,7 @@ which the pods' rules know its connections. It makes one itself where it may.`,
 }
 
 func (o agentOptions) holderSocket() string { return filepath.Join(o.runDir, holder.SocketName) }
-func (o agentOptions) adminSocket() string  { return filepath.Join(o.runDir, agentSocketName) }
+func (o agentOptions) adminSocket() string  { return filepath.Join(o.runDir, handover.SocketName) }
 func (o agentOptions) policyFile() string   { return filepath.Join(o.stateDir, "policy.json") }
 func (o agentOptions) ownState() string     { return filepath.Join(o.stateDir, "agent") }
 

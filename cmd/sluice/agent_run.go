@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"github.com/sluice-cni/sluice/agent"
 	"github.com/sluice-cni/sluice/agent/cgroup"
 	"github.com/sluice-cni/sluice/agent/cri"
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/agent/podlog"
 	"github.com/sluice-cni/sluice/agent/pods"
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -88,7 +88,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 	if out != nil {
 		common.Proxy.AccessLogs = proxy.NewAccessLog(out, format, log)
 	}
-	if err := ownDir(o.ownState()); err != nil {
+	if err := handover.OwnDir(o.ownState()); err != nil {
 		return hinted(fmt.Errorf("--state-dir %q: %w", o.stateDir, reason(err)), "name a directory that this agent may write to")
 	}
 	var store resources
@@ -115,25 +115,25 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		return err
 	}
 	defer closeShared()
-	socket, err := listenForStatus(o.adminSocket(), log)
+	socket, err := handover.Listen(o.adminSocket(), log)
 	if err != nil {
-		return err
+		return hinted(err, "--run-dir names a directory that this agent may write to")
 	}
-	defer socket.remove()
-	scrape := newHandedOver(o.metrics, log)
+	defer socket.Remove()
+	scrape := handover.At(o.metrics, log)
 	cfg := agent.Config{
 		Holder: o.holderSocket(), Build: buildVersion(),
 		Agents: known.agents, ByMark: known.byMark, Why: known.why, Cgroup: known.cgroup,
 		Common: common, Entry: entry, Policy: k.policy(policydir.New(o.policyDir, log), log), PolicyFile: o.policyFile(), RangesFile: o.ranges,
 		Resources:  func() (int, int) { return held(store), store.Errors() },
-		DrainLimit: o.drainLimit, Took: socket.take,
-		Retiring: func() { addresses.Close(); scrape.end(); socket.give() },
+		DrainLimit: o.drainLimit, Took: socket.Take,
+		Retiring: func() { addresses.Close(); scrape.End(); socket.Give() },
 		Resumed: func() {
 			if err := addresses.Retake(c.Context(), reassign); err != nil {
 				log.Warn("virtual addresses are not kept; a restart may give names others", "error", err)
 			}
-			socket.retake()
-			scrape.resume()
+			socket.Retake()
+			scrape.Resume()
 		},
 		Instance: o.instance(), InstanceNumber: o.instanceNumber(log),
 		Collects: os.Getenv("GOGC") == "",
@@ -168,7 +168,7 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 }
 
 // serveNode runs the agent and all it stands on, which outlives its draining.
-func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluster, common *pods.Common, socket *statusSocket, scrape *handedOver, log *slog.Logger) error {
+func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluster, common *pods.Common, socket *handover.Socket, scrape *handover.Address, log *slog.Logger) error {
 	followStore(a, store, log)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	var beside sync.WaitGroup
@@ -188,9 +188,9 @@ func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluste
 		run("the access log", func(ctx context.Context) error { common.Proxy.AccessLogs.Run(ctx); return nil })
 	}
 	endpoint := a.Health(metrics.Endpoint{Metrics: common.Metrics, Ready: a.Ready, Log: log}.Handler())
-	run("the admin socket", func(ctx context.Context) error { return socket.serve(ctx, a.Handler(endpoint)) })
-	run("keeping the admin socket", socket.keep)
-	run("the metrics endpoint", func(ctx context.Context) error { return scrape.serve(ctx, endpoint) })
+	run("the admin socket", func(ctx context.Context) error { return socket.Serve(ctx, a.Handler(endpoint)) })
+	run("keeping the admin socket", socket.Keep)
+	run("the metrics endpoint", func(ctx context.Context) error { return scrape.Serve(ctx, endpoint) })
 	err := a.Run(ctx)
 	end()
 	beside.Wait()
@@ -257,12 +257,4 @@ func (o agentOptions) exemption(log *slog.Logger) (exemption, error) {
 	}
 	log.Warn("the pods' rules know this agent by a mark: it does not protect against containers with NET_RAW or NET_ADMIN, which "+remedy.Here().Sluice("status")+" names", "why", err)
 	return exemption{byMark: true, why: err.Error()}, nil
-}
-
-// ownDir makes a directory of root's alone.
-func ownDir(path string) error {
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return err
-	}
-	return os.Chmod(filepath.Clean(path), 0o700)
 }

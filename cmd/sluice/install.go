@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
@@ -28,7 +29,7 @@ const (
 	defaultBinDir  = "/opt/cni/bin"
 
 	defaultLease       = holder.DefaultRunDir + "/installer"
-	defaultAgentSocket = holder.DefaultRunDir + "/" + agentSocketName
+	defaultAgentSocket = holder.DefaultRunDir + "/" + handover.SocketName
 )
 
 // installOptions are the flags that install and uninstall share.

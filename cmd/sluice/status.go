@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent"
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -25,9 +26,6 @@ import (
 	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
-
-// agentSocketName is the file of the agent's admin socket in the run directory.
-const agentSocketName = "agent.sock"
 
 type statusOptions struct {
 	runDir string
@@ -127,7 +125,7 @@ ready, and what is the matter with the rest. The exit code is 1 unless all are.`
 const answerWithin = 5 * time.Second
 
 func (o statusOptions) run(c *cobra.Command, pod string) error {
-	path := filepath.Join(o.runDir, agentSocketName)
+	path := filepath.Join(o.runDir, handover.SocketName)
 	if !admin.Answers(path) {
 		return o.askHolder(c, fmt.Errorf("%s: no agent answers on this node", path), remedy.Here().Say(remedy.Agent))
 	}

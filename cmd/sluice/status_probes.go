@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -24,7 +25,7 @@ func (o statusOptions) probeReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	var s agent.Serving
-	err := (admin.Client{Path: filepath.Join(o.runDir, agentSocketName)}).Ask(ctx, agent.ServingPath, admin.Question{}, &s)
+	err := (admin.Client{Path: filepath.Join(o.runDir, handover.SocketName)}).Ask(ctx, agent.ServingPath, admin.Question{}, &s)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (o statusOptions) probeHolder(ctx context.Context, mine func(pid int) bool)
 func (o statusOptions) probeAlive(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	sockets, err := filepath.Glob(filepath.Join(o.runDir, agentSocketName) + "*")
+	sockets, err := filepath.Glob(filepath.Join(o.runDir, handover.SocketName) + "*")
 	if err != nil {
 		return err
 	}

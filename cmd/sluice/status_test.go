@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/proxy"
@@ -22,7 +23,7 @@ import (
 // agentAnswers serves answers by path at a unix socket in dir.
 func agentAnswers(t *testing.T, dir string, answers map[string]any) {
 	t.Helper()
-	l, err := net.Listen("unix", filepath.Join(dir, agentSocketName))
+	l, err := net.Listen("unix", filepath.Join(dir, handover.SocketName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func TestStatusWithoutAnAgentShowsWhatTheHolderHas(t *testing.T) {
 func TestStatusOfAnAgentThatStandsStillShowsWhatTheHolderHas(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, agentSocketName))
+	l, err := net.Listen("unix", filepath.Join(dir, handover.SocketName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func TestPodsOfTheAgentAreAskedByName(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	agentAnswers(t, dir, map[string]any{agent.PodsPath + "shop/web/v1/clusters": map[string]any{"items": []any{map[string]any{"name": "outbound|80||a.test"}}}})
-	socket := filepath.Join(dir, agentSocketName)
+	socket := filepath.Join(dir, handover.SocketName)
 	if out, errs, code := runSluice(t, "clusters", "--pod", "shop/web", "--admin", socket); code != 0 || !strings.Contains(out, "outbound|80||a.test") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/proxy/observed"
@@ -148,7 +149,7 @@ func (o suggestOptions) rows(c *cobra.Command) (rows []observed.Row, nothing str
 
 // ask asks the node's agent.
 func (o suggestOptions) ask(c *cobra.Command) ([]observed.Row, error) {
-	path := filepath.Join(o.runDir, agentSocketName)
+	path := filepath.Join(o.runDir, handover.SocketName)
 	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
 	defer cancel()
 	var a observed.Answer

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/proxy/admin"
@@ -69,7 +70,7 @@ func (l leftovers) remove() error {
 	if err != nil {
 		return err
 	}
-	agents, err := filepath.Glob(filepath.Join(l.runDir, agentSocketName) + "*")
+	agents, err := filepath.Glob(filepath.Join(l.runDir, handover.SocketName) + "*")
 	if err != nil {
 		return err
 	}

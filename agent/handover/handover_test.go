@@ -1,7 +1,6 @@
-package main
+package handover
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,9 +50,9 @@ func answersInTheEnd(t *testing.T, network, address, want string) {
 }
 
 // listening is a socket of an agent that says nothing of it.
-func listening(t *testing.T, path string) *statusSocket {
+func listening(t *testing.T, path string) *Socket {
 	t.Helper()
-	s, err := listenForStatus(path, slog.New(slog.DiscardHandler))
+	s, err := Listen(path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,11 +76,11 @@ func serving(t *testing.T, serve func(context.Context) error) {
 // and to the first again when that is gone and it resumes.
 func TestTheAgentThatServesIsTheOneThatIsAsked(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), agentSocketName)
-	start := func(name string) *statusSocket {
+	path := filepath.Join(t.TempDir(), SocketName)
+	start := func(name string) *Socket {
 		t.Helper()
 		s := listening(t, path)
-		serving(t, func(ctx context.Context) error { return s.serve(ctx, saysWho(name)) })
+		serving(t, func(ctx context.Context) error { return s.Serve(ctx, saysWho(name)) })
 		return s
 	}
 	asked := func(want string) {
@@ -95,24 +94,24 @@ func TestTheAgentThatServesIsTheOneThatIsAsked(t *testing.T) {
 	first.own = path + ".1" // it is another process
 	second := start("second")
 	asked("first")
-	second.take()
+	second.Take()
 	asked("second")
-	second.remove()
-	first.retake()
+	second.Remove()
+	first.Retake()
 	asked("first")
-	first.remove()
+	first.Remove()
 }
 
 // Of two agents that serve for a moment, as in a holder's upgrade during agents', the one
 // that goes on has the name in the end; and a directory that is removed is made anew.
 func TestTheCommonSocketComesBackToWhoServes(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "run", agentSocketName)
-	start := func(name string) *statusSocket {
+	path := filepath.Join(t.TempDir(), "run", SocketName)
+	start := func(name string) *Socket {
 		t.Helper()
 		s := listening(t, path)
-		serving(t, func(ctx context.Context) error { return s.serve(ctx, saysWho(name)) })
-		serving(t, s.keep)
+		serving(t, func(ctx context.Context) error { return s.Serve(ctx, saysWho(name)) })
+		serving(t, s.Keep)
 		return s
 	}
 	asked := func(want string) { t.Helper(); answersInTheEnd(t, "unix", path, want) }
@@ -121,21 +120,21 @@ func TestTheCommonSocketComesBackToWhoServes(t *testing.T) {
 	old.own = path + ".1" // it is another process
 	old.mu.Unlock()
 	young := start("young")
-	young.take()
-	old.give()
+	young.Take()
+	old.Give()
 	asked("young")
-	old.retake() // nobody told the holder yet that the young one serves
-	young.take()
-	old.give()
+	old.Retake() // nobody told the holder yet that the young one serves
+	young.Take()
+	old.Give()
 	asked("young")
-	old.retake()
-	old.remove() // and ends with the name
+	old.Retake()
+	old.Remove() // and ends with the name
 	asked("young")
 	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
 		t.Fatal(err)
 	}
 	asked("young")
-	young.remove()
+	young.Remove()
 }
 
 // One agent after the other listens at the address of the metrics, and the first again.
@@ -147,57 +146,35 @@ func TestTheAddressOfTheMetricsIsHandedOverAndBack(t *testing.T) {
 	}
 	address := l.Addr().String()
 	l.Close()
-	start := func(name string) *handedOver {
-		o := newHandedOver(address, slog.New(slog.DiscardHandler))
-		serving(t, func(ctx context.Context) error { return o.serve(ctx, saysWho(name)) })
+	start := func(name string) *Address {
+		o := At(address, slog.New(slog.DiscardHandler))
+		serving(t, func(ctx context.Context) error { return o.Serve(ctx, saysWho(name)) })
 		return o
 	}
 	answers := func(want string) { t.Helper(); answersInTheEnd(t, "tcp", address, want) }
 	first := start("first")
 	answers("first")
 	second := start("second")
-	first.end()
+	first.End()
 	answers("second")
-	second.end()
-	first.resume()
+	second.End()
+	first.Resume()
 	answers("first")
-}
-
-// A second signal closes the sockets that are served. Nobody has to look into that.
-func TestASecondSignalIsNoFailure(t *testing.T) {
-	t.Parallel()
-	var said bytes.Buffer
-	log := slog.New(slog.NewTextHandler(&said, nil))
-	s, err := listenForStatus(filepath.Join(t.TempDir(), agentSocketName), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error)
-	go func() { ended <- s.serve(context.Background(), saysWho("one")) }()
-	s.remove()
-	sayFailed(log, "the admin socket", <-ended)
-	if said.Len() > 0 {
-		t.Errorf("said: %s", said.String())
-	}
-	sayFailed(log, "the admin socket", errors.New("accept: too many open files"))
-	if !strings.Contains(said.String(), "level=ERROR") {
-		t.Errorf("said: %s", said.String())
-	}
 }
 
 // Who comes finds nobody at the common name, since it was removed just then: the one that
 // serves takes it back once, and is not in turn taken for wrong.
 func TestWhoDoesNotServeLeavesTheCommonSocketToWhoDoes(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), agentSocketName)
-	start := func() *statusSocket {
+	path := filepath.Join(t.TempDir(), SocketName)
+	start := func() *Socket {
 		t.Helper()
 		s := listening(t, path)
-		t.Cleanup(s.remove)
+		t.Cleanup(s.Remove)
 		return s
 	}
 	serves := start()
-	serves.take()
+	serves.Take()
 	serves.own = path + ".1" // it is another process
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -209,8 +186,8 @@ func TestWhoDoesNotServeLeavesTheCommonSocketToWhoDoes(t *testing.T) {
 	if !serves.takeBack() || comes.takeBack() || !serves.leadsHere() {
 		t.Error("it is not the one that serves that is asked")
 	}
-	comes.take()
-	serves.give()
+	comes.Take()
+	serves.Give()
 	if serves.takeBack() || !comes.leadsHere() {
 		t.Error("it is not the one that has taken over that is asked")
 	}
@@ -219,7 +196,7 @@ func TestWhoDoesNotServeLeavesTheCommonSocketToWhoDoes(t *testing.T) {
 func TestSocketsOfAgentsThatWereKilledAreRemoved(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	path := filepath.Join(dir, agentSocketName)
+	path := filepath.Join(dir, SocketName)
 	long := time.Now().Add(-time.Hour)
 	lives := path + ".3"
 	for _, name := range []string{path + ".1", path + ".2", lives, path + ".kept"} {
@@ -239,7 +216,7 @@ func TestSocketsOfAgentsThatWereKilledAreRemoved(t *testing.T) {
 			}
 		}
 	}
-	defer listening(t, path).remove()
+	defer listening(t, path).Remove()
 	var left []string
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
