@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -93,31 +91,4 @@ func (l question[T]) run(c *cobra.Command, q admin.Question, output string) erro
 		fmt.Fprintf(c.ErrOrStderr(), "and %d more; HOST and --port narrow the list, --limit makes it longer\n", answer.More)
 	}
 	return nil
-}
-
-// maxCell is the longest text in a table's cell, in characters.
-const maxCell = 160
-
-// printable is a text that somebody else may have written, safe for a terminal and a
-// table: no control characters, nothing invisible, not too long.
-func printable(s string) string { return printableUpTo(s, maxCell) }
-
-func printableUpTo(s string, most int) string {
-	var b strings.Builder
-	n := 0
-	for i, r := range s {
-		if n++; n > most {
-			b.WriteString("…")
-			break
-		}
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case r == ' ' || unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
 }

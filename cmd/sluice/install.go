@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -171,10 +172,13 @@ func (o installOptions) installer(make func(install.Options) (*install.Installer
 	return i, done, err
 }
 
+// probeWithin is how long the runtime may take to answer a probe.
+const probeWithin = 5 * time.Second
+
 // probe looks on beside the installer that watches; where nobody says by what name that one
 // is known, it takes the node for its own.
 func (o installOptions) probe(ctx context.Context, i *install.Installer) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, probeWithin)
 	defer cancel()
 	i.Program = func(context.Context) error { return install.Installed(o.source(), o.binDir) }
 	if o.binary == "off" {

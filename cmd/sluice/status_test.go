@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/agent"
+	"github.com/sluice-cni/sluice/agent/client"
 	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/wire"
@@ -187,7 +186,7 @@ func TestStatusOfAnAgentThatStandsStillShowsWhatTheHolderHas(t *testing.T) {
 	if code != 1 || !strings.Contains(errs, "the agent has not answered for 5s") || !strings.Contains(errs, "hint: look at its process and its log; this is what the holder knows") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
-	if took := time.Since(begun); took > 4*answerWithin {
+	if took := time.Since(begun); took > 4*client.Patience {
 		t.Errorf("it took %v", took)
 	}
 }
@@ -213,23 +212,5 @@ func same(t *testing.T, got, want string) {
 	t.Helper()
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
-	}
-}
-
-func TestAProbeTellsWhoseAgentServes(t *testing.T) {
-	t.Parallel()
-	serves := agent.Serving{PID: 7, Instance: "new"}
-	for _, test := range []struct {
-		n    agent.Serving
-		pod  string
-		want string
-	}{
-		{serves, "new", ""}, {serves, "", ""},
-		{serves, "old", `the agent of another pod serves: process 7, pod "new"`},
-		{agent.Serving{Instance: "new", NotReady: "no session with the holder"}, "new", "no session with the holder"},
-	} {
-		if err := notServing(test.n, test.pod); fmt.Sprint(err) != cmp.Or(test.want, "<nil>") {
-			t.Errorf("%+v for pod %q: %v", test.n, test.pod, err)
-		}
 	}
 }

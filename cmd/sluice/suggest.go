@@ -1,21 +1,16 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluice-cni/sluice/agent"
-	"github.com/sluice-cni/sluice/agent/handover"
+	"github.com/sluice-cni/sluice/agent/client"
 	"github.com/sluice-cni/sluice/holder"
-	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/proxy/observed"
 )
 
@@ -149,14 +144,7 @@ func (o suggestOptions) rows(c *cobra.Command) (rows []observed.Row, nothing str
 
 // ask asks the node's agent.
 func (o suggestOptions) ask(c *cobra.Command) ([]observed.Row, error) {
-	path := filepath.Join(o.runDir, handover.SocketName)
-	asking, cancel := context.WithTimeout(c.Context(), answerWithin)
-	defer cancel()
-	var a observed.Answer
-	err := (admin.Client{Path: path}).Ask(asking, agent.ObservedPath, admin.Question{}, &a)
-	if err != nil && asking.Err() != nil && c.Context().Err() == nil {
-		err = errors.New(path + ": the agent has not answered for " + answerWithin.String())
-	}
+	a, err := client.Observed(c.Context(), o.runDir)
 	if err != nil {
 		return nil, hinted(err, "--run-dir names the directory that 'sluice agent' was given; -f reads an access log instead")
 	}

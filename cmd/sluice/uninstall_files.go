@@ -70,7 +70,7 @@ func (l leftovers) remove() error {
 	if err != nil {
 		return err
 	}
-	agents, err := filepath.Glob(filepath.Join(l.runDir, handover.SocketName) + "*")
+	agents, err := handover.Sockets(l.runDir)
 	if err != nil {
 		return err
 	}
