@@ -22,7 +22,7 @@ type cidrOptions struct {
 	kubeconfig, context string
 	fromCluster         bool
 	kinds               []string
-	output              string
+	output              format
 	write               string
 	validFor            time.Duration
 }
@@ -65,7 +65,7 @@ unless they are told another. They ask no API server.`,
 	f.BoolVar(&o.fromCluster, "from-cluster", false, "ask the API server of $KUBECONFIG, ~/.kube/config or the pod this runs in")
 	f.StringVar(&o.context, "context", "", "the kubeconfig's `CONTEXT` (default its current one)")
 	f.StringSliceVar(&o.kinds, "kinds", kindNames(discover.DefaultKinds()), "which ranges to include: "+strings.Join(kindNames(discover.Kinds()), ", "))
-	f.StringVarP(&o.output, "output", "o", "table", "table, json, list (for includeIPRanges), annotation or conf")
+	o.output = formatFlag(c, "table", "json", "list", "annotation", "conf")
 	f.StringVar(&o.write, "write", "", "also keep the ranges in `FILE`, for includeIPRanges auto")
 	f.DurationVar(&o.validFor, "valid-for", 0, "how long what --write keeps may be used (default for good)")
 	return c
@@ -96,15 +96,12 @@ func runCIDR(c *cobra.Command, o cidrOptions) error {
 			return err
 		}
 	}
-	return printRanges(c.OutOrStdout(), o.output, found, used)
+	return printRanges(c.OutOrStdout(), *o.output.text, found, used)
 }
 
 // check finds every mistake in the flags.
 func (o cidrOptions) check() error {
-	var errs []error
-	if !slices.Contains([]string{"table", "json", "list", "annotation", "conf"}, o.output) {
-		errs = append(errs, fmt.Errorf("output %q: not known; use table, json, list, annotation or conf", o.output))
-	}
+	errs := []error{o.output.check()}
 	for _, k := range o.kinds {
 		if !slices.Contains(discover.Kinds(), discover.Kind(k)) {
 			errs = append(errs, fmt.Errorf("--kinds %q: not known; use %s", k, strings.Join(kindNames(discover.Kinds()), ", ")))

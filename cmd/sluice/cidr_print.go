@@ -1,13 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/sluice-cni/sluice/cidr/discover"
 	"github.com/sluice-cni/sluice/rules"
@@ -32,12 +30,11 @@ func printRanges(w io.Writer, output string, found, used discover.Findings) erro
 }
 
 func printTable(w io.Writer, found, used discover.Findings) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(tw, "RANGE\tOF\tFOUND IN\tAT")
+	rows := [][]string{{"RANGE", "OF", "FOUND IN", "AT"}}
 	for _, f := range found {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", f.Prefix, f.Kind, f.Form, f.Source)
+		rows = append(rows, []string{f.Prefix.String(), string(f.Kind), f.Form, f.Source.String()})
 	}
-	if err := tw.Flush(); err != nil {
+	if err := longTable(w, rows); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "%s: %s\n", rangesField().Name, used.Ranges())
@@ -101,11 +98,4 @@ func rangesReport(found, used discover.Findings) reportJSON {
 		out.Merged = append(out.Merged, mergedJSON{j.Range.String(), prefixTexts(j.Of)})
 	}
 	return out
-}
-
-func writeJSON(w io.Writer, what any) error {
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(what)
 }

@@ -29,7 +29,7 @@ type explainOptions struct {
 	sport           uint16
 	icmpType        uint8
 	in, out         string
-	output          string
+	output          format
 }
 
 func newExplainCommand() *cobra.Command {
@@ -95,16 +95,13 @@ refused or the answers disagree.`,
 	f.StringVar(&o.in, "in-if", "", "the `INTERFACE` that it arrives by")
 	f.StringVar(&o.in, "src-if", "", "the same as --in-if")
 	f.StringVar(&o.out, "out-if", "", "the `INTERFACE` that it leaves by; lo for what stays")
-	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	o.output = formatFlag(c, "text", "json")
 	return c
 }
 
 func runExplain(c *cobra.Command, o explainOptions, config *rulesConfig) error {
 	byRules := o.netns != "" || config.file != ""
-	var errs []error
-	if o.output != "text" && o.output != "json" {
-		errs = append(errs, fmt.Errorf("output %q: not known; use text or json", o.output))
-	}
+	errs := []error{o.output.check()}
 	ask, err := o.egress(c)
 	errs = append(errs, err)
 	flow, err := o.flow(byRules)
@@ -126,7 +123,7 @@ func runExplain(c *cobra.Command, o explainOptions, config *rulesConfig) error {
 			return err
 		}
 	}
-	if o.output == "json" {
+	if o.output.is("json") {
 		err = writeJSON(c.OutOrStdout(), all.report())
 	} else {
 		err = all.print(c)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -33,10 +32,10 @@ and json have today's spelling, and leave out what an API server adds.` + keeper
 	namespaceFlag(c, "`NAMESPACE` to show (default all, for names \"default\"; in a cluster the context's)")
 	c.Flags().BoolP("all-namespaces", "A", false, "show every namespace")
 	keeperFlags(c)
-	output := c.Flags().StringP("output", "o", "", "`FORMAT`: wide, yaml, json or name")
+	output := formatFlag(c, "", "wide", "yaml", "json", "name")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if !slices.Contains([]string{"", "wide", "yaml", "json", "name"}, *output) {
-			return usage(fmt.Errorf("output %q: not known; use wide, yaml, json or name", *output), "usage: "+c.UseLine())
+		if err := output.check(); err != nil {
+			return usage(err, "usage: "+c.UseLine())
 		}
 		k, err := keeperOf(c)
 		if err != nil {
@@ -46,7 +45,7 @@ and json have today's spelling, and leave out what an API server adds.` + keeper
 		if err != nil && len(resources) == 0 {
 			return err
 		}
-		return errors.Join(printResources(c, k, resources, *output, single), err)
+		return errors.Join(printResources(c, k, resources, *output.text, single), err)
 	}
 	return c
 }
@@ -102,22 +101,18 @@ func printResources(c *cobra.Command, k keeper, resources []*mesh.Resource, outp
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 3, ' ', 0)
-	header := "KIND\tNAMESPACE\tNAME\tHOSTS\tDETAILS"
-	_, files := k.(directoryKeeper)
-	if files = files && output == "wide"; files {
-		header += "\tFILE"
-	}
-	fmt.Fprintln(w, header)
+	rows := [][]string{{"KIND", "NAMESPACE", "NAME", "HOSTS", "DETAILS"}}
 	for _, r := range resources {
 		hosts, details := summary(r)
-		row := strings.Join([]string{r.Kind, r.Namespace, r.Name, hosts, details}, "\t")
-		if files {
-			row += "\t" + r.Source.Place()
-		}
-		fmt.Fprintln(w, row)
+		rows = append(rows, []string{r.Kind, r.Namespace, r.Name, hosts, details})
 	}
-	return w.Flush()
+	if _, files := k.(directoryKeeper); files && output == "wide" {
+		rows[0] = append(rows[0], "FILE")
+		for i, r := range resources {
+			rows[i+1] = append(rows[i+1], r.Source.Place())
+		}
+	}
+	return longTable(c.OutOrStdout(), rows)
 }
 
 func sortForPrint(resources []*mesh.Resource) {

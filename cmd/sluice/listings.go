@@ -28,7 +28,7 @@ WHERE is the file and line of the rule.
 ` + askLong,
 		example: "  sluice routes\n  sluice routes api.example.com --port 443\n  sluice routes -o json",
 		path:    admin.RoutesPath,
-		header:  "PORT\tTRAFFIC\tHOST\tMATCH\tDESTINATION\tBESIDES\tWHERE",
+		header:  []string{"PORT", "TRAFFIC", "HOST", "MATCH", "DESTINATION", "BESIDES", "WHERE"},
 		row: func(r admin.Route) []string {
 			host := r.Host
 			if len(r.Subnets) > 0 {
@@ -54,7 +54,7 @@ to an earlier configuration, and is leaving.
 ` + askLong,
 		example: "  sluice clusters\n  sluice clusters example.com -o json",
 		path:    admin.ClustersPath,
-		header:  "CLUSTER\tPROTOCOL\tRESOLUTION\tENDPOINTS\tTLS\tACTIVE\tIDLE\tWHERE\tPOLICY",
+		header:  []string{"CLUSTER", "PROTOCOL", "RESOLUTION", "ENDPOINTS", "TLS", "ACTIVE", "IDLE", "WHERE", "POLICY"},
 		row: func(c admin.Cluster) []string {
 			protocol := c.Protocol
 			switch {
@@ -82,7 +82,7 @@ that are open.
 ` + askLong,
 		example: "  sluice endpoints\n  sluice endpoints db.example.com",
 		path:    admin.EndpointsPath,
-		header:  "CLUSTER\tADDRESS\tNAME\tSTATE\tTTL\tWEIGHT\tACTIVE\tCONNECTIONS",
+		header:  []string{"CLUSTER", "ADDRESS", "NAME", "STATE", "TTL", "WEIGHT", "ACTIVE", "CONNECTIONS"},
 		row:     endpointRow,
 	}.command()
 }
@@ -122,7 +122,7 @@ access log.
 ` + askLong,
 		example: "  sluice connections\n  sluice connections db.example.com --port 5432",
 		path:    admin.ConnectionsPath,
-		header:  "SOURCE\tDESTINATION\tPROTOCOL\tCLUSTER\tSERVER NAME\tUPSTREAM\tOPEN",
+		header:  []string{"SOURCE", "DESTINATION", "PROTOCOL", "CLUSTER", "SERVER NAME", "UPSTREAM", "OPEN"},
 		row: func(c admin.Connection) []string {
 			open := ""
 			if c.Since != nil {

@@ -22,10 +22,10 @@ compared with it by 'sluice rules check'.`,
 		Args: noArguments,
 	}
 	netns := addNetnsFlag(c)
-	output := c.Flags().StringP("output", "o", "text", "text or json")
+	output := formatFlag(c, "text", "json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if *output != "text" && *output != "json" {
-			return usage(fmt.Errorf("output %q: not known; use text or json", *output), "usage: "+c.UseLine())
+		if err := output.check(); err != nil {
+			return usage(err, "usage: "+c.UseLine())
 		}
 		ns, err := openNetns(*netns)
 		if err != nil {
@@ -36,7 +36,7 @@ compared with it by 'sluice rules check'.`,
 		if err != nil {
 			return err
 		}
-		if *output == "json" {
+		if output.is("json") {
 			return writeJSON(c.OutOrStdout(), shown)
 		}
 		return shown.print(c.OutOrStdout())

@@ -21,7 +21,7 @@ import (
 
 type statusOptions struct {
 	runDir string
-	output string
+	output format
 	all    bool
 	ready  bool
 	alive  bool
@@ -69,7 +69,7 @@ ready, and what is the matter with the rest. The exit code is 1 unless all are.`
 	}
 	f := c.Flags()
 	f.StringVar(&o.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of the agent's socket agent.sock and the holder's, holder.sock")
-	f.StringVarP(&o.output, "output", "o", "table", "`FORMAT`: table or json")
+	o.output = formatFlag(c, "table", "json")
 	f.BoolVar(&o.all, "all", false, "list untouched pods too")
 	f.BoolVar(&o.ready, "ready", false, "print nothing and exit with 0 if the agent serves the node, where POD_UID is set that pod's agent; for a readiness probe, which may take 6 s")
 	f.BoolVar(&o.holder, "holder", false, "with --ready: exit with 0 if the holder in this container holds the node's pods")
@@ -78,12 +78,9 @@ ready, and what is the matter with the rest. The exit code is 1 unless all are.`
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "with --cluster: the `FILE` that leads to it (default the pod's own, else kubectl's)")
 	f.BoolVar(&o.alive, "alive", false, "print nothing and exit with 0 unless the agent in this container hangs; for a liveness probe, which may take 6 s")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var errs []error
+		errs := []error{o.output.check()}
 		if len(args) > 1 {
 			errs = append(errs, fmt.Errorf("argument %q: one pod is enough", args[1]))
-		}
-		if o.output != "table" && o.output != "json" {
-			errs = append(errs, fmt.Errorf("output %q: not known; use table or json", o.output))
 		}
 		if (o.ready || o.alive || o.cluster) && len(args) > 0 {
 			errs = append(errs, fmt.Errorf("argument %q: --ready, --alive and --cluster are not about a pod", args[0]))
@@ -130,7 +127,7 @@ func (o statusOptions) run(c *cobra.Command, pod string) error {
 			return hinted(fmt.Errorf("pod %q: the agent knows no such pod", pod), remedy.Here().Say(remedy.OtherNode))
 		}
 	}
-	if o.output == "json" {
+	if o.output.is("json") {
 		return writeJSON(c.OutOrStdout(), s)
 	}
 	if pod != "" {

@@ -28,7 +28,7 @@ func (o statusOptions) askHolder(c *cobra.Command, none error, advice string) er
 		return hinted(errors.Join(none, fmt.Errorf("%s: nor does a holder: %w", path, reason(err))),
 			remedy.Here().Say(remedy.Nobody))
 	}
-	if o.output == "json" {
+	if o.output.is("json") {
 		if err := writeJSON(c.OutOrStdout(), s); err != nil {
 			return err
 		}

@@ -11,11 +11,16 @@ import (
 )
 
 // table writes rows of equal length; the first is the header.
-func table(w io.Writer, rows [][]string) error {
+func table(w io.Writer, rows [][]string) error { return tableUpTo(w, rows, maxCell) }
+
+// longTable is table where what a cell has is not said elsewhere.
+func longTable(w io.Writer, rows [][]string) error { return tableUpTo(w, rows, maxFact) }
+
+func tableUpTo(w io.Writer, rows [][]string, most int) error {
 	t := tabwriter.NewWriter(w, 0, 8, 3, ' ', 0)
 	for _, row := range rows {
 		for i := range row {
-			row[i] = cmp.Or(printable(row[i]), "-")
+			row[i] = cmp.Or(printableUpTo(row[i], most), "-")
 		}
 		fmt.Fprintln(t, strings.Join(row, "\t"))
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 
@@ -37,23 +36,23 @@ checked, how many of each severity there are, and the same list.` + keeperLong,
 	namespaceFlag(c, objectNamespace)
 	keeperFlags(c)
 	files := filenameFlag(c)
-	output := c.Flags().StringP("output", "o", "text", "`FORMAT`: text, json or report")
+	output := formatFlag(c, "text", "json", "report")
 	credentialsFlag(c)
 	strict := c.Flags().Bool("strict", false, "warnings fail too")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if !slices.Contains([]string{"text", "json", "report"}, *output) {
-			return usage(fmt.Errorf("output %q: not known; use text, json or report", *output), "usage: "+c.UseLine())
+		if err := output.check(); err != nil {
+			return usage(err, "usage: "+c.UseLine())
 		}
 		issues, checked, err := check(c, append(*files, args...))
 		if err != nil {
 			return explainDirectory(c, err)
 		}
 		v := newVerdict(issues, checked, *strict)
-		if *output == "text" {
+		if output.is("text") {
 			return v.print(c)
 		}
 		var out any = v
-		if *output == "json" {
+		if output.is("json") {
 			out = v.Issues
 		}
 		if err := writeJSON(c.OutOrStdout(), out); err != nil {
