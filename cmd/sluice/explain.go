@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 
@@ -12,9 +11,7 @@ import (
 
 	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/rules"
-	"github.com/sluice-cni/sluice/rules/backend"
-	"github.com/sluice-cni/sluice/rules/nft"
-	"github.com/sluice-cni/sluice/rules/trace"
+	"github.com/sluice-cni/sluice/rules/explain"
 )
 
 type explainOptions struct {
@@ -135,22 +132,24 @@ func runExplain(c *cobra.Command, o explainOptions, config *rulesConfig) error {
 }
 
 // explainRules has the rules answer, and with a namespace the kernel too.
-func explainRules(c *cobra.Command, flow rules.Flow, netns string, config *rulesConfig) (*explanation, error) {
-	e := &explanation{flow: flow}
+func explainRules(c *cobra.Command, flow rules.Flow, netns string, config *rulesConfig) (*explain.Answer, error) {
+	var wanted *rules.Config
 	if config.file != "" {
-		wanted, err := config.read(c)
+		read, err := config.read(c)
 		if err != nil {
 			return nil, err
 		}
-		e.config, e.source = &wanted, config.file
+		wanted = &read
 	}
 	if netns == "" {
-		e.guessRoute()
-	} else if err := e.askKernel(netns); err != nil {
+		return explain.ByConfiguration(flow, *wanted, config.file), nil
+	}
+	ns, err := openNetns(netns)
+	if err != nil {
 		return nil, err
 	}
-	e.decide()
-	return e, nil
+	defer ns.Close()
+	return explain.InNamespace(ns, flow, wanted, config.file)
 }
 
 var protocols = map[string]rules.Protocol{"tcp": rules.TCP, "udp": rules.UDP, "icmp": rules.ICMP, "icmpv6": rules.ICMPv6, "sctp": rules.SCTP, "igmp": rules.IGMP}
@@ -211,123 +210,4 @@ func (o explainOptions) destination(f *rules.Flow) error {
 	}
 	f.Dst = addr.Unmap().WithZone("")
 	return nil
-}
-
-// explanation is both answers about one flow. What the proxy does with it is another
-// question (explained).
-type explanation struct {
-	flow    rules.Flow
-	verdict rules.Verdict
-
-	config *rules.Config // nil where there is none
-	source string        // where it is from
-	line   rules.Reason
-
-	backend rules.Backend // "" where the kernel was not asked or has no rules
-	asked   bool
-	kernel  trace.Result
-	found   rules.Verdict // the kernel's
-	nobody  bool          // it redirects to a port that the configuration does not name
-	notes   []string
-}
-
-// askKernel reads the namespace's rules and, unless there is one already, the
-// configuration that is kept with them.
-func (e *explanation) askKernel(name string) error {
-	ns, err := openNetns(name)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	if err := e.route(ns); err != nil {
-		return err
-	}
-	found, err := backend.Installed(int(ns.Fd()))
-	if err != nil {
-		return err
-	}
-	e.asked, e.kernel = true, trace.Result{Fate: trace.Passes}
-	if len(found) == 0 {
-		e.notes = append(e.notes, "the namespace has no rules of sluice's")
-		return nil
-	}
-	if len(found) > 1 {
-		return fmt.Errorf("namespace %q: has rules of several backends: %s; 'sluice rules apply' leaves those of one", name, names(found))
-	}
-	b := found[0]
-	e.backend = b.Name()
-	stored, there, err := b.Stored(int(ns.Fd()))
-	switch {
-	case err != nil:
-		e.notes = append(e.notes, err.Error())
-	case there && e.config == nil:
-		e.config, e.source = &stored, "kept with the rules"
-	}
-	if e.kernel, err = e.walk(ns, b); err != nil {
-		return err
-	}
-	e.compare(ns, b)
-	return nil
-}
-
-func (e *explanation) walk(ns *os.File, b backend.Backend) (trace.Result, error) {
-	if b.Name() != rules.BackendNFT {
-		return trace.IPTables(int(ns.Fd()), b.Name(), e.flow)
-	}
-	var cgroups []uint64
-	if e.flow.Cgroup != "" {
-		var err error
-		if cgroups, err = nft.CgroupIDs(e.flow.Cgroup); err != nil {
-			return trace.Result{}, fmt.Errorf("--cgroup %q: %w", e.flow.Cgroup, err)
-		}
-	}
-	return trace.NFT(int(ns.Fd()), e.flow, cgroups)
-}
-
-// compare adds what Check says to a disagreement.
-func (e *explanation) compare(ns *os.File, b backend.Backend) {
-	e.decide()
-	if e.config == nil || e.agree() {
-		return
-	}
-	plan, err := rules.NewPlan(*e.config)
-	if err == nil {
-		err = b.Check(int(ns.Fd()), plan)
-	}
-	var drift rules.Drift
-	switch {
-	case errors.As(err, &drift):
-		e.notes = append(e.notes, drift...)
-	case err != nil:
-		e.notes = append(e.notes, err.Error())
-	}
-}
-
-// decide asks the configuration, and says the kernel's answer in its words.
-func (e *explanation) decide() {
-	words := rules.Default()
-	if e.config != nil {
-		words = *e.config
-		e.verdict, e.line = rules.Decide(words, e.flow)
-	}
-	if !e.asked {
-		return
-	}
-	var known bool
-	e.found, known = e.kernel.Verdict(words, e.flow)
-	e.nobody = !known
-	if e.config == nil {
-		e.verdict = e.found
-	}
-}
-
-// agree: with one answer only there is nothing to disagree with.
-func (e *explanation) agree() bool {
-	switch {
-	case e.nobody:
-		return false
-	case e.backend != "" && e.config == nil:
-		return false // rules whose configuration cannot be read
-	}
-	return !e.asked || e.config == nil || e.found == e.verdict
 }

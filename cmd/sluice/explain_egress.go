@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/explain"
 )
 
 // egress gives the way to the proxy's answer, from the files or from a running proxy. It
@@ -123,18 +124,18 @@ func lookingUp(ctx context.Context) func(string) (dns.Known, bool) {
 
 // explained is the whole answer: by the rules, and by the proxy that they lead to.
 type explained struct {
-	rules  *explanation       // nil: they were not asked
+	rules  *explain.Answer    // nil: they were not asked
 	egress *admin.Explanation // nil: the same, or it never comes to the proxy
 }
 
 // reachesProxy says whether the rules leave anything to ask a proxy.
 func (e explained) reachesProxy() bool {
-	return e.rules == nil || e.rules.agree() && e.rules.verdict == rules.ToProxy
+	return e.rules == nil || e.rules.Agree() && e.rules.Verdict == rules.ToProxy
 }
 
 func (e explained) allowed() bool {
 	switch {
-	case e.rules != nil && (!e.rules.agree() || e.rules.verdict == rules.Refused):
+	case e.rules != nil && (!e.rules.Agree() || e.rules.Verdict == rules.Refused):
 		return false
 	case e.egress != nil:
 		return e.egress.Allowed
@@ -150,7 +151,7 @@ func (e explained) report() any {
 		Egress  *admin.Explanation `json:"egress,omitempty"`
 	}{Allowed: e.allowed(), Egress: e.egress}
 	if e.rules != nil {
-		byRules := e.rules.report()
+		byRules := rulesReport(e.rules)
 		out.explainedJSON = &byRules
 	}
 	return out
@@ -159,7 +160,7 @@ func (e explained) report() any {
 func (e explained) print(c *cobra.Command) error {
 	w := c.OutOrStdout()
 	if e.rules != nil {
-		if err := e.rules.print(w); err != nil {
+		if err := printRules(w, e.rules); err != nil {
 			return err
 		}
 	}

@@ -156,7 +156,7 @@ Connections that were redirected are reset by the kernel.`,
 			fmt.Fprintf(c.OutOrStdout(), "nothing to remove in %s\n", *netns)
 			return nil
 		}
-		fmt.Fprintf(c.OutOrStdout(), "removed from %s: %s\n", *netns, names(found))
+		fmt.Fprintf(c.OutOrStdout(), "removed from %s: %s\n", *netns, backend.Names(found))
 		return nil
 	}
 	return c
@@ -219,19 +219,11 @@ func installed(name string, ns *os.File) (backend.Backend, rules.Config, error) 
 	case len(found) == 0:
 		return nil, rules.Config{}, fmt.Errorf("namespace %q: has no rules of sluice's", name)
 	case len(found) > 1:
-		return nil, rules.Config{}, hinted(fmt.Errorf("namespace %q: has rules of several backends: %s", name, names(found)), "'sluice rules apply' leaves those of one")
+		return nil, rules.Config{}, hinted(fmt.Errorf("namespace %q: has rules of several backends: %s", name, backend.Names(found)), "'sluice rules apply' leaves those of one")
 	}
 	stored, there, err := found[0].Stored(int(ns.Fd()))
 	if err == nil && !there {
 		err = fmt.Errorf("namespace %q: its %s rules were removed meanwhile, or hold no configuration", name, found[0].Name())
 	}
 	return found[0], stored, err
-}
-
-func names(backends []backend.Backend) string {
-	var out []string
-	for _, b := range backends {
-		out = append(out, string(b.Name()))
-	}
-	return strings.Join(out, ", ")
 }

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/iptables"
@@ -103,4 +104,13 @@ func removeOthers(netnsFD int, but rules.Backend) error {
 		errs = append(errs, b.Remove(netnsFD))
 	}
 	return errors.Join(errs...)
+}
+
+// Names lists backends as a person reads them.
+func Names(all []Backend) string {
+	var out []string
+	for _, b := range all {
+		out = append(out, string(b.Name()))
+	}
+	return strings.Join(out, ", ")
 }
