@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
@@ -68,10 +68,9 @@ func (k clusterKeeper) create(dryRun string, in []manifest.Stream) error {
 func (k clusterKeeper) apply(dryRun string, in []manifest.Stream) error {
 	to := k.objects(dryRun)
 	apply := func(ctx context.Context, r *mesh.Resource) (manifest.Change, error) {
-		change, now, err := to.Apply(ctx, r)
-		if err == nil && (now == nil || !proto.Equal(now.Spec, manifest.Normal(r).Spec)) && dryRun == "" {
-			printIssues(k.c, mesh.Issues{r.Issue(mesh.Warning, "spec", "",
-				"has more in the cluster than here, which somebody else wrote ('kubectl get -o yaml --show-managed-fields' says who) and which stays; delete it and create it anew to have that gone")})
+		change, issues, err := to.Apply(ctx, r)
+		if dryRun == "" {
+			printIssues(k.c, issues)
 		}
 		return change, err
 	}
@@ -85,8 +84,9 @@ func (k clusterKeeper) apply(dryRun string, in []manifest.Stream) error {
 // anything, and then writes one object after the other: others are written though one is
 // refused, as with kubectl.
 func (k clusterKeeper) write(dryRun string, in []manifest.Stream, write func(context.Context, *mesh.Resource) (manifest.Change, error)) error {
-	resources, err := k.check(in)
-	if err != nil {
+	resources, issues, err := k.objects("").Read(k.c.Context(), in)
+	printIssues(k.c, issues)
+	if err := cmp.Or(explainCluster(err), refusal(issues)); err != nil {
 		return err
 	}
 	all := k.each(len(resources))
@@ -102,49 +102,6 @@ func (k clusterKeeper) write(dryRun string, in []manifest.Stream, write func(con
 		}
 	}
 	return all.end()
-}
-
-// check reads streams, and says what there is to say of them and of what they mean beside
-// what the cluster has.
-func (k clusterKeeper) check(in []manifest.Stream) ([]*mesh.Resource, error) {
-	parts, issues, err := manifest.Decode(in)
-	var resources []*mesh.Resource
-	var namespaces []string
-	for _, p := range parts {
-		for _, r := range p.Resources {
-			resources, namespaces = append(resources, r), append(namespaces, r.Namespace)
-		}
-	}
-	if err == nil && !issues.HasErrors() {
-		var sight kube.Sight
-		if sight, err = k.objects("").See(k.c.Context(), namespaces...); err == nil {
-			issues = append(issues, sight.News(resources)...)
-			issues = append(issues, unseen(sight)...)
-		}
-		issues.Sort()
-		var respelled []string
-		for _, r := range resources {
-			if _, changed := mesh.Normal(r); len(changed) > 0 {
-				respelled = append(respelled, r.Identity().String()+" ("+strings.Join(changed, ", ")+")")
-			}
-		}
-		if len(respelled) > 0 {
-			issues = append(issues, mesh.Issue{Severity: mesh.Notice, Message: "written in today's spelling: " + strings.Join(respelled, "; ")})
-		}
-	}
-	printIssues(k.c, issues)
-	if err != nil {
-		return nil, explainCluster(err)
-	}
-	return resources, refusal(issues)
-}
-
-// unseen says that not everything could be looked at.
-func unseen(s kube.Sight) mesh.Issues {
-	if s.Unseen == nil {
-		return nil
-	}
-	return mesh.Issues{{Severity: mesh.Notice, Message: "not judged beside all that the cluster has: " + s.Unseen.Error()}}
 }
 
 func (k clusterKeeper) delete(dryRun string, wanted []mesh.Identity) error {
@@ -204,7 +161,7 @@ func (k clusterKeeper) all(others []*mesh.Resource) (reading, error) {
 		namespaces = append(namespaces, r.Namespace)
 	}
 	sight, err := k.objects("").See(k.c.Context(), namespaces...)
-	return reading{sight.With(), append(sight.Issues, unseen(sight)...), sight.Unseen == nil}, explainCluster(err)
+	return reading{sight.With(), append(sight.Issues, sight.NotJudged()...), sight.Unseen == nil}, explainCluster(err)
 }
 
 // each is what became of objects, one after the other.

@@ -2,10 +2,10 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
@@ -65,10 +65,9 @@ func (o Objects) Create(ctx context.Context, r *mesh.Resource) (manifest.Change,
 	return manifest.Change{Identity: r.Identity(), Done: "created"}, o.Cluster.Create(ctx, kindOf(r.Kind), text)
 }
 
-// Apply writes a resource whether it is there or not, in today's spelling (mesh.Normal). It
-// gives the resource as the cluster has it then, which is more where others wrote fields
-// that are not named; nil: it cannot be used so.
-func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, *mesh.Resource, error) {
+// Apply writes a resource whether it is there or not, in today's spelling (mesh.Normal). The
+// issue is that the cluster has more of it then, where others wrote fields that are not named.
+func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, mesh.Issues, error) {
 	k := kindOf(r.Kind)
 	text, _ := mesh.Normal(r)
 	done, now, err := o.Cluster.Apply(ctx, k, text)
@@ -76,7 +75,11 @@ func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, 
 	if err != nil {
 		return change, nil, err
 	}
-	return change, decode(k, now).resource, nil
+	if is := decode(k, now).resource; is != nil && proto.Equal(is.Spec, manifest.Normal(r).Spec) {
+		return change, nil, nil
+	}
+	return change, mesh.Issues{r.Issue(mesh.Warning, "spec", "",
+		"has more in the cluster than here, which somebody else wrote ('kubectl get -o yaml --show-managed-fields' says who) and which stays; delete it and create it anew to have that gone")}, nil
 }
 
 // Would says what Apply would do, by what is there, without asking the server to try it.
@@ -97,84 +100,39 @@ func (o Objects) Delete(ctx context.Context, id mesh.Identity) (manifest.Change,
 	return manifest.Change{Identity: id, Done: "deleted"}, o.Cluster.Delete(ctx, kindOf(id.Kind), key(id))
 }
 
-// Sight is what a cluster has, Services among it, as far as it may be seen.
-type Sight struct {
-	Issues mesh.Issues // of the resources, each for itself
-	Unseen error       // why not all was seen; nil: it was
-	seen   []mesh.Place
+// Read decodes what is to be written, with what there is to say of it and of what it means
+// beside what the cluster has.
+func (o Objects) Read(ctx context.Context, in []manifest.Stream) ([]*mesh.Resource, mesh.Issues, error) {
+	parts, issues, err := manifest.Decode(in)
+	var resources []*mesh.Resource
+	var namespaces []string
+	for _, p := range parts {
+		for _, r := range p.Resources {
+			resources, namespaces = append(resources, r), append(namespaces, r.Namespace)
+		}
+	}
+	if err != nil || issues.HasErrors() {
+		return resources, issues, err
+	}
+	sight, err := o.See(ctx, namespaces...)
+	if err != nil {
+		return resources, issues, err
+	}
+	issues = append(append(issues, sight.News(resources)...), sight.NotJudged()...)
+	issues.Sort()
+	return resources, append(issues, respelled(resources)...), nil
 }
 
-// See reads all that the resources of some namespaces are to be judged beside. Who may not
-// read every namespace sees those.
-func (o Objects) See(ctx context.Context, namespaces ...string) (s Sight, err error) {
-	for _, k := range kinds {
-		objects, err := o.visible(ctx, &s, k, namespaces)
-		if err != nil {
-			return s, err
-		}
-		for i, d := range decodeAll(k, objects) {
-			s.Issues = append(s.Issues, d.issues...)
-			if d.resource != nil {
-				s.seen = append(s.seen, place(objects[i], d.resource))
-			}
-		}
-	}
-	objects, err := o.visible(ctx, &s, kubeapi.Services, namespaces)
-	for _, object := range objects {
-		var read service
-		if json.Unmarshal(object.JSON, &read) != nil {
-			continue
-		}
-		if r, _ := mesh.FromService(newServices().meaning(object.Key, &read), mesh.DefaultClusterDomain); r != nil {
-			s.seen = append(s.seen, place(object, r))
-		}
-	}
-	slices.SortStableFunc(s.seen, func(a, b mesh.Place) int { return strings.Compare(a.Group, b.Group) })
-	return s, err
-}
-
-// visible lists a kind in all namespaces, or where that is forbidden in some.
-func (o Objects) visible(ctx context.Context, s *Sight, k kubeapi.Kind, namespaces []string) ([]kubeapi.Object, error) {
-	all, err := o.Cluster.List(ctx, k, kubeapi.Selector{})
-	if !errors.Is(err, kubeapi.ErrForbidden) {
-		return all, err
-	}
-	s.Unseen = err
-	for _, n := range slices.Compact(slices.Sorted(slices.Values(namespaces))) { // each object once
-		some, err := o.Cluster.List(ctx, k, kubeapi.Selector{Namespace: n})
-		if err != nil && !errors.Is(err, kubeapi.ErrForbidden) {
-			return nil, err
-		}
-		all = append(all, some...)
-	}
-	return all, nil
-}
-
-// With lists what the cluster would have with some resources in it, the oldest first.
-func (s Sight) With(resources ...*mesh.Resource) (all []*mesh.Resource) {
-	instead := map[mesh.Identity]*mesh.Resource{}
+// respelled says which resources are written in another spelling than they were given in.
+func respelled(resources []*mesh.Resource) mesh.Issues {
+	var all []string
 	for _, r := range resources {
-		instead[r.Identity()] = r
-	}
-	placed := map[*mesh.Resource]bool{}
-	for _, p := range s.seen {
-		r := instead[p.Resource.Identity()]
-		if r == nil {
-			r = p.Resource
-		}
-		placed[r] = true
-		all = append(all, r)
-	}
-	for _, r := range resources {
-		if !placed[r] {
-			all = append(all, r) // a second one of the same name too: that is an error to tell of
+		if _, changed := mesh.Normal(r); len(changed) > 0 {
+			all = append(all, r.Identity().String()+" ("+strings.Join(changed, ", ")+")")
 		}
 	}
-	return all
-}
-
-// News is what there is to say of the resources together once these are among them, and is
-// not to be said without them.
-func (s Sight) News(resources []*mesh.Resource) mesh.Issues {
-	return manifest.News(s.With(resources...), s.With(), mesh.Options{Partial: s.Unseen != nil})
+	if len(all) == 0 {
+		return nil
+	}
+	return mesh.Issues{{Severity: mesh.Notice, Message: "written in today's spelling: " + strings.Join(all, "; ")}}
 }
