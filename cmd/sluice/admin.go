@@ -67,31 +67,6 @@ func withAdmin(l net.Listener, server *proxy.Server, command string, log *slog.L
 	return alongside("the admin socket", log, func(ctx context.Context) error { return answers.Serve(ctx, l) }, serve)
 }
 
-// alongside runs extra for as long as serve runs, its draining included. Trouble with
-// extra does not end egress.
-func alongside(name string, log *slog.Logger, extra, serve func(context.Context) error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		until, stop := context.WithCancel(context.WithoutCancel(ctx))
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			sayFailed(log, name, extra(until))
-		}()
-		err := serve(ctx)
-		stop()
-		<-ended
-		return err
-	}
-}
-
-// sayFailed says that something beside the traffic has failed. A second signal closes
-// sockets while they are served, which is no failure.
-func sayFailed(log *slog.Logger, name string, err error) {
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		log.Error(name+" failed; egress goes on without", "error", err)
-	}
-}
-
 // askAdminFlag is --admin of a command that asks.
 func askAdminFlag(c *cobra.Command) {
 	c.Flags().String("admin", "", "unix socket `PATH` of the proxy to ask (default $"+adminVariable+", else the only one that is running)")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -57,7 +56,7 @@ func runDemo(c *cobra.Command, step bool, plugins string) error {
 	if plugins == "" {
 		plugins = filepath.Join(beside, "cni")
 	}
-	ctx, stop := signal.NotifyContext(c.Context(), endings(os.Interrupt)...)
+	ctx, stop := untilSignal(c.Context())
 	defer stop()
 	result, err := demo.Run(ctx, demo.Options{
 		Out: c.OutOrStdout(), In: c.InOrStdin(), Step: step,

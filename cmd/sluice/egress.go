@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 
 	"github.com/spf13/cobra"
@@ -78,38 +76,4 @@ func newEgress(store *file.Store, cfg proxy.Config, names *dnsproxy.Server) (*pr
 		cfg.Log.Info("configuration in force", "resources", s.Len())
 	})
 	return server, nil
-}
-
-// together runs every task until ctx ends or one of them returns; it returns when
-// all have.
-func together(ctx context.Context, tasks ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan error, len(tasks))
-	for _, task := range tasks {
-		go func() { ended <- task(ctx) }()
-	}
-	var errs []error
-	for range tasks {
-		errs = append(errs, <-ended)
-		cancel()
-	}
-	return errors.Join(errs...)
-}
-
-// openOutput opens what a flag names for writing: "-" is standard output, "off"
-// and "" are nothing (nil), all else is a file that is appended to (a *logFile).
-func openOutput(flag, name string, stdout io.Writer) (io.Writer, func() error, error) {
-	nothing := func() error { return nil }
-	switch name {
-	case "", "off":
-		return nil, nothing, nil
-	case "-":
-		return stdout, nothing, nil
-	}
-	f, err := openLogFile(name)
-	if err != nil {
-		return nil, nothing, fmt.Errorf("--%s %q: cannot be written: %w", flag, name, reason(err))
-	}
-	return f, f.Close, nil
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -68,7 +66,7 @@ The first SIGTERM or SIGINT ends it. 'sluice status' shows what it holds.`,
 }
 
 func runHolder(c *cobra.Command, o holder.Options) error {
-	ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGTERM, syscall.SIGINT)
+	ctx, stop := untilSignal(c.Context())
 	defer stop()
 	o.Name = cmp.Or(o.Name, os.Getenv("POD_UID"))
 	o.Build, o.Log = buildVersion(), slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))

@@ -9,10 +9,8 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +19,7 @@ import (
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
+	"github.com/sluice-cni/sluice/internal/inotify"
 	"github.com/sluice-cni/sluice/selection"
 )
 
@@ -253,7 +252,7 @@ func (o installOptions) putBinary(c *cobra.Command) error {
 
 // stay watches until it is told to end, and leaves everything in place.
 func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.Logger) error {
-	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(c.Context())
 	defer stop()
 	if err := i.Charge(ctx, func() error { return o.putBinary(c) }); err != nil {
 		return err
@@ -274,7 +273,7 @@ func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.L
 			return err
 		}
 	}
-	i.Watch(ctx, directoryEvents(ctx, o.confDir, log), func() { log.Info("installed", "conf-dir", o.confDir) })
+	i.Watch(ctx, inotify.Changes(ctx, o.confDir), func() { log.Info("installed", "conf-dir", o.confDir) })
 	log.Info("ends; the entry and the binary stay in place, 'sluice uninstall' takes them out")
 	return nil
 }

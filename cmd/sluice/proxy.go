@@ -6,11 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"os/signal"
-	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -209,35 +205,4 @@ func listenBoth(port int, log *slog.Logger) ([]*net.TCPListener, error) {
 		return nil, fmt.Errorf("listen on port %d: this machine has neither IPv4 nor IPv6", port)
 	}
 	return listeners, nil
-}
-
-// endings are the signals that end a command: SIGTERM, and those of others that
-// are not ignored, as in the background of a script or under nohup.
-func endings(others ...os.Signal) []os.Signal {
-	return append([]os.Signal{syscall.SIGTERM}, slices.DeleteFunc(others, signal.Ignored)...)
-}
-
-// untilSecondSignal runs serve until ctx ends or a signal comes, which stops it
-// gracefully; a second signal stops it at once.
-func untilSecondSignal(ctx context.Context, log *slog.Logger, serve func(context.Context) error) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, endings(syscall.SIGINT, syscall.SIGHUP)...)
-	defer signal.Stop(signals)
-	serving, stop := context.WithCancel(ctx)
-	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- serve(serving) }()
-	for stopping := false; ; {
-		select {
-		case err := <-ended:
-			return err
-		case s := <-signals:
-			if stopping {
-				return exitCode(128 + int(s.(syscall.Signal)))
-			}
-			stopping = true
-			log.Info("stopping: requests under way may finish; another signal stops at once")
-			stop()
-		}
-	}
 }

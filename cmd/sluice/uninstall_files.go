@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"syscall"
 
@@ -128,7 +127,7 @@ func (l leftovers) uninstall(c *cobra.Command) error {
 // then, unless it is in use: then the pod is ended for another reason than that all are
 // gone, such as to be made anew.
 func (l leftovers) idle(c *cobra.Command) error {
-	ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(c.Context())
 	defer stop()
 	<-ctx.Done()
 	err := l.uninstall(c)

@@ -134,10 +134,3 @@ func filesIn(name string) ([]string, error) {
 	}
 	return names, err
 }
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
