@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
-	"github.com/sluice-cni/sluice/install/cluster"
 	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
@@ -23,12 +21,6 @@ type statusOptions struct {
 	runDir string
 	output format
 	all    bool
-	ready  bool
-	alive  bool
-	holder bool
-	// of --cluster
-	cluster               bool
-	namespace, kubeconfig string
 }
 
 func newStatusCommand() *cobra.Command {
@@ -55,58 +47,31 @@ In a cluster it is run in an agent's container, and is about that agent's node:
   kubectl -n sluice-system get pods -o wide     which agent is on which node
   kubectl -n sluice-system exec POD -- /sluice status shop/web-7d4f
 
---ready and --alive are for probes, run in the agent's own container: of two agents that
-overlap at an upgrade they are about the one in it, and nobody reaches what they ask from
-the network. An agent that stands by, or is replaced and drains, is alive, and not ready.
---ready --holder is the same for a holder.
-
---cluster asks the API server and not this node: on how many nodes agents and holders are
-ready, and what is the matter with the rest. The exit code is 1 unless all are.`,
+'sluice status ready' and 'sluice status alive' are for probes; 'sluice status cluster' asks
+the API server about all nodes.`,
 		Example: `  sluice status
   sluice status shop/web-7d4f
-  sluice status -o json
-  sluice status --cluster`,
+  sluice status -o json`,
 	}
-	f := c.Flags()
-	f.StringVar(&o.runDir, "run-dir", holder.DefaultRunDir, "`DIR` of the agent's socket agent.sock and the holder's, holder.sock")
+	socketsFlag(c, &o.runDir)
 	o.output = formatFlag(c, "table", "json")
-	f.BoolVar(&o.all, "all", false, "list untouched pods too")
-	f.BoolVar(&o.ready, "ready", false, "print nothing and exit with 0 if the agent serves the node, where POD_UID is set that pod's agent; for a readiness probe, which may take 6 s")
-	f.BoolVar(&o.holder, "holder", false, "with --ready: exit with 0 if the holder in this container holds the node's pods")
-	f.BoolVar(&o.cluster, "cluster", false, "show on how many nodes of a cluster sluice is ready")
-	f.StringVar(&o.namespace, "namespace", "", "with --cluster: the `NAMESPACE` that sluice was installed into (default POD_NAMESPACE of the environment, else "+cluster.Namespace+")")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "with --cluster: the `FILE` that leads to it (default the pod's own, else kubectl's)")
-	f.BoolVar(&o.alive, "alive", false, "print nothing and exit with 0 unless the agent in this container hangs; for a liveness probe, which may take 6 s")
+	c.Flags().BoolVar(&o.all, "all", false, "list untouched pods too")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		errs := []error{o.output.check()}
 		if len(args) > 1 {
 			errs = append(errs, fmt.Errorf("argument %q: one pod is enough", args[1]))
 		}
-		if (o.ready || o.alive || o.cluster) && len(args) > 0 {
-			errs = append(errs, fmt.Errorf("argument %q: --ready, --alive and --cluster are not about a pod", args[0]))
-		}
-		if o.ready && o.alive || o.cluster && (o.ready || o.alive) {
-			errs = append(errs, errors.New("--ready, --alive, --cluster: exclude each other"))
-		}
-		if o.holder && !o.ready {
-			errs = append(errs, errors.New("--holder: goes with --ready"))
-		}
 		if err := errors.Join(errs...); err != nil {
 			return usage(err, "see 'sluice status --help'")
 		}
-		switch {
-		case o.cluster:
-			return o.nodes(c)
-		case o.holder:
-			return o.probeHolder(c.Context(), client.InThisContainer)
-		case o.ready:
-			return client.Ready(c.Context(), o.runDir, os.Getenv("POD_UID"))
-		case o.alive:
-			return client.Alive(c.Context(), o.runDir)
-		}
 		return o.run(c, append(args, "")[0])
 	}
+	c.AddCommand(newStatusReadyCommand(), newStatusAliveCommand(), newStatusClusterCommand())
 	return c
+}
+
+func socketsFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "run-dir", holder.DefaultRunDir, "`DIR` of the agent's socket agent.sock and the holder's, holder.sock")
 }
 
 func (o statusOptions) run(c *cobra.Command, pod string) error {

@@ -13,9 +13,27 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
-// nodes shows on how many nodes of a cluster sluice is ready, and what is the matter with
-// the rest: that is an error.
-func (o statusOptions) nodes(c *cobra.Command) error {
+type statusClusterOptions struct{ namespace, kubeconfig string }
+
+func newStatusClusterCommand() *cobra.Command {
+	var o statusClusterOptions
+	c := &cobra.Command{
+		Use:   "cluster",
+		Short: "Show on how many nodes of a cluster sluice is ready",
+		Long: `cluster asks the API server, and not this node, on how many nodes agents and holders are
+ready, and what is the matter with the rest. The exit code is 1 unless all are.`,
+		Example: `  sluice status cluster`,
+		Args:    noArguments,
+		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.namespace, "namespace", "", "the `NAMESPACE` that sluice was installed into (default POD_NAMESPACE of the environment, else "+cluster.Namespace+")")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "the `FILE` that leads to the cluster (default the pod's own, else kubectl's)")
+	return c
+}
+
+// run shows what is not ready as an error.
+func (o statusClusterOptions) run(c *cobra.Command) error {
 	connected, err := kubeapi.Connect(o.kubeconfig, "")
 	if err != nil {
 		return err

@@ -50,16 +50,3 @@ func printHolder(w io.Writer, s wire.HolderStatus) error {
 	}
 	return table(w, rows)
 }
-
-// probeHolder says why the holder of this container does not hold the node's pods: none
-// answers, or one does whose process is not one of mine. Who made the socket says nothing,
-// since each holder hands it on to the next.
-func (o statusOptions) probeHolder(ctx context.Context, mine func(pid int) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, client.Patience)
-	defer cancel()
-	s, err := holderclient.Status(ctx, filepath.Join(o.runDir, holder.SocketName))
-	if err == nil && !mine(s.PID) {
-		err = fmt.Errorf("the holder of another container holds the pods: process %d", s.PID)
-	}
-	return err
-}

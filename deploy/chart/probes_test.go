@@ -17,7 +17,7 @@ func TestNoProbeIsAtAPort(t *testing.T) {
 				t.Errorf("%q: a probe is by %s", values, word)
 			}
 		}
-		for _, word := range []string{"command: [/sluice, status, --ready]", "command: [/sluice, status, --alive]", "command: [/sluice, status, --ready, --holder]"} {
+		for _, word := range []string{"command: [/sluice, status, ready]", "command: [/sluice, status, alive]", "command: [/sluice, status, ready, --holder]"} {
 			if !strings.Contains(text, word) {
 				t.Errorf("%q: no probe has %s", values, word)
 			}
@@ -31,7 +31,7 @@ func TestAnAgentThatHangsIsKilledSoon(t *testing.T) {
 	t.Parallel()
 	_, probe, _ := strings.Cut(render(t, "agent.drainSeconds=3600"), "livenessProbe:")
 	probe, _, _ = strings.Cut(probe, "resources:")
-	if !strings.Contains(probe, "status, --alive]") || !strings.Contains(probe, "\n            terminationGracePeriodSeconds: 30\n") {
+	if !strings.Contains(probe, "status, alive]") || !strings.Contains(probe, "\n            terminationGracePeriodSeconds: 30\n") {
 		t.Errorf("its probe leaves it the time for draining:\n%s", probe)
 	}
 }
