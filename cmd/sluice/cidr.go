@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/cidr/discover"
-	"github.com/sluice-cni/sluice/cidr/discover/cluster"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 )
 
@@ -171,24 +170,6 @@ func (o cidrOptions) known(c *cobra.Command) (discover.Findings, error) {
 	}
 	fmt.Fprintln(c.ErrOrStderr(), what+p.How)
 	return p.Findings(), nil
-}
-
-// ask asks an API server.
-func (o cidrOptions) ask(c *cobra.Command) (discover.Findings, error) {
-	path := o.kubeconfig
-	if path == "" {
-		path = cluster.FindKubeconfig()
-	}
-	client, err := cluster.New(c.Context(), path, o.context)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	found, notes, err := client.Findings(c.Context())
-	for _, n := range notes {
-		fmt.Fprintln(c.ErrOrStderr(), "notice:", n)
-	}
-	return found, err
 }
 
 // keep writes the file that includeIPRanges auto stands for.
