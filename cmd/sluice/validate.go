@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
+	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
 func newValidateCommand() *cobra.Command {
@@ -96,7 +97,8 @@ func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 	_, more := mesh.Build(resources, mesh.Options{Partial: !there.whole && !named.whole})
 	issues = append(issues, more...)
 	if _, elsewhere := k.(clusterKeeper); !elsewhere { // whose nodes have the files that are named
-		issues = slices.Concat(issues, file.Missing(resources), unusable(resources, credentials))
+		missing := file.Missing(resources)
+		issues = slices.Concat(issues, missing, credential.Unusable(resources, credentials, missing))
 	}
 	issues.Sort()
 	checked := slices.DeleteFunc(resources, func(r *mesh.Resource) bool { return r.Kind == mesh.KubernetesService })

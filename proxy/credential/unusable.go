@@ -1,4 +1,4 @@
-package main
+package credential
 
 import (
 	"crypto/x509"
@@ -8,21 +8,20 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/mesh/file"
-	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
-// unusable warns of certificates on this machine that TLS cannot be spoken with, and
-// where a directory of credentials is given, of those that are not in it. What is not
-// there at all is file.Missing's.
-func unusable(resources []*mesh.Resource, credentials string) mesh.Issues {
-	store := credential.NewStore(credential.Directory(credentials), slog.New(slog.DiscardHandler))
+// Unusable warns of certificates on this machine that TLS cannot be spoken with, and where a
+// directory of credentials is given, of those that are not in it. Of files that are not there
+// at all missing has warned already.
+func Unusable(resources []*mesh.Resource, directory string, missing mesh.Issues) mesh.Issues {
+	store := NewStore(Directory(directory), slog.New(slog.DiscardHandler))
 	material := func(t *mesh.TLSSettings, namespace string) error {
-		m, err := store.Open(credential.For(t, namespace)).Material() // kept for the next that names the same
+		m, err := store.Open(For(t, namespace)).Material() // kept for the next that names the same
 		if err == nil && m.Pair != nil {
 			return outOfDate(m.Pair.Leaf, time.Now())
 		}
@@ -38,12 +37,12 @@ func unusable(resources []*mesh.Resource, credentials string) mesh.Issues {
 		}
 		for _, o := range r.Originations() {
 			switch {
-			case o.TLS.Credential == "" && !anyMissing(r, o):
+			case o.TLS.Credential == "" && !anyMissing(missing, r, o):
 				if err := material(o.TLS, ""); err != nil {
 					issues = append(issues, r.Issue(mesh.Warning, o.Field, "", why(err)+"; put a good one there where the proxy runs"))
 				}
-			case o.TLS.Credential != "" && credentials != "":
-				if complaint := inNoNamespace(credentials, o.TLS, material); complaint != "" {
+			case o.TLS.Credential != "" && directory != "":
+				if complaint := inNoNamespace(directory, o.TLS, material); complaint != "" {
 					issues = append(issues, r.Issue(mesh.Warning, o.Field+".credentialName", o.TLS.Credential, complaint))
 				}
 			}
@@ -64,13 +63,11 @@ func outOfDate(c *x509.Certificate, now time.Time) error {
 	return nil
 }
 
-func anyMissing(r *mesh.Resource, o mesh.Origination) bool {
-	for _, i := range file.Missing([]*mesh.Resource{r}) {
-		if strings.HasPrefix(i.Field, o.Field+".") {
-			return true
-		}
-	}
-	return false
+// anyMissing says whether one of an origination's files is among those that are missing.
+func anyMissing(missing mesh.Issues, r *mesh.Resource, o mesh.Origination) bool {
+	return slices.ContainsFunc(r.Files(), func(f mesh.File) bool {
+		return strings.HasPrefix(f.Field, o.Field+".") && slices.ContainsFunc(missing, func(i mesh.Issue) bool { return i.Value == f.Path })
+	})
 }
 
 // inNoNamespace says what is wrong with a credential. It is looked for in the namespace
@@ -101,7 +98,7 @@ func inNoNamespace(dir string, t *mesh.TLSSettings, material func(*mesh.TLSSetti
 
 // why leaves out which certificates an error is about: the field tells.
 func why(err error) string {
-	var about *credential.Error
+	var about *Error
 	if errors.As(err, &about) {
 		err = about.Err
 	}
