@@ -18,10 +18,7 @@ func addPolicyFlag(c *cobra.Command) {
 }
 
 func outboundPolicy(c *cobra.Command) (mesh.OutboundPolicy, error) {
-	text, err := c.Flags().GetString("outbound-policy")
-	if err != nil {
-		return 0, err
-	}
+	text := flagValue(c, "outbound-policy")
 	p, ok := mesh.ParseOutboundPolicy(text)
 	if !ok {
 		return 0, fmt.Errorf("--outbound-policy %q: not a policy; use REGISTRY_ONLY, ALLOW_ANY or Observe", text)
