@@ -3,24 +3,20 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/agent/handover"
-	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/internal/inotify"
-	"github.com/sluice-cni/sluice/selection"
 )
 
 // Where runtimes look unless they are configured otherwise.
@@ -32,33 +28,14 @@ const (
 	defaultAgentSocket = holder.DefaultRunDir + "/" + handover.SocketName
 )
 
-// installOptions are the flags that install and uninstall share.
 type installOptions struct {
-	confDir, binDir, mode, binary, entry, cri, lease, pod string
-	watch, dryRun, check                                  bool
+	nodeOptions
+	mode, binary, entry, pod string
+	watch, check             bool
 }
 
-func (o *installOptions) flags(c *cobra.Command) {
-	f := c.Flags()
-	f.StringVar(&o.confDir, "conf-dir", defaultConfDir, "`DIR` of the runtime's network configurations")
-	f.StringVar(&o.binDir, "bin-dir", defaultBinDir, "`DIR` of the runtime's CNI plugins")
-	f.StringVar(&o.cri, "cri", "", "the runtime's `SOCKET`, or off to ask nobody (default the first that is there of "+strings.Join(criSockets, ", ")+")")
-	leaseFlag(c, &o.lease)
-	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
-}
-
-// leaseFlag adds --lease; leaseFile reads it.
-func leaseFlag(c *cobra.Command, to *string) {
-	c.Flags().StringVar(to, "lease", defaultLease, "`FILE` by which watching installers of this node agree which of them keeps entry and plugin, or off")
-}
-
-// leaseFile is the lease that a flag names, "" for none.
-func leaseFile(flag string) string {
-	if flag == "off" {
-		return ""
-	}
-	return flag
-}
+// name is that of the pod that this is in, "" for none.
+func (o installOptions) name() string { return cmp.Or(o.pod, os.Getenv("POD_UID")) }
 
 func newInstallCommand() *cobra.Command {
 	var o installOptions
@@ -103,17 +80,6 @@ flags: whether entry and plugin are in place and the runtime uses them.`,
 	return c
 }
 
-// nodeEntry is what makes the plugin work with the holder and the agent of its node.
-// What it does not say is decided by its defaults and the policy.
-func nodeEntry() json.RawMessage {
-	return json.RawMessage(`{
-  "type": "sluice-cni",
-  "capabilities": {"io.kubernetes.cri.pod-annotations": true, "dns": true},
-  "agentSocket": "` + holder.DefaultSocket + `",
-  "policyFile": "` + selection.DefaultPath + `"
-}`)
-}
-
 func (o installOptions) install(c *cobra.Command) error {
 	mode, err := install.ReadMode(o.mode)
 	if err != nil {
@@ -130,7 +96,7 @@ func (o installOptions) install(c *cobra.Command) error {
 	if o.watch {
 		log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))
 	}
-	i, done, err := o.installer(install.New, mode, entry, log)
+	i, done, err := o.installer(install.New, install.Options{Mode: mode, Entry: entry, Name: o.name(), Log: log})
 	if err != nil {
 		return err
 	}
@@ -157,20 +123,6 @@ func (o installOptions) install(c *cobra.Command) error {
 	return err
 }
 
-// installer makes one for the conf dir; done ends what it opened.
-func (o installOptions) installer(make func(install.Options) (*install.Installer, error), mode install.Mode, entry json.RawMessage, log *slog.Logger) (*install.Installer, func(), error) {
-	runtime, done, err := criRuntime(o.cri)
-	if err != nil {
-		return nil, nil, err
-	}
-	i, err := make(install.Options{ConfDir: o.confDir, Mode: mode, Entry: entry, Runtime: runtime, Log: log,
-		Lease: leaseFile(o.lease), Name: cmp.Or(o.pod, os.Getenv("POD_UID"))})
-	if err != nil {
-		done()
-	}
-	return i, done, err
-}
-
 // probeWithin is how long the runtime may take to answer a probe.
 const probeWithin = 5 * time.Second
 
@@ -183,7 +135,7 @@ func (o installOptions) probe(ctx context.Context, i *install.Installer) error {
 	if o.binary == "off" {
 		i.Program = func(context.Context) error { return install.Brought(o.binDir) }
 	}
-	if cmp.Or(o.pod, os.Getenv("POD_UID")) == "" {
+	if o.name() == "" {
 		i.Lease = ""
 	}
 	return i.Check(ctx)
@@ -191,7 +143,7 @@ func (o installOptions) probe(ctx context.Context, i *install.Installer) error {
 
 func (o installOptions) preview(c *cobra.Command, i *install.Installer) error {
 	if o.binary != "off" {
-		fmt.Fprintf(c.OutOrStdout(), "copy %s to %s, unless it is there already\n", o.source(), filepath.Join(o.binDir, "sluice-cni"))
+		fmt.Fprintf(c.OutOrStdout(), "copy %s to %s, unless it is there already\n", o.source(), o.plugin())
 	}
 	steps, why, err := i.Plan(c.Context())
 	if err != nil {
@@ -205,15 +157,6 @@ func (o installOptions) preview(c *cobra.Command, i *install.Installer) error {
 		}
 	}
 	return nil
-}
-
-func printChangesOf(c *cobra.Command, steps []install.Step, none string) {
-	for _, s := range steps {
-		fmt.Fprintln(c.OutOrStdout(), s)
-	}
-	if len(steps) == 0 {
-		fmt.Fprintln(c.OutOrStdout(), none)
-	}
 }
 
 func (o installOptions) source() string {
@@ -231,7 +174,7 @@ func (o installOptions) putBinary(c *cobra.Command) error {
 	if o.binary == "off" {
 		revived, err := install.Revive(c.Context(), o.binDir)
 		if revived {
-			fmt.Fprintln(c.OutOrStdout(), filepath.Join(o.binDir, "sluice-cni"), "does something again: an uninstall had retired it")
+			fmt.Fprintln(c.OutOrStdout(), o.plugin(), "does something again: an uninstall had retired it")
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // it may be brought afterwards; --watch says so until it is
@@ -246,7 +189,7 @@ func (o installOptions) putBinary(c *cobra.Command) error {
 	if changed {
 		is = "copied from " + o.source()
 	}
-	fmt.Fprintln(c.OutOrStdout(), filepath.Join(o.binDir, "sluice-cni"), is)
+	fmt.Fprintln(c.OutOrStdout(), o.plugin(), is)
 	return nil
 }
 
@@ -276,44 +219,4 @@ func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.L
 	i.Watch(ctx, inotify.Changes(ctx, o.confDir), func() { log.Info("installed", "conf-dir", o.confDir) })
 	log.Info("ends; the entry and the binary stay in place, 'sluice uninstall' takes them out")
 	return nil
-}
-
-// readEntry reads and judges the plugin's configuration: all errors, before any file
-// is touched.
-func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
-	raw := nodeEntry()
-	if o.entry != "" {
-		data, _, err := readInput(c, o.entry)
-		if err != nil {
-			return nil, err
-		}
-		raw = data
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, fmt.Errorf("entry %s: %w", o.entry, err)
-	}
-	for _, key := range []string{"name", "cniVersion", "plugins"} {
-		if object[key] != nil {
-			return nil, fmt.Errorf("entry %s: field %q: belongs to the list, not to an entry; take it out", o.entry, key)
-		}
-	}
-	conf, err := selection.ReadConf(object)
-	if err == nil && string(object["type"]) != `"sluice-cni"` {
-		err = errors.New(`field "type": must be "sluice-cni"`)
-	}
-	if err == nil {
-		_, err = selection.Configure(conf, nil, selection.Pod{}, someRanges)
-	}
-	if err != nil {
-		return nil, hinted(fmt.Errorf("entry %s: %w", o.entry, err), "docs/cni.md lists the fields")
-	}
-	return raw, nil
-}
-
-// someRanges stand for those of includeIPRanges auto, by which the entry is not judged:
-// they may come later.
-func someRanges() (cidr.List, error) {
-	some, _, err := cidr.Parse("192.0.2.0/24,2001:db8::/32")
-	return some, err
 }

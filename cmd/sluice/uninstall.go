@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,7 @@ import (
 
 // uninstallOptions are the flags of what is done on one node.
 type uninstallOptions struct {
-	installOptions
+	nodeOptions
 	agent, policy string
 	wait          time.Duration
 	clean         bool
@@ -68,7 +67,7 @@ them out, and so does --cleanup.
 
 // neverHere: nothing is on this node that an installer or an agent would have left.
 func (o uninstallOptions) neverHere() (bool, error) {
-	for _, path := range []string{filepath.Join(o.binDir, "sluice-cni"), leaseFile(o.lease), o.policy, o.agent} {
+	for _, path := range []string{o.plugin(), leaseFile(o.lease), o.policy, o.agent} {
 		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
@@ -93,28 +92,23 @@ func (o uninstallOptions) run(c *cobra.Command) error {
 			return nil
 		}
 	}
-	i, done, err := o.installer(install.Leaver, install.Auto, nodeEntry(), slog.New(slog.DiscardHandler))
+	i, done, err := o.installer(install.Leaver, install.Options{Mode: install.Auto, Entry: nodeEntry(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	defer done()
-	if o.dryRun {
-		steps, err := i.Leaving()
-		if err != nil {
-			return err
-		}
-		printChangesOf(c, steps, o.noEntry())
-		if o.agent != "off" {
-			fmt.Fprintln(c.OutOrStdout(), "ask the agent at", o.agent, "to let go of every pod")
-		}
-		fmt.Fprintf(c.OutOrStdout(), "remove %s\nmark %s as retired\n", o.policy, filepath.Join(o.binDir, "sluice-cni"))
-		return nil
-	}
 	steps, err := i.Leaving()
 	if err != nil {
 		return err
 	}
 	printChangesOf(c, steps, o.noEntry())
+	if o.dryRun {
+		if o.agent != "off" {
+			fmt.Fprintln(c.OutOrStdout(), "ask the agent at", o.agent, "to let go of every pod")
+		}
+		fmt.Fprintf(c.OutOrStdout(), "remove %s\nmark %s as retired\n", o.policy, o.plugin())
+		return nil
+	}
 	if len(steps) > 0 {
 		fmt.Fprintln(c.OutOrStdout(), "waiting until the runtime uses it no more")
 	}
@@ -135,8 +129,8 @@ func (o uninstallOptions) run(c *cobra.Command) error {
 
 // retire marks the plugin, unless the node's image has brought it to where nobody can write:
 // nothing but a deletion calls it from now on, and that succeeds where no holder answers.
-func (o installOptions) retire(c *cobra.Command) error {
-	plugin := filepath.Join(o.binDir, "sluice-cni")
+func (o uninstallOptions) retire(c *cobra.Command) error {
+	plugin := o.plugin()
 	switch retired, err := install.Retire(c.Context(), o.binDir); {
 	case errors.Is(err, unix.EROFS):
 		fmt.Fprintln(c.OutOrStdout(), plugin, "stays as it is: its directory is read-only")
@@ -148,7 +142,7 @@ func (o installOptions) retire(c *cobra.Command) error {
 	return nil
 }
 
-func (o installOptions) noEntry() string {
+func (o uninstallOptions) noEntry() string {
 	if _, err := os.Stat(o.confDir); errors.Is(err, fs.ErrNotExist) {
 		return "no entry: there is no " + o.confDir
 	}

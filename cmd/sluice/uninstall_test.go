@@ -15,7 +15,7 @@ import (
 // same: who failed there would be started again for ever.
 func TestAPluginInAReadOnlyDirectoryStays(t *testing.T) {
 	t.Parallel()
-	o := installOptions{binDir: t.TempDir()}
+	o := uninstallOptions{nodeOptions: nodeOptions{binDir: t.TempDir()}}
 	plugin := filepath.Join(o.binDir, "sluice-cni")
 	var out bytes.Buffer
 	failed := make(chan error, 1)
