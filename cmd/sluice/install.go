@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -219,4 +220,19 @@ func (o installOptions) stay(c *cobra.Command, i *install.Installer, log *slog.L
 	i.Watch(ctx, inotify.Changes(ctx, o.confDir), func() { log.Info("installed", "conf-dir", o.confDir) })
 	log.Info("ends; the entry and the binary stay in place, 'sluice uninstall' takes them out")
 	return nil
+}
+
+// readEntry reads the plugin's configuration.
+func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
+	if o.entry == "" {
+		return install.NodeEntry(), nil
+	}
+	entry, name, err := readInput(c, o.entry)
+	if err != nil {
+		return nil, err
+	}
+	if err := install.CheckEntry(entry); err != nil {
+		return nil, hinted(fmt.Errorf("entry %s: %w", name, err), "docs/cni.md lists the fields")
+	}
+	return entry, nil
 }

@@ -72,7 +72,7 @@ func (o uninstallOptions) neverHere() (bool, error) {
 			return false, err
 		}
 	}
-	i, err := install.Leaver(install.Options{ConfDir: o.confDir, Entry: nodeEntry()})
+	i, err := install.Leaver(install.Options{ConfDir: o.confDir, Entry: install.NodeEntry()})
 	if err != nil {
 		return false, err
 	}
@@ -92,7 +92,7 @@ func (o uninstallOptions) run(c *cobra.Command) error {
 			return nil
 		}
 	}
-	i, done, err := o.installer(install.Leaver, install.Options{Mode: install.Auto, Entry: nodeEntry(), Log: slog.New(slog.DiscardHandler)})
+	i, done, err := o.installer(install.Leaver, install.Options{Mode: install.Auto, Entry: install.NodeEntry(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -116,7 +116,7 @@ func TestWhatIsInUseIsNotRemoved(t *testing.T) {
 		},
 		"installer": func(t *testing.T, l leftovers) {
 			conf := t.TempDir()
-			i, err := install.Leaver(install.Options{ConfDir: conf, Entry: nodeEntry(), Mode: install.Auto, Log: slog.New(slog.DiscardHandler), Lease: l.lease, Name: "one"})
+			i, err := install.Leaver(install.Options{ConfDir: conf, Entry: install.NodeEntry(), Mode: install.Auto, Log: slog.New(slog.DiscardHandler), Lease: l.lease, Name: "one"})
 			if err != nil {
 				t.Fatal(err)
 			}

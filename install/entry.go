@@ -1,20 +1,18 @@
-package main
+package install
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
 
-	"github.com/spf13/cobra"
-
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/selection"
 )
 
-// nodeEntry is what makes the plugin work with the holder and the agent of its node.
+// NodeEntry is what makes the plugin work with the holder and the agent of its node.
 // What it does not say is decided by its defaults and the policy.
-func nodeEntry() json.RawMessage {
+func NodeEntry() json.RawMessage {
 	return json.RawMessage(`{
   "type": "sluice-cni",
   "capabilities": {"io.kubernetes.cri.pod-annotations": true, "dns": true},
@@ -23,24 +21,15 @@ func nodeEntry() json.RawMessage {
 }`)
 }
 
-// readEntry reads and judges the plugin's configuration: all errors, before any file
-// is touched.
-func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
-	raw := nodeEntry()
-	if o.entry != "" {
-		data, _, err := readInput(c, o.entry)
-		if err != nil {
-			return nil, err
-		}
-		raw = data
-	}
+// CheckEntry judges the plugin's configuration: all errors, before any file is touched.
+func CheckEntry(entry json.RawMessage) error {
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil {
-		return nil, fmt.Errorf("entry %s: %w", o.entry, err)
+	if err := json.Unmarshal(entry, &object); err != nil {
+		return err
 	}
 	for _, key := range []string{"name", "cniVersion", "plugins"} {
 		if object[key] != nil {
-			return nil, fmt.Errorf("entry %s: field %q: belongs to the list, not to an entry; take it out", o.entry, key)
+			return fmt.Errorf("field %q: belongs to the list, not to an entry; take it out", key)
 		}
 	}
 	conf, err := selection.ReadConf(object)
@@ -50,10 +39,7 @@ func (o installOptions) readEntry(c *cobra.Command) (json.RawMessage, error) {
 	if err == nil {
 		_, err = selection.Configure(conf, nil, selection.Pod{}, someRanges)
 	}
-	if err != nil {
-		return nil, hinted(fmt.Errorf("entry %s: %w", o.entry, err), "docs/cni.md lists the fields")
-	}
-	return raw, nil
+	return err
 }
 
 // someRanges stand for those of includeIPRanges auto, by which the entry is not judged:
