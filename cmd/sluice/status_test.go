@@ -22,18 +22,24 @@ import (
 // agentAnswers serves answers by path at a unix socket in dir.
 func agentAnswers(t *testing.T, dir string, answers map[string]any) {
 	t.Helper()
-	l, err := net.Listen("unix", filepath.Join(dir, handover.SocketName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	anAgent(t, filepath.Join(dir, handover.SocketName), func(w http.ResponseWriter, r *http.Request) {
 		answer, ok := answers[r.URL.Path]
 		if !ok {
 			http.NotFound(w, r)
 			return
 		}
 		json.NewEncoder(w).Encode(answer)
-	}))
+	})
+}
+
+// anAgent has a unix socket answered as an agent does.
+func anAgent(t *testing.T, path string, answer http.HandlerFunc) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(answer)
 	s.Listener.Close()
 	s.Listener = l
 	s.Start()

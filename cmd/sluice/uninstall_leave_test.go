@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -14,18 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 )
-
-// anAgent has a socket answered as an agent does.
-func anAgent(t *testing.T, path string, health http.HandlerFunc) {
-	t.Helper()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &http.Server{Handler: health}
-	go s.Serve(l)
-	t.Cleanup(func() { s.Close() })
-}
 
 // A node without an agent is cleaned; one whose agent comes back in time, or answers, never.
 func TestRulesAreTakenOutWhereNoAgentIs(t *testing.T) {
