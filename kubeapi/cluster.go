@@ -148,5 +148,6 @@ func (w warner) HandleWarningHeader(code int, _ string, text string) {
 }
 
 // LogTo has what the Kubernetes libraries log go to a logger, and not to standard error
-// in a form of its own. It is for the whole process: call it once, before Connect.
+// in a form of its own. It is for the whole process: call it before Connect, and not while
+// somebody uses a Cluster.
 func LogTo(log *slog.Logger) { klog.SetLogger(logr.FromSlogHandler(log.Handler())) }

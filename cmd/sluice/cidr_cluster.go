@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +32,6 @@ func allOf(k kubeapi.Kind, s kubeapi.Selector) func(context.Context, *kubeapi.Cl
 
 // ask asks an API server.
 func (o cidrOptions) ask(c *cobra.Command) (found discover.Findings, err error) {
-	kubeapi.LogTo(slog.New(slog.DiscardHandler)) // what matters of it is in errors
 	cluster, err := kubeapi.ConnectAsKubectl(o.kubeconfig, o.context)
 	if err != nil {
 		return nil, err

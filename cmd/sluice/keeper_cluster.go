@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 
@@ -26,7 +25,6 @@ type clusterKeeper struct {
 
 // connect finds the cluster that the command line or kubectl's own settings name.
 func connect(c *cobra.Command) (keeper, error) {
-	kubeapi.LogTo(slog.New(slog.DiscardHandler)) // what matters of it is in errors
 	cluster, err := kubeapi.ConnectAsKubectl(flagValue(c, "kubeconfig"), flagValue(c, "context"))
 	if err != nil {
 		return nil, hinted(err, "'kubectl config get-contexts' lists what there is; --config names a directory instead")

@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"runtime"
 
 	"github.com/sluice-cni/sluice/demo"
+	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/sandbox"
 )
 
@@ -19,5 +21,6 @@ func init() { runtime.LockOSThread() }
 func main() {
 	sandbox.Init()
 	demo.Init()
+	kubeapi.LogTo(slog.New(slog.DiscardHandler)) // what matters of it is in errors; an agent has it in its log
 	os.Exit(runAs(context.Background(), os.Args[0], os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
 }
