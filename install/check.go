@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,21 +34,9 @@ func (i *Installer) Check(ctx context.Context) error {
 	if i.Runtime == nil {
 		return nil
 	}
-	err = Used(ctx, i.Runtime)
-	if errors.Is(err, errUnused) {
-		err = fmt.Errorf("directory %q: has the entry, but %w; is it the directory that the runtime reads (--conf-dir)?", i.ConfDir, err)
-	}
-	return err
-}
-
-var errUnused = errors.New("the runtime does not use it")
-
-// Used says why the runtime does not call the plugin for new pods, nil when it does, or
-// does not tell (CRI-O).
-func Used(ctx context.Context, runtime Runtime) error {
-	conf, err := runtime.NetworkConfig(ctx)
+	conf, err := i.Runtime.NetworkConfig(ctx)
 	if err == nil && conf != nil && !bytes.Contains(conf, []byte(pluginType)) {
-		err = errUnused
+		err = fmt.Errorf("directory %q: has the entry, but the runtime does not use it; is it the directory that the runtime reads (--conf-dir)?", i.ConfDir)
 	}
 	return err
 }
@@ -60,14 +47,10 @@ func (i *Installer) standing() (newer bool, err error) {
 	if i.Lease == "" {
 		return false, nil
 	}
-	f, err := os.Open(i.Lease)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, errors.New("'sluice install --watch' has not begun")
-	}
+	l, err := seeLease(i.Lease, i.Name)
 	if err != nil {
-		return false, fmt.Errorf("lease: %w", err)
+		return false, err
 	}
-	l := &lease{file: f, path: i.Lease, name: i.Name}
 	defer l.close()
 	lines, err := l.lines()
 	if err != nil {
@@ -76,7 +59,7 @@ func (i *Installer) standing() (newer bool, err error) {
 	at := slices.Index(lines, l.name)
 	switch {
 	case at < 0:
-		return false, errors.New("'sluice install --watch' has not begun")
+		return false, errNoInstaller
 	case slices.Contains(lines[at:], leavingLine):
 		return false, errLeft
 	}

@@ -18,7 +18,8 @@ import (
 
 // A lease is how installers of one node, of which an upgrade has two at a time, agree on
 // the one that keeps entry and binary. Its file has a line for each that there was, in
-// the order in which they came, and one that says leaving when the plugin was taken out.
+// the order in which they came, one that says installed when entry and plugin were in place
+// and the runtime used them, and one that says leaving when the plugin was taken out.
 // A line's byte is locked (fcntl(2), open file description locks) by its installer for
 // as long as that lives: so says the kernel, and no clock.
 //
@@ -33,8 +34,11 @@ type lease struct {
 	name string
 }
 
-// leavingLine is no name of an installer.
-const leavingLine = "- leaving"
+// Neither is the name of an installer.
+const (
+	leavingLine   = "- leaving"
+	installedLine = "- installed"
+)
 
 const (
 	// gateByte is locked by whoever looks and changes, or leaves: nobody does between
@@ -59,18 +63,56 @@ func openLease(path, name string) (*lease, error) {
 	return &lease{file: f, path: path, name: name}, nil
 }
 
+// seeLease opens a lease to look at it: it is errNoInstaller that it is not there.
+func seeLease(path, name string) (*lease, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errNoInstaller
+	case err != nil:
+		return nil, fmt.Errorf("lease: %w", err)
+	}
+	return &lease{file: f, path: path, name: name}, nil
+}
+
+var errNoInstaller = errors.New("'sluice install --watch' has not begun")
+
 // Watched says that an installer which stays runs on this node: one of the lease at path.
 func Watched(path string) (bool, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
+	l, err := seeLease(path, "")
 	if err != nil {
-		return false, fmt.Errorf("lease: %w", err)
+		if err == errNoInstaller {
+			err = nil
+		}
+		return false, err
 	}
-	l := &lease{file: f, path: path}
 	defer l.close()
 	return l.locked(gateByte)
+}
+
+// InPlace says why pods that start on this node may go uncaptured, nil once an installer of
+// the lease at path has had entry and plugin in place, and nobody has left since. It is what
+// the runtime need not be asked for: not every one says which configuration it uses.
+func InPlace(path string) error {
+	l, err := seeLease(path, "")
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	lines, err := l.lines()
+	if err == nil && !installed(lines) {
+		err = errors.New("no installer has had entry and plugin in place yet")
+	}
+	return err
+}
+
+func installed(lines []string) bool {
+	for _, line := range slices.Backward(lines) {
+		if line == installedLine || line == leavingLine {
+			return line == installedLine
+		}
+	}
+	return false
 }
 
 func (l *lease) close() error { return l.file.Close() }
@@ -132,6 +174,15 @@ func (l *lease) enter() (why string, err error) {
 		return "a newer installer of this node keeps entry and binary", err
 	}
 	return "", nil
+}
+
+// installed notes that entry and plugin are in place. Only in pass.
+func (l *lease) installed() error {
+	lines, err := l.lines()
+	if err != nil || installed(lines) {
+		return err
+	}
+	return l.append(installedLine)
 }
 
 // leave tells every installer that there is to keep its hands off. Only in pass.

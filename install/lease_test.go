@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,9 +25,11 @@ type node struct {
 	dir, lease, binary string
 }
 
-func (n *node) keep(t *testing.T, name string) *keeper {
+func (n *node) keep(t *testing.T, name string) *keeper { return n.keepWith(t, name, nil) }
+
+func (n *node) keepWith(t *testing.T, name string, runtime Runtime) *keeper {
 	k := &keeper{changed: make(chan struct{}, 1)}
-	i := installer(t, Options{ConfDir: n.dir, Mode: DropIn, Log: slog.New(slog.DiscardHandler), Lease: n.lease, Name: name,
+	i := installer(t, Options{ConfDir: n.dir, Mode: DropIn, Log: slog.New(slog.DiscardHandler), Lease: n.lease, Name: name, Runtime: runtime,
 		Program: func(context.Context) error { n.binary = name; return nil }})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -117,6 +120,39 @@ func TestWhoWasThereAtLeavingKeepsHandsOff(t *testing.T) {
 		n.wants(t, "another", true)
 		k.look()
 		n.wants(t, "another", true)
+	})
+}
+
+// What an agent asks before it takes pods for captured.
+func TestTheLeaseSaysThatPluginAndEntryAreInPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{dir: t.TempDir(), lease: filepath.Join(t.TempDir(), "installer")}
+		wants := func(want string) {
+			t.Helper()
+			if err := InPlace(n.lease); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%v; want %q", err, want)
+			}
+		}
+		wants("has not begun")
+		k := n.keep(t, "pod")
+		wants("no installer") // the node has no network yet
+		write(t, filepath.Join(n.dir, "10-a.conflist"), conflist)
+		k.look()
+		wants("")
+		n.leave(t)
+		k.look()
+		wants("no installer")
+		deaf := n.keepWith(t, "deaf", containerd{dir: n.dir, version: "v2.1.0", deaf: true})
+		time.Sleep(time.Minute)
+		wants("no installer") // whose runtime reads another directory
+		deaf.stop()
+		n.keep(t, "another").look()
+		n.keep(t, "a third").look()
+		wants("")
+		if text, err := os.ReadFile(n.lease); err != nil || strings.Count(string(text), installedLine) != 2 {
+			t.Errorf("%s%v", text, err)
+		}
 	})
 }
 

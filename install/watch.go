@@ -50,6 +50,9 @@ func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready fu
 			if i.Program != nil {
 				err = errors.Join(err, i.Program(ctx))
 			}
+			if err == nil && wait == 0 && i.lease != nil {
+				err = i.lease.installed()
+			}
 			return err
 		})
 		text := ""

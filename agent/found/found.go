@@ -43,8 +43,9 @@ func (n Namespace) Where() string {
 var Directories = []string{"/run/netns", "/var/run/netns"}
 
 // List is every namespace there is, by identity. An error tells what could not be
-// looked through, and the rest is there all the same. A directory that does not exist
-// holds none.
+// looked through, and the rest is there all the same: where that is ErrDenied alone, all
+// that files lead to are there, and those of the processes that may be looked at. A
+// directory that does not exist holds none.
 func List(ctx context.Context) ([]Namespace, error) {
 	host, err := netns.At("/proc/thread-self/ns/net")
 	if err != nil {
@@ -59,7 +60,8 @@ func List(ctx context.Context) ([]Namespace, error) {
 	for _, dir := range Directories {
 		errs = append(errs, bound(dir, seen))
 	}
-	errs = append(errs, inhabited(ctx, seen))
+	denied, err := inhabited(ctx, seen)
+	errs = append(errs, err)
 	var all []Namespace
 	for id, n := range seen {
 		if !skip[id] {
@@ -70,8 +72,15 @@ func List(ctx context.Context) ([]Namespace, error) {
 	slices.SortFunc(all, func(a, b Namespace) int {
 		return cmp.Or(cmp.Compare(a.ID.Device, b.ID.Device), cmp.Compare(a.ID.Inode, b.ID.Inode))
 	})
-	return all, errors.Join(errs...)
+	if err = errors.Join(errs...); err == nil {
+		err = denied
+	}
+	return all, err
 }
+
+// ErrDenied is that there are processes which may not be looked at. It says no more, so
+// that the same is not said again and again in other words.
+var ErrDenied = errors.New("processes may not be looked at, nor the network namespaces that only they are in: that takes CAP_SYS_PTRACE, and no AppArmor or SELinux profile that forbids it")
 
 // foreign looks whose a namespace is. One that is gone by now is nobody's.
 func foreign(n Namespace) bool {
@@ -141,26 +150,29 @@ func bound(dir string, seen map[wire.Netns]Namespace) error {
 	return nil
 }
 
-// inhabited finds those that processes are in.
-func inhabited(ctx context.Context, seen map[wire.Netns]Namespace) error {
+// inhabited finds those that processes are in. denied: there are others.
+func inhabited(ctx context.Context, seen map[wire.Netns]Namespace) (denied, err error) {
 	proc, err := os.Open("/proc")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer proc.Close()
 	names, err := proc.Readdirnames(-1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range names {
 		pid, err := strconv.Atoi(name)
-		if err != nil || pid == os.Getpid() { // whose first thread may be in a pod for a moment
+		if err != nil || pid == os.Getpid() || pid == 1 { // our first thread may be in a pod for a moment; the machine's first process is in none
 			continue
 		}
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 		id, err := netns.OfProcess(pid)
+		if errors.Is(err, fs.ErrPermission) {
+			denied = ErrDenied
+		}
 		if err != nil {
 			continue // it has ended, or is a zombie
 		}
@@ -170,5 +182,5 @@ func inhabited(ctx context.Context, seen map[wire.Netns]Namespace) error {
 		}
 		seen[id] = n
 	}
-	return nil
+	return denied, nil
 }

@@ -2,12 +2,17 @@ package found_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/found"
 	"github.com/sluice-cni/sluice/agent/netns"
@@ -109,4 +114,39 @@ func TestANamespaceThatAPodsProcessMadeIsForeign(t *testing.T) {
 	if !seen {
 		t.Error("it is not found")
 	}
+}
+
+// Who may not look at a process does not know what is not there.
+func TestProcessesThatMayNotBeLookedAtAreSaid(t *testing.T) {
+	other := exec.Command("sleep", "1000")
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { other.Process.Kill(); other.Wait() }()
+	said := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with what it may not do
+		said <- errors.Join(withoutPtrace(), func() error {
+			_, err := found.List(context.Background())
+			if err == found.ErrDenied {
+				return nil
+			}
+			return fmt.Errorf("the list says %w", err)
+		}())
+	}()
+	if err := <-said; err != nil {
+		t.Error(err)
+	}
+}
+
+// withoutPtrace takes CAP_SYS_PTRACE from the calling thread.
+func withoutPtrace() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return err
+	}
+	sets[0].Effective &^= 1 << unix.CAP_SYS_PTRACE
+	return unix.Capset(&header, &sets[0])
 }

@@ -61,7 +61,7 @@ func (o *kubernetesOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.from, "kubernetes", "", "follow the resources, Services and namespaces of a cluster instead of a directory's: the one this pod runs in, or with =`KUBECONFIG` the current one of that file")
 	f.Lookup("kubernetes").NoOptDefVal = ownCluster
 	f.StringVar(&o.node, "node-name", "", "`NAME` of this node in the cluster (default: $NODE_NAME)")
-	f.BoolVar(&o.taint, "readiness-taint", false, "take the taint "+nodekube.Taint+" from this node once the agent is ready and the runtime calls the plugin; with --kubernetes")
+	f.BoolVar(&o.taint, "readiness-taint", false, "take the taint "+nodekube.Taint+" from this node once the agent is ready and 'sluice install --watch' has the plugin in place; with --kubernetes")
 	f.StringVar(&o.domain, "cluster-domain", mesh.DefaultClusterDomain, "`DOMAIN` that the full names of the cluster's Services end in")
 }
 
@@ -93,8 +93,7 @@ type inCluster struct {
 	store   *kube.Store // once openResources was called
 	secrets *secrets.Source
 	node    *nodekube.Node
-	agent   *agent.Agent    // set before anything of this runs
-	runtime install.Runtime // nil: none is asked
+	agent   *agent.Agent // set before anything of this runs
 }
 
 // cluster connects to the API server; it need not answer.
@@ -118,25 +117,20 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 	k.node.Ranges(o.ranges)
 	k.node.Neighbours()
 	if o.kubernetes.taint {
-		k.node.Untaint(func() error { return takesPods(k.agent.Ready, k.runtime) })
+		k.node.Untaint(func() error { return takesPods(k.agent.Ready, filepath.Join(o.runDir, leaseName)) })
 	}
 	return k, nil
 }
 
 // takesPods says why the node should get no pods yet, nil when those that come are
-// captured from their first packet: not only has the agent to be ready, also the runtime
-// to call the plugin.
-func takesPods(agentReady func() error, runtime install.Runtime) error {
-	if err := agentReady(); err != nil || runtime == nil {
+// captured from their first packet: not only has the agent to be ready, also the plugin to
+// be called.
+func takesPods(agentReady func() error, lease string) error {
+	if err := agentReady(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), runtimeAnswers)
-	defer cancel()
-	return install.Used(ctx, runtime)
+	return install.InPlace(lease)
 }
-
-// runtimeAnswers is how long the runtime may take to tell its network configuration.
-const runtimeAnswers = 5 * time.Second
 
 // join has an agent told what Kubernetes says of pods, and Kubernetes what the agent does.
 func (k *inCluster) join(cfg *agent.Config) {

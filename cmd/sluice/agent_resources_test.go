@@ -3,8 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sluice-cni/sluice/install"
 )
 
 func TestAChartsAddressIsUnderstood(t *testing.T) {
@@ -39,43 +44,29 @@ func TestAClusterIsFollowedInsteadOfADirectory(t *testing.T) {
 	}
 }
 
-// runs is a runtime that says only which network configuration it uses.
-type runs string
-
-func (runs) Version(context.Context) (name, version string, err error) {
-	return "containerd", "v2", nil
-}
-
-func (r runs) NetworkConfig(context.Context) ([]byte, error) {
-	switch r {
-	case "":
-		return nil, nil
-	case "away":
-		return nil, errors.New("away")
-	}
-	return []byte(r), nil
-}
-
 // A node's taint stays while pods that start would not be captured.
-func TestANodeTakesPodsOnceTheRuntimeCallsThePlugin(t *testing.T) {
+func TestANodeTakesPodsOncePluginAndEntryAreInPlace(t *testing.T) {
 	t.Parallel()
-	ready := func() error { return nil }
-	for runtime, want := range map[runs]string{
-		`{"plugins":[{"type":"ptp"},{"type":"sluice-cni"}]}`: "",
-		`{"plugins":[{"type":"ptp"}]}`:                       "does not use it",
-		"away":                                               "away",
-		"":                                                   "", // CRI-O does not say
-	} {
-		err := takesPods(ready, runtime)
-		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", runtime, err)
-		}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "10-net.conflist"), []byte(`{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"ptp"}]}`), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if err := takesPods(ready, nil); err != nil {
-		t.Errorf("without a runtime: %v", err)
+	lease := filepath.Join(t.TempDir(), leaseName)
+	ready := func() error { return nil }
+	if err := takesPods(ready, lease); err == nil || !strings.Contains(err.Error(), "has not begun") {
+		t.Errorf("without an installer: %v", err)
+	}
+	i, err := install.New(install.Options{ConfDir: dir, Mode: install.DropIn, Entry: install.NodeEntry(), Lease: lease, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	i.Watch(ctx, nil, cancel)
+	if err := takesPods(ready, lease); err != nil {
+		t.Error(err)
 	}
 	unready := errors.New("pods are being taken over")
-	if err := takesPods(func() error { return unready }, runs("")); err != unready {
+	if err := takesPods(func() error { return unready }, lease); err != unready {
 		t.Error(err)
 	}
 }

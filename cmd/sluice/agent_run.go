@@ -147,9 +147,6 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 		runtime := cri.New(runtimeSocket)
 		defer runtime.Close()
 		cfg.Facts = append(cfg.Facts, agent.Runtime{Client: runtime})
-		if k != nil {
-			k.runtime = runtime
-		}
 		log.Info("asking the container runtime about pods", "socket", runtimeSocket)
 	} else if k != nil {
 		log.Warn("no container runtime is asked (--cri): labels of pods do not count, nor annotations that changed since they began")

@@ -25,7 +25,8 @@ const (
 	defaultConfDir = "/etc/cni/net.d"
 	defaultBinDir  = "/opt/cni/bin"
 
-	defaultLease       = holder.DefaultRunDir + "/installer"
+	defaultLease       = holder.DefaultRunDir + "/" + leaseName
+	leaseName          = "installer"
 	defaultAgentSocket = holder.DefaultRunDir + "/" + handover.SocketName
 )
 
