@@ -90,6 +90,10 @@ func replace(beside, target, like string, s Step) error {
 	}
 	defer os.Remove(f.Name()) // of what failed; else it is not there any more
 	defer f.Close()
+	if s.Before != nil {
+		keepAttributes(target, f)
+	}
+	// The owner last: a file of another's is changed by who may act as any owner only.
 	if info, err := os.Stat(like); err == nil {
 		err = f.Chmod(info.Mode().Perm())
 		if owner, ok := info.Sys().(*syscall.Stat_t); ok && err == nil {
@@ -98,9 +102,6 @@ func replace(beside, target, like string, s Step) error {
 		if err != nil {
 			return err
 		}
-	}
-	if s.Before != nil {
-		keepAttributes(target, f)
 	}
 	if _, err := f.Write(s.After); err != nil {
 		return err

@@ -1,7 +1,9 @@
 package install
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -11,12 +13,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
 
 // conflist is a primary's list as people have them.
@@ -420,6 +425,39 @@ func TestLabelsOfAFileAreKept(t *testing.T) {
 	value := make([]byte, 64)
 	if n, err := unix.Getxattr(file, "trusted.label", value); err != nil || string(value[:n]) != "cni_conf_t" {
 		t.Errorf("label %q, %v", value[:max(n, 0)], err)
+	}
+}
+
+// A file of another user's keeps its access list, and it takes no right over all users'
+// files (CAP_FOWNER) to write it.
+func TestAnAccessListIsKept(t *testing.T) {
+	t.Parallel()
+	dir := confDir(t, map[string]string{"10-a.conflist": conflist})
+	file := filepath.Join(dir, "10-a.conflist")
+	// acl(5) as linux/posix_acl_xattr.h has it: the user 1001 may read it too.
+	list := []byte{2, 0, 0, 0}
+	for _, e := range []struct {
+		tag, may uint16
+		id       uint32
+	}{{0x01, 6, 1<<32 - 1}, {0x02, 4, 1001}, {0x04, 0, 1<<32 - 1}, {0x10, 4, 1<<32 - 1}, {0x20, 0, 1<<32 - 1}} {
+		list = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(list, e.tag), e.may), e.id)
+	}
+	const name = "system.posix_acl_access"
+	if err := errors.Join(unix.Setxattr(file, name, list, 0), os.Chown(file, 1000, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	i := installer(t, Options{ConfDir: dir, Mode: Append})
+	if err := labtest.Without(unix.CAP_FOWNER, func() error {
+		_, err := i.Ensure(t.Context())
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 1024)
+	n, err := unix.Getxattr(file, name, got)
+	info, failed := os.Stat(file)
+	if err != nil || failed != nil || !bytes.Equal(got[:n], list) || info.Sys().(*syscall.Stat_t).Uid != 1000 {
+		t.Errorf("access list %x, %v, %v; want %x, and the owner's", got[:max(n, 0)], err, failed, list)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -80,7 +81,7 @@ func List(ctx context.Context) ([]Namespace, error) {
 
 // ErrDenied is that there are processes which may not be looked at. It says no more, so
 // that the same is not said again and again in other words.
-var ErrDenied = errors.New("processes may not be looked at, nor the network namespaces that only they are in: that takes CAP_SYS_PTRACE, and no AppArmor or SELinux profile that forbids it")
+var ErrDenied = fmt.Errorf("processes may not be looked at, nor the network namespaces that only they are in: %w; it takes CAP_SYS_PTRACE, and no AppArmor or SELinux profile that forbids it", fs.ErrPermission)
 
 // foreign looks whose a namespace is. One that is gone by now is nobody's.
 func foreign(n Namespace) bool {

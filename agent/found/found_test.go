@@ -2,12 +2,9 @@ package found_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -124,29 +121,11 @@ func TestProcessesThatMayNotBeLookedAtAreSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { other.Process.Kill(); other.Wait() }()
-	said := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with what it may not do
-		said <- errors.Join(withoutPtrace(), func() error {
-			_, err := found.List(context.Background())
-			if err == found.ErrDenied {
-				return nil
-			}
-			return fmt.Errorf("the list says %w", err)
-		}())
-	}()
-	if err := <-said; err != nil {
-		t.Error(err)
-	}
-}
-
-// withoutPtrace takes CAP_SYS_PTRACE from the calling thread.
-func withoutPtrace() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if err := unix.Capget(&header, &sets[0]); err != nil {
+	err := labtest.Without(unix.CAP_SYS_PTRACE, func() error {
+		_, err := found.List(t.Context())
 		return err
+	})
+	if err != found.ErrDenied {
+		t.Errorf("the list says %v", err)
 	}
-	sets[0].Effective &^= 1 << unix.CAP_SYS_PTRACE
-	return unix.Capset(&header, &sets[0])
 }

@@ -4,31 +4,25 @@ package granted
 
 // Proven are those without which the kernel refuses something in a scenario, by container.
 var Proven = map[string][]string{
-	"agent":     {"NET_ADMIN", "SYS_ADMIN"},
+	"agent":     {"NET_ADMIN", "SYS_ADMIN", "SYS_PTRACE"},
 	"installer": {"DAC_OVERRIDE", "CHOWN"},
 	"holder":    {"NET_ADMIN"},
-	"uninstall": {"DAC_OVERRIDE", "CHOWN", "SYS_ADMIN", "NET_ADMIN"},
+	"uninstall": {"DAC_OVERRIDE", "CHOWN", "SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"},
 }
 
 // Unproven are those that nothing misses on the scenarios' node, and what they are for on
 // others, by container and capability.
 var Unproven = map[string]map[string]string{
 	"agent": {
-		"SYS_PTRACE":   "a namespace that the runtime tells by a process, not by name",
 		"DAC_OVERRIDE": "a runtime's socket, or files below /run, of others than root",
 		"SYS_CHROOT":   hostIptables,
 		"NET_RAW":      hostIptables,
-	},
-	"installer": {
-		"FOWNER": "a network configuration with an access list, which is kept",
 	},
 	"holder": {
 		"SYS_ADMIN":    "enters a pod's namespace to open sockets anew that were lost with a holder",
 		"DAC_OVERRIDE": "files below /run of others than root",
 	},
 	"uninstall": {
-		"FOWNER":     "as the installer's",
-		"SYS_PTRACE": "as the agent's",
 		"SYS_CHROOT": hostIptables,
 		"NET_RAW":    hostIptables,
 	},

@@ -39,7 +39,7 @@ spec:
             # An agent that cannot run is a usual reason to uninstall it.
             - --cleanup
           env: {{- include "sluice.podEnv" . | nindent 12 }}
-          {{- $capabilities := list "DAC_OVERRIDE" "FOWNER" "CHOWN" "SYS_ADMIN" "NET_ADMIN" "SYS_PTRACE" }}
+          {{- $capabilities := list "DAC_OVERRIDE" "CHOWN" "SYS_ADMIN" "NET_ADMIN" "SYS_PTRACE" }}
           {{- if .Values.iptables }}{{ $capabilities = concat $capabilities (list "SYS_CHROOT" "NET_RAW") }}{{ end }}
           securityContext: {{- include "sluice.security" $capabilities | nindent 12 }}
           volumeMounts:
