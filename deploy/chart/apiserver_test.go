@@ -50,12 +50,14 @@ func TestARealAPIServer(t *testing.T) {
 	t.Run("gives the agent its rights and no more", func(t *testing.T) { givesRights(t, s) })
 	s.Apply("apiVersion: v1\nkind: Secret\nmetadata: {name: credential, namespace: shop}\n")
 	t.Run("lets the agent follow what it follows", func(t *testing.T) { followsWithItsRights(t, s) })
-	said = run("upgrade", "sluice", dir, "--set-json", `platform="gke"`, "--set-json", "uninstall.enabled=false")
+	said = run("upgrade", "sluice", dir, "--set-json", `platform="gke"`, "--set-json", "uninstall.enabled=false", "--set-json", "readinessTaint=true")
 	for _, part := range []string{"may read no Secret", "was not run there", "uninstall.enabled is false"} {
 		if !strings.Contains(said, part) {
 			t.Errorf("after an upgrade the notes do not say %q:\n%s", part, said)
 		}
 	}
+	t.Run("lets an agent change its taint alone", func(t *testing.T) { changesItsTaintAlone(t, s) })
+	t.Run("keeps its namespace", func(t *testing.T) { keepsItsNamespace(t, s) })
 	run("uninstall", "sluice")
 	left, err := s.Kubectl("get", "daemonsets,configmaps,roles,rolebindings,serviceaccounts,clusterroles,clusterrolebindings,validatingadmissionpolicies,resourcequotas", "-A", "-o", "name", "-l", "app.kubernetes.io/name=sluice")
 	if err != nil || strings.TrimSpace(left) != "" {

@@ -14,10 +14,11 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
-// followsWithItsRights follows, with the token of the agent's account, what the agent
-// follows: nothing is forbidden.
-func followsWithItsRights(t *testing.T, s *apiserver.Server) {
-	token, err := s.Kubectl("create", "token", "sluice-agent", "--namespace=sluice-system")
+// withToken writes a kubeconfig with a token of an account; flags are those of kubectl
+// create token.
+func withToken(t *testing.T, s *apiserver.Server, account string, flags ...string) string {
+	t.Helper()
+	token, err := s.Kubectl(append([]string{"create", "token", account, "--namespace=sluice-system"}, flags...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,13 @@ func followsWithItsRights(t *testing.T, s *apiserver.Server) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := kubeapi.Connect(path, "")
+	return path
+}
+
+// followsWithItsRights follows, with the token of the agent's account, what the agent
+// follows: nothing is forbidden.
+func followsWithItsRights(t *testing.T, s *apiserver.Server) {
+	cluster, err := kubeapi.Connect(withToken(t, s, "sluice-agent"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
