@@ -38,12 +38,17 @@ type FollowOptions struct {
 	// before that counts as empty; 0: 30 s. One that starts refuses what it will allow,
 	// until it has read its rules (RBAC).
 	Refused time.Duration
+	// Missing is how long the server must not have had a kind before what was known of it
+	// is taken for gone, as those who saw its objects deleted took it at once; 0: a day. A
+	// definition that is deleted by mistake may come back until then.
+	Missing time.Duration
 	Log     *slog.Logger // nil: slog.Default()
 }
 
 const (
 	refusedFor   = 30 * time.Second
 	refusedTimes = 3
+	missingFor   = 24 * time.Hour
 )
 
 // coalesce is how long changes gather after some were told: those of a quiet time are
@@ -56,6 +61,7 @@ type Feed struct {
 	log     *slog.Logger
 	journal string
 	refused time.Duration
+	missing time.Duration
 	follows []*follow
 	wake    chan struct{} // has room for one
 
@@ -68,7 +74,10 @@ type Feed struct {
 
 // Feed makes a Feed that follows nothing yet.
 func (c *Cluster) Feed(o FollowOptions) *Feed {
-	return &Feed{c: c, log: cmp.Or(o.Log, slog.Default()), journal: o.Journal, refused: cmp.Or(o.Refused, refusedFor), wake: make(chan struct{}, 1)}
+	return &Feed{
+		c: c, log: cmp.Or(o.Log, slog.Default()), journal: o.Journal, wake: make(chan struct{}, 1),
+		refused: cmp.Or(o.Refused, refusedFor), missing: cmp.Or(o.Missing, missingFor),
+	}
 }
 
 // Follow has update called with what there is of a kind and what changes. It must be
@@ -187,6 +196,7 @@ func (w *follow) take() (Delta, bool) {
 		}
 	}
 	w.changed, w.dirty, w.telling = map[Key]*Object{}, false, true
+	w.tellingAll, w.listed = w.listed, false
 	return d, true
 }
 
@@ -194,6 +204,9 @@ func (w *follow) take() (Delta, bool) {
 // caller holds f.mu.
 func (w *follow) told(d Delta) {
 	if j := w.journal; j != nil {
+		if w.tellingAll {
+			j.pending, j.whole = map[Key][]byte{}, true
+		}
 		for _, o := range d.Changed {
 			delete(w.kept, o.Key)
 			if !o.Remembered && !w.keep[o.Key] {
@@ -210,7 +223,7 @@ func (w *follow) told(d Delta) {
 		j.due = j.due || w.toKeep() && !j.there
 	}
 	clear(w.keep)
-	w.telling = false
+	w.telling, w.tellingAll = false, false
 }
 
 // toKeep says that what is known is all there is, and not only all that is shown. The
@@ -268,11 +281,30 @@ func (f *Feed) failed(w *follow, err error) {
 	if !w.complete && (errors.Is(err, ErrMissing) || stands) {
 		w.complete, w.dirty = true, true
 	}
+	if !away {
+		w.missed(errors.Is(err, ErrMissing))
+	}
 	f.mu.Unlock()
 	if news && !away {
 		f.log.Warn("a kind of objects cannot be followed; what was last known of it stays in force", "kind", w.kind.String(), "error", err)
 	}
 	f.rouse()
+}
+
+// missed notes whether the server has the kind, and takes what is known of it for gone when
+// that has long not been so. The caller holds Feed.mu.
+func (w *follow) missed(missing bool) {
+	switch {
+	case !missing:
+		w.missingAt = time.Time{}
+	case w.missingAt.IsZero():
+		w.missingAt = time.Now()
+	case len(w.known) > 0 && time.Since(w.missingAt) >= w.feed.missing:
+		w.feed.log.Warn("the API server has long not had a kind of objects; what was known of it is out of force", "kind", w.kind.String(), "objects", len(w.known))
+		for key := range w.known {
+			w.remove(key)
+		}
+	}
 }
 
 // followed notes that a kind is.

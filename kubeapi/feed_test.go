@@ -328,6 +328,48 @@ func TestAKindThatIsNotServed(t *testing.T) {
 	await.Silence(t, l.fails(nil))
 }
 
+// What was known of a kind that the server has long not had goes, out of the journal too.
+func TestAKindThatIsMissingForLongIsEmpty(t *testing.T) {
+	t.Parallel()
+	s, o := apitest.New(t), kubeapi.FollowOptions{Journal: t.TempDir()}
+	s.Put(kubeapi.Sidecars, entry("shop", "a", "1"))
+	l, _, stop := follow(t, s, o, kubeapi.Sidecars)
+	await.Silence(t, l.has("shop/a=1"))
+	s.Serve(kubeapi.Sidecars, "")
+	await.Silence(t, l.fails(kubeapi.ErrMissing))
+	await.Silence(t, l.has("shop/a=1"))
+	stop()
+	o.Missing = time.Millisecond
+	l, _, stop = follow(t, s, o, kubeapi.Sidecars)
+	await.Silence(t, l.fails(kubeapi.ErrMissing))
+	await.Silence(t, l.has())
+	stop()
+	s.Stop()
+	l, _, _ = follow(t, s, o, kubeapi.Sidecars)
+	await.Silence(t, l.has())
+}
+
+// A journal that is removed beneath who writes it is there again, with all there is.
+func TestAJournalThatIsRemovedIsWrittenAgain(t *testing.T) {
+	t.Parallel()
+	s, o := apitest.New(t), kubeapi.FollowOptions{Journal: t.TempDir()}
+	s.Put(kubeapi.Sidecars, entry("shop", "a", "1"))
+	l, _, stop := follow(t, s, o, kubeapi.Sidecars)
+	await.Silence(t, l.has("shop/a=1"))
+	path := filepath.Join(o.Journal, "sidecars.journal")
+	written := func() bool { _, err := os.Stat(path); return err == nil }
+	await.True(t, "the journal is written", written)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s.Put(kubeapi.Sidecars, entry("shop", "b", "1"))
+	await.True(t, "it is written again", written)
+	stop()
+	s.Stop()
+	l, _, _ = follow(t, s, o, kubeapi.Sidecars)
+	await.Silence(t, l.has("shop/a=1", "shop/b=1"))
+}
+
 // Istio's definitions before 1.22 have no v1.
 func TestAnOlderVersionIsFollowed(t *testing.T) {
 	t.Parallel()

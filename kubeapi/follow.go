@@ -32,6 +32,7 @@ type follow struct {
 	// Feed.mu guards these.
 	known    map[Key]uint64  // the sum of what came last
 	changed  map[Key]*Object // to be told; nil: gone
+	listed   bool            // changed has all there is, for the journal
 	telling  bool            // a Delta
 	keep     map[Key]bool    // of what it has, the journal holds what it held
 	kept     map[Key]bool    // gone, and in the journal all the same
@@ -42,6 +43,11 @@ type follow struct {
 	// How often the server has refused since it answered otherwise, and since when.
 	refusals  int
 	refusedAt time.Time
+	missingAt time.Time // since when the server has not had the kind
+
+	tellingAll bool   // a Delta with all there is
+	wantAll    bool   // the next list is to be told whole
+	restart    func() // has the Reflector begin anew, with a list
 }
 
 // again is how a server is asked again that does not answer, or refuses: after about a
@@ -52,6 +58,25 @@ func again() *wait.Backoff {
 
 // run follows until ctx ends.
 func (w *follow) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		life, end := context.WithCancel(ctx)
+		w.feed.mu.Lock()
+		w.restart = end
+		w.feed.mu.Unlock()
+		w.reflect(life)
+		end()
+	}
+}
+
+// listAgain has all there is asked for, and told, once more. The caller holds Feed.mu.
+func (w *follow) listAgain() {
+	if !w.wantAll && w.restart != nil {
+		w.wantAll = true
+		w.restart()
+	}
+}
+
+func (w *follow) reflect(ctx context.Context) {
 	// What the Reflector would log is said in requests, once per change.
 	ctx = klog.NewContext(ctx, logr.Discard())
 	ask := requests{w}
@@ -236,9 +261,13 @@ func (w *follow) Delete(obj any) error {
 func (w *follow) Replace(list []any, _ string) error {
 	w.feed.mu.Lock()
 	there := make(map[Key]bool, len(list))
+	w.listed = w.listed || w.wantAll
 	for _, obj := range list {
 		if i, ok := obj.(*item); ok && i.Name != "" {
 			there[i.object.Key] = true
+			if w.wantAll {
+				delete(w.known, i.object.Key) // it is told, whatever is known
+			}
 			w.put(i.object, i.ResourceVersion)
 		}
 	}
@@ -254,6 +283,8 @@ func (w *follow) Replace(list []any, _ string) error {
 	if w.err, w.refusals = nil, 0; before != nil {
 		w.dirty = true
 	}
+	w.missed(false)
+	w.dirty, w.wantAll = w.dirty || w.wantAll, false
 	w.feed.mu.Unlock()
 	w.regained(before)
 	w.feed.rouse()

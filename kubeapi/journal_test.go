@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func testFeed(t *testing.T, dir string) (*Feed, *follow) {
@@ -209,32 +211,41 @@ func TestOneAtATimeWrites(t *testing.T) {
 	want(t, "the next", life(t, dir, nil), map[string]string{"a": "2", "c": "1"})
 }
 
-// A file that somebody takes away is not made anew of what changes later: that would be
-// taken for all there is.
-func TestAFileTakenAwayIsNotMadeOfHalf(t *testing.T) {
+// A file that somebody takes away is not made anew of what changes later, which would be
+// taken for all there is, but of the next list, for which it asks.
+func TestAFileTakenAwayIsMadeOfTheNextList(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	life(t, dir, map[string]string{"a": "1"})
+	life(t, dir, map[string]string{"a": "1", "b": "1"})
 	f, w := testFeed(t, dir)
+	asked := 0
+	w.restart = func() { asked++ }
 	k, err := f.replay()
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer k.lock.Close()
 	f.deliver()
 	k.keep()
 	path := filepath.Join(dir, "serviceentries.journal")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	tellAll(t, f, w, map[string]string{"b": "1"})
+	tellAll(t, f, w, map[string]string{"b": "", "c": "1"})
 	k.keep()
+	k.keep()
+	if _, err := os.Stat(path); !os.IsNotExist(err) || asked != 1 {
+		t.Errorf("there is one: %v; asked %d times for all there is", err, asked)
+	}
+	w.Replace([]any{
+		&item{ObjectMeta: metav1.ObjectMeta{Name: "a"}, object: testObject(t, "a", "1")},
+		&item{ObjectMeta: metav1.ObjectMeta{Name: "c"}, object: testObject(t, "c", "2")},
+	}, "")
+	k.keep() // not before it was told
+	f.deliver()
 	k.keep()
 	k.lock.Close()
-	if _, err := os.Stat(path); !os.IsNotExist(err) {
-		t.Errorf("there is one: %v", err)
-	}
-	want(t, "the next", life(t, dir, map[string]string{"a": "1", "b": "1"}), map[string]string{})
-	want(t, "the one after", life(t, dir, nil), map[string]string{"a": "1", "b": "1"})
+	want(t, "the next", life(t, dir, nil), map[string]string{"a": "1", "c": "2"})
 }
 
 func TestLinesOfAJournal(t *testing.T) {

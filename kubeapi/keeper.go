@@ -2,7 +2,9 @@ package kubeapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -125,12 +127,17 @@ func (k *keeper) write(w *follow, j *journal) {
 	switch {
 	case there:
 		err = j.write(batch)
+		there = !errors.Is(err, fs.ErrNotExist)
 	case whole:
 		err = j.begin(batch)
 	default:
-		err = fmt.Errorf("%s was taken away; what it had is written again when the agent starts again", j.path)
+		err = fmt.Errorf("%s was taken away, or cannot be read; the API server is asked for all of it again", j.path)
 	}
 	k.f.mu.Lock()
+	j.there = there
+	if !there && !whole {
+		w.listAgain()
+	}
 	if err == nil {
 		j.there, j.whole = true, false
 	} else {
