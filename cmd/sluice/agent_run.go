@@ -166,7 +166,11 @@ func runAgent(c *cobra.Command, o agentOptions) error {
 
 // serveNode runs the agent and all it stands on, which outlives its draining.
 func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluster, common *pods.Common, socket *handover.Socket, scrape *handover.Address, log *slog.Logger) error {
-	followStore(a, store, log)
+	said := newInForce(log)
+	store.SubscribeWithErrors(func(s *mesh.Snapshot, errors int) {
+		a.Follow(s)
+		said.say(s, errors)
+	})
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	var beside sync.WaitGroup
 	run := func(name string, task func(context.Context) error) {
@@ -177,6 +181,7 @@ func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluste
 		})
 	}
 	run("following the resources", store.Run)
+	run("saying what is in force", said.run)
 	for name, task := range k.tasks() {
 		run(name, task)
 	}
@@ -192,17 +197,6 @@ func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluste
 	end()
 	beside.Wait()
 	return err
-}
-
-func followStore(a *agent.Agent, store resources, log *slog.Logger) {
-	store.SubscribeWithErrors(func(s *mesh.Snapshot, wrong int) {
-		a.Follow(s)
-		if wrong > 0 {
-			log.Warn("configuration in force; what has errors keeps its last good content", "resources", s.Len(), "errors", wrong)
-			return
-		}
-		log.Info("configuration in force", "resources", s.Len())
-	})
 }
 
 // limitPods sets what one pod may hold of what all have; proxy.Limits has the rest, for
