@@ -51,9 +51,7 @@ func takenOut(t *testing.T, w *world.World, before []string) {
 	if got := entries(t, world.ConfDir); !slices.Equal(got, before) {
 		t.Errorf("the network configuration has %q, and had %q before", got, before)
 	}
-	if _, err := os.Stat(filepath.Join(world.BinDir, "sluice-cni")); err != nil {
-		t.Error("the plugin is gone: pods of earlier days could not be deleted")
-	}
+	onlyThePluginStays(t, w)
 	left := w.Must("get", "daemonsets,jobs,configmaps,roles,rolebindings,serviceaccounts,clusterroles,clusterrolebindings,validatingadmissionpolicies", "-A", "-o", "name", "-l", "app.kubernetes.io/name=sluice")
 	if strings.TrimSpace(left) != "" {
 		t.Errorf("helm leaves behind\n%s", left)

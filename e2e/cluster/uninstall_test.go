@@ -109,16 +109,7 @@ func (l *underLoad) nothingIsLeft() {
 	if n := l.tables(); n != 0 {
 		l.t.Errorf("%d pods have tables", n)
 	}
-	l.Eventually("no file is left but the plugin's", func() error {
-		var left []string
-		for _, dir := range []string{"/run/sluice", "/var/lib/sluice", world.BinDir} {
-			left = append(left, files(l.t, dir, func(path string) bool { return dir != world.BinDir || strings.Contains(path, "sluice") })...)
-		}
-		if want := filepath.Join(world.BinDir, "sluice-cni"); len(left) != 1 || left[0] != want {
-			return fmt.Errorf("left are %q; want %s alone", left, want)
-		}
-		return nil
-	})
+	onlyThePluginStays(l.t, l.World)
 	entries := files(l.t, world.ConfDir, func(path string) bool {
 		text, err := os.ReadFile(path)
 		return err != nil || strings.Contains(string(text), "sluice")
@@ -136,6 +127,21 @@ func (l *underLoad) nothingIsLeft() {
 	if out := l.Must("get", "serviceentries", "-n", "load", "-o", "name"); !strings.Contains(out, "called") {
 		l.t.Errorf("users' resources are gone: %q", out)
 	}
+}
+
+// onlyThePluginStays of all that was written on the node.
+func onlyThePluginStays(t *testing.T, w *world.World) {
+	t.Helper()
+	w.Eventually("no file is left but the plugin's", func() error {
+		var left []string
+		for _, dir := range []string{"/run/sluice", "/var/lib/sluice", world.BinDir} {
+			left = append(left, files(t, dir, func(path string) bool { return dir != world.BinDir || strings.Contains(path, "sluice") })...)
+		}
+		if want := filepath.Join(world.BinDir, "sluice-cni"); len(left) != 1 || left[0] != want {
+			return fmt.Errorf("left are %q; want %s alone", left, want)
+		}
+		return nil
+	})
 }
 
 // files are those below a folder that are meant, of whatever kind; folders are none.

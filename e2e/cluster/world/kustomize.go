@@ -41,17 +41,32 @@ func (w *World) InstallByKustomize() {
 	w.installed()
 }
 
-// UninstallByKustomize is what deploy/kustomize/uninstall says to type.
+// UninstallByKustomize types what deploy/kustomize/uninstall says, with kustomizations of
+// one's own in place of those that it names.
 func (w *World) UninstallByKustomize() {
 	w.t.Helper()
-	uninstall := w.Kustomization("uninstall", "")
-	w.Must("apply", "-k", uninstall)
-	w.Rollout(Namespace, "daemonset/sluice-uninstall")
-	w.Must("-n", Namespace, "rollout", "restart", "daemonset/sluice-uninstall")
-	w.Rollout(Namespace, "daemonset/sluice-uninstall")
-	w.Must("-n", Namespace, "delete", "daemonset/sluice-agent", "--cascade=foreground")
-	w.Must("delete", "-k", uninstall)
-	w.Must("delete", "--ignore-not-found", "-k", w.Kustomization("base", ""))
+	text, err := os.ReadFile(filepath.Join(kustomize(), "uninstall", "kustomization.yaml"))
+	must(w.t, err)
+	typed := 0
+	for line := range strings.Lines(string(text)) {
+		command, is := strings.CutPrefix(strings.TrimSpace(line), "#   kubectl ")
+		if !is {
+			continue
+		}
+		args := strings.Fields(command)
+		for i, arg := range args {
+			if of, is := strings.CutPrefix(arg, "deploy/kustomize/"); is {
+				args[i] = w.Kustomization(of, "")
+			}
+		}
+		if _, err := w.Kubectl(args...); err != nil {
+			w.t.Fatalf("%v\n%s", err, w.Describe(Namespace))
+		}
+		typed++
+	}
+	if typed == 0 {
+		w.t.Fatal("deploy/kustomize/uninstall says nothing to type")
+	}
 }
 
 // Kustomization is a folder for `kubectl apply -k`: of deploy/kustomize's base or
