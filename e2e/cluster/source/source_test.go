@@ -42,11 +42,11 @@ func connect(t *testing.T, kubeconfig string) *kubeapi.Cluster {
 	return c
 }
 
-func follow(t *testing.T, kubeconfig, journal string) *store {
+func follow(t *testing.T, kubeconfig string, o kubeapi.FollowOptions) *store {
 	t.Helper()
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	f := connect(t, kubeconfig).Feed(kubeapi.FollowOptions{Journal: journal, Log: log})
-	s := &store{feed: f, Store: kube.New(f, kube.Options{Log: log})}
+	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	f := connect(t, kubeconfig).Feed(o)
+	s := &store{feed: f, Store: kube.New(f, kube.Options{Log: o.Log})}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { f.Run(ctx) })
@@ -68,7 +68,7 @@ func entry(name, host string) string {
 
 func TestARealAPIServer(t *testing.T) {
 	s := quick.New(t)
-	before := follow(t, s.Kubeconfig(), "") // there are no definitions yet
+	before := follow(t, s.Kubeconfig(), kubeapi.FollowOptions{}) // there are no definitions yet
 	await.True(t, "a snapshot without Istio's definitions", func() bool { return before.Snapshot() != nil })
 	definitions, err := chart.Definitions()
 	if err != nil {
@@ -158,7 +158,7 @@ metadata: {name: db-1, namespace: default, labels: {kubernetes.io/service-name: 
 endpoints: [{addresses: [10.244.0.9], conditions: {ready: true}}]
 ports: [{name: mysql, port: 3307}]
 `)
-	f := follow(t, s.Kubeconfig(), "")
+	f := follow(t, s.Kubeconfig(), kubeapi.FollowOptions{})
 	await.True(t, "two Services", func() bool {
 		return f.leads("web.default.svc.cluster.local") && f.leads("db.default.svc.cluster.local")
 	})
@@ -217,7 +217,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: somebody}]
 `, groups, resources)
 	}
 	s.Apply(rules(`"", discovery.k8s.io`, "services, endpointslices"))
-	f := follow(t, as(t, s.Kubeconfig(), "somebody"), "")
+	f := follow(t, as(t, s.Kubeconfig(), "somebody"), kubeapi.FollowOptions{Refused: time.Second})
 	await.True(t, "four kinds forbidden", func() bool { return f.Errors() == 4 && f.Snapshot() != nil })
 	if text := f.Issues().String(); !strings.Contains(text, `apiGroups ["networking.istio.io"], resources ["serviceentries"], verbs ["`) {
 		t.Error(text)
@@ -237,8 +237,8 @@ func away(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 		}
 	}
 	apply("kept", "kept.example.com")
-	f := follow(t, s.Kubeconfig(), journal)
-	other := follow(t, s.Kubeconfig(), "")
+	f := follow(t, s.Kubeconfig(), kubeapi.FollowOptions{Journal: journal})
+	other := follow(t, s.Kubeconfig(), kubeapi.FollowOptions{})
 	await.True(t, "an entry", func() bool { return f.leads("kept.example.com") && other.leads("kept.example.com") })
 	s.Stop()
 	await.True(t, "that it is away", func() bool { since, _ := f.feed.Away(); return !since.IsZero() })
@@ -246,7 +246,7 @@ func away(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 		t.Error("what was known is gone")
 	}
 	f.stop()
-	f = follow(t, s.Kubeconfig(), journal)
+	f = follow(t, s.Kubeconfig(), kubeapi.FollowOptions{Journal: journal})
 	await.True(t, "what was known, from the journal", func() bool { return f.leads("kept.example.com") })
 	s.Restart()
 	apply("later", "later.example.com")
@@ -268,7 +268,7 @@ func many(t *testing.T, s *apiserver.Server, c *kubeapi.Cluster) {
 	if os.Getenv(world.WantedEnv) != "" { // as in `make e2e`
 		n = 2000
 	}
-	f := follow(t, s.Kubeconfig(), t.TempDir())
+	f := follow(t, s.Kubeconfig(), kubeapi.FollowOptions{Journal: t.TempDir()})
 	await.True(t, "a snapshot", func() bool { return f.Snapshot() != nil })
 	write := func(what string, host func(int) string) {
 		written := make([]time.Time, n)
