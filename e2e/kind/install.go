@@ -1,9 +1,7 @@
 package kind
 
 import (
-	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/apart"
 	"github.com/sluice-cni/sluice/e2e/cluster/images"
@@ -19,38 +17,11 @@ func (c *Cluster) Install() {
 	root, err := built.Root()
 	must(c.t, err)
 	dir := filepath.Join(c.dir, "install")
-	must(c.t, os.Mkdir(dir, 0o755))
 	preset, err := filepath.Rel(dir, filepath.Join(root, "deploy", "kustomize", "presets", "kind"))
 	must(c.t, err)
-	repository, tag, _ := strings.Cut(images.Sluice, ":")
-	overlay := strings.NewReplacer("PRESET", preset, "REPOSITORY", repository, "TAG", tag, "AUTHORITIES", nodeAuthorities).Replace(kustomization)
-	must(c.t, os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(overlay), 0o644))
+	must(c.t, world.Overlay(dir, preset, images.Sluice, world.Trusting(nodeAuthorities)))
 	c.Kubectl("apply", "--server-side", "--filename="+filepath.Join(apart.Folder(), definitions))
 	c.Kubectl("apply", "--kustomize="+dir)
 	c.Rollout(world.Namespace, "daemonset/sluice-holder")
 	c.Rollout(world.Namespace, "daemonset/sluice-agent")
 }
-
-const kustomization = `apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-  - PRESET
-images:
-  - {name: sluice, newName: REPOSITORY, newTag: "TAG"}
-patches:
-  - target: {kind: DaemonSet, name: sluice-agent}
-    patch: |
-      apiVersion: apps/v1
-      kind: DaemonSet
-      metadata: {name: sluice-agent}
-      spec:
-        template:
-          spec:
-            volumes:
-              - name: authorities
-                hostPath: {path: AUTHORITIES, type: Directory}
-            containers:
-              - name: agent
-                volumeMounts:
-                  - {name: authorities, mountPath: /etc/ssl/certs, readOnly: true}
-`

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,18 +11,22 @@ import (
 	"github.com/sluice-cni/sluice/internal/built"
 )
 
-// site is a kustomization as its user writes one: deploy/kustomize's, by the name that the
-// image has here. %[1]s is the one that it is of, %[2]s and %[3]s are the image's name and
-// tag, %[4]s is more.
-const site = `apiVersion: kustomize.config.k8s.io/v1beta1
+// Overlay writes a kustomization as its user writes one into a folder: of another, which is
+// named as seen from there, with an image's name and tag, and with more in its file.
+func Overlay(dir, of, image, more string) error {
+	repository, tag, _ := strings.Cut(image, ":")
+	text := fmt.Sprintf(`apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
-resources: [../%[1]s]
-images: [{name: sluice, newName: %[2]s, newTag: "%[3]s"}]
-%[4]s`
+resources: [%s]
+images: [{name: sluice, newName: %s, newTag: "%s"}]
+%s`, of, repository, tag, more)
+	return errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o644))
+}
 
-// trusting mounts a folder of the node, %s, over the authorities in the image, as the
-// chart's hostCABundle does.
-const trusting = `patches:
+// Trusting is what an Overlay has more to mount a folder of the node over the authorities in
+// the image, as the chart's hostCABundle does.
+func Trusting(folder string) string {
+	return fmt.Sprintf(`patches:
 - patch: |
     apiVersion: apps/v1
     kind: DaemonSet
@@ -31,13 +36,14 @@ const trusting = `patches:
         spec:
           containers: [{name: agent, volumeMounts: [{name: authorities, mountPath: /etc/ssl/certs, readOnly: true}]}]
           volumes: [{name: authorities, hostPath: {path: %s, type: Directory}}]
-`
+`, folder)
+}
 
 // InstallByKustomize is Install by `kubectl apply -k`.
 func (w *World) InstallByKustomize() {
 	w.t.Helper()
 	w.Must("apply", "--server-side", "-f", filepath.Join(Chart(), "crds"))
-	w.Must("apply", "-k", w.Kustomization("base", fmt.Sprintf(trusting, w.authorities())))
+	w.Must("apply", "-k", w.Kustomization("base", Trusting(w.authorities())))
 	w.installed()
 }
 
@@ -73,14 +79,12 @@ func (w *World) UninstallByKustomize() {
 // uninstall with the name that the image has here, and with more in its file.
 func (w *World) Kustomization(of, more string) string {
 	w.t.Helper()
-	repository, tag, _ := strings.Cut(Sluice, ":")
 	all := filepath.Join(w.dir, "kustomize")
 	if _, err := os.Stat(all); err != nil {
 		must(w.t, os.CopyFS(all, os.DirFS(kustomize())))
 	}
 	dir := filepath.Join(all, "site-"+of)
-	must(w.t, os.MkdirAll(dir, 0o755))
-	file(w.t, dir, "kustomization.yaml", site, of, repository, tag, more)
+	must(w.t, Overlay(dir, "../"+of, Sluice, more))
 	return dir
 }
 
