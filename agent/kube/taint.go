@@ -37,15 +37,18 @@ func (n *Node) Untaint(ready func() error) {
 		timer := time.NewTimer(askReady)
 		defer timer.Stop()
 		for {
-			if tainted.Load() && ready() == nil {
-				tainted.Store(false) // before: what the server says from now on counts
-				err := n.cluster.Change(ctx, kubeapi.Nodes, kubeapi.Key{Name: n.name}, withoutTaint)
-				tainted.CompareAndSwap(false, err != nil)
+			if tainted.Load() {
+				err := ready()
+				if err == nil {
+					tainted.Store(false) // before: what the server says from now on counts
+					err = n.cluster.Change(ctx, kubeapi.Nodes, kubeapi.Key{Name: n.name}, withoutTaint)
+					tainted.CompareAndSwap(false, err != nil)
+				}
 				if err == nil {
 					n.log.Info("the agent is ready: its node takes pods", "taint", Taint, "node", n.name)
 				} else if ctx.Err() == nil && err.Error() != said {
 					said = err.Error()
-					n.log.Warn("the node's taint cannot be taken away; it gets no pods", "taint", Taint, "error", err)
+					n.log.Warn("the node keeps its taint, and gets no pods", "taint", Taint, "why", err)
 				}
 			}
 			var again <-chan time.Time
