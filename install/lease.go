@@ -176,8 +176,8 @@ func (l *lease) enter() (why string, err error) {
 	return "", nil
 }
 
-// installed notes that entry and plugin are in place. Only in pass.
-func (l *lease) installed() error {
+// noteInstalled says so of entry and plugin. Only in pass.
+func (l *lease) noteInstalled() error {
 	lines, err := l.lines()
 	if err != nil || installed(lines) {
 		return err

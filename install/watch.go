@@ -51,7 +51,7 @@ func (i *Installer) Watch(ctx context.Context, changed <-chan struct{}, ready fu
 				err = errors.Join(err, i.Program(ctx))
 			}
 			if err == nil && wait == 0 && i.lease != nil {
-				err = i.lease.installed()
+				err = i.lease.noteInstalled()
 			}
 			return err
 		})

@@ -66,6 +66,10 @@ func cleanup(c *cobra.Command, dryRun, standalone bool) error {
 		}
 		return context.Cause(c.Context())
 	})
+	if err == found.ErrDenied { // who tries again could do no more
+		fmt.Fprintln(c.ErrOrStderr(), "perhaps not all was found:", err)
+		err = nil
+	}
 	verb := "cleaned"
 	if dryRun {
 		verb = "to clean"
