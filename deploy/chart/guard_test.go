@@ -21,7 +21,7 @@ func keepsItsNamespace(t *testing.T, s *apiserver.Server) {
 	if out, err := remove("shop"); err != nil {
 		t.Errorf("of another: %s", out)
 	}
-	if out, err := kubectl(s, "", "--namespace", "sluice-system", "delete", "daemonset", "sluice-agent", "--cascade=orphan"); err != nil {
+	if out, err := kubectl(s, "", "--namespace", "sluice-system", "delete", "daemonset", "sluice-agent", "--cascade=background"); err != nil {
 		t.Fatal(out)
 	}
 	await.True(t, "it may be deleted without agents", func() bool {
@@ -35,7 +35,10 @@ func keepsItsNamespace(t *testing.T, s *apiserver.Server) {
 func changesItsTaintAlone(t *testing.T, s *apiserver.Server) {
 	const taints = `[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"},{"key":"team.test/own","effect":"NoSchedule"}]`
 	for _, name := range []string{"node1", "node2"} {
-		s.Apply(fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s, labels: {pool: a}}\nspec: {podCIDR: 10.0.0.0/24, podCIDRs: [10.0.0.0/24], taints: %s}\n", name, taints))
+		s.Apply(fmt.Sprintf("apiVersion: v1\nkind: Node\nmetadata: {name: %s, labels: {pool: a}}\nspec: {podCIDR: 10.0.0.0/24, podCIDRs: [10.0.0.0/24]}\n", name))
+		if out, err := kubectl(s, "", "patch", "node", name, "--type=merge", "--patch", `{"spec":{"taints":`+taints+`}}`); err != nil { // the server has added one of its own
+			t.Fatal(out)
+		}
 	}
 	s.Apply("apiVersion: v1\nkind: Pod\nmetadata: {name: agent, namespace: sluice-system}\nspec: {nodeName: node1, serviceAccountName: sluice-agent, containers: [{name: c, image: i}]}\n")
 	config := withToken(t, s, "sluice-agent", "--bound-object-kind=Pod", "--bound-object-name=agent")
