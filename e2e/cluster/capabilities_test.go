@@ -134,14 +134,16 @@ func each(t *testing.T, c container, test func(t *testing.T, patch string)) {
 	}
 }
 
-// misses waits until a container says that the kernel refuses it something.
+// misses waits until a container says that the kernel refuses it something, before the
+// kubelet has started it again perhaps.
 func misses(t *testing.T, w *world.World, pod, name string, exercise func()) {
 	t.Helper()
 	said := ""
 	if !await.Within(time.Minute, func() bool {
 		exercise()
 		log, _ := w.Kubectl("-n", world.Namespace, "logs", pod, "-c", name)
-		said = denied.FindString(log)
+		before, _ := w.Kubectl("-n", world.Namespace, "logs", pod, "-c", name, "--previous")
+		said = denied.FindString(before + log)
 		return said != ""
 	}) {
 		log, err := w.Kubectl("-n", world.Namespace, "logs", pod, "-c", name, "--tail=20")
