@@ -51,3 +51,23 @@ func TestTestsThatPagesNameExist(t *testing.T) {
 		t.Errorf("%s: is not there, or not in git", page)
 	}
 }
+
+// What the security model says that holds is held by something that runs.
+func TestEachClaimOfTheSecurityModelNamesATest(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile("docs/security-model.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(content), "\n## What holds\n")
+	text, _, found := strings.Cut(text, "\n## ")
+	claims := strings.Split(text, "\n- ")[1:]
+	if !found || len(claims) < 15 {
+		t.Fatalf("only %d claims were found: is this test blind?", len(claims))
+	}
+	for _, claim := range claims {
+		if !strings.Contains(claim, "`Test") {
+			t.Errorf("no test shows that %s", claim)
+		}
+	}
+}
