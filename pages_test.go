@@ -173,3 +173,15 @@ func has(values map[string]any, path string) bool {
 	}
 	return true
 }
+
+// Who comes with a question finds each page from the list of them.
+func TestEachPageIsInTheListOfPages(t *testing.T) {
+	t.Parallel()
+	all := pages(t)
+	for path := range all {
+		if dir, file := filepath.Split(path); (dir == "docs/" || dir == "docs/decisions/") && file != "README.md" &&
+			!strings.Contains(all[dir+"README.md"], "]("+file) {
+			t.Errorf("%s: %sREADME.md does not lead there", path, dir)
+		}
+	}
+}
