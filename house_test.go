@@ -4,6 +4,7 @@ package sluice_test
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -74,6 +75,21 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 	for _, p := range packages(t) {
 		if len(p.GoFiles) > 0 && p.Doc == "" {
 			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
+
+// Who looks for a package's place finds it.
+func TestEachPackageIsInTheArchitecture(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range packages(t) {
+		path, ours := strings.CutPrefix(p.ImportPath, module)
+		if ours && len(p.GoFiles) > 0 && !strings.Contains(string(page), "`"+path+"`") {
+			t.Errorf("%s: has no row in docs/architecture.md", path)
 		}
 	}
 }
