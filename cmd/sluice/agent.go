@@ -63,9 +63,9 @@ while the API server is away.
 
 Which pods are captured is decided by the plugin's configuration, the files of
 --policy-dir and the pods' annotations, with --kubernetes also by the ConfigMap
-sluice-policy and by Namespaces' and pods' labels (docs/selection.md). Pods that were running before
-are captured too, and pods that are selected no more let go, both without a restart of
-the pod and without breaking a connection.
+sluice-policy and by Namespaces' and pods' labels (docs/selection.md). Pods that were
+running before are captured too, and pods that are selected no more let go, both without
+a restart of the pod and without breaking a connection.
 
 It needs root on the host: CAP_SYS_ADMIN and CAP_NET_ADMIN, the host's PID namespace to
 find pods without a container runtime's help, and a cgroup (version 2) of its own, by

@@ -50,17 +50,28 @@ func printUsage(c *cobra.Command) error {
 	if c.HasExample() {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", asCalled(c, c.Example))
 	}
-	if c.HasAvailableSubCommands() {
-		fmt.Fprintln(w, "\nCommands:")
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() || sub.Name() == "help" {
-				fmt.Fprintf(w, "  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
-			}
-		}
+	for _, group := range c.Groups() {
+		printCommands(c, group.Title, group.ID)
 	}
+	printCommands(c, "Commands", "")
 	printFlags(c, "Flags", c.LocalFlags())
 	printFlags(c, "Global flags", c.InheritedFlags())
 	return nil
+}
+
+// printCommands lists a command's own of a group, "" being those of none.
+func printCommands(c *cobra.Command, title, group string) {
+	w := c.OutOrStdout()
+	for _, sub := range c.Commands() {
+		if sub.GroupID != group || !sub.IsAvailableCommand() && sub.Name() != "help" {
+			continue
+		}
+		if title != "" {
+			fmt.Fprintf(w, "\n%s:\n", title)
+			title = ""
+		}
+		fmt.Fprintf(w, "  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
+	}
 }
 
 func printFlags(c *cobra.Command, title string, flags *pflag.FlagSet) {

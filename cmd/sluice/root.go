@@ -17,34 +17,26 @@ import (
 // says otherwise. A variable, so that a build can set another (-ldflags -X).
 var defaultConfigDir = "/etc/sluice"
 
-// commands are the constructors of every subcommand.
-var commands = []func() *cobra.Command{
-	newCreateCommand,
-	newApplyCommand,
-	newGetCommand,
-	newDeleteCommand,
-	newValidateCommand,
-	newSuggestCommand,
-	newProxyCommand,
-	newHolderCommand,
-	newAgentCommand,
-	newStatusCommand,
-	newExecCommand,
-	newDemoCommand,
-	newCIDRCommand,
-	newRulesCommand,
-	newPolicyCommand,
-	newInjectCommand,
-	newInstallCommand,
-	newUninstallCommand,
-	newCleanupCommand,
-	newExplainCommand,
-	newRoutesCommand,
-	newClustersCommand,
-	newEndpointsCommand,
-	newConnectionsCommand,
-	newVersionCommand,
-	newCompletionCommand,
+// commands are the constructors of every subcommand, as the help groups them.
+var commands = []struct {
+	title string
+	of    []func() *cobra.Command
+}{
+	{"Resources, in a directory or a cluster", []func() *cobra.Command{
+		newCreateCommand, newApplyCommand, newGetCommand, newDeleteCommand, newValidateCommand, newSuggestCommand, newInjectCommand,
+	}},
+	{"Questions", []func() *cobra.Command{
+		newStatusCommand, newExplainCommand, newRoutesCommand, newClustersCommand, newEndpointsCommand, newConnectionsCommand,
+	}},
+	{"Programs that serve", []func() *cobra.Command{
+		newExecCommand, newProxyCommand, newAgentCommand, newHolderCommand,
+	}},
+	{"A node", []func() *cobra.Command{
+		newInstallCommand, newUninstallCommand, newCleanupCommand, newPolicyCommand, newRulesCommand, newCIDRCommand,
+	}},
+	{"Other commands", []func() *cobra.Command{
+		newDemoCommand, newCompletionCommand, newVersionCommand,
+	}},
 }
 
 type streams struct {
@@ -107,6 +99,9 @@ func newRootCommand() *cobra.Command {
 ServiceEntry, VirtualService, DestinationRule and Sidecar, kept as YAML files in
 a directory (--config) or in a Kubernetes cluster (--kubeconfig, or as 'kubectl sluice'),
 and written there by create, apply and delete.`,
+		Example: `  sluice exec --config ./egress -- curl -sSi http://example.com/
+  kubectl sluice apply -n shop -f egress.yaml
+  kubectl -n sluice-system exec ds/sluice-agent -- /sluice status --all`,
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
@@ -126,10 +121,17 @@ and written there by create, apply and delete.`,
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(printHelp)
 	root.SetUsageFunc(printUsage)
-	root.SetHelpCommand(newHelpCommand())
-	for _, construct := range commands {
-		root.AddCommand(construct())
+	for _, group := range commands {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, construct := range group.of {
+			c := construct()
+			c.GroupID = group.title
+			root.AddCommand(c)
+		}
 	}
+	help := newHelpCommand()
+	help.GroupID = commands[len(commands)-1].title
+	root.SetHelpCommand(help)
 	return root
 }
 

@@ -34,7 +34,8 @@ apply the rest.
 Without -f the node's agent is asked for what it has seen since it started. With -f an
 access log in JSON is read, of one agent or of many; lines that are none are passed over
 and counted on standard error.`,
-		Example: `  kubectl logs -n sluice-system -l app.kubernetes.io/component=agent -c agent --tail=-1 | sluice suggest -f - -n shop
+		Example: `  kubectl -n sluice-system logs -l app.kubernetes.io/component=agent -c agent --tail=-1 \
+    --max-log-requests=1000 | sluice suggest -f - -n shop
   sluice suggest > egress.yaml
   sluice validate egress.yaml`,
 	}

@@ -19,12 +19,13 @@ func newValidateCommand() *cobra.Command {
 		Long: `Checks files, directories and standard input (-) together, and without any the
 configuration. With --config, --kubeconfig or --context and files it checks what the
 configuration would be once 'sluice apply' had put the files there. A directory or a
-cluster is taken to be all there is: a DestinationRule's host or a subset that is in none of its files is warned of. Of
-files alone that is not said, since others may have it. Every error, warning and
-notice is printed with its file, line, column and field. Certificates that are named
-are looked at too, and with --credentials those of credentials. The exit code is 1 when
-there is an error, with --strict also when there is a warning; notices leave it 0.
-Files that a cluster's resources name are on its nodes, and not looked at.
+cluster is taken to be all there is: a DestinationRule's host, or a subset, that is in
+none of its files is warned of. Of files alone that is not said, since others may have it.
+Every error, warning and notice is printed with its file, line, column and field.
+Certificates that are named are looked at too, and with --credentials those of
+credentials; files that a cluster's resources name are on its nodes, and not looked at.
+The exit code is 1 when there is an error, with --strict also when there is a warning;
+notices leave it 0.
 
 -o json is the list of issues; -o report an object with the verdict, how much was
 checked, how many of each severity there are, and the same list.` + keeperLong,
