@@ -22,7 +22,7 @@ var ruleRows = []Row{
 		Says: "A file is looked at for each new connection and read again when it has changed; open connections stay. What cannot be read, or a key without its certificate, leaves in use what was there before. The system's authorities are read once."},
 	{ID: "DR.tls.insecureSkipVerify", Kind: DestinationRule, Fields: []string{policies + "tls.insecureSkipVerify"}, Priority: "P1"},
 	{ID: "DR.tls.credentialName", Kind: DestinationRule, Fields: []string{policies + "tls.credentialName"}, Priority: "P1", Stance: Differs,
-		Says: "The name of a directory below --credentials NAMESPACE, with the keys of a Secret as files. It is followed in every rule; Istio's sidecars want a workloadSelector in it. kubernetes:// may stand before the name; of other kinds, configmap:// among them, there are none outside Kubernetes."},
+		Says: "The name of a Secret of the workload's namespace, or of a directory below --credentials NAMESPACE with a Secret's keys as files. It is followed in every rule; Istio's sidecars want a workloadSelector in it. kubernetes:// may stand before the name; other kinds, configmap:// among them, are refused."},
 	{ID: "DR.tls.caCrl", Kind: DestinationRule, Fields: []string{policies + "tls.caCrl"}, Priority: "P1",
 		Says: "Every certificate of a chain is looked up, and every authority of it needs a list that has not expired."},
 	{ID: "DR.connectionPool.tcp.connectTimeout", Kind: DestinationRule, Fields: []string{policies + "connectionPool.tcp.connectTimeout"}, Priority: "P1"},

@@ -137,7 +137,7 @@ func (c *checker) credential(path string, tls *networking.ClientTLSSettings) {
 	scheme, _, other := strings.Cut(name, "://")
 	switch {
 	case other && scheme == "configmap":
-		c.error(field, tls.CredentialName, "names a ConfigMap, of which there are none outside Kubernetes; "+
+		c.error(field, tls.CredentialName, "names a ConfigMap, and none is read; "+
 			"name a credential, or the file of the authorities as caCertificates")
 	case other:
 		c.error(field, tls.CredentialName, "no credentials come from %s://; write the name alone", scheme)
