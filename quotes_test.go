@@ -56,6 +56,26 @@ func TestMessagesThatPagesQuoteAreInTheCode(t *testing.T) {
 	}
 }
 
+// What Kubernetes shows people under a name of ours, they find by that name.
+func TestReasonsOfEventsAreExplained(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reasons := 0
+	for _, text := range texts(t) {
+		if regexp.MustCompile(`^Sluice[A-Z]\w+$`).MatchString(text) {
+			if reasons++; !strings.Contains(string(page), "| `"+text+"` | ") {
+				t.Errorf("docs/troubleshooting.md does not say what to do about an Event %s", text)
+			}
+		}
+	}
+	if reasons < 6 {
+		t.Errorf("only %d reasons were found: is this test blind?", reasons)
+	}
+}
+
 // filled are quotes in which something stands that the code puts in, and how the code has
 // them; "" is for what others say: Kubernetes, curl, the kernel, Go's libraries.
 var filled = map[string]string{
