@@ -185,3 +185,32 @@ func TestEachPageIsInTheListOfPages(t *testing.T) {
 		}
 	}
 }
+
+// Targets of make, and variables of the environment, that pages name are there.
+func TestTargetsAndVariablesThatPagesNameExist(t *testing.T) {
+	t.Parallel()
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	variables, err := exec.Command("git", "grep", "-hoE", `\b(SLUICE|E2E|KIND)_[A-Z_]+\b`, "--", "*.go", "*.sh", "Makefile").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for path, text := range pages(t) {
+		for _, m := range regexp.MustCompile("(?m)(?:`|^)make ([a-z0-9-]+)").FindAllStringSubmatch(text, -1) {
+			if named++; !strings.Contains(string(makefile), "\n"+m[1]+":") {
+				t.Errorf("%s: there is no target %s", path, m[1])
+			}
+		}
+		for _, name := range regexp.MustCompile(`\b(?:SLUICE|E2E|KIND)_[A-Z_]+\b`).FindAllString(text, -1) {
+			if named++; !strings.Contains("\n"+string(variables), "\n"+name+"\n") {
+				t.Errorf("%s: nothing reads %s", path, name)
+			}
+		}
+	}
+	if named < 60 {
+		t.Errorf("only %d are named: is this test blind?", named)
+	}
+}
