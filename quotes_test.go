@@ -88,7 +88,7 @@ var filled = map[string]string{
 	"violates PodSecurity":                                "",
 	"insufficient quota to match these scopes":            "",
 	"ErrImagePull":                                        "",
-	"ErrImageNeverPull":                                   "",
+	"ImagePullBackOff":                                    "",
 	"CrashLoopBackOff":                                    "",
 	"Terminating":                                         "",
 	"hostNetwork: true":                                   "",
