@@ -92,6 +92,7 @@ var filled = map[string]string{
 	"CrashLoopBackOff":                                    "",
 	"Terminating":                                         "",
 	"hostNetwork: true":                                   "",
+	"no matches for kind \"ServiceEntry\"":                "",
 	"unknown field \"spec.name\"":                         "",
 	"--hosts-file":                                        "hosts-file",
 	"… TLS_error:|CERTIFICATE_VERIFY_FAILED: …":           "TLS_error:|…: ",
