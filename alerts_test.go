@@ -1,7 +1,6 @@
 package sluice_test
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,11 +16,7 @@ import (
 // metrics. And for each there is something to do.
 func TestAlertsOfTheRunbookCanFireAndSayWhatToDo(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile("docs/runbook.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, _ := strings.Cut(string(content), "```yaml\n")
+	_, block, _ := strings.Cut(pages(t)["docs/runbook.md"], "```yaml\n")
 	block, rest, _ := strings.Cut(block, "```")
 	var file struct {
 		Groups []struct {

@@ -1,10 +1,9 @@
 package sluice_test
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -13,36 +12,16 @@ import (
 // name.
 func TestTestsThatPagesNameExist(t *testing.T) {
 	t.Parallel()
-	out, err := exec.Command("git", "ls-files", "*_test.go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tests bytes.Buffer
-	for path := range strings.Lines(string(out)) {
-		content, err := os.ReadFile(strings.TrimSpace(path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		tests.Write(content)
-	}
-	out, err = exec.Command("git", "ls-files", "*.md").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	tests := strings.Join(slices.Collect(maps.Values(tracked(t, "*_test.go"))), "\n")
 	expected := map[string]int{"docs/security-model.md": 30, "docs/complaints.md": 30}
-	for page := range strings.Lines(string(out)) {
-		page = strings.TrimSpace(page)
-		content, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		named := regexp.MustCompile("`Test[A-Z]\\w*").FindAllString(string(content), -1)
+	for page, text := range pages(t) {
+		named := regexp.MustCompile("`Test[A-Z]\\w*").FindAllString(text, -1)
 		if len(named) < expected[page] {
 			t.Errorf("%s names %d tests", page, len(named))
 		}
 		delete(expected, page)
 		for _, name := range named {
-			if !bytes.Contains(tests.Bytes(), []byte("func "+name[1:]+"(")) {
+			if !strings.Contains(tests, "func "+name[1:]+"(") {
 				t.Errorf("%s: there is no test %s", page, name[1:])
 			}
 		}
@@ -55,11 +34,7 @@ func TestTestsThatPagesNameExist(t *testing.T) {
 // What the security model says that holds is held by something that runs.
 func TestEachClaimOfTheSecurityModelNamesATest(t *testing.T) {
 	t.Parallel()
-	content, err := os.ReadFile("docs/security-model.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, _ := strings.Cut(string(content), "\n## What holds\n")
+	_, text, _ := strings.Cut(pages(t)["docs/security-model.md"], "\n## What holds\n")
 	text, _, found := strings.Cut(text, "\n## ")
 	claims := strings.Split(text, "\n- ")[1:]
 	if !found || len(claims) < 15 {

@@ -4,7 +4,6 @@ package sluice_test
 import (
 	"encoding/json"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -82,13 +81,10 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 // Who looks for a package's place finds it.
 func TestEachPackageIsInTheArchitecture(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("docs/architecture.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := pages(t)["docs/architecture.md"]
 	for _, p := range packages(t) {
 		path, ours := strings.CutPrefix(p.ImportPath, module)
-		if ours && len(p.GoFiles) > 0 && !strings.Contains(string(page), "`"+path+"`") {
+		if ours && len(p.GoFiles) > 0 && !strings.Contains(page, "`"+path+"`") {
 			t.Errorf("%s: has no row in docs/architecture.md", path)
 		}
 	}

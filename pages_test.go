@@ -16,9 +16,12 @@ import (
 )
 
 // pages are the texts for people, by their paths.
-func pages(t *testing.T) map[string]string {
+func pages(t *testing.T) map[string]string { return tracked(t, "*.md") }
+
+// tracked are the files of the repository whose names fit a pattern, by their paths.
+func tracked(t *testing.T, pattern string) map[string]string {
 	t.Helper()
-	out, err := exec.Command("git", "ls-files", "*.md").Output()
+	out, err := exec.Command("git", "ls-files", pattern).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,10 +192,7 @@ func TestEachPageIsInTheListOfPages(t *testing.T) {
 // Targets of make, and variables of the environment, that pages name are there.
 func TestTargetsAndVariablesThatPagesNameExist(t *testing.T) {
 	t.Parallel()
-	makefile, err := os.ReadFile("Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	makefile := tracked(t, "Makefile")["Makefile"]
 	variables, err := exec.Command("git", "grep", "-hoE", `\b(SLUICE|E2E|KIND)_[A-Z_]+\b`, "--", "*.go", "*.sh", "Makefile").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +200,7 @@ func TestTargetsAndVariablesThatPagesNameExist(t *testing.T) {
 	named := 0
 	for path, text := range pages(t) {
 		for _, m := range regexp.MustCompile("(?m)(?:`|^)make ([a-z0-9-]+)").FindAllStringSubmatch(text, -1) {
-			if named++; !strings.Contains(string(makefile), "\n"+m[1]+":") {
+			if named++; !strings.Contains(makefile, "\n"+m[1]+":") {
 				t.Errorf("%s: there is no target %s", path, m[1])
 			}
 		}

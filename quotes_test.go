@@ -5,8 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,16 +16,12 @@ import (
 // time to the next.
 func TestMessagesThatPagesQuoteAreInTheCode(t *testing.T) {
 	t.Parallel()
-	said := texts(t)
+	said, all := texts(t), pages(t)
 	quoted, unused := 0, maps.Clone(filled)
 	for page, at := range map[string]string{
 		"docs/troubleshooting.md": "# Troubleshooting", "docs/agent.md": "## The log", "docs/operations.md": "### What it says",
 	} {
-		content, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, text, found := strings.Cut(string(content), at+"\n")
+		_, text, found := strings.Cut(all[page], at+"\n")
 		if !found {
 			t.Fatalf("%s: there is no %q", page, at)
 		}
@@ -59,14 +53,11 @@ func TestMessagesThatPagesQuoteAreInTheCode(t *testing.T) {
 // What Kubernetes shows people under a name of ours, they find by that name.
 func TestReasonsOfEventsAreExplained(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("docs/troubleshooting.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := pages(t)["docs/troubleshooting.md"]
 	reasons := 0
 	for _, text := range texts(t) {
 		if regexp.MustCompile(`^Sluice[A-Z]\w+$`).MatchString(text) {
-			if reasons++; !strings.Contains(string(page), "| `"+text+"` | ") {
+			if reasons++; !strings.Contains(page, "| `"+text+"` | ") {
 				t.Errorf("docs/troubleshooting.md does not say what to do about an Event %s", text)
 			}
 		}
@@ -127,15 +118,11 @@ func says(texts []string, quote string) bool {
 // one expression as one, with … for what is not known before it runs.
 func texts(t *testing.T) (all []string) {
 	t.Helper()
-	out, err := exec.Command("git", "ls-files", "*.go").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path := range strings.Lines(string(out)) {
-		if path = strings.TrimSpace(path); strings.HasSuffix(path, "_test.go") {
+	for path, code := range tracked(t, "*.go") {
+		if strings.HasSuffix(path, "_test.go") {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), path, code, parser.SkipObjectResolution)
 		if err != nil {
 			t.Fatal(err)
 		}

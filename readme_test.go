@@ -44,20 +44,13 @@ func program(netns *os.File) error {
 func TestTheGoOfTheREADMECompiles(t *testing.T) {
 	t.Parallel()
 	_, _ = serve, program
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	code, err := os.ReadFile("readme_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	spaces := regexp.MustCompile(` +`)
+	plain := func(text string) string { return regexp.MustCompile(` +`).ReplaceAllString(text, " ") }
+	code := plain(tracked(t, "readme_test.go")["readme_test.go"])
 	shown := 0
-	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+	for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(pages(t)["README.md"], -1) {
 		for line := range strings.Lines(block[1]) {
 			shown++
-			if line = strings.TrimSpace(spaces.ReplaceAllString(line, " ")); !strings.Contains(spaces.ReplaceAllString(string(code), " "), "\t"+line+"\n") {
+			if line = strings.TrimSpace(plain(line)); !strings.Contains(code, "\t"+line+"\n") {
 				t.Errorf("README.md has Go that is not compiled here: %s", line)
 			}
 		}
