@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -58,17 +59,23 @@ func checkMetricsAddress(text string) error {
 	return nil
 }
 
+// ipv6Bracketed is an address as net.Listen has it: a chart that joins a host's address and a
+// port with a colon gets IPv6 ones wrong.
+func ipv6Bracketed(address string) string {
+	i := strings.LastIndexByte(address, ':')
+	if i < 0 {
+		return address
+	}
+	if host, err := netip.ParseAddr(address[:i]); err == nil && host.Is6() {
+		return net.JoinHostPort(address[:i], address[i+1:])
+	}
+	return address
+}
+
 // withMetrics serves the endpoint for as long as serve runs.
 func withMetrics(l net.Listener, e metrics.Endpoint, serve func(context.Context) error) func(context.Context) error {
 	if l == nil {
 		return serve
 	}
 	return alongside("the metrics endpoint", e.Log, func(ctx context.Context) error { return e.Serve(ctx, l) }, serve)
-}
-
-// countStore shows the state of resources.
-func countStore(m *metrics.Metrics, store resources) {
-	m.Configuration(
-		func() int { return held(store) },
-		store.Errors)
 }

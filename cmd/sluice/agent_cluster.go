@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,32 +18,14 @@ import (
 	nodekube "github.com/sluice-cni/sluice/agent/kube"
 	"github.com/sluice-cni/sluice/agent/kube/secrets"
 	"github.com/sluice-cni/sluice/install"
+	"github.com/sluice-cni/sluice/install/cluster"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/mesh/kube"
 	"github.com/sluice-cni/sluice/proxy/credential"
 	"github.com/sluice-cni/sluice/selection"
 	"github.com/sluice-cni/sluice/selection/namespaces"
 )
-
-// resources are those in force: a directory's, or a cluster's.
-type resources interface {
-	Snapshot() *mesh.Snapshot // nil: not all is known yet
-	Errors() int
-	Issues() mesh.Issues
-	Reassign()
-	SubscribeWithErrors(func(*mesh.Snapshot, int))
-	Run(context.Context) error
-}
-
-// held counts a store's resources in force.
-func held(store resources) int {
-	if s := store.Snapshot(); s != nil {
-		return s.Len()
-	}
-	return 0
-}
 
 // ownCluster is --kubernetes without a value: the cluster that the pod runs in.
 const ownCluster = "own"
@@ -153,33 +133,16 @@ func (k *inCluster) credentials(c *cobra.Command, log *slog.Logger) (*credential
 	return credential.NewStore(k.secrets, log), nil
 }
 
-// openResources are the cluster's, or those of --config.
-func (o agentOptions) openResources(c *cobra.Command, k *inCluster, meshed mesh.Options, log *slog.Logger) (resources, error) {
-	if k == nil {
-		store, err := openStore(c, file.Options{Options: meshed, Remember: filepath.Join(o.ownState(), "last-good"), Log: log})
-		if err != nil {
-			return nil, err // no *file.Store in the interface
-		}
-		return store, nil
-	}
-	meshed.ClusterDomain = o.kubernetes.domain
-	k.store = kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log, Said: k.node.Judged})
-	return k.store, nil
-}
-
 // policyMap is the ConfigMap with the cluster's policy, in the namespace that the agent's
 // pod is in ($POD_NAMESPACE).
-const (
-	policyMap        = "sluice-policy"
-	defaultNamespace = "sluice-system"
-)
+const policyMap = "sluice-policy"
 
 // policy is what the node's files say, and beneath it what the cluster does.
 func (k *inCluster) policy(files selection.Source, log *slog.Logger) selection.Source {
 	if k == nil {
 		return files
 	}
-	key := kubeapi.Key{Namespace: cmp.Or(os.Getenv("POD_NAMESPACE"), defaultNamespace), Name: policyMap}
+	key := kubeapi.Key{Namespace: cmp.Or(os.Getenv("POD_NAMESPACE"), cluster.Namespace), Name: policyMap}
 	source := namespaces.New(k.feed, key, log)
 	source.Said = k.node.Mistaken
 	return selection.Sources(log, files, source)
@@ -195,17 +158,4 @@ func (k *inCluster) tasks() map[string]func(context.Context) error {
 		"reading Secrets":       k.secrets.Run,
 		"writing Events":        k.node.Run,
 	}
-}
-
-// ipv6Bracketed is an address as net.Listen has it: a chart that joins a host's address and a
-// port with a colon gets IPv6 ones wrong.
-func ipv6Bracketed(address string) string {
-	i := strings.LastIndexByte(address, ':')
-	if i < 0 {
-		return address
-	}
-	if host, err := netip.ParseAddr(address[:i]); err == nil && host.Is6() {
-		return net.JoinHostPort(address[:i], address[i+1:])
-	}
-	return address
 }
