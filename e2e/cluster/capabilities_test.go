@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/cluster/world"
 	"github.com/sluice-cni/sluice/e2e/tiers"
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/rules"
 )
 
 // workload is as much of a DaemonSet as has capabilities.
@@ -34,7 +35,7 @@ type container struct {
 }
 
 // denied is how a kernel's refusal is worded.
-var denied = regexp.MustCompile(`(?i)[^\n]*(operation not permitted|permission denied)[^\n]*`)
+var denied = regexp.MustCompile(`(?i)[^\n]*(operation not permitted|permission denied|` + regexp.QuoteMeta(rules.ErrNotPermitted.Error()) + `)[^\n]*`)
 
 // Each capability of granted.Proven is needed: without it the kernel refuses something, on
 // a node whose network configuration is not root's, and the container says so. Without
@@ -138,16 +139,16 @@ func each(t *testing.T, c container, test func(t *testing.T, patch string)) {
 // kubelet has started it again perhaps.
 func misses(t *testing.T, w *world.World, pod, name string, exercise func()) {
 	t.Helper()
-	said := ""
+	said, all := "", ""
 	if !await.Within(time.Minute, func() bool {
 		exercise()
 		log, _ := w.Kubectl("-n", world.Namespace, "logs", pod, "-c", name)
 		before, _ := w.Kubectl("-n", world.Namespace, "logs", pod, "-c", name, "--previous")
-		said = denied.FindString(before + log)
+		all = before + log
+		said = denied.FindString(all)
 		return said != ""
 	}) {
-		log, err := w.Kubectl("-n", world.Namespace, "logs", pod, "-c", name, "--tail=20")
-		t.Errorf("it misses nothing: %v\n%s", err, log)
+		t.Errorf("it misses nothing:\n%s", all)
 	}
 	t.Log(said)
 }
