@@ -183,6 +183,9 @@ func (s *Server) registerHint(e *entry) string {
 	}
 	if name != "" || !vip.Contains(e.destination.Addr()) {
 		if entry := mesh.Registration(name, e.destination.Addr(), e.destination.Port(), e.declared()); entry != "" {
+			if s.cfg.RegisterIn != "" {
+				return "to allow it: put '" + entry + "' into " + s.cfg.RegisterIn
+			}
 			return "to allow it: echo '" + entry + "' | " + s.cfg.Register
 		}
 	}

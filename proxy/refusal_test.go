@@ -44,3 +44,15 @@ func TestTheHintAboutARefusalIsACommandThatRegistersIt(t *testing.T) {
 		return ""
 	})
 }
+
+func TestTheHintAboutARefusalNamesWhatNoCommandWrites(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, mesh.RegistryOnly, "", func(cfg *proxy.Config) { cfg.RegisterIn = "the ConfigMap" })
+	r.said("203.0.113.1:80", "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
+	await.Silence(t, func() string {
+		if log := r.log.String(); !strings.Contains(log, "to allow it: put '{") || !strings.Contains(log, "}' into the ConfigMap") {
+			return log
+		}
+		return ""
+	})
+}

@@ -98,6 +98,9 @@ type Config struct {
 	// Register is the command, for the hints in Log, that registers the ServiceEntry on
 	// its standard input; default "sluice create -f -".
 	Register string
+	// RegisterIn is, in their place, what a person puts the ServiceEntry into where no
+	// command does; "": Register does.
+	RegisterIn string
 	// Command is, for the hints in Log, how a person types a command line of sluice that
 	// asks this server; default as it is where one proxy runs.
 	Command func(words string) string

@@ -208,6 +208,10 @@ func printEgress(c *cobra.Command, w io.Writer, e *admin.Explanation) error {
 		if e.Allowed { // which Observe does
 			to = "register"
 		}
+		if in := remedy.Here().Files(configDir(c)); in != "" {
+			fmt.Fprintf(w, "  to %s it: put '%s' into %s\n", to, e.Register, in)
+			return nil
+		}
 		command := commandLine(c, "create -f -")
 		if namespace, _, ofPod := strings.Cut(flagValue(c, "pod"), "/"); ofPod && remedy.Here().InCluster() {
 			command = remedy.Apply(namespace)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy"
@@ -86,6 +87,7 @@ func runProxy(c *cobra.Command, o proxyOptions) error {
 		Mark:            mark,
 		AccessLogFormat: format,
 		Register:        commandLine(c, "create -f -"),
+		RegisterIn:      remedy.Here().Files(configDir(c)),
 		DrainTimeout:    o.drain,
 	}
 	exchange := counted.CountDNS(dns.Through(mark.Dialer()))

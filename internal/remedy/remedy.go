@@ -45,6 +45,15 @@ func (p Place) Sluice(words string) string {
 	return "'kubectl -n " + p.Namespace + " exec " + pod + " -- /sluice " + words + "'"
 }
 
+// Files is where a person writes the resources of this process, where no command does: those
+// of a sidecar are a ConfigMap's, mounted at dir. "" elsewhere.
+func (p Place) Files(dir string) string {
+	if p.Container == "" {
+		return ""
+	}
+	return "the ConfigMap of namespace " + p.Namespace + " that is mounted at " + dir
+}
+
 // Apply is the command that puts resources on its standard input into a namespace of the
 // cluster.
 func Apply(namespace string) string { return "kubectl -n " + namespace + " apply -f -" }

@@ -21,6 +21,9 @@ func TestEachPlaceHasItsWords(t *testing.T) {
 	if got := sidecar.Sluice("clusters"); got != "'kubectl -n sluice-system exec sluice-agent-x7k2p -c sluice-proxy -- /sluice clusters'" {
 		t.Errorf("in a sidecar: %s", got)
 	}
+	if got := sidecar.Files("/etc/sluice"); got != "the ConfigMap of namespace sluice-system that is mounted at /etc/sluice" || pod.Files("/etc/sluice") != "" || node.Files("/etc/sluice") != "" {
+		t.Errorf("a sidecar's resources: %q", got)
+	}
 	for r := range remedies {
 		byHand, inCluster := node.Say(r), pod.Say(r)
 		if byHand == "" || inCluster == "" || byHand == inCluster {
