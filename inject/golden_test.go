@@ -133,6 +133,14 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 			"web.yaml:3: Pod/web: exemptUIDs 1000,1337: with a sidecar all but the proxy's own go around it; name the proxy's alone"},
 		head + "  annotations: {sluice.dev/exemptUIDs: '0'}\n": {Options{Sidecar: sidecar()},
 			"web.yaml:3: Pod/web: exemptUIDs 0: all that root does would go around the sidecar; name another user"},
+		head + "  annotations: {sluice.dev/exemptGIDs: '1000'}\n": {Options{Sidecar: sidecar()},
+			"web.yaml:3: Pod/web: exemptGIDs 1000: with a sidecar they go around it; leave them out"},
+		head + "spec: {containers: []}\n": {Options{Sidecar: &Sidecar{}},
+			"web.yaml:3: Pod/web: has no sidecar yet, whose image would stay; name sluice's, where the cluster can pull it from, as --image=registry.example/sluice:1.0"},
+		head + "  labels: {a: b, <<: {a: c}}\n": {Options{}, "web.yaml:2: line 6: a: stands before a YAML merge key (<<) that brings it too, which kubectl takes; write << first"},
+		head + "spec: {hostNetwork: no, <<: [{hostNetwork: yes}]}\n": {Options{},
+			"web.yaml:2: line 6: hostNetwork: stands before a YAML merge key (<<) that brings it too, which kubectl takes; write << first"},
+		head + "  labels: {a: &k annotations}\n  annotations: {}\n  *k : {c: d}\n": {Options{}, "web.yaml:2: line 8: *k is a key; write out what it stands for"},
 		head + "spec: {containers: [{name: sluice-proxy}], volumes: [{name: sluice-scratch}]}\n": {Options{Sidecar: sidecar()},
 			"web.yaml:3: Pod/web: has a container sluice-proxy and a volume sluice-scratch of its own, which is what the sidecar's is called; call it otherwise"},
 		head + "  name: again\n":      {Options{}, `web.yaml:2: not YAML: line 6: mapping key "name" already defined at line 5`},
@@ -187,6 +195,19 @@ func TestAKindIsKnownByItsGroup(t *testing.T) {
 	}
 }
 
+func TestOptionsThatNoClusterTakesAreRefused(t *testing.T) {
+	t.Parallel()
+	o := Options{Sidecar: &Sidecar{Image: "a b", ConfigMap: "A_b"}}
+	const want = `image "a b": has a space; name one image
+ConfigMap "A_b": not a name; use at most 253 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit`
+	if err := o.Check(); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if err := (Options{Sidecar: &Sidecar{}}).Check(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatIsNotCapturedIsSaid(t *testing.T) {
 	t.Parallel()
 	const head = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n"
@@ -237,8 +258,7 @@ func TestWhatIsNotNamedAnewStaysOfASidecar(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		later := &Sidecar{Image: "sluice:devel", ConfigMap: "sluice", MetricsPort: 15090, KeepImage: true, KeepConfigMap: true}
-		second, err := Inject(in, first.Text, Options{Sidecar: later})
+		second, err := Inject(in, first.Text, Options{Sidecar: &Sidecar{MetricsPort: 15090}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-cni/sluice/internal/prefixed"
 	"github.com/sluice-cni/sluice/internal/yamltext"
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -34,8 +35,11 @@ func (o Options) Check() error {
 		_, err := scratch.Set(name, o.Fields[name])
 		errs = append(errs, err)
 	}
-	if s := o.Sidecar; s != nil && (s.Image == "" || s.ConfigMap == "") {
-		errs = append(errs, fmt.Errorf("sidecar: image %q, ConfigMap %q: neither can be empty; name both", s.Image, s.ConfigMap))
+	if s := o.Sidecar; s != nil && strings.ContainsAny(s.Image, " \t\r\n") {
+		errs = append(errs, fmt.Errorf("image %q: has a space; name one image", s.Image))
+	}
+	if s := o.Sidecar; s != nil && s.ConfigMap != "" && mesh.NameComplaint(s.ConfigMap) != "" {
+		errs = append(errs, fmt.Errorf("ConfigMap %q: %s", s.ConfigMap, mesh.NameComplaint(s.ConfigMap)))
 	}
 	return errors.Join(errs...)
 }
@@ -92,7 +96,10 @@ func (o Options) document(out *Result, name string, text []byte, line int) ([]by
 		return text, err
 	}
 	changed := changes.Text()
-	return changed, prefixed.Each(fmt.Sprintf("%s:%d: ", name, line), o.holds(changed))
+	if is, err := parse(changed); err != nil || !yamltext.Same(is, root) { // and so a second time changes nothing
+		return text, fmt.Errorf("%s:%d: is written in a way that cannot be changed in its place; write it with one key in a line, as kubectl -o yaml does", name, line)
+	}
+	return changed, nil
 }
 
 func (f object) merge(changes *yamltext.Changes, shared map[*yaml.Node]bool, value *yaml.Node) error {
@@ -100,27 +107,6 @@ func (f object) merge(changes *yamltext.Changes, shared map[*yaml.Node]bool, val
 		return errors.New("its pods' template is a YAML anchor or alias, or within one, and would change elsewhere too; write out what it stands for")
 	}
 	return changes.Merge(f.template, value)
-}
-
-// holds makes sure of a change: what was put in is read back where it should be, and so a
-// second time changes nothing.
-func (o Options) holds(changed []byte) error {
-	again := errors.New("is written in a way that cannot be changed in its place; write it with one key in a line, as kubectl -o yaml does")
-	root, err := parse(changed)
-	if err != nil {
-		return again
-	}
-	changes := yamltext.Change(changed)
-	for _, f := range objects(root) {
-		value, _, err := o.of(f)
-		if err == nil && value != nil {
-			err = changes.Merge(f.template, value)
-		}
-		if err != nil || !changes.None() {
-			return again
-		}
-	}
-	return nil
 }
 
 // parse reads one document, nil for one without content.
@@ -135,11 +121,29 @@ func parse(text []byte) (*yaml.Node, error) {
 	if err := d.Decode(&more); err == nil || !errors.Is(err, io.EOF) {
 		return nil, errors.New("has something behind its end; put --- between two objects")
 	}
-	// A key that stands twice, which Kubernetes reads otherwise than what is changed here.
-	if err := root.Decode(new(any)); err != nil {
+	if err := root.Decode(new(any)); err != nil { // a key that stands twice
 		return nil, notYAML(err)
 	}
-	return root.Content[0], nil
+	return root.Content[0], ambiguous(root.Content[0])
+}
+
+// ambiguous refuses what kubectl reads otherwise than it is read here.
+func ambiguous(n *yaml.Node) error {
+	var errs []error
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i < len(n.Content); i += 2 {
+			if key := n.Content[i]; key.Kind == yaml.AliasNode {
+				errs = append(errs, fmt.Errorf("line %d: *%s is a key; write out what it stands for", key.Line, key.Value))
+			}
+		}
+		for _, key := range yamltext.Overridden(n) {
+			errs = append(errs, fmt.Errorf("line %d: %s: stands before a YAML merge key (<<) that brings it too, which kubectl takes; write << first", key.Line, key.Value))
+		}
+	}
+	for _, child := range n.Content {
+		errs = append(errs, ambiguous(child))
+	}
+	return errors.Join(errs...)
 }
 
 func notYAML(err error) error {

@@ -18,15 +18,16 @@ import (
 
 // Sidecar is a proxy in the pod itself.
 type Sidecar struct {
-	Image     string
-	ConfigMap string // whose keys are files of resources
+	// Image is one that the cluster can pull; "" keeps that of a sidecar that is there.
+	Image string
+	// ConfigMap is the name of the one whose keys are files of resources; "" keeps that of a
+	// sidecar that is there, and is else "sluice".
+	ConfigMap string
 	// MetricsPort is where the proxy serves /metrics, and /readyz, which the kubelet asks.
 	MetricsPort int
 	// Plugin: the rules are those of the CNI plugin without an agent (no agentSocket).
 	// Otherwise an init container with CAP_NET_ADMIN makes them.
 	Plugin bool
-	// KeepImage and KeepConfigMap: those of a sidecar that is there already stay.
-	KeepImage, KeepConfigMap bool
 }
 
 const (
@@ -46,7 +47,12 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 	if len(p.own) > 0 {
 		return nil, nil, fmt.Errorf("has a %s of its own, which is what the sidecar's is called; call it otherwise", strings.Join(p.own, " and a "))
 	}
-	s = s.over(p)
+	own := *s
+	s = &own
+	s.Image, s.ConfigMap = cmp.Or(s.Image, p.image), cmp.Or(s.ConfigMap, p.configMap, "sluice")
+	if s.Image == "" {
+		return nil, nil, errors.New("has no sidecar yet, whose image would stay; name sluice's, where the cluster can pull it from, as --image=registry.example/sluice:1.0")
+	}
 	said, exempt := merged(p.annotations, set), annotationOf("exemptUIDs")
 	if exemption := cmp.Or(said[annotationOf("exemption")], string(rules.ExemptByUID)); said[exempt] == "" && exemption == string(rules.ExemptByUID) {
 		set[exempt] = uid
@@ -87,18 +93,6 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 	}), notes, nil
 }
 
-// over is the sidecar with what stays of the one that is there.
-func (s *Sidecar) over(p pod) *Sidecar {
-	out := *s
-	if s.KeepImage {
-		out.Image = cmp.Or(p.image, s.Image)
-	}
-	if s.KeepConfigMap {
-		out.ConfigMap = cmp.Or(p.configMap, s.ConfigMap)
-	}
-	return &out
-}
-
 // proxysUser is the user that the rules let pass: the proxy's alone, as everything else that
 // runs as that user goes around the proxy.
 func proxysUser(config rules.Config, p pod) (int, error) {
@@ -107,6 +101,8 @@ func proxysUser(config rules.Config, p pod) (int, error) {
 	}
 	user := config.ExemptUIDs[0]
 	switch who := p.users[int64(user)]; {
+	case len(config.ExemptGIDs) > 0:
+		return 0, fmt.Errorf("exemptGIDs %v: with a sidecar they go around it; leave them out", config.ExemptGIDs)
 	case len(config.ExemptUIDs) > 1:
 		return 0, fmt.Errorf("exemptUIDs %v: with a sidecar all but the proxy's own go around it; name the proxy's alone", config.ExemptUIDs)
 	case user == 0:

@@ -208,7 +208,7 @@ func (d *decoder) checkNames(n *yaml.Node) {
 	}
 	if r.Name == "" {
 		d.add(Error, name, "metadata.name", "", "is missing; give the object a name")
-	} else if complaint := nameComplaint(r.Name); complaint != "" {
+	} else if complaint := NameComplaint(r.Name); complaint != "" {
 		d.add(Error, name, "metadata.name", r.Name, complaint)
 	}
 	if complaint := NamespaceComplaint(r.Namespace); complaint != "" {
@@ -216,8 +216,8 @@ func (d *decoder) checkNames(n *yaml.Node) {
 	}
 }
 
-// nameComplaint says what is wrong with the name of an object, "" when nothing is.
-func nameComplaint(name string) string {
+// NameComplaint says what is wrong with the name of an object, "" when nothing is.
+func NameComplaint(name string) string {
 	if len(name) <= 253 && dnsSubdomain.MatchString(name) {
 		return ""
 	}

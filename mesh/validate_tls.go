@@ -144,7 +144,7 @@ func (c *checker) credential(path string, tls *networking.ClientTLSSettings) {
 	case strings.Contains(name, "/"):
 		c.error(field, tls.CredentialName, "a credential is always one of the workload's own namespace; write %s", name[strings.LastIndex(name, "/")+1:])
 	default:
-		if complaint := nameComplaint(name); complaint != "" {
+		if complaint := NameComplaint(name); complaint != "" {
 			c.error(field, tls.CredentialName, "%s", complaint)
 		}
 	}

@@ -45,7 +45,7 @@ it is installed without agents.`,
   kubectl get deployment web -o yaml | sluice inject -f - --excludeOutboundPorts=5432 | kubectl apply -f -
 
   kubectl create configmap sluice --from-file egress/
-  sluice inject -f web.yaml --sidecar | kubectl apply -f -`,
+  sluice inject -f web.yaml --sidecar --image registry.example/sluice:1.0 | kubectl apply -f -`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return runInject(c, o) },
 	}
@@ -53,19 +53,11 @@ it is installed without agents.`,
 	f.StringArrayVarP(&o.files, "filename", "f", nil, "`FILE` with manifests, - for standard input")
 	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write (default standard output)")
 	f.BoolVar(&o.sidecar, "sidecar", false, "give the pods a proxy of their own")
-	f.StringVar(&o.proxy.Image, "image", defaultImage(), "`IMAGE` of the sidecar; where one is there already, without the flag, its own")
-	f.StringVar(&o.proxy.ConfigMap, "config-map", "sluice", "`NAME` of the ConfigMap with the sidecar's resources, in the pod's namespace; where a sidecar is there already, without the flag, its own")
+	f.StringVar(&o.proxy.Image, "image", "", "`IMAGE` of the sidecar, where the cluster can pull it from; without it a sidecar that is there keeps its own")
+	f.StringVar(&o.proxy.ConfigMap, "config-map", "", "`NAME` of the ConfigMap with the sidecar's resources, in the pod's namespace; without it a sidecar that is there keeps its own, and others have sluice")
 	f.StringVar(&o.rules, "rules", "init", "who makes the sidecar's rules (`WHO`): init, a container with CAP_NET_ADMIN, or plugin")
 	o.fields = addFieldFlags(c, func(f rules.Field) string { return f.Meaning + " Annotation " + f.Annotation + "." })
 	return c
-}
-
-// defaultImage is what `make image` calls that of this program.
-func defaultImage() string {
-	if version == "" {
-		return "sluice:devel"
-	}
-	return "sluice:" + version
 }
 
 func runInject(c *cobra.Command, o injectOptions) error {
@@ -140,8 +132,6 @@ func (o injectOptions) read(c *cobra.Command) (inject.Options, error) {
 		out.Sidecar = &o.proxy
 		out.Sidecar.MetricsPort = metricsPort
 		out.Sidecar.Plugin = o.rules == "plugin"
-		out.Sidecar.KeepImage = !c.Flags().Changed("image")
-		out.Sidecar.KeepConfigMap = !c.Flags().Changed("config-map")
 	}
 	return out, errors.Join(append(errs, out.Check())...)
 }

@@ -12,7 +12,7 @@ import (
 // Changes are collected for a text and made by Text, so that nodes parsed from it keep
 // pointing where they do.
 type Changes struct {
-	text  []byte
+	*places
 	json  bool // or so it begins: what is put in stays within JSON
 	edits []edit
 }
@@ -23,9 +23,9 @@ type edit struct {
 	with       string
 }
 
-// Change begins without any.
+// Change begins without any. All nodes that are given to it are parsed from that text.
 func Change(text []byte) *Changes {
-	return &Changes{text: text, json: bytes.HasPrefix(bytes.TrimSpace(text), []byte("{"))}
+	return &Changes{places: newPlaces(text), json: bytes.HasPrefix(bytes.TrimSpace(text), []byte("{"))}
 }
 
 // None reports whether Text would give the text as it is.
@@ -50,7 +50,41 @@ func (c *Changes) Text() []byte {
 //
 // Values that are anchors or aliases are refused, as what is put into one would be
 // elsewhere too, and so are a few rare spellings. Errors begin with the path.
-func (c *Changes) Merge(into, value *yaml.Node) error { return c.merge(into, value, "") }
+//
+// The nodes get the values too: what they are then is what Text reads as, by Same.
+func (c *Changes) Merge(into, value *yaml.Node) error {
+	if err := c.merge(into, value, ""); err != nil {
+		return err
+	}
+	graft(into, value)
+	return nil
+}
+
+// graft is merge for the nodes alone.
+func graft(into, value *yaml.Node) {
+	var missing []*yaml.Node
+	switch {
+	case into.Kind == yaml.MappingNode && value.Kind == yaml.MappingNode:
+		for i := 0; i+1 < len(value.Content); i += 2 {
+			if _, old := Field(into, value.Content[i].Value); old != nil {
+				graft(old, value.Content[i+1])
+			} else {
+				missing = append(missing, value.Content[i], value.Content[i+1])
+			}
+		}
+	case into.Kind == yaml.SequenceNode && value.Kind == yaml.SequenceNode:
+		for _, item := range value.Content {
+			if i := named(into, item); i >= 0 {
+				into.Content[i] = item
+			} else {
+				missing = append(missing, item)
+			}
+		}
+	default:
+		*into = *value
+	}
+	into.Content = slices.Concat(missing, into.Content)
+}
 
 func (c *Changes) merge(into, value *yaml.Node, path string) error {
 	if into.Kind == yaml.AliasNode || into.Anchor != "" {
@@ -82,23 +116,10 @@ func (c *Changes) merge(into, value *yaml.Node, path string) error {
 			return err
 		}
 	}
-	if _, merged := Field(into, "<<"); merged != nil && len(missing) > 0 {
+	if len(missing) > 0 && slices.ContainsFunc(into.Content, isMerge) {
 		return at(path, "has a YAML merge key (<<), which may bring the same; write out what it stands for")
 	}
 	return c.insert(into, missing, path)
-}
-
-// Field is a key of a mapping and its value, nil for none.
-func Field(mapping *yaml.Node, name string) (key, value *yaml.Node) {
-	if mapping == nil || mapping.Kind != yaml.MappingNode {
-		return nil, nil
-	}
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == name {
-			return mapping.Content[i], mapping.Content[i+1]
-		}
-	}
-	return nil, nil
 }
 
 // insert puts pairs of keys and values before the first of a mapping.
@@ -112,10 +133,10 @@ func (c *Changes) insert(into *yaml.Node, pairs []*yaml.Node, path string) error
 	}
 	first := into.Content[0]
 	if into.Style&yaml.FlowStyle != 0 {
-		c.put(c.offset(first), unbraced(flow(fresh, c.json))+", ")
+		c.put(c.of(first), unbraced(flow(fresh, c.json))+", ")
 		return nil
 	}
-	c.putLines(c.offset(first), block(fresh))
+	c.putLines(c.of(first), block(fresh))
 	return nil
 }
 
@@ -126,11 +147,11 @@ func (c *Changes) items(into, wanted *yaml.Node, path string) error {
 	}
 	var missing []*yaml.Node
 	for _, item := range wanted.Content {
-		i := slices.IndexFunc(into.Content, func(n *yaml.Node) bool { return sameName(n, item) })
+		i := named(into, item)
 		switch {
 		case i < 0:
 			missing = append(missing, item)
-		case !same(into.Content[i], item):
+		case !Same(into.Content[i], item):
 			if err := c.replaceItem(into, i, item, path); err != nil {
 				return err
 			}
@@ -143,12 +164,12 @@ func (c *Changes) items(into, wanted *yaml.Node, path string) error {
 	if len(into.Content) == 0 {
 		return c.intoEmpty(into, '[', fresh, path)
 	}
-	first := c.offset(into.Content[0])
+	first := c.of(into.Content[0])
 	if into.Style&yaml.FlowStyle != 0 {
 		c.put(first, unbraced(flow(fresh, c.json))+", ")
 		return nil
 	}
-	dash := Offset(c.text, into.Content[0].Line, into.Column)
+	dash := c.offset(into.Content[0].Line, into.Column)
 	if dash >= first || c.text[dash] != '-' {
 		return at(path, "has its first dash where no line can be put before it; write the item beside the dash")
 	}
@@ -158,7 +179,7 @@ func (c *Changes) items(into, wanted *yaml.Node, path string) error {
 
 func (c *Changes) replaceItem(into *yaml.Node, i int, item *yaml.Node, path string) error {
 	if into.Style&yaml.FlowStyle != 0 {
-		start := c.offset(into.Content[i])
+		start := c.of(into.Content[i])
 		end := endOfFlow(c.text, start)
 		if end < 0 {
 			return at(path, "has an item without clear bounds; take the item out and try again")
@@ -166,7 +187,7 @@ func (c *Changes) replaceItem(into *yaml.Node, i int, item *yaml.Node, path stri
 		c.edits = append(c.edits, edit{start, end, flow(item, c.json)})
 		return nil
 	}
-	start, end := Item(c.text, into, i)
+	start, end := c.item(into, i)
 	if start < 0 || end < start {
 		return at(path, "has an item without clear bounds; take the item out and try again")
 	}
@@ -176,7 +197,7 @@ func (c *Changes) replaceItem(into *yaml.Node, i int, item *yaml.Node, path stri
 
 // intoEmpty fills {} or [].
 func (c *Changes) intoEmpty(into *yaml.Node, bracket byte, fresh *yaml.Node, path string) error {
-	start := c.offset(into)
+	start := c.of(into)
 	if start >= len(c.text) || c.text[start] != bracket {
 		return at(path, "is empty in a spelling that cannot be filled; remove it")
 	}
@@ -187,7 +208,7 @@ func (c *Changes) intoEmpty(into *yaml.Node, bracket byte, fresh *yaml.Node, pat
 // fill writes a value where there is none, or null.
 func (c *Changes) fill(key, old, wanted *yaml.Node, path string) error {
 	if old.Value != "" {
-		start := c.offset(old)
+		start := c.of(old)
 		if end := c.endOfScalar(old); end > start {
 			c.edits = append(c.edits, edit{start, end, flow(wanted, c.json)})
 			return nil
@@ -201,20 +222,20 @@ func (c *Changes) fill(key, old, wanted *yaml.Node, path string) error {
 
 // replace writes another text in the place of a scalar's.
 func (c *Changes) replace(old, wanted *yaml.Node, path string) error {
-	if same(old, wanted) {
+	if Same(old, wanted) {
 		return nil
 	}
 	end := c.endOfScalar(old)
 	if end < 0 {
 		return at(path, "is written in a way that cannot be replaced, such as over several lines; write it in one")
 	}
-	c.edits = append(c.edits, edit{c.offset(old), end, flow(wanted, true)})
+	c.edits = append(c.edits, edit{c.of(old), end, flow(wanted, true)})
 	return nil
 }
 
 // endOfScalar is where one that stands in one line ends, -1 for others.
 func (c *Changes) endOfScalar(n *yaml.Node) int {
-	start := c.offset(n)
+	start := c.of(n)
 	rest := c.text[start:]
 	switch {
 	case n.Anchor != "" || n.Style&(yaml.TaggedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0:
@@ -241,8 +262,6 @@ func (c *Changes) endOfScalar(n *yaml.Node) int {
 	}
 	return -1
 }
-
-func (c *Changes) offset(n *yaml.Node) int { return Offset(c.text, n.Line, n.Column) }
 
 func (c *Changes) put(at int, text string) { c.edits = append(c.edits, edit{at, at, text}) }
 
@@ -274,15 +293,18 @@ func indented(lines string, by int) string {
 	return out.String()
 }
 
-// same says that two values are, but for comments and spelling.
-func same(a, b *yaml.Node) bool {
-	return a.Kind == b.Kind && a.ShortTag() == b.ShortTag() && a.Value == b.Value && slices.EqualFunc(a.Content, b.Content, same)
+// Same says that two values are, but for comments and spelling.
+func Same(a, b *yaml.Node) bool {
+	return a.Kind == b.Kind && a.ShortTag() == b.ShortTag() && a.Value == b.Value && a.Anchor == b.Anchor && slices.EqualFunc(a.Content, b.Content, Same)
 }
 
-func sameName(a, b *yaml.Node) bool {
-	_, x := Field(a, "name")
-	_, y := Field(b, "name")
-	return x != nil && y != nil && x.Value == y.Value
+// named finds the item of a sequence that has the name of another, -1 for none.
+func named(sequence, item *yaml.Node) int {
+	name := Value(item, "name")
+	return slices.IndexFunc(sequence.Content, func(n *yaml.Node) bool {
+		other := Value(n, "name")
+		return name != nil && other != nil && name.Value == other.Value
+	})
 }
 
 // block is a mapping or sequence in lines.

@@ -12,26 +12,30 @@ import (
 // plain, end is less than start, or start is -1. Items behind i may have been cut out of
 // text already.
 func Item(text []byte, sequence *yaml.Node, i int) (start, end int) {
+	return newPlaces(text).item(sequence, i)
+}
+
+func (p *places) item(sequence *yaml.Node, i int) (start, end int) {
 	if sequence.Style&yaml.FlowStyle != 0 {
-		return flowItem(text, sequence, i)
+		return p.flowItem(sequence.Content[i])
 	}
-	return blockItem(text, sequence, i)
+	return p.blockItem(sequence, i)
 }
 
 // blockItem finds the lines of an item of a block sequence, from its dash to the
 // next one or to the end of the sequence; comments above the next item are its own.
-func blockItem(text []byte, sequence *yaml.Node, i int) (start, end int) {
-	dash := sequence.Column - 1
-	start = Offset(text, sequence.Content[i].Line, 1)
+func (p *places) blockItem(sequence *yaml.Node, i int) (start, end int) {
+	text, dash := p.text, sequence.Column-1
+	start = p.offset(sequence.Content[i].Line, 1)
 	if dash < 0 || start+dash >= len(text) || text[start+dash] != '-' {
 		return -1, -1 // the dash stands on a line of its own, or elsewhere
 	}
 	pos := start
-	for n, line := range lines(text[start:]) {
+	for line := range bytes.Lines(text[start:]) {
 		indent := len(line) - len(bytes.TrimLeft(line, " "))
 		content := bytes.TrimSpace(line)
 		switch {
-		case n == 0:
+		case pos == start:
 		case len(content) == 0, content[0] == '#' && indent <= dash:
 			pos += len(line)
 			continue
@@ -44,13 +48,11 @@ func blockItem(text []byte, sequence *yaml.Node, i int) (start, end int) {
 	return start, end
 }
 
-func lines(text []byte) [][]byte { return bytes.SplitAfter(text, []byte("\n")) }
-
 // flowItem finds an item of a flow sequence, as in JSON, with the comma that goes
 // with it.
-func flowItem(text []byte, sequence *yaml.Node, i int) (start, end int) {
-	item := sequence.Content[i]
-	start = Offset(text, item.Line, item.Column)
+func (p *places) flowItem(item *yaml.Node) (start, end int) {
+	text := p.text
+	start = p.of(item)
 	end = endOfFlow(text, start)
 	if end < 0 {
 		return -1, -1
@@ -95,24 +97,4 @@ func endOfFlow(text []byte, start int) int {
 // isWordByte tells the apostrophe in a plain word from an opening quote.
 func isWordByte(b byte) bool {
 	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9'
-}
-
-// Offset turns a line and a column, counted in letters from 1, into bytes.
-func Offset(text []byte, line, column int) int {
-	pos := 0
-	for ; line > 1; line-- {
-		next := bytes.IndexByte(text[pos:], '\n')
-		if next < 0 {
-			return len(text)
-		}
-		pos += next + 1
-	}
-	of, _, _ := bytes.Cut(text[pos:], []byte("\n"))
-	for i := range string(of) {
-		if column == 1 {
-			return pos + i
-		}
-		column--
-	}
-	return pos + len(of)
 }
