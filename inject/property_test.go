@@ -14,39 +14,55 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+	kubeyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/sluice-cni/sluice/internal/yamltext"
 )
 
-// Whatever a stream looks like: read back it is what it was, and the annotations; of a
-// sidecar nothing else is new; no line is gone; and twice is once.
+// Whatever a stream looks like: as kubectl reads it, it is what it was, and the annotations;
+// of a sidecar nothing else is new; no line is gone; and twice is once. What cannot be changed
+// where it stands, or is read in two ways, is refused.
 func TestAnyStreamIsWhatItWasAndWhatIsPutIn(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
+	refused := map[bool]int{}
 	for range 400 {
 		seed++
 		r := rand.New(rand.NewPCG(seed, 0))
-		text, block := drawStream(t, r)
+		text, drawn := drawStream(t, r)
 		o, set := drawOptions(r)
 		out, err := Inject("drawn.yaml", []byte(text), o)
-		if err != nil {
+		if err == nil && drawn.twice || err != nil && !drawn.twice && !drawn.shared {
 			t.Fatalf("seed %d: %v\n%s", seed, err, text)
+		}
+		if drawn.shared && !drawn.twice {
+			refused[err != nil]++
+		}
+		if err != nil {
+			continue
 		}
 		was, is := parsed(t, text), parsed(t, string(out.Text))
 		for _, o := range was {
 			eachTemplate(o, func(template map[string]any) { annotate(template, set) })
 		}
-		for _, o := range slices.Concat(was, is) {
-			eachTemplate(o, withoutSidecar)
+		if o.Sidecar != nil {
+			for _, o := range slices.Concat(was, is) {
+				eachTemplate(o, withoutSidecar)
+			}
 		}
 		if diff := cmp.Diff(was, is); diff != "" {
 			t.Fatalf("seed %d (-want +got):\n%s\n%s\nbecame\n%s", seed, diff, text, out.Text)
 		}
-		if line := missingLine(text, string(out.Text)); block && line != "" {
+		if line := missingLine(text, string(out.Text)); drawn.block && line != "" {
 			t.Fatalf("seed %d: the line %q is gone\n%s\nbecame\n%s", seed, line, text, out.Text)
 		}
 		again, err := Inject("drawn.yaml", out.Text, o)
 		if err != nil || !bytes.Equal(again.Text, out.Text) {
 			t.Fatalf("seed %d: a second time changes it (%v)\n%s\nbecame\n%s", seed, err, out.Text, again.Text)
 		}
+	}
+	if refused[true] == 0 || refused[false] == 0 {
+		t.Errorf("of the streams with aliases %d were refused and %d not", refused[true], refused[false])
 	}
 }
 
@@ -123,9 +139,10 @@ func eachTemplate(o any, visit func(map[string]any)) {
 	}
 }
 
+// parsed reads a stream as kubectl does.
 func parsed(t *testing.T, text string) (all []any) {
 	t.Helper()
-	for d := yaml.NewDecoder(strings.NewReader(text)); ; {
+	for d := kubeyaml.NewYAMLOrJSONDecoder(strings.NewReader(text), 4096); ; {
 		var one any
 		if err := d.Decode(&one); err == io.EOF {
 			return all
@@ -153,19 +170,32 @@ func missingLine(text, in string) string {
 	return ""
 }
 
-// drawStream draws documents; block says that all are in block style, a line per key.
-func drawStream(t *testing.T, r *rand.Rand) (text string, block bool) {
-	block = true
+// drawn says what a stream is like.
+type drawn struct {
+	block  bool // all in block style, a line per key
+	shared bool // with aliases, which may stand where something is put in
+	twice  bool // with something that is read in two ways
+}
+
+func drawStream(t *testing.T, r *rand.Rand) (text string, of drawn) {
+	of.block = true
 	var parts []string
 	for range 1 + r.IntN(3) {
 		object := drawObject(r, true)
 		if r.IntN(4) == 0 {
-			parts, block = append(parts, drawJSON(t, r, object)), false
+			parts, of.block = append(parts, drawJSON(t, r, object)), false
 			continue
 		}
-		parts = append(parts, drawYAML(t, r, object))
+		parts = append(parts, drawYAML(t, r, object, &of))
 	}
-	return strings.Join(parts, "---\n"), block
+	text = strings.Join(parts, "---\n")
+	if r.IntN(8) == 0 {
+		text = strings.ReplaceAll(text, "\n", "\r\n")
+	}
+	if r.IntN(8) == 0 && !strings.HasPrefix(text, "{") { // kubectl's reader of JSON knows none
+		text = "\ufeff" + text
+	}
+	return text, of
 }
 
 func drawJSON(t *testing.T, r *rand.Rand, object any) string {
@@ -179,30 +209,134 @@ func drawJSON(t *testing.T, r *rand.Rand, object any) string {
 	return string(data) + "\n"
 }
 
-func drawYAML(t *testing.T, r *rand.Rand, object any) string {
+func drawYAML(t *testing.T, r *rand.Rand, object any, of *drawn) string {
+	var n yaml.Node
+	if err := n.Encode(object); err != nil {
+		t.Fatal(err)
+	}
+	switch r.IntN(6) {
+	case 0:
+		of.shared = alias(r, &n) || of.shared
+	case 1:
+		of.shared = mergeKey(r, &n, false) || of.shared
+	case 2:
+		if r.IntN(4) == 0 {
+			of.twice = mergeKey(r, &n, true) || of.twice
+		} else if r.IntN(4) == 0 {
+			of.twice = keyTwice(r, &n) || of.twice
+		}
+	}
 	var out bytes.Buffer
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2 + 2*r.IntN(2))
 	if r.IntN(2) == 0 {
 		e.CompactSeqIndent()
 	}
-	if err := e.Encode(object); err != nil {
+	if err := e.Encode(&n); err != nil {
 		t.Fatal(err)
 	}
 	var text strings.Builder
 	for line := range strings.Lines(out.String()) {
 		if r.IntN(8) == 0 {
-			text.WriteString(strings.Repeat(" ", r.IntN(8)) + "# a remark: {of, nobody's}\n")
+			text.WriteString(strings.Repeat(" ", r.IntN(8)) + "# a remark: {of, nobody's}" + []string{"", "\u2028 # more"}[r.IntN(2)] + "\n")
 		}
 		if r.IntN(10) == 0 {
 			text.WriteString("\n")
 		}
-		if before, boolean := strings.CutSuffix(line, "hostNetwork: true\n"); boolean {
-			line = before + "hostNetwork: " + []string{"true", "True", "TRUE"}[r.IntN(3)] + "\n"
+		for boolean, spellings := range map[string][]string{
+			"true":  {"true", "True", "TRUE", "yes", "Yes", "on", "ON"},
+			"false": {"false", "False", "FALSE", "no", "No", "off", "OFF"},
+		} {
+			if before, is := strings.CutSuffix(line, "hostNetwork: "+boolean+"\n"); is {
+				line = before + "hostNetwork: " + spellings[r.IntN(len(spellings))] + "\n"
+				break
+			}
 		}
 		text.WriteString(line)
 	}
 	return text.String()
+}
+
+// nodesOf lists a tree's, each before those within it.
+func nodesOf(n *yaml.Node) []*yaml.Node {
+	all := []*yaml.Node{n}
+	for _, c := range n.Content {
+		all = append(all, nodesOf(c)...)
+	}
+	return all
+}
+
+// alias makes a value the alias of an earlier one that is the same; false: there is none.
+func alias(r *rand.Rand, root *yaml.Node) bool {
+	all := nodesOf(root)
+	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	order := nodesOf(root)
+	for _, first := range all {
+		for _, second := range order[slices.Index(order, first)+1:] {
+			// A value of a mapping, or an item: of keys and of what is within first no alias is made.
+			if slices.Contains(nodesOf(first), second) || !yamltext.Same(first, second) || isKey(order, first) || isKey(order, second) {
+				continue
+			}
+			first.Anchor = "a"
+			*second = yaml.Node{Kind: yaml.AliasNode, Value: "a", Alias: first}
+			return true
+		}
+	}
+	return false
+}
+
+func isKey(all []*yaml.Node, n *yaml.Node) bool {
+	for _, m := range all {
+		if i := slices.Index(m.Content, n); i >= 0 && m.Kind == yaml.MappingNode {
+			return i%2 == 0
+		}
+	}
+	return false
+}
+
+// drawMapping is one with keys; nil: there is none.
+func drawMapping(r *rand.Rand, root *yaml.Node) *yaml.Node {
+	var all []*yaml.Node
+	for _, n := range nodesOf(root) {
+		if n.Kind == yaml.MappingNode && len(n.Content) > 0 {
+			all = append(all, n)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all[r.IntN(len(all))]
+}
+
+// mergeKey has a mapping's first key come by a merge key, before its others or behind them; or
+// beside it, with another value.
+func mergeKey(r *rand.Rand, root *yaml.Node, beside bool) bool {
+	m := drawMapping(r, root)
+	if m == nil {
+		return false
+	}
+	pair := slices.Clone(m.Content[:2])
+	rest := slices.Clone(m.Content[2:])
+	if beside {
+		rest, pair[1] = m.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "other"}
+	}
+	merge := []*yaml.Node{{Kind: yaml.ScalarNode, Value: "<<", Tag: "!!merge"}, {Kind: yaml.MappingNode, Content: pair}}
+	if beside || r.IntN(2) == 0 {
+		m.Content = slices.Concat(rest, merge)
+	} else {
+		m.Content = slices.Concat(merge, rest)
+	}
+	return true
+}
+
+// keyTwice writes a mapping's key a second time.
+func keyTwice(r *rand.Rand, root *yaml.Node) bool {
+	m := drawMapping(r, root)
+	if m == nil {
+		return false
+	}
+	m.Content = append(m.Content, m.Content[0], &yaml.Node{Kind: yaml.ScalarNode, Value: "other"})
+	return true
 }
 
 func drawObject(r *rand.Rand, lists bool) map[string]any {
@@ -273,7 +407,7 @@ func drawSpec(r *rand.Rand) map[string]any {
 	}
 	spec := map[string]any{"containers": []any{container("a"), container("b")}}
 	if r.IntN(6) == 0 {
-		spec["hostNetwork"] = r.IntN(2) == 0
+		spec["hostNetwork"] = r.IntN(2) == 0 // in one of many spellings
 	}
 	if r.IntN(2) == 0 {
 		spec["initContainers"] = []any{container("c"), container("d")}[:r.IntN(3)]
