@@ -165,15 +165,7 @@ func (d *decoder) cannotRead(text []byte, line int, message string) {
 
 // listItems gives the objects of a `kind: List`, nil when n is no List.
 func (d *decoder) listItems(n *yaml.Node) *yaml.Node {
-	var kind, items *yaml.Node
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		switch n.Content[i].Value {
-		case "kind":
-			kind = n.Content[i+1]
-		case "items":
-			items = n.Content[i+1]
-		}
-	}
+	kind, items := yamltext.Value(n, "kind"), yamltext.Value(n, "items")
 	if kind == nil || !isList(kind.Value) {
 		return nil
 	}
@@ -204,7 +196,7 @@ func (d *decoder) one(n *yaml.Node, extent Extent) {
 		return
 	}
 	before := len(d.issues)
-	r := d.header(n)
+	r, spec := d.header(n)
 	r.Extent = extent
 	if r.Spec == nil {
 		return
@@ -213,7 +205,7 @@ func (d *decoder) one(n *yaml.Node, extent Extent) {
 		d.resources = append(d.resources, r)
 		return
 	}
-	d.spec(r, n)
+	d.spec(r, n, spec)
 	slices.SortFunc(r.fields, func(a, b fieldPosition) int { return strings.Compare(a.path.Value(), b.path.Value()) })
 	d.issues = append(d.issues, news(validate(r), d.issues[before:])...)
 	if !d.issues[before:].HasErrors() {
@@ -230,34 +222,13 @@ func news(found, told Issues) Issues {
 	})
 }
 
-func (d *decoder) spec(r *Resource, n *yaml.Node) {
-	spec := value(n, "spec")
-	if spec == nil || spec.Tag == "!!null" {
+func (d *decoder) spec(r *Resource, n *yaml.Node, spec pair) {
+	if spec.value == nil || spec.value.Tag == "!!null" {
 		d.add(Error, n, "spec", "", "is missing; say what the "+r.Kind+" is about")
 		return
 	}
-	d.record("spec", key(n, "spec"))
-	d.message(r.Spec.ProtoReflect(), spec, "spec")
-}
-
-// value finds a key's value in a mapping.
-func value(n *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
-}
-
-// key finds the key itself.
-func key(n *yaml.Node, name string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == name {
-			return n.Content[i]
-		}
-	}
-	return n
+	d.record("spec", spec.key)
+	d.message(r.Spec.ProtoReflect(), spec.value, "spec")
 }
 
 // duplicates reports objects that stand in the stream twice.

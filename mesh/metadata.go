@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/sluice-cni/sluice/internal/yamltext"
 )
 
 var dnsSubdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
@@ -18,10 +20,10 @@ var serverMetadata = []string{
 	"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "clusterName",
 }
 
-// header reads apiVersion, kind and metadata. The Spec of what it returns is nil
-// when the object is none of ours.
-func (d *decoder) header(n *yaml.Node) *Resource {
-	r := &Resource{Namespace: d.namespace, Source: Source{File: d.file, Line: d.lineOf(n)}}
+// header reads apiVersion, kind and metadata, and finds the spec. The Spec of what it returns
+// is nil when the object is none of ours.
+func (d *decoder) header(n *yaml.Node) (r *Resource, spec pair) {
+	r = &Resource{Namespace: d.namespace, Source: Source{File: d.file, Line: d.lineOf(n)}}
 	d.object = r
 	fields := d.pairs(n, "")
 	r.Kind, r.APIVersion = d.word(fields, "kind"), d.word(fields, "apiVersion")
@@ -30,11 +32,13 @@ func (d *decoder) header(n *yaml.Node) *Resource {
 	}
 	d.checkType(n, fields)
 	if r.Spec == nil && r.Kind != "" {
-		return r // another product's object: its fields are not ours to judge
+		return r, spec // another product's object: its fields are not ours to judge
 	}
 	for _, f := range fields {
 		switch f.key.Value {
-		case "apiVersion", "kind", "spec":
+		case "apiVersion", "kind":
+		case "spec":
+			spec = f
 		case "status":
 			d.status(f.value)
 		case "metadata":
@@ -45,7 +49,7 @@ func (d *decoder) header(n *yaml.Node) *Resource {
 	}
 	d.checkNames(n)
 	r.Source.Kind, r.Source.Namespace, r.Source.Name = r.Kind, r.Namespace, r.Name
-	return r
+	return r, spec
 }
 
 // word is the plain value of a field, "" when there is none.
@@ -61,13 +65,10 @@ func (d *decoder) word(fields []pair, key string) string {
 // nameFirst reads the object's name before anything is complained about, so that
 // every complaint can carry it.
 func (d *decoder) nameFirst(metadata *yaml.Node) {
-	if metadata == nil || metadata.Kind != yaml.MappingNode {
-		return
-	}
-	if v := value(metadata, "name"); v != nil && v.Kind == yaml.ScalarNode && v.Tag != "!!null" {
+	if v := yamltext.Value(metadata, "name"); v != nil && v.Kind == yaml.ScalarNode && v.Tag != "!!null" {
 		d.object.Name = v.Value
 	}
-	if v := value(metadata, "namespace"); v != nil && v.Kind == yaml.ScalarNode && v.Tag != "!!null" && v.Value != "" {
+	if v := yamltext.Value(metadata, "namespace"); v != nil && v.Kind == yaml.ScalarNode && v.Tag != "!!null" && v.Value != "" {
 		d.object.Namespace = v.Value
 	}
 }
@@ -108,7 +109,7 @@ func (d *decoder) status(n *yaml.Node) {
 		return
 	}
 	row := valueRows[[3]string{d.object.Kind, statusAddresses, "any"}]
-	if at := value(n, "addresses"); at != nil && at.Tag != "!!null" && row != nil {
+	if at := yamltext.Value(n, "addresses"); at != nil && at.Tag != "!!null" && row != nil {
 		d.add(Notice, at, statusAddresses, "", row.Says+"; "+row.Instead)
 	}
 }
@@ -200,12 +201,8 @@ func (d *decoder) textMap(n *yaml.Node, path string) map[string]string {
 
 func (d *decoder) checkNames(n *yaml.Node) {
 	r := d.object
-	name, namespace := n, n
-	if metadata := value(n, "metadata"); metadata != nil {
-		if metadata = d.follow(metadata); metadata != nil && metadata.Kind == yaml.MappingNode {
-			name, namespace = cmp.Or(value(metadata, "name"), n), cmp.Or(value(metadata, "namespace"), n)
-		}
-	}
+	metadata := yamltext.Value(n, "metadata")
+	name, namespace := cmp.Or(yamltext.Value(metadata, "name"), n), cmp.Or(yamltext.Value(metadata, "namespace"), n)
 	if r.Name == "" {
 		d.add(Error, name, "metadata.name", "", "is missing; give the object a name")
 	} else if complaint := NameComplaint(r.Name); complaint != "" {

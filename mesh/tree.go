@@ -25,7 +25,13 @@ func (d *decoder) pairs(n *yaml.Node, path string) []pair {
 		case key.Kind != yaml.ScalarNode:
 			d.add(Error, n.Content[i], path, "", "a key must be a single word; write name: value")
 		case key.Tag == "!!merge":
-			merged = append(merged, d.merge(value, path)...)
+			brought := d.merge(value, path)
+			for _, m := range brought {
+				if i := find(out, m.key.Value); i >= 0 { // as yamltext.Overridden
+					d.add(Warning, out[i].key, join(path, m.key.Value), "", "stands before a YAML merge key (<<) that brings it too: this one holds, but kubectl takes that; write << first")
+				}
+			}
+			merged = append(merged, brought...)
 		case find(out, key.Value) >= 0:
 			first := out[find(out, key.Value)].key
 			what := "keep one of them"

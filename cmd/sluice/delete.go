@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -56,6 +57,9 @@ func objectsToDelete(c *cobra.Command, namespace string, files, args []string) (
 	return wanted, err
 }
 
+// namingFields say which object is meant.
+var namingFields = []string{"apiVersion", "kind", "metadata", "metadata.name", "metadata.namespace"}
+
 func objectsIn(c *cobra.Command, namespace string, files []string) ([]mesh.Identity, error) {
 	streams, err := readStreams(c, files, namespace)
 	if err != nil {
@@ -71,12 +75,10 @@ func objectsIn(c *cobra.Command, namespace string, files []string) ([]mesh.Ident
 		}
 		_, issues := mesh.Decode(in.Name, in.Data, opts)
 		for _, i := range issues {
-			if i.Field != "kind" { // what else is wrong keeps no object from being named
-				continue
-			}
-			if i.Severity == mesh.Error {
+			switch named := slices.Contains(namingFields, i.Field); { // what else is wrong keeps no object from being named
+			case named && i.Severity == mesh.Error:
 				problems = append(problems, errors.New(i.String()))
-			} else {
+			case named:
 				printIssues(c, mesh.Issues{i})
 			}
 		}

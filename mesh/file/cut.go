@@ -122,11 +122,8 @@ func itemsOf(root *yaml.Node) *yaml.Node {
 	if len(root.Content) == 0 {
 		return nil
 	}
-	top := root.Content[0]
-	for i := 0; i+1 < len(top.Content); i += 2 {
-		if top.Content[i].Value == "items" && top.Content[i+1].Kind == yaml.SequenceNode {
-			return top.Content[i+1]
-		}
+	if _, items := yamltext.Field(root.Content[0], "items"); items != nil && items.Kind == yaml.SequenceNode {
+		return items
 	}
 	return nil
 }

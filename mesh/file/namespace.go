@@ -30,11 +30,11 @@ func withNamespace(in manifest.Stream) ([]byte, error) {
 		if o.Extent.Item >= 0 {
 			object = itemsOf(&root).Content[o.Extent.Item]
 		}
-		metadata := child(object, "metadata")
+		_, metadata := yamltext.Field(object, "metadata")
 		if metadata == nil || metadata.Kind != yaml.MappingNode || len(metadata.Content) == 0 {
 			return nil, fmt.Errorf("%s: its metadata has no place for a namespace; write metadata.namespace", o.Identity)
 		}
-		if child(metadata, "namespace") != nil {
+		if yamltext.Value(metadata, "namespace") != nil {
 			continue
 		}
 		first := metadata.Content[0]
@@ -68,15 +68,6 @@ func namespaceText(metadata *yaml.Node, namespace string) (string, error) {
 		return text + ", ", nil
 	}
 	return fmt.Sprintf("%s\n%*s", text, first.Column-1, ""), nil
-}
-
-func child(n *yaml.Node, key string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
 }
 
 // sameMeaning makes sure that every object is in its namespace now.
