@@ -13,6 +13,7 @@ import (
 // address as Host) an address. Host comes from a stranger.
 type Wanted struct {
 	Namespace string // of the ServiceEntry; "" leaves it out
+	Suffix    string // of its name, at most 9 bytes, to tell it from another
 	Host      string
 	Addr      netip.Addr
 	Ports     []WantedPort // each number once
@@ -53,7 +54,7 @@ func (w Wanted) Registration() (name, document string) {
 	line("apiVersion: networking.istio.io/v1")
 	line("kind: ServiceEntry")
 	line("metadata:")
-	line("  name: ", e.name)
+	line("  name: ", e.name+w.Suffix)
 	if w.Namespace != "" {
 		line("  namespace: ", w.Namespace)
 	}
@@ -68,7 +69,7 @@ func (w Wanted) Registration() (name, document string) {
 		line("  - ", p)
 	}
 	line("  resolution: ", e.resolution)
-	return e.name, b.String()
+	return e.name + w.Suffix, b.String()
 }
 
 // registering is what a ServiceEntry says, each in YAML.
@@ -111,7 +112,7 @@ func (w Wanted) entry() (e registering, ok bool) {
 // entryName is a name for the entry. The ports are in it: another of the same host is
 // another entry, and replaces none.
 func entryName(host string, ports []WantedPort) string {
-	// Bytes: a name has 253 (RFC 1123), of which 9 are left for who tells two apart.
+	// Bytes: a name has 253 (RFC 1123), of which 9 are left for Wanted.Suffix.
 	const most, all = 200, 253 - 9
 	name := strings.ReplaceAll(host, ".", "-")
 	name = strings.Trim(name[:min(len(name), most)], "-")

@@ -110,19 +110,10 @@ func (d *decoder) text(n *yaml.Node, path string) (v protoreflect.Value, complai
 	case "!!binary":
 		return v, "binary where text is wanted; write plain text"
 	}
-	if n.Style == 0 && isOldBoolean(n.Value) {
+	if n.Style == 0 && yamltext.OldBoolean(n.Value) {
 		d.add(Warning, n, path, n.Value, fmt.Sprintf("read as text, but Kubernetes reads it as a boolean; write it in quotes: %q", n.Value))
 	}
 	return protoreflect.ValueOfString(n.Value), ""
-}
-
-// isOldBoolean knows the booleans of YAML 1.1.
-func isOldBoolean(s string) bool {
-	switch strings.ToLower(s) {
-	case "y", "n", "yes", "no", "on", "off":
-		return true
-	}
-	return false
 }
 
 func boolean(n *yaml.Node) (v protoreflect.Value, complaint string) {

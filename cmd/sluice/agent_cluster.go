@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,7 +19,6 @@ import (
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/install/cluster"
 	"github.com/sluice-cni/sluice/kubeapi"
-	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/kube"
 	"github.com/sluice-cni/sluice/proxy/credential"
 	"github.com/sluice-cni/sluice/selection"
@@ -33,7 +31,7 @@ const ownCluster = "own"
 type kubernetesOptions struct {
 	from   string // a kubeconfig, or ownCluster; "": no cluster
 	node   string
-	domain string
+	domain domainValue
 	taint  bool
 }
 
@@ -42,7 +40,7 @@ func (o *kubernetesOptions) flags(f *pflag.FlagSet) {
 	f.Lookup("kubernetes").NoOptDefVal = ownCluster
 	f.StringVar(&o.node, "node-name", "", "`NAME` of this node in the cluster (default: $NODE_NAME)")
 	f.BoolVar(&o.taint, "readiness-taint", false, "take the taint "+nodekube.Taint+" from this node once the agent is ready and 'sluice install --watch' has the plugin in place; with --kubernetes")
-	f.StringVar(&o.domain, "cluster-domain", mesh.DefaultClusterDomain, "`DOMAIN` that the full names of the cluster's Services end in")
+	domainFlag(f, &o.domain)
 }
 
 // check says what is wrong with the flags by themselves. config is --config.
@@ -59,9 +57,6 @@ func (o kubernetesOptions) check(config string) error {
 	}
 	if o.node == "" {
 		errs = append(errs, errors.New("--node-name: missing; give this node's name in the cluster, or set NODE_NAME (spec.nodeName by the downward API)"))
-	}
-	if strings.Trim(o.domain, ".") != o.domain || o.domain == "" {
-		errs = append(errs, fmt.Errorf("--cluster-domain %q: not a domain; cluster.local is usual", o.domain))
 	}
 	return errors.Join(errs...)
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
@@ -50,6 +54,7 @@ func TestAClusterThatRefusesIsExplained(t *testing.T) {
 		{"away", func(s *apitest.Server) { s.Stop() }, "delete se a b c -n shop", 1,
 			[]string{"API server test: delete ServiceEntry shop/a", "2 objects not asked for after that", "hint: does it run"}, "shop/b"},
 		{"a name that nothing can have", func(*apitest.Server) {}, "get se a%b -n shop", 2, []string{`name "a%b": no object can have it`}, "does it run"},
+		{"a path for a name", func(*apitest.Server) {}, "get se .. -n shop", 2, []string{`name "..": no object can have it`}, "does it run"},
 		{"Services that may not be seen", func(s *apitest.Server) { s.Refuse(kubeapi.Services, 403) }, "apply -f FILES", 0,
 			[]string{"ServiceEntry shop/a created", "notice: not judged beside all that the cluster has: services: may not be read"}, "error"},
 		{"names of several", func(s *apitest.Server) { s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a")) }, "get se a b c -n shop", 1,
@@ -75,6 +80,42 @@ func TestAClusterThatRefusesIsExplained(t *testing.T) {
 	}
 }
 
+// What became of several objects is told whole: how many were not asked for after an
+// interrupt, and what matters most where one is there already and then nobody answers.
+func TestTheEndOfSeveralObjects(t *testing.T) {
+	t.Parallel()
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, test := range []struct {
+		ctx  context.Context
+		said []error
+		want string
+	}{
+		{ended, []error{nil}, "context canceled; 2 objects not asked for after that; "},
+		{ended, []error{context.Canceled}, "context canceled; 2 objects not asked for after that; "},
+		{t.Context(), []error{kubeapi.ErrExists, kubeapi.ErrUnreachable}, "already exists; the API server does not answer; 1 object not asked for after that; does it run"},
+		{t.Context(), []error{kubeapi.ErrExists, nil, nil}, "already exists; 'sluice apply' replaces what is there"},
+		{t.Context(), []error{nil, nil, nil}, ""},
+	} {
+		c := &cobra.Command{}
+		c.SetContext(test.ctx)
+		all := clusterKeeper{c: c}.each(3)
+		for _, err := range test.said {
+			all.asked(err)
+		}
+		got := ""
+		if err := all.end(); err != nil {
+			got = strings.ReplaceAll(err.Error(), "\n", "; ") + "; "
+			if f := (*failure)(nil); errors.As(err, &f) {
+				got += f.hint
+			}
+		}
+		if !strings.HasPrefix(got, test.want) || test.want == "" && got != "" {
+			t.Errorf("%v: %s, want %s", test.said, got, test.want)
+		}
+	}
+}
+
 // Services are among what the cluster has: a route to one is a route to something.
 func TestAClustersServicesAreRegistered(t *testing.T) {
 	t.Parallel()
@@ -91,6 +132,19 @@ spec: {hosts: [web], http: [{timeout: 3s, route: [{destination: {host: web}}]}]}
 	}
 	if got, code := sluice("validate", "--kubeconfig", s.Kubeconfig()); code != 0 || got != "valid: 1 resource, 0 warnings, 0 notices\n" {
 		t.Errorf("exit code %d:\n%s", code, got)
+	}
+	text = strings.ReplaceAll(text, "host: web", "host: web.shop.svc.corp.test")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"validate --strict", "apply"} {
+		args := append(strings.Fields(command), "--kubeconfig", s.Kubeconfig(), "-f", file)
+		if got, _ := sluice(args...); !strings.Contains(got, "no ServiceEntry registers it") {
+			t.Errorf("%s, in another domain:\n%s", command, got)
+		}
+		if got, code := sluice(append(args, "--cluster-domain", "corp.test")...); code != 0 || strings.Contains(got, "registers") {
+			t.Errorf("%s with its domain: exit code %d:\n%s", command, code, got)
+		}
 	}
 }
 

@@ -34,6 +34,25 @@ func (v *namespaceValue) Set(text string) error {
 	return nil
 }
 
+// domainFlag adds --cluster-domain.
+func domainFlag(f *pflag.FlagSet, into *domainValue) {
+	*into = mesh.DefaultClusterDomain
+	f.Var(into, "cluster-domain", "`DOMAIN` that the full names of the cluster's Services end in")
+}
+
+type domainValue string
+
+func (v *domainValue) String() string { return string(*v) }
+func (v *domainValue) Type() string   { return "string" }
+
+func (v *domainValue) Set(text string) error {
+	if strings.Trim(text, ".") != text || text == "" {
+		return errors.New("not a domain; cluster.local is usual")
+	}
+	*v = domainValue(text)
+	return nil
+}
+
 // flagValue is a flag's value as text, "" when the command has no such flag.
 func flagValue(c *cobra.Command, name string) string {
 	if f := c.Flags().Lookup(name); f != nil {

@@ -106,7 +106,7 @@ func printResources(c *cobra.Command, k keeper, resources []*mesh.Resource, outp
 		hosts, details := summary(r)
 		rows = append(rows, []string{r.Kind, r.Namespace, r.Name, hosts, details})
 	}
-	if _, files := k.(directoryKeeper); files && output == "wide" {
+	if k.ofThisMachine() && output == "wide" {
 		rows[0] = append(rows[0], "FILE")
 		for i, r := range resources {
 			rows[i+1] = append(rows[i+1], r.Source.Place())

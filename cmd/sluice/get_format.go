@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	networking "istio.io/api/networking/v1alpha3"
 
+	"github.com/sluice-cni/sluice/internal/yamltext"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -61,16 +62,13 @@ func writeYAML(w io.Writer, text []byte) error {
 // plain takes JSON's braces and quotes off; what would read as something else
 // without its quotes keeps them.
 func plain(n *yaml.Node) {
-	if !oldBooleans[strings.ToLower(n.Value)] {
+	if !yamltext.OldBoolean(n.Value) {
 		n.Style = 0
 	}
 	for _, c := range n.Content {
 		plain(c)
 	}
 }
-
-// oldBooleans are words that other YAML readers take for booleans.
-var oldBooleans = map[string]bool{"y": true, "n": true, "yes": true, "no": true, "on": true, "off": true}
 
 // summary is what the table shows of a resource.
 func summary(r *mesh.Resource) (hosts, details string) {

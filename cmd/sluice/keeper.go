@@ -18,6 +18,8 @@ import (
 type keeper interface {
 	// namespace is that of objects which name none.
 	namespace() string
+	// ofThisMachine says that the resources are files here, and so are the files they name.
+	ofThisMachine() bool
 	// shown is the namespace that is listed when none is named; "" is all.
 	shown() string
 	create(dryRun string, in []manifest.Stream) error

@@ -42,14 +42,17 @@ func (k clusterKeeper) namespace() string {
 	return k.cluster.Namespace()
 }
 
+func (k clusterKeeper) ofThisMachine() bool { return false }
+
 func (k clusterKeeper) shown() string { return k.cluster.Namespace() }
 
 // objects are the cluster's, where nothing is kept in a dry run.
 func (k clusterKeeper) objects(dryRun string) kube.Objects {
+	objects := kube.Objects{Cluster: k.cluster, Domain: flagValue(k.c, "cluster-domain")}
 	if dryRun != "" {
-		return kube.Objects{Cluster: k.cluster.DryRun()}
+		objects.Cluster = k.cluster.DryRun()
 	}
-	return kube.Objects{Cluster: k.cluster}
+	return objects
 }
 
 func (k clusterKeeper) create(dryRun string, in []manifest.Stream) error {
@@ -197,11 +200,14 @@ func (e *each) lookedFor(id mesh.Identity, err error) {
 // end is the error of all, nil where there is none.
 func (e *each) end() error {
 	all := errors.Join(e.problems...)
+	if ended := e.c.Context().Err(); ended != nil && !errors.Is(all, ended) {
+		all = errors.Join(all, ended)
+	}
 	if e.left > 0 && all != nil {
 		all = errors.Join(all, fmt.Errorf("%s not asked for after that", count(e.left, "object")))
 	}
 	switch {
-	case errors.Is(all, kubeapi.ErrExists):
+	case errors.Is(all, kubeapi.ErrExists) && !errors.Is(all, kubeapi.ErrUnreachable):
 		return hinted(all, again(e.c, "apply")+" replaces what is there")
 	case all == nil && len(e.missing.Objects) > 0:
 		first := e.missing.Objects[0] // whose namespace may be neither the context's nor --namespace
@@ -209,7 +215,7 @@ func (e *each) end() error {
 	case len(e.missing.Objects) > 0:
 		all = errors.Join(all, &e.missing)
 	}
-	return explainCluster(errors.Join(all, e.c.Context().Err()))
+	return explainCluster(all)
 }
 
 // explainCluster adds what to do about a cluster that does not answer, or has no place for

@@ -16,6 +16,8 @@ import (
 type directoryKeeper struct{ c *cobra.Command }
 
 func (k directoryKeeper) namespace() string { return namespace(k.c) }
+func (k directoryKeeper) ofThisMachine() bool { return true }
+
 func (k directoryKeeper) shown() string     { return "" }
 
 func (k directoryKeeper) directory(dryRun string) file.Directory {

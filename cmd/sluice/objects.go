@@ -9,7 +9,8 @@ import (
 )
 
 // objects reads the objects that a command line names: KIND NAME..., or any number
-// of KIND/NAME, with a namespace KIND.NAMESPACE/NAME, as `get -o name` prints them. namespace is that of objects which name none.
+// of KIND/NAME, with a namespace KIND.NAMESPACE/NAME, as `get -o name` prints them. namespace
+// is that of objects which name none.
 func objects(namespace string, args []string) ([]mesh.Identity, error) {
 	slash := func(s string) bool { return strings.Contains(s, "/") }
 	if slices.ContainsFunc(args, slash) {
@@ -21,12 +22,17 @@ func objects(namespace string, args []string) ([]mesh.Identity, error) {
 	}
 	var out []mesh.Identity
 	for _, name := range args[1:] {
-		if name == "" || strings.Contains(name, "%") { // no request to an API server can name it
+		if !nameable(name) {
 			return nil, usage(fmt.Errorf("name %q: no object can have it", name), "write either KIND NAME... or KIND/NAME for each")
 		}
 		out = append(out, mesh.Identity{Kind: kind, Namespace: namespace, Name: name})
 	}
 	return out, nil
+}
+
+// nameable says whether a request to an API server can name an object so: as a part of a path.
+func nameable(name string) bool {
+	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/%")
 }
 
 func references(namespace string, args []string) ([]mesh.Identity, error) {
@@ -51,7 +57,7 @@ func reference(id mesh.Identity) string {
 
 func parseReference(namespace, text string) (id mesh.Identity, ok bool, err error) {
 	before, name, found := strings.Cut(text, "/")
-	if !found || name == "" || strings.ContainsAny(name, "/%") {
+	if !found || !nameable(name) {
 		return id, false, nil
 	}
 	if kind, ok := mesh.ParseKind(before); ok { // serviceentry.networking.istio.io too

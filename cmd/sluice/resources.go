@@ -40,8 +40,8 @@ func (o agentOptions) openResources(c *cobra.Command, k *inCluster, meshed mesh.
 		}
 		return store, nil
 	}
-	meshed.ClusterDomain = o.kubernetes.domain
-	k.store = kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: o.kubernetes.domain, Log: log, Said: k.node.Judged})
+	meshed.ClusterDomain = string(o.kubernetes.domain)
+	k.store = kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: meshed.ClusterDomain, Log: log, Said: k.node.Judged})
 	return k.store, nil
 }
 

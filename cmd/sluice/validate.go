@@ -37,6 +37,7 @@ checked, how many of each severity there are, and the same list.` + keeperLong,
 	}
 	namespaceFlag(c, objectNamespace)
 	keeperFlags(c)
+	domainFlag(c.Flags(), new(domainValue))
 	files := filenameFlag(c)
 	output := formatFlag(c, "text", "json", "report")
 	credentialsFlag(c)
@@ -95,9 +96,9 @@ func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 		return nil, 0, err
 	}
 	resources := append(there.without(named.resources), named.resources...)
-	_, more := mesh.Build(resources, mesh.Options{Partial: !there.whole && !named.whole})
+	_, more := mesh.Build(resources, mesh.Options{Partial: !there.whole && !named.whole, ClusterDomain: flagValue(c, "cluster-domain")})
 	issues = append(issues, more...)
-	if _, elsewhere := k.(clusterKeeper); !elsewhere { // whose nodes have the files that are named
+	if k == nil || k.ofThisMachine() { // a cluster's nodes have the files that are named
 		missing := file.Missing(resources)
 		issues = slices.Concat(issues, missing, credential.Unusable(resources, credentials, missing))
 	}

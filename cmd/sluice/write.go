@@ -66,6 +66,7 @@ what the API server refuses of some does not keep the others out.`
 func newWriteCommand(c *cobra.Command, write func(k keeper, dryRun string, in []manifest.Stream) error) *cobra.Command {
 	namespaceFlag(c, objectNamespace)
 	keeperFlags(c)
+	domainFlag(c.Flags(), new(domainValue))
 	dryRun := dryRunFlag(c)
 	files := filenameFlag(c)
 	c.Args = func(c *cobra.Command, args []string) error {

@@ -20,3 +20,13 @@ func Boolean(n *yaml.Node) (value, ok bool) {
 	}
 	return false, false
 }
+
+// OldBoolean says whether a word is a boolean in YAML 1.1 alone, so that only quotes make it
+// text for everybody.
+func OldBoolean(word string) bool {
+	switch strings.ToLower(word) {
+	case "y", "n", "yes", "no", "on", "off":
+		return true
+	}
+	return false
+}

@@ -15,7 +15,11 @@ import (
 // Objects are a cluster's resources for people who read and write them, as file.Directory
 // has a directory's. Each is written for itself: an API server has nothing that would write
 // all or none.
-type Objects struct{ Cluster *kubeapi.Cluster }
+type Objects struct {
+	Cluster *kubeapi.Cluster
+	// Domain is what the full names of its Services end in; "": mesh.DefaultClusterDomain.
+	Domain string
+}
 
 func key(id mesh.Identity) kubeapi.Key {
 	return kubeapi.Key{Namespace: id.Namespace, Name: id.Name}
@@ -69,13 +73,17 @@ func (o Objects) Create(ctx context.Context, r *mesh.Resource) (manifest.Change,
 // issue is that the cluster has more of it then, where others wrote fields that are not named.
 func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, mesh.Issues, error) {
 	k := kindOf(r.Kind)
+	wanted, err := manifest.Respelled(r)
+	if err != nil {
+		return manifest.Change{}, nil, err
+	}
 	text, _ := mesh.Normal(r)
 	done, now, err := o.Cluster.Apply(ctx, k, text)
 	change := manifest.Change{Identity: r.Identity(), Done: done}
 	if err != nil {
 		return change, nil, err
 	}
-	if is := decode(k, now).resource; is != nil && proto.Equal(is.Spec, manifest.Normal(r).Spec) {
+	if is := decode(k, now).resource; is != nil && proto.Equal(is.Spec, wanted.Spec) {
 		return change, nil, nil
 	}
 	return change, mesh.Issues{r.Issue(mesh.Warning, "spec", "",
@@ -85,11 +93,15 @@ func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, 
 // Would says what Apply would do, by what is there, without asking the server to try it.
 func (o Objects) Would(ctx context.Context, r *mesh.Resource) (manifest.Change, error) {
 	c := manifest.Change{Identity: r.Identity(), Done: "configured"}
+	wanted, err := manifest.Respelled(r)
+	if err != nil {
+		return c, err
+	}
 	before, _, err := o.Get(ctx, r.Identity())
 	switch {
 	case errors.Is(err, kubeapi.ErrNotFound):
 		c.Done, err = "created", nil
-	case err == nil && manifest.Equal(before, manifest.Normal(r)):
+	case err == nil && manifest.Equal(before, wanted):
 		c.Done = "unchanged"
 	}
 	return c, err

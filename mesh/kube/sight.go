@@ -17,11 +17,13 @@ type Sight struct {
 	Issues mesh.Issues // of the resources, each for itself
 	Unseen error       // why not all was seen; nil: it was
 	seen   []mesh.Place
+	domain string
 }
 
 // See reads all that the resources of some namespaces are to be judged beside. Who may not
 // read every namespace sees those.
 func (o Objects) See(ctx context.Context, namespaces ...string) (s Sight, err error) {
+	s.domain = o.Domain
 	for _, k := range kinds {
 		objects, err := o.visible(ctx, &s, k, namespaces)
 		if err != nil {
@@ -40,7 +42,7 @@ func (o Objects) See(ctx context.Context, namespaces ...string) (s Sight, err er
 		if json.Unmarshal(object.JSON, &read) != nil {
 			continue
 		}
-		if r, _ := mesh.FromService(newServices().meaning(object.Key, &read), mesh.DefaultClusterDomain); r != nil {
+		if r, _ := mesh.FromService(newServices().meaning(object.Key, &read), o.Domain); r != nil {
 			s.seen = append(s.seen, place(object, r))
 		}
 	}
@@ -99,5 +101,5 @@ func (s Sight) With(resources ...*mesh.Resource) (all []*mesh.Resource) {
 // News is what there is to say of the resources together once these are among them, and is
 // not to be said without them.
 func (s Sight) News(resources []*mesh.Resource) mesh.Issues {
-	return manifest.News(s.With(resources...), s.With(), mesh.Options{Partial: s.Unseen != nil})
+	return manifest.News(s.With(resources...), s.With(), mesh.Options{Partial: s.Unseen != nil, ClusterDomain: s.domain})
 }

@@ -77,14 +77,14 @@ func Equal(a, b *mesh.Resource) bool {
 	return a != nil && b != nil && proto.Equal(a.Spec, b.Spec) && maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
 }
 
-// Normal is a resource in today's spelling (mesh.Normal).
-func Normal(r *mesh.Resource) *mesh.Resource {
+// Respelled is a resource as it is read once it is written in today's spelling (mesh.Normal).
+func Respelled(r *mesh.Resource) (*mesh.Resource, error) {
 	text, _ := mesh.Normal(r)
 	all, issues := mesh.Decode(r.Source.File, text, mesh.DecodeOptions{})
 	if len(all) != 1 {
-		panic(issues) // of what was accepted as it was written
+		return nil, fmt.Errorf("%s: cannot be written in today's spelling: %w", r.Identity(), issues)
 	}
-	return all[0]
+	return all[0], nil
 }
 
 // News builds resources as they would be and as they are, and gives what there is to say

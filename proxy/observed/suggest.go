@@ -36,12 +36,12 @@ func Suggest(rows []Row) (documents []string, without []Row) {
 				without = append(without, of...)
 				continue
 			}
-			if id := w.Namespace + "/" + name; taken[id] { // a.b-c.org and a-b.c.org
+			if taken[w.Namespace+"/"+name] { // a.b-c.org and a-b.c.org
 				sum := sha256.Sum256([]byte(w.Host + w.Addr.String()))
-				document = strings.Replace(document, "  name: "+name, "  name: "+name+"-"+hex.EncodeToString(sum[:4]), 1)
-			} else {
-				taken[id] = true
+				w.Suffix = "-" + hex.EncodeToString(sum[:4])
+				name, document = w.Registration()
 			}
+			taken[w.Namespace+"/"+name] = true
 			documents = append(documents, comment(of)+opens(w)+document)
 		}
 		rows = rows[n:]

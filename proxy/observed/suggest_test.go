@@ -105,6 +105,19 @@ func TestNothingIsSuggestedForANameThatWasCut(t *testing.T) {
 	}
 }
 
+func TestAHostThatEndsInADotIsOne(t *testing.T) {
+	t.Parallel()
+	line := func(rest string) string {
+		return `{"start_time":"2026-11-26T12:00:00Z","downstream_local_address":"203.0.113.1:443","would_refuse":"unregistered","pod_namespace":"shop",` + rest + "}\n"
+	}
+	l, err := ReadLog(strings.NewReader(line(`"requested_server_name":"api.example.com"`) + line(`"requested_server_name":"api.example.com."`) +
+		line(`"authority":"api.example.com.:443","protocol":"HTTP/1.1"`) + line(`"authority":"api.example.com..","protocol":"HTTP/1.1"`)))
+	documents, without := Suggest(l.Rows)
+	if err != nil || len(documents) != 1 || len(without) != 2 || without[0].Name != "api.example.com.." {
+		t.Errorf("%q, without %v, %v", documents, without, err)
+	}
+}
+
 // Names come from pods.
 func TestSuggestionsAreValidAndHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()

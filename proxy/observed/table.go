@@ -42,12 +42,15 @@ type What struct {
 	Protocol string `json:"protocol"`
 }
 
-// what is a destination as it was asked for: name is in lower case and without port, and
-// may be an address, perhaps in brackets.
+// what is a destination as it was asked for: name is in lower case, without port and without
+// the dot that may end it, and may be an address, perhaps in brackets.
 func what(namespace, name string, addr netip.Addr, port uint16, p mesh.Protocol) What {
 	w := What{Namespace: namespace, Name: name, Port: port, Protocol: p.String()}
 	if ip, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
 		w.Name, addr = "", ip
+	}
+	if strings.HasSuffix(w.Name, ".") { // it had two, and is no name: not the host that ends in one
+		w.Name += "."
 	}
 	if w.Name == "" {
 		w.Address = addr.Unmap().WithZone("")
@@ -98,8 +101,8 @@ func newTable(now func() time.Time) *Table {
 	return &Table{now: now, rows: map[What]*seen{}, of: map[string]int{}}
 }
 
-// Note counts one request or connection. name is in lower case and without port, and may be
-// an address, perhaps in brackets. It never waits for long. A nil Table notes nothing.
+// Note counts one request or connection. name is in lower case, without port and the dot that
+// may end it, and may be an address, perhaps in brackets. It never waits for long. A nil Table notes nothing.
 func (t *Table) Note(namespace, name string, addr netip.Addr, port uint16, p mesh.Protocol) {
 	if t == nil {
 		return
