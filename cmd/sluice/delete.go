@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,7 +33,7 @@ it, names an object with its namespace.` + keeperLong,
 		if err != nil {
 			return err
 		}
-		wanted, err := objectsToDelete(c, k.namespace(), *files, args)
+		wanted, err := objectsToDelete(c, k, *files, args)
 		if err != nil {
 			return err
 		}
@@ -41,16 +42,16 @@ it, names an object with its namespace.` + keeperLong,
 	return c
 }
 
-func objectsToDelete(c *cobra.Command, namespace string, files, args []string) ([]mesh.Identity, error) {
+func objectsToDelete(c *cobra.Command, k keeper, files, args []string) ([]mesh.Identity, error) {
 	switch {
 	case len(files) > 0 && len(args) > 0:
 		return nil, usage(errors.New("-f together with names: use one of them"), "usage: "+c.UseLine())
 	case len(files) > 0:
-		return objectsIn(c, namespace, files)
+		return objectsIn(c, k, files)
 	case len(args) == 0:
 		return nil, usage(errors.New("a kind and at least one name are wanted"), "usage: "+c.UseLine())
 	}
-	wanted, err := objects(namespace, args)
+	wanted, err := objects(k.namespace(), args)
 	if err == nil && len(wanted) == 0 {
 		err = usage(fmt.Errorf("kind %q without a name: name at least one", args[0]), "usage: "+c.UseLine())
 	}
@@ -60,9 +61,9 @@ func objectsToDelete(c *cobra.Command, namespace string, files, args []string) (
 // namingFields say which object is meant.
 var namingFields = []string{"apiVersion", "kind", "metadata", "metadata.name", "metadata.namespace"}
 
-func objectsIn(c *cobra.Command, namespace string, files []string) ([]mesh.Identity, error) {
-	streams, err := readStreams(c, files, namespace)
-	if err != nil {
+func objectsIn(c *cobra.Command, k keeper, files []string) ([]mesh.Identity, error) {
+	streams, err := readStreams(c, files, k.namespace())
+	if err := cmp.Or(err, elsewhere(c, k, streams)); err != nil {
 		return nil, err
 	}
 	var out []mesh.Identity

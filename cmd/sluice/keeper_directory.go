@@ -15,10 +15,10 @@ import (
 // directoryKeeper is a directory of files.
 type directoryKeeper struct{ c *cobra.Command }
 
-func (k directoryKeeper) namespace() string { return namespace(k.c) }
+func (k directoryKeeper) namespace() string   { return namespace(k.c) }
 func (k directoryKeeper) ofThisMachine() bool { return true }
 
-func (k directoryKeeper) shown() string     { return "" }
+func (k directoryKeeper) shown() string { return "" }
 
 func (k directoryKeeper) directory(dryRun string) file.Directory {
 	return file.Directory{Path: configDir(k.c), DryRun: dryRun != ""}

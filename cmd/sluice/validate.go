@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"slices"
@@ -85,7 +86,7 @@ func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	named, namedErr := readNamed(c, in, names)
+	named, namedErr := readNamed(c, k, in, names)
 	there := reading{}
 	if k != nil {
 		there, err = k.all(named.resources)
@@ -117,17 +118,17 @@ type reading struct {
 // readNamed reads files, directories and standard input. namespace is that of objects
 // which name none, but those in the directory of --config, which 'sluice apply' has put
 // there with theirs.
-func readNamed(c *cobra.Command, namespace string, names []string) (all reading, err error) {
+func readNamed(c *cobra.Command, k keeper, namespace string, names []string) (all reading, err error) {
 	var problems []error
 	for _, name := range names {
-		one, err := readOne(c, name, namespace)
+		one, err := readOne(c, k, name, namespace)
 		problems = append(problems, err)
 		all.resources, all.issues, all.whole = append(all.resources, one.resources...), append(all.issues, one.issues...), all.whole || one.whole
 	}
 	return all, errors.Join(problems...)
 }
 
-func readOne(c *cobra.Command, name, namespace string) (r reading, err error) {
+func readOne(c *cobra.Command, k keeper, name, namespace string) (r reading, err error) {
 	if name == configDir(c) && !clusterChosen(c) {
 		return readDirectory(name)
 	}
@@ -138,7 +139,7 @@ func readOne(c *cobra.Command, name, namespace string) (r reading, err error) {
 		resources, issues := mesh.Decode(in.Name, in.Data, mesh.DecodeOptions{Namespace: in.Namespace})
 		r.resources, r.issues = append(r.resources, resources...), append(r.issues, issues...)
 	}
-	return r, err
+	return r, cmp.Or(err, elsewhere(c, k, streams))
 }
 
 // readDirectory reads one as an agent reads it.

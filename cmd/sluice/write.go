@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/mesh/manifest"
 )
@@ -84,7 +86,7 @@ func newWriteCommand(c *cobra.Command, write func(k keeper, dryRun string, in []
 			return err
 		}
 		in, err := readStreams(c, *files, k.namespace())
-		if err != nil {
+		if err := cmp.Or(err, elsewhere(c, k, in)); err != nil {
 			return err
 		}
 		return write(k, *dryRun, in)
@@ -93,7 +95,7 @@ func newWriteCommand(c *cobra.Command, write func(k keeper, dryRun string, in []
 }
 
 // objectNamespace is what --namespace means to a command that takes objects.
-const objectNamespace = "`NAMESPACE` of objects that name none (default \"default\", in a cluster the context's)"
+const objectNamespace = "`NAMESPACE` of objects that name none (default \"default\", in a cluster the context's); in a cluster one that names another is refused"
 
 // filenameFlag adds -f, which may be given several times.
 func filenameFlag(c *cobra.Command) *[]string {
@@ -119,6 +121,27 @@ func readStreams(c *cobra.Command, names []string, namespace string) ([]manifest
 		}
 	}
 	return all, errors.Join(problems...)
+}
+
+// elsewhere refuses for a cluster, as kubectl does, what names another namespace than
+// --namespace.
+func elsewhere(c *cobra.Command, k keeper, in []manifest.Stream) error {
+	only := flagValue(c, "namespace")
+	if only == "" || k == nil || k.ofThisMachine() {
+		return nil
+	}
+	var problems []error
+	for _, s := range in {
+		for _, o := range mesh.Locate(s.Name, s.Data, mesh.DecodeOptions{Namespace: s.Namespace}) {
+			if o.Namespace != only {
+				problems = append(problems, fmt.Errorf("%s: %s: names another namespace than --namespace %s", o.Source.Place(), o.Identity, only))
+			}
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return hinted(errors.Join(problems...), "leave --namespace out: it is for objects that name none")
 }
 
 // filesIn is a file itself, and of a directory the files in it that may have resources.
