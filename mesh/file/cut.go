@@ -122,7 +122,7 @@ func itemsOf(root *yaml.Node) *yaml.Node {
 	if len(root.Content) == 0 {
 		return nil
 	}
-	if _, items := yamltext.Field(root.Content[0], "items"); items != nil && items.Kind == yaml.SequenceNode {
+	if items := yamltext.Value(root.Content[0], "items"); items != nil && items.Kind == yaml.SequenceNode {
 		return items
 	}
 	return nil

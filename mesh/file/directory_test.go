@@ -233,6 +233,19 @@ func TestDeleteLeavesEveryOtherByteAlone(t *testing.T) {
 	}
 }
 
+// A list by an alias has others' objects too: its document does not go for those that are
+// deleted, and where no item can be cut out that is said.
+func TestDeleteLosesNothingOfAListByAnAlias(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := "apiVersion: v1\nkind: List\nall: &all\n- kind: Gateway\n  apiVersion: networking.istio.io/v1\n  metadata: {name: g}\n- " +
+		strings.ReplaceAll(strings.TrimSuffix(entryYAML("a"), "\n"), "\n", "\n  ") + "\nitems: *all\n"
+	write(t, dir, "x.yaml", text)
+	if _, err := (Directory{Path: dir}).Delete([]mesh.Identity{id("a")}); err == nil || !strings.Contains(err.Error(), "take it out by hand") || read(t, dir, "x.yaml") != text {
+		t.Errorf("%v\n%s", err, read(t, dir, "x.yaml"))
+	}
+}
+
 func TestDeleteRemovesWhatIsThereAndNamesTheRest(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
