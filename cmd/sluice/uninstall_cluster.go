@@ -15,6 +15,7 @@ import (
 type uninstallClusterOptions struct {
 	daemonSet, kubeconfig string
 	agents                []string
+	released              bool
 	wait                  time.Duration
 }
 
@@ -38,6 +39,7 @@ brings one, and runs this before 'helm uninstall' takes anything away.`,
 	f := c.Flags()
 	f.StringVar(&o.daemonSet, "daemonset", "", "`FILE` with the DaemonSet, in YAML or JSON, that does it on each node")
 	f.StringSliceVar(&o.agents, "agents", nil, "`NAMES` of the DaemonSets of agents and installers, and of holders, in the namespace of --daemonset; they are deleted in this order once every node is done, which each is once more then")
+	f.BoolVar(&o.released, "released", false, "refuse where a DaemonSet of --agents was made by no release of helm and no Application of Argo CD: for a chart's hook, which 'helm template | kubectl apply' applies like everything else")
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "`FILE` that leads to the cluster (default the pod's own, else kubectl's)")
 	f.DurationVar(&o.wait, "wait", 15*time.Minute, "how long (`TIME`) to wait for all nodes")
 	return c
@@ -59,9 +61,12 @@ func (o uninstallClusterOptions) run(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	u := cluster.Uninstall{Cluster: connected, Set: set, Agents: o.agents, Wait: o.wait, Say: func(text string) { fmt.Fprintln(c.OutOrStdout(), text) }}
+	u := cluster.Uninstall{Cluster: connected, Set: set, Agents: o.agents, Released: o.released, Wait: o.wait, Say: func(text string) { fmt.Fprintln(c.OutOrStdout(), text) }}
 	err = u.Run(c.Context())
-	if errors.Is(err, cluster.ErrUnfinished) {
+	switch {
+	case errors.Is(err, cluster.ErrNotReleased):
+		return hinted(err, "nothing was changed. This is the hook of 'helm uninstall': leave it out of what you apply ('helm template --no-hooks'), and delete what it has left. To uninstall where helm is only a template, see deploy/kustomize/uninstall")
+	case errors.Is(err, cluster.ErrUnfinished):
 		return hinted(err, fmt.Sprintf("'kubectl -n %s logs daemonset/%s --all-containers' says why; it stays, and goes on with nodes that come back. Run this again, or delete the DaemonSet to leave them as they are",
 			set.Key().Namespace, set.Key().Name))
 	}

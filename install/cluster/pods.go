@@ -16,6 +16,7 @@ type daemonSet struct {
 	Metadata struct {
 		Namespace, Name string
 		Generation      int64
+		Annotations     map[string]string
 	}
 	Spec struct {
 		Selector struct{ MatchLabels map[string]string }

@@ -20,9 +20,11 @@ type Uninstall struct {
 	// Agents are the DaemonSets of agents, installers and holders, in the manifest's namespace
 	// and in the order in which they go.
 	Agents []string
-	Say    func(text string) // what was done, and how far it is
-	Wait   time.Duration     // how long all of it may take
-	every  time.Duration     // 0: askEvery
+	// Released has nothing done where Agents are of no release (ErrNotReleased).
+	Released bool
+	Say      func(text string) // what was done, and how far it is
+	Wait     time.Duration     // how long all of it may take
+	every    time.Duration     // 0: askEvery
 }
 
 // askEvery is how often it is asked which nodes are done.
@@ -36,6 +38,11 @@ func (u Uninstall) Run(ctx context.Context) error {
 	u.every = cmp.Or(u.every, askEvery)
 	waiting, cancel := context.WithTimeout(ctx, u.Wait)
 	defer cancel()
+	if u.Released {
+		if err := u.released(waiting); err != nil {
+			return err
+		}
+	}
 	for _, s := range steps(u.Set.Key(), u.Agents, rand.Text) {
 		err := u.step(waiting, s)
 		if errors.Is(err, ErrUnfinished) {

@@ -85,7 +85,7 @@ func uninstalling(t *testing.T, s *apitest.Server, wait time.Duration, pass func
 		}
 	})
 	said := ""
-	err = Uninstall{s.Cluster(), set, []string{"agents"}, func(text string) { said += text + "\n" }, wait, 10 * time.Millisecond}.Run(t.Context())
+	err = Uninstall{Cluster: s.Cluster(), Set: set, Agents: []string{"agents"}, Say: func(text string) { said += text + "\n" }, Wait: wait, every: 10 * time.Millisecond}.Run(t.Context())
 	ended()
 	controlling.Wait()
 	return said, err
