@@ -39,13 +39,23 @@ func TestARealAPIServer(t *testing.T) {
 		return out
 	}
 	s.Apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
+	s.Apply(older)
 
 	said := run("install", "sluice", dir, "--create-namespace", "--set-json", `credentials.namespaces=["shop"]`)
 	if !strings.Contains(said, "kubectl label namespace NAMESPACE sluice.dev/inject=true") || !strings.Contains(said, "helm uninstall sluice --namespace sluice-system --timeout 1200s") || strings.Contains(said, "may read no Secret") {
 		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)
 	}
 	t.Run("says at once what is refused", func(t *testing.T) { saysWhatIsRefused(t, s) })
+	t.Run("leaves what is older to who changes it", func(t *testing.T) { leavesWhatIsOlder(t, s) })
+	t.Run("takes what pages have", func(t *testing.T) { takesWhatPagesHave(t, s) })
 	t.Run("takes what sluice inject writes", func(t *testing.T) { takesInjected(t, s) })
+	t.Run("takes newer definitions", func(t *testing.T) { takesNewerDefinitions(t, s) })
+	t.Run("refuses a second installation", func(t *testing.T) {
+		_, err := s.Run("", program, "install", "other", dir, "--namespace", "elsewhere", "--create-namespace", "--take-ownership")
+		if err == nil || !strings.Contains(err.Error(), "sluice is installed in namespace sluice-system") {
+			t.Error(err)
+		}
+	})
 	t.Run("takes the uninstaller with its stamp", func(t *testing.T) { takesTheStamp(t, s) })
 	t.Run("gives the agent its rights and no more", func(t *testing.T) { givesRights(t, s) })
 	s.Apply("apiVersion: v1\nkind: Secret\nmetadata: {name: credential, namespace: shop}\n")
@@ -125,8 +135,23 @@ func takesInjected(t *testing.T, s *apiserver.Server) {
 	}
 }
 
-// takesTheStamp has the program make the DaemonSet, where no controller will ever say that
-// a node is done: what it adds is refused by no policy.
+// hooks are the objects, by their kinds, that helm makes for a hook's program before it runs.
+func hooks(t *testing.T, name string) string {
+	t.Helper()
+	var all []string
+	for _, document := range strings.Split(render(t), "\n---\n") {
+		if regexp.MustCompile(`(?m)^kind: (ServiceAccount|(Cluster)?Role(Binding)?)$`).MatchString(document) && strings.Contains(document, "\n  name: "+name+"\n") {
+			all = append(all, document)
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("there is no hook %s", name)
+	}
+	return strings.Join(all, "\n---\n")
+}
+
+// takesTheStamp has the program make the DaemonSet, with the rights of its account, where no
+// controller will ever say that a node is done: what it adds is refused by no policy.
 func takesTheStamp(t *testing.T, s *apiserver.Server) {
 	program, err := sluicetest.Build()
 	if err != nil {
@@ -136,11 +161,35 @@ func takesTheStamp(t *testing.T, s *apiserver.Server) {
 	if err := os.WriteFile(file, []byte(uninstaller(t, render(t))), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(program, "uninstall", "cluster", "--daemonset", file, "--kubeconfig", s.Kubeconfig(), "--wait", "1s").CombinedOutput()
+	account := hooks(t, "sluice-uninstall")
+	s.Apply(account)
+	out, err := exec.Command(program, "uninstall", "cluster", "--daemonset", file, "--agents=sluice-agent,sluice-holder", "--released",
+		"--kubeconfig", withToken(t, s, "sluice-uninstall"), "--wait", "1s").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "sluice-uninstall created") || !strings.Contains(string(out), "not every node is done") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out, err := kubectl(s, "", "--namespace", "sluice-system", "delete", "daemonset", "sluice-uninstall"); err != nil {
+	if out, err := kubectl(s, "", "--namespace", "sluice-system", "delete", "daemonset", "sluice-uninstall", "--wait=false", "--as=system:serviceaccount:sluice-system:sluice-uninstall"); err != nil {
+		t.Error(out)
+	}
+	for _, c := range []struct {
+		verb, what string
+		may        bool
+	}{
+		{"get", "daemonsets/sluice-agent", true},
+		{"delete", "daemonsets/sluice-holder", true},
+		{"list", "pods", true},
+		{"list", "events", true},
+		{"patch", "daemonsets/sluice-agent", false},
+		{"list", "daemonsets", false},
+		{"delete", "daemonsets/other", false},
+		{"create", "pods", false},
+		{"get", "secrets", false},
+	} {
+		if out, may := mayDo(s, "sluice-uninstall", c.verb, c.what, "sluice-system"); may != c.may {
+			t.Errorf("may it %s %s? %s", c.verb, c.what, out)
+		}
+	}
+	if out, err := kubectl(s, account, "delete", "-f", "-"); err != nil {
 		t.Error(out)
 	}
 }
@@ -264,6 +313,8 @@ func givesRights(t *testing.T, s *apiserver.Server) {
 		{"get", "configmaps/other", "sluice-system", false},
 		{"get", "configmaps/other", "kube-system", false},
 		{"patch", "nodes", "", false},
+		{"get", "nodes", "", false},
+		{"get", "pods", "", false},
 		{"update", "pods", "shop", false},
 		{"patch", "serviceentries.networking.istio.io", "shop", false},
 		{"delete", "events", "shop", false},
@@ -271,21 +322,25 @@ func givesRights(t *testing.T, s *apiserver.Server) {
 		{"create", "daemonsets.apps", "sluice-system", false},
 		{"create", "serviceaccounts/token", "sluice-system", false},
 	} {
-		args := []string{"auth", "can-i", c.verb, c.what, "--as=system:serviceaccount:sluice-system:sluice-agent"}
-		if c.in == "" {
-			args = append(args, "--all-namespaces")
-		} else {
-			args = append(args, "--namespace="+c.in)
-		}
-		out, _ := kubectl(s, "", args...)
-		last := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
-		if may := strings.HasPrefix(last, "yes"); may != c.may {
+		if out, may := mayDo(s, "sluice-agent", c.verb, c.what, c.in); may != c.may {
 			t.Errorf("may it %s %s in %q? %s", c.verb, c.what, c.in, out)
 		}
 	}
 	// The holder asks nobody, and nobody else may either.
-	out, _ := kubectl(s, "", "auth", "can-i", "list", "pods", "--as=system:serviceaccount:sluice-system:sluice-holder", "--all-namespaces")
-	if !strings.Contains(out, "no") {
+	if out, may := mayDo(s, "sluice-holder", "list", "pods", ""); may {
 		t.Errorf("the holder may list pods: %s", out)
 	}
+}
+
+// mayDo asks whether an account of ours may do something in a namespace, or in all ("").
+func mayDo(s *apiserver.Server, account, verb, what, in string) (said string, may bool) {
+	args := []string{"auth", "can-i", verb, what, "--as=system:serviceaccount:sluice-system:" + account}
+	if in == "" {
+		args = append(args, "--all-namespaces")
+	} else {
+		args = append(args, "--namespace="+in)
+	}
+	said, _ = kubectl(s, "", args...)
+	last := said[strings.LastIndex(strings.TrimSpace(said), "\n")+1:]
+	return said, strings.HasPrefix(last, "yes")
 }

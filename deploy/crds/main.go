@@ -81,9 +81,12 @@ func fromModule() ([]byte, error) {
 	return os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "kubernetes", "customresourcedefinitions.gen.yaml"))
 }
 
-// labels are those of Istio's own release, which this is not. The annotation that
+// labels are those of Istio's own release, which this is not: ours says by which
+// definitions may be brought up to date, and which are Istio's. The annotation that
 // keeps helm from deleting a definition, and with it everybody's resources, stays.
 var labels = regexp.MustCompile(`(?m)^  labels:\n(?:    .*\n)+`)
+
+const own = "  labels:\n    app.kubernetes.io/name: sluice\n"
 
 // Select takes the definitions of Kinds out of a file of many, by name.
 func Select(all []byte) (map[string][]byte, error) {
@@ -98,7 +101,7 @@ func Select(all []byte) (map[string][]byte, error) {
 		}
 		if about.Kind == "CustomResourceDefinition" && slices.Contains(Kinds, about.Metadata.Name) {
 			text := bytes.TrimPrefix(bytes.TrimSpace(document), []byte("---\n"))
-			found[about.Metadata.Name] = append(labels.ReplaceAll(text, nil), '\n')
+			found[about.Metadata.Name] = append(labels.ReplaceAll(text, []byte(own)), '\n')
 			if about.Metadata.Name == destinationRules {
 				older, err := withOlderName(found[destinationRules])
 				if err != nil {

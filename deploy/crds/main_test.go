@@ -9,8 +9,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Each kind has a definition with the versions that people write, without the labels
-// of a release that this is not, and with what keeps helm from deleting it.
+// Each kind has a definition with the versions that people write, with a label of ours in
+// place of those of a release that this is not, and with what keeps helm from deleting it.
 func TestEachKindHasItsDefinition(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "crds")
@@ -42,7 +42,7 @@ func TestEachKindHasItsDefinition(t *testing.T) {
 		if d.Metadata.Name != name || d.Kind != "CustomResourceDefinition" || d.Spec.Group != "networking.istio.io" {
 			t.Errorf("%s: is %s %s of %s", name, d.Kind, d.Metadata.Name, d.Spec.Group)
 		}
-		if len(d.Metadata.Labels) > 0 {
+		if len(d.Metadata.Labels) != 1 || d.Metadata.Labels["app.kubernetes.io/name"] != "sluice" {
 			t.Errorf("%s: has labels %v", name, d.Metadata.Labels)
 		}
 		if d.Metadata.Annotations["helm.sh/resource-policy"] != "keep" {

@@ -29,8 +29,29 @@ func TestKustomizeOnAnOlderNode(t *testing.T) {
 	before := entries(t, world.ConfDir)
 	w.InstallByKustomize()
 	scenarios(t, w, "rules", "selected while it runs")
+	refuses(t, w)
 	w.UninstallByKustomize()
 	takenOut(t, w, before)
+}
+
+// refuses applies the hook of helm's uninstall, as who applies all that a chart renders does:
+// it is no uninstallation of what helm has not installed.
+func refuses(t *testing.T, w *world.World) {
+	t.Helper()
+	hook := w.Template("uninstall.yaml")
+	if _, err := w.KubectlIn(hook, "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
+	}
+	w.Must("-n", world.Namespace, "wait", "--for=condition=Failed", "job/sluice-uninstall", "--timeout=2m")
+	if said := w.Must("-n", world.Namespace, "logs", "job/sluice-uninstall"); !strings.Contains(said, "no release of helm has made it") {
+		t.Errorf("the hook says\n%s", said)
+	}
+	if sets := w.Must("-n", world.Namespace, "get", "daemonsets", "-o", "name"); strings.Count(sets, "\n") != 2 || strings.Contains(sets, "uninstall") {
+		t.Errorf("the hook has left the DaemonSets\n%s", sets)
+	}
+	if _, err := w.KubectlIn(hook, "delete", "-f", "-"); err != nil {
+		t.Error(err)
+	}
 }
 
 // A pod that was made before sluice is not scheduled before its node's agent is ready, so

@@ -17,7 +17,7 @@ const Namespace = "sluice-system"
 // are further ones as helm's --set takes them. Agents trust the internet's authority.
 func (w *World) Install(values ...string) {
 	w.t.Helper()
-	w.helmMust("install", values...)
+	w.helmMust("install", append([]string{"--create-namespace"}, set(values)...)...)
 	w.installed()
 	progress.Step(w.t, "sluice is installed by its chart")
 }
@@ -38,24 +38,32 @@ func (w *World) installed() {
 // long as connections drain.
 func (w *World) Upgrade(values ...string) {
 	w.t.Helper()
-	w.helmMust("upgrade", values...)
+	w.helmMust("upgrade", set(values)...)
 }
 
-func (w *World) helmMust(verb string, values ...string) {
+// Template is what Install would have helm make of one template, its hooks too.
+func (w *World) Template(name string) string {
+	w.t.Helper()
+	return w.helmMust("template", "--show-only", "templates/"+name)
+}
+
+func set(values []string) (flags []string) {
+	for _, v := range values {
+		flags = append(flags, "--set", v)
+	}
+	return flags
+}
+
+func (w *World) helmMust(verb string, flags ...string) string {
 	w.t.Helper()
 	repository, tag, _ := strings.Cut(Sluice, ":")
 	args := []string{verb, "sluice", Chart(), "--namespace", Namespace,
 		"--set", "image.repository=" + repository, "--set-string", "image.tag=" + tag, "--set", "image.pullPolicy=Never", "--set", "hostCABundle=" + w.authorities()}
-	if verb == "install" {
-		args = append(args, "--create-namespace")
-	}
-	for _, v := range values {
-		args = append(args, "--set", v)
-	}
-	out, err := w.Helm(args...)
+	out, err := w.Helm(append(args, flags...)...)
 	if err != nil {
 		w.t.Fatalf("%v\n%s", err, out)
 	}
+	return out
 }
 
 // authorities is a folder of the node with the internet's authority.

@@ -103,6 +103,8 @@ affinity: {{- include "sluice.affinity" dict | nindent 2 }}
      tolerations than these and the cluster's own, since it must not land on a node that is
      not there. One whose agent never became ready is there. */}}
 {{- define "sluice.coordinator" -}}
+# Where pods' own network does not work, or a NetworkPolicy denies them everything, too.
+hostNetwork: true
 priorityClassName: {{ .Values.priorityClassName }}
 nodeSelector: {kubernetes.io/os: linux}
 tolerations:
@@ -120,6 +122,9 @@ securityContext:
 helm.sh/hook: test
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- /* Its words are helm's output. `helm test --logs` asks every hook for them, those too
+       that are no pods, and fails. */}}
+helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
 {{- end -}}
 
 {{/* AppArmor's profile before Kubernetes 1.30 had a field for it. */}}

@@ -41,6 +41,7 @@ spec:
           env: {{- include "sluice.podEnv" . | nindent 12 }}
           {{- $capabilities := list "DAC_OVERRIDE" "CHOWN" "SYS_ADMIN" "NET_ADMIN" "SYS_PTRACE" }}
           {{- if .Values.iptables }}{{ $capabilities = concat $capabilities (list "SYS_CHROOT" "NET_RAW") }}{{ end }}
+          resources: {{- toYaml .Values.installer.resources | nindent 12 }}
           securityContext: {{- include "sluice.security" $capabilities | nindent 12 }}
           volumeMounts:
             - {name: run, mountPath: /run/sluice}
@@ -54,6 +55,7 @@ spec:
           imagePullPolicy: {{ .Values.image.pullPolicy }}
           # At its end it removes what agent and holder have kept on the node, once both are gone.
           args: [uninstall, idle]
+          resources: {{- toYaml .Values.installer.resources | nindent 12 }}
           securityContext: {{- include "sluice.security" list | nindent 12 }}
           volumeMounts:
             - {name: run, mountPath: /run/sluice}
@@ -80,4 +82,5 @@ spec:
 helm.sh/hook: pre-delete
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+helm.sh/hook-output-log-policy: hook-succeeded,hook-failed
 {{- end -}}
