@@ -62,7 +62,7 @@ func TestOnlyTheAgentHasATokenAndNobodyGainsRights(t *testing.T) {
 	t.Parallel()
 	text := render(t)
 	for _, document := range strings.Split(text, "\n---\n") {
-		if !strings.Contains(document, "kind: DaemonSet") {
+		if !strings.Contains(document, "\nkind: DaemonSet\n") {
 			continue
 		}
 		mounts := strings.Count(document, "mountPath: /var/run/secrets/kubernetes.io/serviceaccount")
