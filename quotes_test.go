@@ -115,9 +115,13 @@ func says(texts []string, quote string) bool {
 }
 
 // texts are what programs can say: the strings in their code, those that are put together in
-// one expression as one, with … for what is not known before it runs.
+// one expression as one, with … for what is not known before it runs; and the chart's, which
+// the API server says.
 func texts(t *testing.T) (all []string) {
 	t.Helper()
+	for _, manifest := range tracked(t, "deploy/chart/sluice/*.yaml") {
+		all = append(all, manifest)
+	}
 	for path, code := range tracked(t, "*.go") {
 		if strings.HasSuffix(path, "_test.go") {
 			continue
