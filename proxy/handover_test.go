@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -123,10 +124,8 @@ func (s *succession) next() {
 			s.t.Error(err)
 		}
 	})
-	for late := time.Now().Add(20 * time.Second); server.Ready() != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(late) {
-			s.t.Fatal(server.Ready())
-		}
+	if !await.Within(await.Patience, func() bool { return server.Ready() == nil }) {
+		s.t.Fatal(server.Ready())
 	}
 	if s.current != nil {
 		s.current.stop()

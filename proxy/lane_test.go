@@ -406,12 +406,9 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 		c := r.dial()
 		loop(t, c, smallRequest, "world\n", 2)
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for runtime.NumGoroutine() > before+n/4 { // a few serve upstream connections
-		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines more for %d idle connections", runtime.NumGoroutine()-before, n)
-		}
-		time.Sleep(10 * time.Millisecond)
+	few := func() bool { return runtime.NumGoroutine() <= before+n/4 } // they serve upstream connections
+	if !await.Within(await.Patience, few) {
+		t.Fatalf("%d goroutines more for %d idle connections", runtime.NumGoroutine()-before, n)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	eventloop "github.com/sluice-cni/sluice/proxy/loop"
@@ -104,13 +105,9 @@ func value(families map[string]*dto.MetricFamily, name string, labels ...string)
 func (c *counted) eventually(want float64, name string, labels ...string) {
 	c.t.Helper()
 	var got float64
-	for range 200 {
-		if got, _ = value(c.scrape(), name, labels...); got == want {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	if !await.Within(await.Patience, func() bool { got, _ = value(c.scrape(), name, labels...); return got == want }) {
+		c.t.Errorf("%s%v is %v, want %v", name, labels, got, want)
 	}
-	c.t.Errorf("%s%v is %v, want %v", name, labels, got, want)
 }
 
 func TestWhatAProxyDoesIsSeenInItsMetrics(t *testing.T) {
@@ -257,12 +254,7 @@ func TestRandomNamesAddNoSeries(t *testing.T) {
 func TestTheEndpointTellsHealth(t *testing.T) {
 	t.Parallel()
 	c := newCounted(t, "")
-	for range 100 {
-		if code, _ := c.fetch("/readyz"); code == 200 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	await.True(t, "it is ready", func() bool { code, _ := c.fetch("/readyz"); return code == 200 })
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/stats/prometheus": 200, "/": 404, "/debug/pprof/": 404} {
 		if code, _ := c.fetch(path); code != want {
 			t.Errorf("%s: %d, want %d", path, code, want)
