@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/record"
 )
 
 // Apply makes the namespace's chains what the plan says, whatever was there: two
@@ -17,6 +18,18 @@ func (f *Firewall) Apply(netnsFD int, plan rules.Plan) error {
 	if err != nil {
 		return err
 	}
+	return f.alone(netnsFD, func(held *os.File, have []state) error {
+		if !empty(have) {
+			if found, err := f.differences(have, want); err == nil && len(found) == 0 {
+				return nil
+			}
+		}
+		return f.program(held, netnsFD, have, want, plan)
+	})
+}
+
+// alone has nobody else of ours change the namespace's rules while change does.
+func (f *Firewall) alone(netnsFD int, change func(held *os.File, have []state) error) error {
 	held, err := lock(netnsFD)
 	if err != nil {
 		return err
@@ -26,23 +39,29 @@ func (f *Firewall) Apply(netnsFD int, plan rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	if !empty(have) {
-		if found, err := f.differences(have, want); err == nil && len(found) == 0 {
-			return nil
+	return change(held, have)
+}
+
+// each does the same to all families, one after the other, inside the namespace.
+func each(netnsFD int, verb string, change func(i int, fam family) error) error {
+	return inside(netnsFD, func() error {
+		for i, fam := range families() {
+			if err := change(i, fam); err != nil {
+				return fmt.Errorf("%s the %s rules: %w", verb, fam.name, err)
+			}
 		}
-	}
-	return f.program(held, netnsFD, have, want, plan)
+		return nil
+	})
 }
 
 // program writes all families, one after the other.
 func (f *Firewall) program(held *os.File, netnsFD int, have []state, want []ruleset, plan rules.Plan) error {
-	return inside(netnsFD, func() error {
-		for i, fam := range families() {
-			if err := f.restore(held, fam, batch(have[i], want[i])); err != nil {
-				return f.diagnose(fmt.Errorf("load the %s rules: %w", fam.name, err), netnsFD, plan)
-			}
+	return each(netnsFD, "load", func(i int, fam family) error {
+		err := f.restore(held, fam, batch(have[i], want[i]))
+		if err != nil {
+			err = f.diagnose(err, netnsFD, plan)
 		}
-		return nil
+		return err
 	})
 }
 
@@ -56,7 +75,7 @@ func (f *Firewall) restore(held *os.File, fam family, input string) error {
 
 // rulesets is what each family should have, the record included.
 func rulesets(plan rules.Plan) ([]ruleset, error) {
-	r, err := newRecord(plan)
+	r, err := record.New(plan)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +86,7 @@ func rulesets(plan rules.Plan) ([]ruleset, error) {
 			return nil, err
 		}
 		nat := want.table("nat")
-		nat.chains = append(nat.chains, r.chain())
+		nat.chains = append(nat.chains, recordChain(r))
 		out = append(out, want)
 	}
 	return out, nil
@@ -108,22 +127,10 @@ func empty(states []state) bool {
 // Disable ends capture and keeps connections: of our rules the record stays, with
 // its anchor. No rules is success.
 func (f *Firewall) Disable(netnsFD int) error {
-	held, err := lock(netnsFD)
-	if err != nil {
-		return err
-	}
-	defer held.Close()
-	have, err := f.readAll(netnsFD)
-	if err != nil {
-		return err
-	}
-	return inside(netnsFD, func() error {
-		for i, fam := range families() {
-			if err := f.restore(held, fam, batch(have[i], disabled(have[i]))); err != nil {
-				return fmt.Errorf("empty the %s rules: %w", fam.name, err)
-			}
-		}
-		return nil
+	return f.alone(netnsFD, func(held *os.File, have []state) error {
+		return each(netnsFD, "empty", func(i int, fam family) error {
+			return f.restore(held, fam, batch(have[i], disabled(have[i])))
+		})
 	})
 }
 
@@ -135,8 +142,8 @@ func disabled(have state) ruleset {
 	if !found {
 		return ruleset{}
 	}
-	r.disabled = true
-	return ruleset{"nat": {chains: []*chain{r.chain()}}}
+	r.Disabled = true
+	return ruleset{"nat": {chains: []*chain{recordChain(r)}}}
 }
 
 // oncePerFamily runs f for all families at the same time, each on a thread of its

@@ -23,11 +23,11 @@ func (f *Firewall) Check(netnsFD int, plan rules.Plan) error {
 	}
 	for _, s := range have {
 		r, found := recordIn(s)
-		if found && r.disabled {
+		if found && r.Disabled {
 			return rules.Drift{"chains " + prefix + "*: disabled; apply the configuration to capture again"}
 		}
-		if found && (r.running != plan.Running || r.auto != plan.Auto) {
-			if plan, err = asApplied(plan, r); err != nil {
+		if found && (r.Running != plan.Running || r.Auto != plan.Auto) {
+			if plan, err = asApplied(plan, r.Applied); err != nil {
 				return err
 			}
 			break
@@ -49,8 +49,7 @@ func (f *Firewall) Check(netnsFD int, plan rules.Plan) error {
 
 // asApplied is the plan with what only the record knows; in which mode it is stays the
 // plan's word.
-func asApplied(plan rules.Plan, r record) (rules.Plan, error) {
-	applied := r.applied()
+func asApplied(plan rules.Plan, applied rules.Applied) (rules.Plan, error) {
 	applied.Node = plan.Node
 	return rules.NewPlan(plan.Config, applied.Options()...)
 }

@@ -10,11 +10,11 @@ func FuzzParseSaved(f *testing.F) {
 		s := parseSaved(text)
 		s.empty()
 		if r, found := recordIn(s); found {
-			r.parsed()
+			r.Read("")
 		}
 		for _, table := range s {
 			for _, caller := range table.callers {
-				if len(splitRule(caller)) < 2 {
+				if len(Words(caller)) < 2 {
 					t.Errorf("%q has no chain", caller)
 				}
 			}

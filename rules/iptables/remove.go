@@ -2,11 +2,9 @@ package iptables
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/coreos/go-iptables/iptables"
 )
@@ -20,22 +18,13 @@ import (
 // never a chain that is walked half-way. The chains, which no packet comes to any
 // more, go in one commit for each table.
 func (f *Firewall) Remove(netnsFD int) error {
-	held, err := lock(netnsFD)
-	if err != nil {
-		return err
-	}
-	defer held.Close()
-	have, err := f.readAll(netnsFD)
-	if err != nil || empty(have) {
-		return err
-	}
-	return inside(netnsFD, func() error {
-		for i, fam := range families() {
-			if err := f.removeFamily(held, fam, have[i]); err != nil {
-				return fmt.Errorf("remove the %s rules: %w", fam.name, err)
-			}
+	return f.alone(netnsFD, func(held *os.File, have []state) error {
+		if empty(have) {
+			return nil
 		}
-		return nil
+		return each(netnsFD, "remove", func(i int, fam family) error {
+			return f.removeFamily(held, fam, have[i])
+		})
 	})
 }
 
@@ -50,7 +39,7 @@ func (f *Firewall) removeFamily(held *os.File, fam family, have state) error {
 	for _, name := range slices.Backward(tableOrder) {
 		t := have.table(name)
 		for _, caller := range t.callers {
-			words := splitRule(caller) // -A OUTPUT ...
+			words := Words(caller) // -A OUTPUT ...
 			if err := tool.Delete(name, words[1], words[2:]...); err != nil && !isMissing(err) {
 				return err
 			}
@@ -76,33 +65,4 @@ func (f *Firewall) tool(fam family) (*iptables.IPTables, error) {
 		return nil, err
 	}
 	return iptables.New(iptables.IPFamily(protocol), iptables.Path(f.programs[fam].tool), iptables.Timeout(wait))
-}
-
-// splitRule splits a saved rule into arguments, undoing iptables-save's quotes.
-func splitRule(rule string) []string {
-	var out []string
-	var word strings.Builder
-	quoted, begun := false, false
-	for i := 0; i < len(rule); i++ {
-		switch c := rule[i]; {
-		case c == '"':
-			quoted, begun = !quoted, true
-		case c == '\\' && quoted && i+1 < len(rule):
-			i++
-			word.WriteByte(rule[i])
-		case c == ' ' && !quoted:
-			if begun {
-				out = append(out, word.String())
-			}
-			word.Reset()
-			begun = false
-		default:
-			word.WriteByte(c)
-			begun = true
-		}
-	}
-	if begun {
-		out = append(out, word.String())
-	}
-	return out
 }

@@ -98,3 +98,32 @@ func commentIn(rule string) string {
 	}
 	return out.String()
 }
+
+// Words splits a line of iptables-save into arguments, undoing its quotes.
+func Words(rule string) []string {
+	var out []string
+	var word strings.Builder
+	quoted, begun := false, false
+	for i := 0; i < len(rule); i++ {
+		switch c := rule[i]; {
+		case c == '"':
+			quoted, begun = !quoted, true
+		case c == '\\' && quoted && i+1 < len(rule):
+			i++
+			word.WriteByte(rule[i])
+		case c == ' ' && !quoted:
+			if begun {
+				out = append(out, word.String())
+			}
+			word.Reset()
+			begun = false
+		default:
+			word.WriteByte(c)
+			begun = true
+		}
+	}
+	if begun {
+		out = append(out, word.String())
+	}
+	return out
+}

@@ -114,7 +114,7 @@ func TestAllOtherGroupsAreRangesThatHoldEachButTheNamed(t *testing.T) {
 func TestASavedRuleIsSplitAsItWasWritten(t *testing.T) {
 	const rule = `-A OUTPUT -o "eth 0" -m comment --comment "say \"x\" \\ now" -j SLUICE_X`
 	want := []string{"-A", "OUTPUT", "-o", "eth 0", "-m", "comment", "--comment", `say "x" \ now`, "-j", "SLUICE_X"}
-	if got := splitRule(rule); !slices.Equal(got, want) {
+	if got := Words(rule); !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
 	if got := commentIn(rule); got != `say "x" \ now` {

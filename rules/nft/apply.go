@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/record"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,7 @@ func Apply(netnsFD int, plan rules.Plan) error {
 	}
 	err = persist(c, plan, r, known)
 	if refusesPart(err) && len(plan.Frames.Rules) > 0 && len(missing(frameFeatures())) > 0 {
-		r.withoutFrames, r.interfaces = true, nil
+		r.WithoutFrames, r.Interfaces = true, nil
 		err = persist(c, plan, r, known)
 	}
 	if refusesPart(err) {
@@ -57,7 +58,7 @@ func Apply(netnsFD int, plan rules.Plan) error {
 // persist tries again when somebody made a table between our look and our
 // transaction: their table is looked at in turn. A table that cannot be emptied, since
 // somebody put things into it that refer to ours, is replaced with the agents' part.
-func persist(c *nftables.Conn, plan rules.Plan, r record, known cgroups) error {
+func persist(c *nftables.Conn, plan rules.Plan, r record.Record, known cgroups) error {
 	var err error
 	for range 3 {
 		w := &writer{c: c, cgroups: known, whole: errors.Is(err, unix.EBUSY)}
@@ -71,7 +72,7 @@ func persist(c *nftables.Conn, plan rules.Plan, r record, known cgroups) error {
 	return err
 }
 
-func (w *writer) apply(plan rules.Plan, r record) error {
+func (w *writer) apply(plan rules.Plan, r record.Record) error {
 	tables, err := installed(w.c)
 	if err != nil {
 		return err
@@ -250,11 +251,11 @@ func disable(c *nftables.Conn, t *nftables.Table) error {
 			c.FlushSet(s)
 		}
 	}
-	r.disabled, r.interfaces = true, nil
+	r.Disabled, r.Interfaces = true, nil
 	w := &writer{c: c}
 	c.AddChain(&nftables.Chain{Name: chainApplied, Table: t})
 	c.FlushChain(&nftables.Chain{Name: chainApplied, Table: t})
-	w.rules(t, r.chain(), translator{})
+	w.rules(t, recordChain(r), translator{})
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/record"
 )
 
 // Drift is what Check found to differ from the plan, one sentence each.
@@ -33,7 +34,7 @@ func Check(netnsFD int, plan rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	if plan, err = asApplied(plan, applied); err != nil {
+	if plan, err = asApplied(plan, applied.Applied); err != nil {
 		return Drift{"table inet " + tableName + ": was applied with another failurePolicy"}
 	}
 	found, err := compare(c, netnsFD, tables, plan, applied)
@@ -48,16 +49,16 @@ func Check(netnsFD int, plan rules.Plan) error {
 
 // asApplied is the plan with what only the record knows. In which mode it is, and
 // who is exempt if it says so, stays the plan's word.
-func asApplied(plan rules.Plan, applied record) (rules.Plan, error) {
-	applied.node = plan.Node
-	options := applied.options()
+func asApplied(plan rules.Plan, applied Applied) (rules.Plan, error) {
+	applied.Node = plan.Node
+	options := applied.Options()
 	if plan.Agents != nil {
 		options = append(options, rules.Exempting(*plan.Agents))
 	}
 	return rules.NewPlan(plan.Config, options...)
 }
 
-func compare(c *nftables.Conn, netnsFD int, tables [2]*nftables.Table, plan rules.Plan, applied record) (Drift, error) {
+func compare(c *nftables.Conn, netnsFD int, tables [2]*nftables.Table, plan rules.Plan, applied record.Record) (Drift, error) {
 	known, err := resolve(plan)
 	if errors.Is(err, os.ErrNotExist) {
 		return Drift{"set exempt_cgroups: " + err.Error()}, nil
@@ -68,15 +69,15 @@ func compare(c *nftables.Conn, netnsFD int, tables [2]*nftables.Table, plan rule
 	if err != nil {
 		return nil, err
 	}
-	want, err := newRecord(plan, applied.interfaces)
+	want, err := newRecord(plan, applied.Interfaces)
 	if err != nil {
 		return nil, err
 	}
-	want.withoutFrames = applied.withoutFrames
+	want.WithoutFrames = applied.WithoutFrames
 	layouts := layout(plan, want)
 	layouts[1] = layouts[1].without(present)
 	var out Drift
-	if applied.disabled {
+	if applied.Disabled {
 		out = append(out, "capture is disabled")
 	}
 	for i, l := range layouts {

@@ -60,7 +60,7 @@ func sameType(have *nftables.Set, want rules.Set) bool {
 // its own.
 func elementDifference(t rules.SetType, want, have []nftables.SetElement) string {
 	w, h := sortedElements(want), sortedElements(have)
-	if slices.EqualFunc(w, h, func(a, b nftables.SetElement) bool { return compareElements(a, b) == 0 }) {
+	if slices.EqualFunc(w, h, func(a, b nftables.SetElement) bool { return CompareElements(a, b) == 0 }) {
 		return ""
 	}
 	missing := firstOnlyIn(t, w, h)
@@ -75,10 +75,12 @@ func elementDifference(t rules.SetType, want, have []nftables.SetElement) string
 }
 
 func sortedElements(elements []nftables.SetElement) []nftables.SetElement {
-	return slices.SortedFunc(slices.Values(elements), compareElements)
+	return slices.SortedFunc(slices.Values(elements), CompareElements)
 }
 
-func compareElements(a, b nftables.SetElement) int {
+// CompareElements orders a set's elements by their keys. Where one range ends and the
+// next begins, the beginning is the later one: it counts.
+func CompareElements(a, b nftables.SetElement) int {
 	if c := bytes.Compare(a.Key, b.Key); c != 0 {
 		return c
 	}
@@ -97,7 +99,7 @@ func compareElements(a, b nftables.SetElement) int {
 func firstOnlyIn(t rules.SetType, a, b []nftables.SetElement) string {
 	end := ""
 	for _, e := range a {
-		_, found := slices.BinarySearchFunc(b, e, compareElements)
+		_, found := slices.BinarySearchFunc(b, e, CompareElements)
 		switch {
 		case found:
 		case !e.IntervalEnd:

@@ -14,6 +14,7 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/record"
 )
 
 // The tables, as `nft list ruleset` shows them (rules.Plan.String prints the same
@@ -100,18 +101,18 @@ func (t tableLayout) String() string {
 
 // layout is the plan as tables: the second has no chains where the plan has no
 // rules for frames or nobody could be held to them.
-func layout(p rules.Plan, r record) [2]tableLayout {
-	inet := tableLayout{family: nftables.TableFamilyINet, sets: p.Sets, agents: p.Agents, chains: []chainLayout{{Chain: r.chain()}}}
+func layout(p rules.Plan, r record.Record) [2]tableLayout {
+	inet := tableLayout{family: nftables.TableFamilyINet, sets: p.Sets, agents: p.Agents, chains: []chainLayout{{Chain: recordChain(r)}}}
 	for _, c := range p.Chains {
 		inet.chains = append(inet.chains, chainLayout{Chain: c})
 	}
 	netdev := tableLayout{family: nftables.TableFamilyNetdev}
-	if len(p.Frames.Rules) == 0 || r.withoutFrames {
+	if len(p.Frames.Rules) == 0 || r.WithoutFrames {
 		return [2]tableLayout{inet, netdev}
 	}
 	netdev.sets = p.Frames.Sets
 	netdev.chains = []chainLayout{{Chain: rules.Chain{Name: chainFrames, Rules: p.Frames.Rules}}}
-	for _, name := range r.interfaces {
+	for _, name := range r.Interfaces {
 		toFrames := rules.Rule{Name: "frames", Action: rules.Action{Kind: rules.ActionJump, Chain: chainFrames}}
 		netdev.chains = append(netdev.chains, chainLayout{rules.Chain{Name: egressPrefix + name, Rules: []rules.Rule{toFrames}}, name})
 	}

@@ -13,11 +13,6 @@ func Read(netnsFD int) (Applied, bool, error) {
 	if err != nil || !found {
 		return Applied{}, false, err
 	}
-	c, err := r.parsed()
-	if err != nil {
-		return Applied{}, false, err
-	}
-	out := r.applied()
-	out.Config = c
-	return out, true, nil
+	out, err := applied(r)
+	return out, err == nil, err
 }

@@ -8,14 +8,14 @@ import "github.com/sluice-cni/sluice/rules"
 // is exempt stays so.
 func Refresh(netnsFD int) error {
 	r, found, err := recordOf(netnsFD)
-	if err != nil || !found || r.disabled {
+	if err != nil || !found || r.Disabled {
 		return err
 	}
-	config, err := r.parsed()
+	was, err := applied(r)
 	if err != nil {
 		return err
 	}
-	plan, err := rules.NewPlan(config, append(r.options(), rules.Silent())...)
+	plan, err := rules.NewPlan(was.Config, append(was.Options(), rules.Silent())...)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/record"
 )
 
 // ErrOther reports rules that are not those a change was meant for; whoever meets it
@@ -30,25 +31,25 @@ func ReplaceSets(netnsFD int, from string, to rules.Plan) error {
 	if err != nil {
 		return err
 	}
-	if have.hash == "" || have.hash != from || have.disabled {
-		return fmt.Errorf("replace the ranges: %w: %s, not %s", ErrOther, have.state(), from)
+	if have.Hash == "" || have.Hash != from || have.Disabled {
+		return fmt.Errorf("replace the ranges: %w: %s, not %s", ErrOther, stateOf(have), from)
 	}
-	config, err := have.parsed()
+	was, err := applied(have)
 	if err != nil {
 		return fmt.Errorf("replace the ranges: %w: %w", ErrOther, err)
 	}
-	old, err := rules.NewPlan(config, have.options()...)
+	old, err := rules.NewPlan(was.Config, was.Options()...)
 	if err != nil {
 		return fmt.Errorf("replace the ranges: %w: %w", ErrOther, err)
 	}
 	if !sameRules(old, to) {
 		return fmt.Errorf("replace the ranges: %w: its rules differ from the wanted ones, not only its ranges", ErrOther)
 	}
-	want, err := newRecord(to, have.interfaces)
+	want, err := newRecord(to, have.Interfaces)
 	if err != nil {
 		return err
 	}
-	want.withoutFrames = have.withoutFrames
+	want.WithoutFrames = have.WithoutFrames
 	w := &writer{c: c}
 	if err := w.replaceSets(old, to, want); err != nil {
 		return fmt.Errorf("build the sets: %w", err)
@@ -84,9 +85,9 @@ func sameRules(a, b rules.Plan) bool {
 
 // replaceSets queues the contents of the sets that differ, in both tables, and the
 // new record.
-func (w *writer) replaceSets(old, to rules.Plan, record record) error {
-	layouts := layout(to, record)
-	for i, was := range layout(old, record) {
+func (w *writer) replaceSets(old, to rules.Plan, r record.Record) error {
+	layouts := layout(to, r)
+	for i, was := range layout(old, r) {
 		t := layouts[i].table()
 		for j, s := range layouts[i].sets {
 			if s.Dynamic || s.Name == rules.SetAgentCgroups || reflect.DeepEqual(s, was.sets[j]) {
@@ -99,6 +100,6 @@ func (w *writer) replaceSets(old, to rules.Plan, record record) error {
 	}
 	inet := layouts[0].table()
 	w.c.FlushChain(&nftables.Chain{Name: chainApplied, Table: inet})
-	w.rules(inet, record.chain(), translator{})
+	w.rules(inet, recordChain(r), translator{})
 	return w.exempt(inet, to.Agents)
 }

@@ -39,38 +39,9 @@ func parseSaved(text string) saved {
 			table = line[1:]
 			out[table] = chains{}
 		case strings.HasPrefix(line, "-A ") && table != "":
-			words := split(line)
+			words := iptables.Words(line)
 			out[table][words[1]] = append(out[table][words[1]], words[2:])
 		}
-	}
-	return out
-}
-
-// split separates words; those in quotation marks may hold spaces.
-func split(line string) []string {
-	var out []string
-	var word strings.Builder
-	inside, begun := false, false
-	for i := 0; i < len(line); i++ {
-		switch b := line[i]; {
-		case b == '\\' && inside && i+1 < len(line):
-			i++
-			word.WriteByte(line[i])
-		case b == '"':
-			inside, begun = !inside, true
-		case b == ' ' && !inside:
-			if begun {
-				out = append(out, word.String())
-			}
-			word.Reset()
-			begun = false
-		default:
-			word.WriteByte(b)
-			begun = true
-		}
-	}
-	if begun {
-		out = append(out, word.String())
 	}
 	return out
 }
@@ -117,15 +88,8 @@ func (c chains) enter(out *Result, table, name string, p *packet) error {
 	if err != nil {
 		return err
 	}
-	switch end.kind {
-	case endRedirect:
-		out.decide(Redirected, end.port, by)
-		p.redirect(end.port)
-	case endReject:
-		out.decide(Refused, 0, by)
-	case endDrop:
-		out.decide(Dropped, 0, by)
-	case endAccept, endReturn:
+	out.stop(end, by, p)
+	if end.kind == endAccept || end.kind == endReturn {
 		if table == "nat" || table == "filter" {
 			out.decide(Passes, 0, by)
 		}

@@ -133,14 +133,8 @@ func (d ruleset) enter(out *Result, chain *nftables.Chain, p *packet) error {
 	if err != nil {
 		return err
 	}
+	out.stop(end, by, p)
 	switch end.kind {
-	case endRedirect:
-		out.decide(Redirected, end.port, by)
-		p.redirect(end.port)
-	case endReject:
-		out.decide(Refused, 0, by)
-	case endDrop:
-		out.decide(Dropped, 0, by)
 	case endAccept:
 		if *chain.Priority >= *nftables.ChainPriorityNATDest { // before, nothing is decided yet
 			out.decide(Passes, 0, by)

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+	"github.com/sluice-cni/sluice/rules/nft"
 )
 
 // set is a set's elements as the kernel gave them, sorted. In a set of intervals an
@@ -21,19 +22,7 @@ func newSet(intervals bool, elements []nftables.SetElement) set {
 	for _, e := range elements {
 		s.width = max(s.width, len(e.Key))
 	}
-	slices.SortFunc(s.elements, func(a, b nftables.SetElement) int {
-		if c := bytes.Compare(a.Key, b.Key); c != 0 {
-			return c
-		}
-		// Where one range ends and the next begins, the beginning counts.
-		switch {
-		case a.IntervalEnd == b.IntervalEnd:
-			return 0
-		case a.IntervalEnd:
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(s.elements, nft.CompareElements)
 	return s
 }
 

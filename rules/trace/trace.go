@@ -59,6 +59,19 @@ func (r *Result) decide(fate Fate, port uint16, by *Step) {
 	}
 }
 
+// stop decides by an end that lets the packet go no further as it is.
+func (r *Result) stop(e end, by *Step, p *packet) {
+	switch e.kind {
+	case endRedirect:
+		r.decide(Redirected, e.port, by)
+		p.redirect(e.port)
+	case endReject:
+		r.decide(Refused, 0, by)
+	case endDrop:
+		r.decide(Dropped, 0, by)
+	}
+}
+
 func (r Result) ended() bool { return r.Fate == Refused || r.Fate == Dropped }
 
 // Verdict is the fate in the words of rules.Decide, for a configuration that says
