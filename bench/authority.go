@@ -1,53 +1,28 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"os"
-	"time"
+
+	"github.com/sluice-cni/sluice/internal/ca"
 )
 
 // newAuthority makes a certificate for host and a file with the authority behind it.
 func newAuthority() (tls.Certificate, string, error) {
-	none := tls.Certificate{}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := ca.New("bench authority")
 	if err != nil {
-		return none, "", err
+		return tls.Certificate{}, "", err
 	}
-	root := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench authority"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
+	leaf, err := a.Issue(host)
 	if err != nil {
-		return none, "", err
-	}
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return none, "", err
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, root, leafKey.Public(), key)
-	if err != nil {
-		return none, "", err
+		return leaf, "", err
 	}
 	file, err := os.CreateTemp("", "sluice-bench-ca-*.pem")
 	if err != nil {
-		return none, "", err
+		return leaf, "", err
 	}
 	defer file.Close()
 	file.Chmod(0o644)
-	err = pem.Encode(file, &pem.Block{Type: "CERTIFICATE", Bytes: rootDER})
-	return tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: leafKey}, file.Name(), err
+	_, err = file.Write(a.PEM())
+	return leaf, file.Name(), err
 }

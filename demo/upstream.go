@@ -6,12 +6,15 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/ca"
 	"github.com/sluice-cni/sluice/internal/lab"
 )
 
@@ -31,16 +34,20 @@ type arrival struct {
 	host   string // the request's Host, "" when it was no HTTP
 }
 
+// caFile has the authority behind the internet's servers, which lives as long as the
+// demo: the proxy trusts it through SSL_CERT_FILE.
+func caFile() string { return filepath.Join(root, "ca.pem") }
+
 // openServices starts the servers of the internet and of the cluster.
 func (w *world) openServices() error {
-	var err error
-	if w.ca, err = newAuthority(); err != nil {
+	authority, err := ca.New("sluice demo authority")
+	if err != nil {
 		return err
 	}
-	if err := w.ca.write(); err != nil {
+	if err := os.WriteFile(caFile(), authority.PEM(), 0o644); err != nil {
 		return err
 	}
-	certificate, err := w.ca.issue(hostGoogle)
+	certificate, err := authority.Issue(hostGoogle)
 	if err != nil {
 		return err
 	}

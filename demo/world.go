@@ -47,7 +47,6 @@ type world struct {
 	node     *lab.Namespace // where this process is
 	internet *lab.Namespace
 	cluster  *lab.Namespace
-	ca       *authority
 	upstream *upstream
 	pod      *pod // nil while none is attached
 	podCount int

@@ -3,19 +3,12 @@ package proxy_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -29,6 +22,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/ca"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -237,8 +231,7 @@ func isReset(err error) bool {
 
 // authority makes certificates for a test.
 type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	*ca.Authority
 	file string
 	sent [][]byte // what servers send behind their own certificate
 }
@@ -248,34 +241,25 @@ func newAuthority(t testing.TB) *authority { return newAuthorityUnder(t, nil, "t
 // newAuthorityUnder is an authority that another one has signed, nil: itself.
 func newAuthorityUnder(t testing.TB, above *authority, name string) *authority {
 	t.Helper()
-	a := &authority{file: filepath.Join(t.TempDir(), "ca.pem")}
-	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotAfter: time.Now().Add(time.Hour)}
-	parent, key := template, a.key
+	create := ca.New
 	if above != nil {
-		parent, key = above.cert, above.key
+		create = above.Under
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &a.key.PublicKey, key)
+	made, err := create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.cert, _ = x509.ParseCertificate(der)
-	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := os.WriteFile(a.file, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	a := &authority{Authority: made, file: filepath.Join(t.TempDir(), "ca.pem")}
+	writeFile(t, a.file, a.PEM())
 	return a
 }
 
 func (a *authority) issue(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), DNSNames: names, NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	c, err := a.Issue(names...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tls.Certificate{Certificate: append([][]byte{der}, a.sent...), PrivateKey: key}
+	c.Certificate = append(c.Certificate, a.sent...)
+	return c
 }

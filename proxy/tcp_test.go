@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -92,9 +91,7 @@ func TestTLSPassesByServerNameUnopened(t *testing.T) {
 	up := tlsServer(t, a, "www.test")
 	r := newRig(t, mesh.RegistryOnly, static("a", "www.test", "TLS", 443, up))
 	r.to("203.0.113.1:443")
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
-	c := tls.Client(r.dial(), &tls.Config{ServerName: "www.test", RootCAs: roots})
+	c := tls.Client(r.dial(), &tls.Config{ServerName: "www.test", RootCAs: a.Pool()})
 	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: www.test\r\nConnection: close\r\n\r\n")
 	got, err := io.ReadAll(c)
 	if err != nil || !strings.HasSuffix(string(got), "sni=www.test host=www.test") {
@@ -114,9 +111,7 @@ func TestAClientHelloOnAPortDeclaredHTTPIsRoutedByItsName(t *testing.T) {
 	up := tlsServer(t, a, "www.test")
 	r := newRig(t, mesh.RegistryOnly, static("a", "www.test", "HTTP", 443, up)+originate("www.test", a.file, ""))
 	r.to("203.0.113.1:443")
-	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
-	c := tls.Client(r.dial(), &tls.Config{ServerName: "www.test", RootCAs: roots})
+	c := tls.Client(r.dial(), &tls.Config{ServerName: "www.test", RootCAs: a.Pool()})
 	if err := c.Handshake(); err != nil {
 		t.Fatal(err)
 	}

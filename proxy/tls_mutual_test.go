@@ -2,8 +2,6 @@ package proxy_test
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/ca"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/credential"
@@ -25,9 +24,7 @@ func mutualServer(t testing.TB, a, clients *authority, names ...string) *httptes
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "client=%s", strings.Join(r.TLS.PeerCertificates[0].DNSNames, ","))
 	}))
-	roots := x509.NewCertPool()
-	roots.AddCert(clients.cert)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, names...)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: roots,
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, names...)}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: clients.Pool(),
 		NextProtos: []string{"h2", "http/1.1"}}
 	s.EnableHTTP2 = true
 	s.Listener = gentleListener{s.Listener}
@@ -60,15 +57,15 @@ func (c gentleConn) Close() error {
 }
 
 // writePair puts a certificate with its key, and the authorities, where a credential is.
-func writePair(t testing.TB, dir string, pair tls.Certificate, ca []byte) {
+func writePair(t testing.TB, dir string, pair tls.Certificate, roots []byte) {
 	t.Helper()
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	cert, key, err := ca.Pair(pair)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "tls.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}))
-	writeFile(t, filepath.Join(dir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
-	writeFile(t, filepath.Join(dir, "ca.crt"), ca)
+	writeFile(t, filepath.Join(dir, "tls.crt"), cert)
+	writeFile(t, filepath.Join(dir, "tls.key"), key)
+	writeFile(t, filepath.Join(dir, "ca.crt"), roots)
 }
 
 // writeFile replaces a file by a whole one, as a mount does.
@@ -84,15 +81,6 @@ func writeFile(t testing.TB, path string, data []byte) {
 	if err := os.Rename(next, path); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (a *authority) pem(t testing.TB) []byte {
-	t.Helper()
-	data, err := os.ReadFile(a.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 // withCredentials gives a proxy the credentials below a directory.
@@ -117,9 +105,9 @@ func TestModeMutualPresentsTheClientsCertificate(t *testing.T) {
 	servers, clients, strangers := newAuthority(t), newAuthorityUnder(t, nil, "clients"), newAuthorityUnder(t, nil, "strangers")
 	up := mutualServer(t, servers, clients, "www.test").Listener.Addr().String()
 	dir := t.TempDir()
-	writePair(t, dir+"/default/good", clients.issue(t, "me.test"), servers.pem(t))
-	writePair(t, dir+"/default/strange", strangers.issue(t, "me.test"), servers.pem(t))
-	writePair(t, dir+"/default/distrustful", clients.issue(t, "me.test"), strangers.pem(t))
+	writePair(t, dir+"/default/good", clients.issue(t, "me.test"), servers.PEM())
+	writePair(t, dir+"/default/strange", strangers.issue(t, "me.test"), servers.PEM())
+	writePair(t, dir+"/default/distrustful", clients.issue(t, "me.test"), strangers.PEM())
 	good := dir + "/default/good/"
 	files := fmt.Sprintf("mode: MUTUAL, clientCertificate: %stls.crt, privateKey: %stls.key, caCertificates: %s", good, good, servers.file)
 	for _, protocol := range []string{"HTTP", "HTTP2"} {

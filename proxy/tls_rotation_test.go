@@ -2,10 +2,7 @@ package proxy_test
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"math/big"
@@ -35,7 +32,7 @@ func TestARotationUnderLoadFailsNoRequest(t *testing.T) {
 			s.Config.SetKeepAlivesEnabled(false)
 			dir := t.TempDir()
 			at := dir + "/default/x"
-			writePair(t, at, clients.issue(t, "0.test"), servers.pem(t))
+			writePair(t, at, clients.issue(t, "0.test"), servers.PEM())
 			r := newRig(t, mesh.RegistryOnly, static("a", "www.test", protocol, 443, s.Listener.Addr().String())+
 				destinationRule("www.test", "mode: MUTUAL, credentialName: x"), withCredentials(dir))
 			r.to("203.0.113.1:443")
@@ -67,7 +64,7 @@ func TestARotationUnderLoadFailsNoRequest(t *testing.T) {
 			}
 			for i := 1; i <= 10; i++ {
 				name := fmt.Sprintf("%d.test", i)
-				writePair(t, at, clients.issue(t, name), servers.pem(t))
+				writePair(t, at, clients.issue(t, name), servers.PEM())
 				await.True(t, name+" is presented", func() bool { _, body := ask(); return body == "client="+name })
 			}
 			stop()
@@ -86,8 +83,8 @@ func TestAPairThatIsTornKeepsTheLastGoodOne(t *testing.T) {
 	s.Config.SetKeepAlivesEnabled(false)
 	dir, other := t.TempDir(), t.TempDir()
 	at := dir + "/default/x"
-	writePair(t, at, clients.issue(t, "one.test"), servers.pem(t))
-	writePair(t, other, clients.issue(t, "two.test"), servers.pem(t))
+	writePair(t, at, clients.issue(t, "one.test"), servers.PEM())
+	writePair(t, other, clients.issue(t, "two.test"), servers.PEM())
 	r := newRig(t, mesh.RegistryOnly, static("a", "www.test", "HTTP", 443, s.Listener.Addr().String())+
 		destinationRule("www.test", "mode: MUTUAL, credentialName: x"), withCredentials(dir))
 	r.to("203.0.113.1:443")
@@ -134,7 +131,7 @@ func TestOpenConnectionsOutliveARotation(t *testing.T) {
 			s.StartTLS()
 			t.Cleanup(s.Close)
 			ca := filepath.Join(t.TempDir(), "ca.pem")
-			writeFile(t, ca, a.pem(t))
+			writeFile(t, ca, a.PEM())
 			r := newRig(t, mesh.RegistryOnly, static("a", "www.test", protocol, 443, s.Listener.Addr().String())+originate("www.test", ca, ""))
 			r.to("203.0.113.1:443")
 			client := r.client() // one connection, which gives the server's back before it is read again
@@ -148,7 +145,7 @@ func TestOpenConnectionsOutliveARotation(t *testing.T) {
 				return resp.StatusCode, string(body)
 			}
 			_, first := ask()
-			writeFile(t, ca, stranger.pem(t))
+			writeFile(t, ca, stranger.PEM())
 			if code, again := ask(); code != 200 || again != first {
 				t.Errorf("%d %q, then %q: not on the same connection", code, again, first)
 			}
@@ -158,7 +155,7 @@ func TestOpenConnectionsOutliveARotation(t *testing.T) {
 				code, body := ask()
 				return code == 503 && strings.Contains(body, "CERTIFICATE_VERIFY_FAILED")
 			})
-			writeFile(t, ca, a.pem(t))
+			writeFile(t, ca, a.PEM())
 			await.True(t, "and those from before again", func() bool { code, _ := ask(); return code == 200 })
 		})
 	}
@@ -167,15 +164,11 @@ func TestOpenConnectionsOutliveARotation(t *testing.T) {
 // revoke writes a revocation list of a's that is in force until a moment.
 func (a *authority) revoke(t testing.TB, path string, until time.Time, revoked ...*big.Int) {
 	t.Helper()
-	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: until.Add(-2 * time.Hour), NextUpdate: until}
-	for _, serial := range revoked {
-		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: list.ThisUpdate})
-	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)
+	list, err := a.Revoke(until, revoked)
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, path, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
+	writeFile(t, path, list)
 }
 
 func TestARevokedServerIsNotSpokenTo(t *testing.T) {
@@ -183,7 +176,7 @@ func TestARevokedServerIsNotSpokenTo(t *testing.T) {
 	a := newAuthority(t)
 	up := tlsServer(t, a, "www.test") // whose serial number is 2
 	dir := t.TempDir()
-	writeFile(t, dir+"/default/x/ca.crt", a.pem(t))
+	writeFile(t, dir+"/default/x/ca.crt", a.PEM())
 	hour := time.Now().Add(time.Hour)
 	for name, c := range map[string]struct{ list, tls string }{
 		"a file":          {dir + "/crl", fmt.Sprintf("mode: SIMPLE, caCertificates: %s, caCrl: %s/crl", a.file, dir)},
@@ -235,7 +228,7 @@ func TestAMissingCredentialStopsItsOwnHostOnly(t *testing.T) {
 		log := r.log.String()
 		return strings.Contains(log, "default/roots") && strings.Contains(log, "what is missing is named under tls in the DestinationRule for a.test")
 	})
-	writeFile(t, dir+"/default/roots/cacert", a.pem(t)) // it need not be there first
+	writeFile(t, dir+"/default/roots/cacert", a.PEM()) // it need not be there first
 	if resp, body := r.get("http://a.test:443/"); resp.StatusCode != 200 {
 		t.Errorf("once it is there: %d %q", resp.StatusCode, body)
 	}

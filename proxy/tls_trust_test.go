@@ -14,9 +14,9 @@ func TestTheLogSaysWhatToDoAboutTLSThatFails(t *testing.T) {
 	root, stranger := newAuthority(t), newAuthorityUnder(t, nil, "stranger CA")
 	silent := newAuthorityUnder(t, root, "middle CA")
 	open := newAuthorityUnder(t, root, "middle CA")
-	open.sent = [][]byte{open.cert.Raw}
+	open.sent = [][]byte{open.Cert.Raw}
 	complete := newAuthorityUnder(t, root, "middle CA")
-	complete.sent = [][]byte{complete.cert.Raw, root.cert.Raw}
+	complete.sent = [][]byte{complete.Cert.Raw, root.Cert.Raw}
 	rude := newAuthorityUnder(t, nil, "rude\nCA\x1b[31m"+strings.Repeat("x", 1000))
 	const system = `a PEM file with that one as caCertificates under tls in the DestinationRule for www.test`
 	lacks := func(a *authority) string {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -199,11 +198,9 @@ func TestTLSToATunnelsProxyIsItsOwn(t *testing.T) {
 		go io.Copy(on, in)
 		io.Copy(c, on)
 	})
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
 	r := newRig(t, mesh.RegistryOnly, through(addr, toTarget+fmt.Sprintf(", tls: {mode: SIMPLE, caCertificates: %q}", a.file)))
 	r.to("203.0.113.1:443")
-	c := tls.Client(r.dial(), &tls.Config{ServerName: "target.test", RootCAs: pool})
+	c := tls.Client(r.dial(), &tls.Config{ServerName: "target.test", RootCAs: a.Pool()})
 	io.WriteString(c, "GET / HTTP/1.1\r\nHost: target.test\r\nConnection: close\r\n\r\n")
 	if got, err := io.ReadAll(c); !strings.HasSuffix(string(got), "sni=target.test host=target.test") {
 		t.Errorf("%q, %v", got, err)

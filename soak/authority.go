@@ -1,19 +1,14 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
+
+	"github.com/sluice-cni/sluice/internal/ca"
 )
 
 // authority signs the servers' certificates. It gives way to a successor again and
@@ -23,31 +18,24 @@ type authority struct {
 	dir string
 
 	mu     sync.Mutex
-	serial int64
-	roots  [3]root // the last, the one that signs, the next
-	client root    // signs what the proxy shows to servers that ask for it
-	secret secret  // all that the proxy needs, as Kubernetes mounts it
-}
-
-// root is a certificate that signs others.
-type root struct {
-	key  *ecdsa.PrivateKey
-	cert *x509.Certificate
+	roots  [3]*ca.Authority // the last, the one that signs, the next
+	client *ca.Authority    // signs what the proxy shows to servers that ask for it
+	secret secret           // all that the proxy needs, as Kubernetes mounts it
 }
 
 func newAuthority(dir string) (*authority, error) {
 	a := &authority{dir: dir, secret: secret{dir: filepath.Join(credentials(dir), "default", credentialName)}}
 	for i := range a.roots {
 		var err error
-		if a.roots[i], err = a.newRoot(); err != nil {
+		if a.roots[i], err = newRoot(); err != nil {
 			return nil, err
 		}
 	}
 	var err error
-	if a.client, err = a.newRoot(); err != nil {
+	if a.client, err = newRoot(); err != nil {
 		return nil, err
 	}
-	return a, errors.Join(replaceFile(clientRootsFile(dir), encode("CERTIFICATE", a.client.cert.Raw)), a.rotate(), a.rotateClient())
+	return a, errors.Join(replaceFile(clientRootsFile(dir), a.client.PEM()), a.rotate(), a.rotateClient())
 }
 
 // rootsFile is one of the two files to verify servers by: in the second a stranger
@@ -66,29 +54,7 @@ func (a *authority) identity() (cert, key string) {
 
 func leafFile(dir string) string { return filepath.Join(dir, "leaf.pem") }
 
-// template is what every certificate has.
-func (a *authority) template(name string) *x509.Certificate {
-	a.serial++
-	return &x509.Certificate{
-		SerialNumber: big.NewInt(a.serial), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-}
-
-func (a *authority) newRoot() (root, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return root{}, err
-	}
-	cert := a.template("soak authority")
-	cert.IsCA, cert.BasicConstraintsValid, cert.KeyUsage = true, true, x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	if err != nil {
-		return root{}, err
-	}
-	cert, err = x509.ParseCertificate(der)
-	return root{key, cert}, err
-}
+func newRoot() (*ca.Authority, error) { return ca.New("soak authority") }
 
 // rotate lets the next authority sign, announces one after it, and gives all servers
 // a new key and certificate. Who reads the roots anew before each connection can
@@ -96,24 +62,22 @@ func (a *authority) newRoot() (root, error) {
 func (a *authority) rotate() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next, err := a.newRoot()
+	next, err := newRoot()
 	if err != nil {
 		return err
 	}
-	stranger, err := a.newRoot()
+	stranger, err := newRoot()
 	if err != nil {
 		return err
 	}
-	a.roots = [3]root{a.roots[1], a.roots[2], next}
+	a.roots = [3]*ca.Authority{a.roots[1], a.roots[2], next}
 	own := a.bundle()
 	if err := errors.Join(
 		replaceFile(a.rootsFile(0), own),
-		replaceFile(a.rootsFile(1), append(encode("CERTIFICATE", stranger.cert.Raw), own...))); err != nil {
+		replaceFile(a.rootsFile(1), append(stranger.PEM(), own...))); err != nil {
 		return err
 	}
-	leaf := a.template("soak")
-	leaf.DNSNames, leaf.KeyUsage, leaf.ExtKeyUsage = tlsNames, x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	cert, key, err := a.roots[1].sign(leaf)
+	cert, key, err := issue(a.roots[1], tlsNames...)
 	if err != nil {
 		return err
 	}
@@ -123,7 +87,7 @@ func (a *authority) rotate() error {
 // bundle is every root of the moment.
 func (a *authority) bundle() (all []byte) {
 	for _, r := range a.roots {
-		all = append(all, encode("CERTIFICATE", r.cert.Raw)...)
+		all = append(all, r.PEM()...)
 	}
 	return all
 }
@@ -133,9 +97,7 @@ func (a *authority) bundle() (all []byte) {
 func (a *authority) rotateClient() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	leaf := a.template("soak client")
-	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
-	cert, key, err := a.client.sign(leaf)
+	cert, key, err := issue(a.client, "client.soak")
 	if err != nil {
 		return err
 	}
@@ -146,18 +108,13 @@ func (a *authority) rotateClient() error {
 	return errors.Join(replaceFile(certFile, cert), replaceFile(keyFile, key))
 }
 
-// sign gives a certificate and its key, in PEM.
-func (r root) sign(leaf *x509.Certificate) (cert, key []byte, err error) {
-	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// issue gives a certificate and its key, in PEM.
+func issue(by *ca.Authority, names ...string) (cert, key []byte, err error) {
+	c, err := by.Issue(names...)
 	if err != nil {
 		return nil, nil, err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, r.cert, own.Public(), r.key)
-	if err != nil {
-		return nil, nil, err
-	}
-	secret, err := x509.MarshalECPrivateKey(own)
-	return encode("CERTIFICATE", der), encode("EC PRIVATE KEY", secret), err
+	return ca.Pair(c)
 }
 
 // pool is what servers can be verified by now.
@@ -166,7 +123,7 @@ func (a *authority) pool() *x509.CertPool {
 	defer a.mu.Unlock()
 	pool := x509.NewCertPool()
 	for _, r := range a.roots {
-		pool.AddCert(r.cert)
+		pool.AddCert(r.Cert)
 	}
 	return pool
 }
@@ -180,10 +137,6 @@ func (a *authority) clients() *tls.Config {
 			return err
 		},
 	}
-}
-
-func encode(kind string, der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
 // replaceFile writes a file so that no reader sees half of it.

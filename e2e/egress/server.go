@@ -52,7 +52,7 @@ func (n *Internet) WebTLS(name string, port int, h http.Handler, settings ...fun
 
 // AskForCertificate makes a server refuse clients without a certificate of CA.
 func (n *Internet) AskForCertificate(c *tls.Config) {
-	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, n.authority.pool
+	c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, n.authority.Pool()
 }
 
 // CertificateFor makes a server show a certificate for other names than its own.
@@ -173,4 +173,4 @@ func (n *Internet) Serve(l net.Listener, serve func(net.Conn)) {
 }
 
 // roots are the authorities that an application of the pod trusts.
-func (n *Internet) roots() *x509.CertPool { return n.authority.pool }
+func (n *Internet) roots() *x509.CertPool { return n.authority.Pool() }

@@ -2,97 +2,62 @@ package credential
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"log/slog"
 	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/ca"
 )
 
 // authority issues what tests read.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-var serial = big.NewInt(100)
+type authority struct{ *ca.Authority }
 
 func newAuthority(t *testing.T, name string, above *authority) *authority {
 	t.Helper()
-	a := &authority{}
-	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	template := &x509.Certificate{SerialNumber: serialNumber(), Subject: pkix.Name{CommonName: name}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, NotAfter: time.Now().Add(time.Hour)}
-	parent, key := template, a.key
+	create := ca.New
 	if above != nil {
-		parent, key = above.cert, above.key
+		create = above.Under
 	}
-	a.cert = certificate(t, template, parent, &a.key.PublicKey, key)
-	return a
-}
-
-var serials sync.Mutex
-
-func serialNumber() *big.Int {
-	serials.Lock()
-	defer serials.Unlock()
-	serial = new(big.Int).Add(serial, big.NewInt(1))
-	return serial
-}
-
-func certificate(t *testing.T, template, parent *x509.Certificate, public, key any) *x509.Certificate {
-	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	a, err := create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return &authority{a}
 }
 
 // issue gives a certificate and its key, as PEM.
 func (a *authority) issue(t *testing.T, name string) (cert *x509.Certificate, certPEM, keyPEM []byte) {
 	t.Helper()
-	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	cert = certificate(t, &x509.Certificate{SerialNumber: serialNumber(), Subject: pkix.Name{CommonName: name},
-		DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour)}, a.cert, &key.PublicKey, a.key)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	c, err := a.Issue(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
-
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
+	certPEM, keyPEM, err = ca.Pair(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Leaf, certPEM, keyPEM
 }
 
 // list is a revocation list of a's, in force until a moment.
 func (a *authority) list(t *testing.T, until time.Time, extensions []pkix.Extension, revoked ...*x509.Certificate) []byte {
 	t.Helper()
-	template := &x509.RevocationList{Number: serialNumber(), ThisUpdate: until.Add(-2 * time.Hour), NextUpdate: until, ExtraExtensions: extensions}
+	var serials []*big.Int
 	for _, c := range revoked {
-		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries,
-			x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: template.ThisUpdate})
+		serials = append(serials, c.SerialNumber)
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, template, a.cert, a.key)
+	list, err := a.Revoke(until, serials, extensions...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+	return list
 }
 
 func write(t *testing.T, path string, data []byte) string {
@@ -118,7 +83,7 @@ func TestFilesAreReadAnewWhenTheyChange(t *testing.T) {
 	a, dir, log := newAuthority(t, "a", nil), t.TempDir(), &bytes.Buffer{}
 	_, cert, key := a.issue(t, "one")
 	_, cert2, key2 := a.issue(t, "two")
-	w := Wanted{CACertificates: write(t, dir+"/ca", a.pem()), ClientCertificate: write(t, dir+"/cert", cert),
+	w := Wanted{CACertificates: write(t, dir+"/ca", a.PEM()), ClientCertificate: write(t, dir+"/cert", cert),
 		PrivateKey: write(t, dir+"/key", key), Present: true, Verify: true}
 	set := clock(nil, log).Open(w)
 	first, err := set.Material()
@@ -160,13 +125,13 @@ func TestWhatIsBeingWrittenIsLeftUntilItHasSettled(t *testing.T) {
 	s := clock(nil, &bytes.Buffer{})
 	var now time.Time
 	s.now = func() time.Time { return now }
-	set := s.Open(Wanted{CACertificates: write(t, dir+"/ca", a.pem()), Verify: true})
+	set := s.Open(Wanted{CACertificates: write(t, dir+"/ca", a.PEM()), Verify: true})
 	now = time.Now() // the first content is taken at once
 	first, err := set.Material()
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir+"/ca", append(a.pem(), b.pem()...))
+	write(t, dir+"/ca", append(a.PEM(), b.PEM()...))
 	now = time.Now()
 	if m, _ := set.Material(); m != first {
 		t.Error("a file that has just been written to was read")
@@ -176,7 +141,7 @@ func TestWhatIsBeingWrittenIsLeftUntilItHasSettled(t *testing.T) {
 		t.Error("a file that has settled was not read")
 	}
 	third, _ := set.Material()
-	write(t, dir+"/ca", b.pem())
+	write(t, dir+"/ca", b.PEM())
 	now = time.Now().Add(-time.Hour)
 	if m, _ := set.Material(); m == third {
 		t.Error("a clock that was set back holds a file up")
@@ -191,20 +156,20 @@ func TestWhatWasReadLongAgoIsNotUsedWhileTheLatestSettles(t *testing.T) {
 	s := clock(nil, &bytes.Buffer{})
 	now := time.Now()
 	s.now = func() time.Time { return now }
-	set := s.Open(Wanted{CACertificates: write(t, dir+"/ca", a.pem()), Verify: true})
+	set := s.Open(Wanted{CACertificates: write(t, dir+"/ca", a.PEM()), Verify: true})
 	now = time.Now().Add(-maxSettleTime)
 	first, err := set.Material()
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir+"/ca", b.pem())
+	write(t, dir+"/ca", b.PEM())
 	now = time.Now()
 	next, err := set.Material()
 	if err != nil || next == first {
 		t.Errorf("what was read a second ago is still in use: %v", err)
 	}
 	// From then on the usual applies.
-	write(t, dir+"/ca", append(a.pem(), b.pem()...))
+	write(t, dir+"/ca", append(a.PEM(), b.PEM()...))
 	now = time.Now()
 	if m, _ := set.Material(); m != next {
 		t.Error("a file that has just been written to was read")
@@ -224,8 +189,8 @@ func (a always) Version(string, string) (Version, error) {
 
 func TestWhoNeverStopsWritingIsReadAllTheSame(t *testing.T) {
 	t.Parallel()
-	ca, dir := newAuthority(t, "a", nil), t.TempDir()
-	write(t, filepath.Join(dir, "default", "x", "ca.crt"), ca.pem())
+	a, dir := newAuthority(t, "a", nil), t.TempDir()
+	write(t, filepath.Join(dir, "default", "x", "ca.crt"), a.PEM())
 	now, version := time.Unix(1000, 0), "1"
 	s := clock(always{Directory(dir), &now, func() string { return version }}, &bytes.Buffer{})
 	s.now = func() time.Time { return now }
@@ -261,26 +226,26 @@ func TestADirectoryIsACredentialAsASecretIsMounted(t *testing.T) {
 		leaf  string
 		wrong string
 	}{
-		"of the type tls":            {map[string][]byte{"x/tls.crt": cert, "x/tls.key": key, "x/ca.crt": a.pem()}, both, "one", ""},
-		"opaque":                     {map[string][]byte{"x/cert": cert, "x/key": key, "x/cacert": a.pem()}, both, "one", ""},
-		"of both kinds":              {map[string][]byte{"x/cert": cert, "x/key": key, "x/tls.crt": other, "x/tls.key": otherKey, "x/ca.crt": a.pem()}, both, "one", ""},
-		"with authorities apart":     {map[string][]byte{"x/cert": cert, "x/key": key, "x-cacert/cacert": a.pem()}, both, "one", ""},
-		"authorities only":           {map[string][]byte{"x/ca.crt": a.pem()}, roots, "", ""},
-		"authorities apart only":     {map[string][]byte{"x-cacert/ca.crt": a.pem()}, roots, "", ""},
+		"of the type tls":            {map[string][]byte{"x/tls.crt": cert, "x/tls.key": key, "x/ca.crt": a.PEM()}, both, "one", ""},
+		"opaque":                     {map[string][]byte{"x/cert": cert, "x/key": key, "x/cacert": a.PEM()}, both, "one", ""},
+		"of both kinds":              {map[string][]byte{"x/cert": cert, "x/key": key, "x/tls.crt": other, "x/tls.key": otherKey, "x/ca.crt": a.PEM()}, both, "one", ""},
+		"with authorities apart":     {map[string][]byte{"x/cert": cert, "x/key": key, "x-cacert/cacert": a.PEM()}, both, "one", ""},
+		"authorities only":           {map[string][]byte{"x/ca.crt": a.PEM()}, roots, "", ""},
+		"authorities apart only":     {map[string][]byte{"x-cacert/ca.crt": a.PEM()}, roots, "", ""},
 		"nothing is checked":         {map[string][]byte{"x/cert": cert, "x/key": key}, Wanted{Namespace: "shop", Name: "x", Present: true}, "one", ""},
-		"a certificate of no use":    {map[string][]byte{"x/cert": cert, "x/ca.crt": a.pem()}, roots, "", ""},
+		"a certificate of no use":    {map[string][]byte{"x/cert": cert, "x/ca.crt": a.PEM()}, roots, "", ""},
 		"missing":                    {nil, both, "", `credential "shop/x": there is no directory `},
-		"missing, authorities apart": {map[string][]byte{"x-cacert/cacert": a.pem()}, both, "", `credential "shop/x": there is no directory `},
+		"missing, authorities apart": {map[string][]byte{"x-cacert/cacert": a.PEM()}, both, "", `credential "shop/x": there is no directory `},
 		"missing authorities":        {map[string][]byte{"x/cert": cert, "x/key": key}, both, "", "has no authorities"},
 		"empty authorities":          {map[string][]byte{"x/cert": cert, "x/key": key, "x/ca.crt": nil}, both, "", "has no authorities"},
-		"missing key":                {map[string][]byte{"x/cert": cert, "x/cacert": a.pem()}, both, "", "has no certificate with its key"},
-		"the key of another":         {map[string][]byte{"x/cert": cert, "x/key": otherKey, "x/cacert": a.pem()}, both, "", "private key does not match"},
-		"half of it":                 {map[string][]byte{"x/ca.crt": a.pem()[:100]}, roots, "", "ends in the middle"},
+		"missing key":                {map[string][]byte{"x/cert": cert, "x/cacert": a.PEM()}, both, "", "has no certificate with its key"},
+		"the key of another":         {map[string][]byte{"x/cert": cert, "x/key": otherKey, "x/cacert": a.PEM()}, both, "", "private key does not match"},
+		"half of it":                 {map[string][]byte{"x/ca.crt": a.PEM()[:100]}, roots, "", "ends in the middle"},
 		"no PEM":                     {map[string][]byte{"x/ca.crt": []byte("hello")}, roots, "", "it must be PEM"},
-		"no list":                    {map[string][]byte{"x/ca.crt": a.pem(), "x/ca.crl": []byte("hello")}, roots, "", "no revocation list in it"},
-		"of another namespace":       {map[string][]byte{"x/ca.crt": a.pem()}, Wanted{Namespace: "other", Name: "x", Verify: true}, "", `credential "other/x": there is no directory `},
-		"a name that leads out":      {map[string][]byte{"x/ca.crt": a.pem()}, Wanted{Namespace: "shop", Name: "../shop/x", Verify: true}, "", "not a name"},
-		"a namespace that leads out": {map[string][]byte{"x/ca.crt": a.pem()}, Wanted{Namespace: "../shop", Name: "x", Verify: true}, "", "not a name"},
+		"no list":                    {map[string][]byte{"x/ca.crt": a.PEM(), "x/ca.crl": []byte("hello")}, roots, "", "no revocation list in it"},
+		"of another namespace":       {map[string][]byte{"x/ca.crt": a.PEM()}, Wanted{Namespace: "other", Name: "x", Verify: true}, "", `credential "other/x": there is no directory `},
+		"a name that leads out":      {map[string][]byte{"x/ca.crt": a.PEM()}, Wanted{Namespace: "shop", Name: "../shop/x", Verify: true}, "", "not a name"},
+		"a namespace that leads out": {map[string][]byte{"x/ca.crt": a.PEM()}, Wanted{Namespace: "../shop", Name: "x", Verify: true}, "", "not a name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -319,8 +284,8 @@ func TestAMountedSecretIsReadAnewWhenItsLinkChanges(t *testing.T) {
 	t.Parallel()
 	a, b, dir := newAuthority(t, "a", nil), newAuthority(t, "b", nil), t.TempDir()
 	at := filepath.Join(dir, "default", "x")
-	write(t, at+"/..1/ca.crt", a.pem())
-	write(t, at+"/..2/ca.crt", b.pem())
+	write(t, at+"/..1/ca.crt", a.PEM())
+	write(t, at+"/..2/ca.crt", b.PEM())
 	link := func(to, name string) {
 		if err := os.Symlink(to, name); err != nil {
 			t.Fatal(err)
@@ -338,9 +303,7 @@ func TestAMountedSecretIsReadAnewWhenItsLinkChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	next, err := set.Material()
-	want := x509.NewCertPool()
-	want.AddCert(b.cert)
-	if err != nil || next == first || !next.Roots.Equal(want) {
+	if err != nil || next == first || !next.Roots.Equal(b.Pool()) {
 		t.Errorf("after the link has changed: %v", err)
 	}
 }

@@ -16,7 +16,7 @@ func TestEveryCertificateOfAChainIsLookedUp(t *testing.T) {
 	middle := newAuthority(t, "middle", root)
 	leaf, _, _ := middle.issue(t, "leaf")
 	other, _, _ := middle.issue(t, "other")
-	chain := []*x509.Certificate{leaf, middle.cert, root.cert}
+	chain := []*x509.Certificate{leaf, middle.Cert, root.Cert}
 	now, soon, past := time.Now(), time.Now().Add(time.Hour), time.Now().Add(-time.Minute)
 	for name, c := range map[string]struct {
 		lists [][]byte
@@ -26,8 +26,8 @@ func TestEveryCertificateOfAChainIsLookedUp(t *testing.T) {
 		"nothing is revoked":            {[][]byte{root.list(t, soon, nil), middle.list(t, soon, nil)}, chain, ""},
 		"another is revoked":            {[][]byte{root.list(t, soon, nil), middle.list(t, soon, nil, other)}, chain, ""},
 		"the server's is revoked":       {[][]byte{root.list(t, soon, nil), middle.list(t, soon, nil, other, leaf)}, chain, `"CN=leaf" was revoked by "CN=middle"`},
-		"the one between is revoked":    {[][]byte{root.list(t, soon, nil, middle.cert), middle.list(t, soon, nil)}, chain, `"CN=middle" was revoked by "CN=root"`},
-		"the root is revoked":           {[][]byte{root.list(t, soon, nil, root.cert), middle.list(t, soon, nil)}, chain, `"CN=root" was revoked`},
+		"the one between is revoked":    {[][]byte{root.list(t, soon, nil, middle.Cert), middle.list(t, soon, nil)}, chain, `"CN=middle" was revoked by "CN=root"`},
+		"the root is revoked":           {[][]byte{root.list(t, soon, nil, root.Cert), middle.list(t, soon, nil)}, chain, `"CN=root" was revoked`},
 		"a list is missing":             {[][]byte{middle.list(t, soon, nil)}, chain, `no revocation list of "CN=root"`},
 		"the other is missing":          {[][]byte{root.list(t, soon, nil)}, chain, `no revocation list of "CN=middle"`},
 		"a list has expired":            {[][]byte{root.list(t, soon, nil), middle.list(t, past, nil)}, chain, `list of "CN=middle" is in force from`},
@@ -35,11 +35,11 @@ func TestEveryCertificateOfAChainIsLookedUp(t *testing.T) {
 		"an expired one and its heir":   {[][]byte{root.list(t, soon, nil), middle.list(t, past, nil, leaf), middle.list(t, soon, nil)}, chain, ""},
 		"the newer one decides":         {[][]byte{root.list(t, soon, nil), middle.list(t, soon, nil, leaf), middle.list(t, soon.Add(-time.Minute), nil)}, chain, "was revoked"},
 		"a list by a namesake":          {[][]byte{stranger.list(t, soon, nil), middle.list(t, soon, nil)}, chain, `no revocation list of "CN=root"`},
-		"and the true one beside it":    {[][]byte{stranger.list(t, soon, nil, middle.cert), root.list(t, soon, nil), middle.list(t, soon, nil)}, chain, ""},
+		"and the true one beside it":    {[][]byte{stranger.list(t, soon, nil, middle.Cert), root.list(t, soon, nil), middle.list(t, soon, nil)}, chain, ""},
 		"one between that is trusted":   {[][]byte{middle.list(t, soon, nil)}, chain[:2], ""},
 		"and the server's is revoked":   {[][]byte{middle.list(t, soon, nil, leaf)}, chain[:2], "was revoked"},
 		"a chain of the root alone":     {[][]byte{root.list(t, soon, nil)}, chain[2:], ""},
-		"and that is revoked by itself": {[][]byte{root.list(t, soon, nil, root.cert)}, chain[2:], "was revoked"},
+		"and that is revoked by itself": {[][]byte{root.list(t, soon, nil, root.Cert)}, chain[2:], "was revoked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -2,24 +2,19 @@ package stage
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
 
+	"github.com/sluice-cni/sluice/internal/ca"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
@@ -150,12 +145,11 @@ func (n *Internet) dns() {
 
 func certificate(t testing.TB) *tls.Config {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a, err := ca.New("stage")
 	must(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{TLSName}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	c, err := a.Issue(TLSName)
 	must(t, err)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	return &tls.Config{Certificates: []tls.Certificate{c}}
 }
 
 func cut(name string) error {
