@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +28,7 @@ import (
 	nodeholder "github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/file"
@@ -98,8 +98,8 @@ func newNode(t *testing.T) *node {
 		t.Skip("not run: needs root (a world of its own)")
 	}
 	n := &node{t: t, dir: t.TempDir()}
-	var said bytes.Buffer
-	n.log = slog.New(slog.NewTextHandler(&lockedWriter{w: &said}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var said heard.Text
+	n.log = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(said.String())
@@ -113,17 +113,6 @@ func newNode(t *testing.T) *node {
 	n.snapshot = store.Snapshot()
 	n.ranges(captured)
 	return n
-}
-
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lockedWriter) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.w.Write(p)
 }
 
 func (n *node) ranges(all ...string) {

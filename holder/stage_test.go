@@ -23,6 +23,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/sockets"
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/internal/lab"
 )
 
@@ -59,7 +60,7 @@ func runProcess(args []string) int {
 // process is a holder in a process of its own, which ends with the test.
 type process struct {
 	cmd    *exec.Cmd
-	log    *record
+	log    *heard.Text
 	exited chan struct{}
 }
 
@@ -76,7 +77,7 @@ func startWith(t testing.TB, dir string, dieAt int, limit time.Duration) *proces
 // startNamed is startWith in a pod of a name, with stay "stay" or "".
 func startNamed(t testing.TB, dir string, dieAt int, limit time.Duration, name, stay string) *process {
 	t.Helper()
-	p := &process{log: new(record), exited: make(chan struct{})}
+	p := &process{log: new(heard.Text), exited: make(chan struct{})}
 	p.cmd = exec.Command("/proc/self/exe", holderProcess, dir, strconv.Itoa(dieAt), limit.String(), name, stay)
 	p.cmd.Stderr = p.log
 	alive, err := p.cmd.StdinPipe() // ends with this process
@@ -141,28 +142,10 @@ func (p *process) descriptors(t testing.TB, kind string) (n int) {
 	return n
 }
 
-// record is a log that can be read while it is written.
-type record struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (r *record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.Write(b)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.String()
-}
-
 // startHere is a holder in this process; its log comes with the test's failure.
-func startHere(t testing.TB, o Options) (path string, log *record) {
+func startHere(t testing.TB, o Options) (path string, log *heard.Text) {
 	t.Helper()
-	log = new(record)
+	log = new(heard.Text)
 	o.Log = slog.New(slog.NewTextHandler(log, nil))
 	if o.RunDir == "" {
 		o.RunDir = t.TempDir()

@@ -1,7 +1,6 @@
 package kubeapi_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
@@ -97,23 +97,6 @@ func entry(namespace, name, v string) string {
 	return fmt.Sprintf(`{"metadata":{"namespace":%q,"name":%q},"spec":{"v":%q}}`, namespace, name, v)
 }
 
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // run runs a Feed until the test ends, or what it returns is called.
 func run(t *testing.T, f *kubeapi.Feed) (stop func()) {
 	t.Helper()
@@ -138,7 +121,7 @@ func run(t *testing.T, f *kubeapi.Feed) (stop func()) {
 func follow(t *testing.T, s *apitest.Server, o kubeapi.FollowOptions, k kubeapi.Kind) (*listener, *kubeapi.Feed, func()) {
 	t.Helper()
 	if o.Log == nil {
-		o.Log = slog.New(slog.NewTextHandler(&logs{}, nil))
+		o.Log = slog.New(slog.NewTextHandler(&heard.Text{}, nil))
 	}
 	f, l := s.Cluster().Feed(o), &listener{}
 	f.Follow(k, kubeapi.Selector{}, l.update)
@@ -198,7 +181,7 @@ func TestAnOlderServerIsListed(t *testing.T) {
 // A directory that cannot be used takes the memory, and not the following.
 func TestWithoutAPlaceForJournalsItIsFollowedAllTheSame(t *testing.T) {
 	t.Parallel()
-	s, log := apitest.New(t), &logs{}
+	s, log := apitest.New(t), &heard.Text{}
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"))
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -273,7 +256,7 @@ func TestAServerThatIsAwayAndComesBack(t *testing.T) {
 	t.Parallel()
 	s := apitest.New(t)
 	s.Put(kubeapi.ServiceEntries, entry("shop", "a", "1"), entry("shop", "b", "1"))
-	log := &logs{}
+	log := &heard.Text{}
 	l, f, _ := follow(t, s, kubeapi.FollowOptions{Log: slog.New(slog.NewTextHandler(log, nil))}, kubeapi.ServiceEntries)
 	await.Silence(t, l.has("shop/a=1", "shop/b=1"))
 	s.Stop()

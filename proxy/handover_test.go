@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -34,7 +35,7 @@ type succession struct {
 	dst      map[uint16]string  // by the port of the proxy, where its connections were going
 	snapshot *mesh.Snapshot
 	limit    time.Duration // of drains
-	log      lockedBuffer
+	log      heard.Text
 	current  *generation
 	all      sync.WaitGroup
 }

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,6 +22,7 @@ import (
 	mdns "github.com/miekg/dns"
 
 	"github.com/sluice-cni/sluice/internal/ca"
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
@@ -36,8 +36,8 @@ type rig struct {
 	addr   string
 	dst    atomic.Pointer[netip.AddrPort]
 	names  sync.Map // DNS name ▸ []string of addresses
-	log    *lockedBuffer
-	access *lockedBuffer
+	log    *heard.Text
+	access *heard.Text
 	stop   context.CancelFunc
 	ended  chan error
 }
@@ -46,23 +46,6 @@ type rig struct {
 // go test ./proxy -args -lanes
 var lanes = flag.Bool("lanes", false, "connections go to an event loop before their first request")
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // newRig starts a proxy under the given YAML.
 func newRig(t testing.TB, policy mesh.OutboundPolicy, yaml string, change ...func(*proxy.Config)) *rig {
 	t.Helper()
@@ -70,7 +53,7 @@ func newRig(t testing.TB, policy mesh.OutboundPolicy, yaml string, change ...fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, addr: l.Addr().String(), log: &lockedBuffer{}, access: &lockedBuffer{}, ended: make(chan error, 1)}
+	r := &rig{t: t, addr: l.Addr().String(), log: &heard.Text{}, access: &heard.Text{}, ended: make(chan error, 1)}
 	resolv := filepath.Join(t.TempDir(), "resolv.conf")
 	os.WriteFile(resolv, []byte("nameserver 192.0.2.53\noptions timeout:1 attempts:1\n"), 0o644)
 	cfg := proxy.Config{

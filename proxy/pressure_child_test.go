@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -114,7 +115,7 @@ type child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *bufio.Reader
-	log  *lockedBuffer // the access log, and what went wrong
+	log  *heard.Text // the access log, and what went wrong
 }
 
 func newChild(t *testing.T, setup childSetup) *child {
@@ -123,7 +124,7 @@ func newChild(t *testing.T, setup childSetup) *child {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{t: t, cmd: exec.Command(os.Args[0]), log: &lockedBuffer{}}
+	c := &child{t: t, cmd: exec.Command(os.Args[0]), log: &heard.Text{}}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
 	c.cmd.Stderr = c.log
 	c.in, _ = c.cmd.StdinPipe()

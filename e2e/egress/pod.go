@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/mesh"
@@ -50,7 +51,7 @@ type Pod struct {
 	T   *testing.T
 	NS  *lab.Namespace
 	Net *Internet
-	Log Buffer // what the proxy and the store tell an operator
+	Log heard.Text // what the proxy and the store tell an operator
 
 	dir string // of resources, watched
 	// credentials is a directory; namespace is the workload's in it.

@@ -1,7 +1,6 @@
 package file
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/manifest"
 )
@@ -54,33 +54,16 @@ func names(s *mesh.Snapshot) string {
 // following is a store that runs, and what it has told.
 type following struct {
 	*Store
-	log *logBuffer
+	log *heard.Text
 
 	mu      sync.Mutex
 	changed chan struct{}
 	latest  *mesh.Snapshot
 }
 
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 func follow(t testing.TB, dir string) *following {
 	t.Helper()
-	f := &following{log: &logBuffer{}, changed: make(chan struct{}, 1)}
+	f := &following{log: &heard.Text{}, changed: make(chan struct{}, 1)}
 	store, err := Open(dir, Options{Log: slog.New(slog.NewTextHandler(f.log, nil))})
 	if err != nil {
 		t.Fatal(err)

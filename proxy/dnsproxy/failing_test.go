@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/heard"
 	"golang.org/x/sys/unix"
 )
 
@@ -75,7 +76,7 @@ func descriptor(t *testing.T, c syscall.Conn, do func(fd int)) {
 func TestASocketWaitsForDescriptorsForEver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		log := &lockedBuffer{}
+		log := &heard.Text{}
 		s := &Server{log: slog.New(slog.NewTextHandler(log, nil))}
 		var f failing
 		for range mostFailures - 1 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
 	sluicedns "github.com/sluice-cni/sluice/proxy/dns"
 )
@@ -32,7 +33,7 @@ type succession struct {
 
 func newSuccession(t *testing.T, yaml string) *succession {
 	t.Helper()
-	s := &succession{rig: &rig{t: t, log: &lockedBuffer{}}}
+	s := &succession{rig: &rig{t: t, log: &heard.Text{}}}
 	var err error
 	s.packets, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	must(t, err)

@@ -1,7 +1,6 @@
 package dnsproxy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/vip"
 )
@@ -28,7 +28,7 @@ type rig struct {
 	udp    string
 	tcp    string
 	book   vip.Book
-	log    *lockedBuffer
+	log    *heard.Text
 
 	mu     sync.Mutex
 	world  func(*dns.Msg) (*dns.Msg, error)
@@ -36,28 +36,11 @@ type rig struct {
 	events []Event
 }
 
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 const podSearch = "search default.svc.cluster.local svc.cluster.local cluster.local ec2.internal\noptions ndots:5\n"
 
 func newRig(t testing.TB, yaml string, change ...func(*Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, log: &lockedBuffer{}, world: func(q *dns.Msg) (*dns.Msg, error) { return rcode(q, dns.RcodeNameError), nil }}
+	r := &rig{t: t, log: &heard.Text{}, world: func(q *dns.Msg) (*dns.Msg, error) { return rcode(q, dns.RcodeNameError), nil }}
 	resolv := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(resolv, []byte("nameserver 192.0.2.53\n"+podSearch), 0o600); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
@@ -69,7 +70,7 @@ func TestAnswersLeaveFromTheAddressThatWasAsked(t *testing.T) {
 		t.Run(network, func(t *testing.T) {
 			conn, err := ns.ListenPacket(network, ":0")
 			must(t, err)
-			r := &rig{t: t, log: &lockedBuffer{}}
+			r := &rig{t: t, log: &heard.Text{}}
 			server, err := New(Config{Packets: []*net.UDPConn{conn.(*net.UDPConn)}, Reachable: func() (bool, bool) { return true, true }})
 			must(t, err)
 			server.Update(r.snapshot(0, tcp("a", "a.db")))

@@ -11,36 +11,18 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/heard"
 )
-
-// safeBuffer is a log that another goroutine writes.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 // wait opens a ledger beside one that has the directory. The channel tells of addresses
 // that have moved; over says that it has the directory.
 func wait(t *testing.T, dir string) (l *Ledger, moved chan struct{}, over func() bool) {
 	t.Helper()
-	var said safeBuffer
+	var said heard.Text
 	moved = make(chan struct{}, 1)
 	l, err := OpenWaiting(context.Background(), dir, slog.New(slog.NewTextHandler(&said, nil)), func() { moved <- struct{}{} })
 	if err != nil {
