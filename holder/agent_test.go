@@ -55,21 +55,18 @@ func (a *testAgent) open(t testing.TB, path string, hello wire.HelloRequest) {
 		hello.Have = append(hello.Have, wire.Have{Netns: n, Cookie: p.Pod.Cookie})
 	}
 	a.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
-	for {
+	await.Silence(t, func() string {
 		s, welcome, err := client.Open(ctx, path, hello)
-		if err == nil {
-			a.mu.Lock()
-			a.Session, a.Welcome, a.ended = s, welcome, make(chan struct{})
-			a.mu.Unlock()
-			break
+		if err != nil {
+			return "hello: " + err.Error()
 		}
-		if ctx.Err() != nil {
-			t.Fatalf("hello: %v", err)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+		a.mu.Lock()
+		a.Session, a.Welcome, a.ended = s, welcome, make(chan struct{})
+		a.mu.Unlock()
+		return ""
+	})
 	if len(a.Welcome.Want) > 0 {
 		a.keep()
 	}
@@ -222,7 +219,7 @@ func port(n uint16) string { return strconv.Itoa(int(n)) }
 func TestAReleaseWaitsForNoAgentThatHangs(t *testing.T) {
 	t.Parallel()
 	path, _ := startHere(t, Options{})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	session, _, err := client.Open(ctx, path, wire.HelloRequest{PID: os.Getpid()})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	realholder "github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/client"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"golang.org/x/sys/unix"
@@ -40,20 +41,18 @@ func startHolderIn(t testing.TB, dir string) (path string, holds func() int) {
 			t.Error(err)
 		}
 	})
-	holds = func() int {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	holds = func() (pods int) {
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
-		for {
+		await.Silence(t, func() string {
 			s, err := client.Status(ctx, path)
-			if err == nil {
-				return len(s.Pods)
+			if err != nil { // it is not there yet
+				return err.Error()
 			}
-			select {
-			case <-ctx.Done():
-				t.Fatal(err)
-			case <-time.After(5 * time.Millisecond): // it is not there yet
-			}
-		}
+			pods = len(s.Pods)
+			return ""
+		})
+		return pods
 	}
 	holds()
 	return path, holds
@@ -152,7 +151,7 @@ func TestAnAddWaitsForTheHolderThatIsComing(t *testing.T) {
 	waits := call{verb: "ADD", netns: ns.Path(), stdin: stdin}
 	ended := make(chan outcome, 1)
 	go func() { ended <- waits.run(t) }()
-	for listens := false; !listens; { // its sockets are open, so it is about to ask
+	await.True(t, "its sockets are open, so it is about to ask", func() (listens bool) {
 		if err := ns.Do(func() error {
 			l, err := net.Listen("tcp", "127.0.0.1:15001")
 			listens = errors.Is(err, unix.EADDRINUSE)
@@ -163,7 +162,8 @@ func TestAnAddWaitsForTheHolderThatIsComing(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-	}
+		return listens
+	})
 	_, holds := startHolderIn(t, dir)
 	out := <-ended
 	if out.succeeded(t); holds() != 1 {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -512,9 +513,7 @@ func TestAChangeOfConfigurationDropsNoneOf200ConcurrentRequests(t *testing.T) {
 	for i := range 100 {
 		before := done.Load()
 		r.apply(mesh.RegistryOnly, static("a", "api.test", "HTTP", 80, []string{up, other}[i%2]))
-		for done.Load() < before+50 && !t.Failed() { // requests pass between any two changes
-			time.Sleep(time.Millisecond)
-		}
+		await.True(t, "requests pass between any two changes", func() bool { return done.Load() >= before+50 || t.Failed() })
 	}
 	close(stop)
 	wg.Wait()

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
@@ -243,9 +244,7 @@ func TestChangeIsInForceWithinASecond(t *testing.T) {
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		for m.asked.Load() == 0 { // the command is at work
-			time.Sleep(time.Millisecond)
-		}
+		await.Within(await.Patience, func() bool { return m.asked.Load() > 0 }) // the command is at work
 		m.write(t, "late.yaml", registered)
 	}()
 	// First a request outside the ranges, which tells us that the command runs, then

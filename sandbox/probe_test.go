@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
@@ -207,17 +208,16 @@ func probeTimers(complain func(string, ...any)) {
 		complain("%v", err)
 		return
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		proxys, others, probing := establishedTimers()
-		switch {
-		case time.Now().After(end):
-			complain("%d sockets of the proxy's, timers %v", proxys, others)
-		case proxys == 0 || len(others) > 0: // an acknowledgement is under way
-			continue
-		case probing > 0:
-			complain("%d sockets have keep-alive probes on", probing)
-		}
-		return
+	var proxys, probing int
+	var others []string
+	settled := func() bool { // no acknowledgement is under way
+		proxys, others, probing = establishedTimers()
+		return proxys > 0 && len(others) == 0
+	}
+	if !await.Within(10*time.Second, settled) {
+		complain("%d sockets of the proxy's, timers %v", proxys, others)
+	} else if probing > 0 {
+		complain("%d sockets have keep-alive probes on", probing)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -184,7 +185,7 @@ func TestMain(m *testing.M) {
 
 // remaining gives connections that are ending some time, and tells of the others.
 func remaining() (left string) {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	await.Within(10*time.Second, func() bool {
 		b := make([]byte, 1<<20)
 		b = b[:runtime.Stack(b, true)]
 		left = ""
@@ -193,9 +194,7 @@ func remaining() (left string) {
 				left += g + "\n\n"
 			}
 		}
-		if left == "" {
-			break
-		}
-	}
+		return left == ""
+	})
 	return left
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 	"github.com/sluice-cni/sluice/selection"
@@ -77,6 +78,17 @@ func (f *follower) wait(want string) {
 	}
 }
 
+// says waits until the source names a problem.
+func (f *follower) says(want string) {
+	f.t.Helper()
+	await.Silence(f.t, func() string {
+		if problem := f.source.Problem(); !strings.Contains(problem, want) {
+			return fmt.Sprintf("it says %q, not %q", problem, want)
+		}
+		return ""
+	})
+}
+
 func namespace(name, metadata string) string {
 	return `{"metadata":{"name":"` + name + `",` + metadata + `}}`
 }
@@ -126,14 +138,7 @@ func TestAConfigMapThatIsGoneStaysInForce(t *testing.T) {
 	gone := func() {
 		t.Helper()
 		f.wait(after)
-		late := time.After(patience)
-		for tick := time.NewTicker(10 * time.Millisecond); !strings.Contains(f.source.Problem(), "ConfigMap sluice-system/sluice-policy: is gone; put it back"); {
-			select {
-			case <-tick.C:
-			case <-late:
-				t.Fatal("it is not said: ", f.source.Problem())
-			}
-		}
+		f.says("ConfigMap sluice-system/sluice-policy: is gone; put it back")
 	}
 	gone()
 	for range 2 { // the agent that follows has it from the journal, and so has the one after
@@ -179,14 +184,7 @@ func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
 	server.Put(kubeapi.ConfigMaps, policyMap("selection: everybody"))
 	server.Put(kubeapi.Namespaces, namespace("new", `"labels":{"sluice.dev/inject":"true"}`))
 	f.wait(rest[:len(rest)-len(`"shop":{"defaults":{"dnsCapture":"true"}}`)] + `"new":{"select":true},"shop":{"defaults":{"dnsCapture":"true"}}}}`)
-	late := time.After(patience)
-	for tick := time.NewTicker(10 * time.Millisecond); !strings.Contains(f.source.Problem(), `20-values.yaml:1: selection "everybody"`); {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatal(f.source.Problem())
-		}
-	}
+	f.says(`20-values.yaml:1: selection "everybody"`)
 	f.mu.Lock()
 	said := strings.Join(f.said, "\n")
 	f.mu.Unlock()
@@ -212,14 +210,7 @@ func TestAMistypedWordOfANamespaceChangesNothing(t *testing.T) {
 	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"True","sluice.dev/enforce":"yes"},"annotations":{"sluice.dev/outboundPolicy":"observe","sluice.dev/nonTCP":"maybe"}`),
 		namespace("new", `"labels":{"sluice.dev/inject":"true"}`))
 	f.wait(policy + `"new":{"select":true},` + shop)
-	late := time.After(patience)
-	for tick := time.NewTicker(10 * time.Millisecond); strings.Count(f.source.Problem(), "Namespace shop") == 0; {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatal("it is not said")
-		}
-	}
+	f.says("Namespace shop")
 	f.stop()
 	f = follow(t, server, journal)
 	f.wait(policy + `"new":{"select":true},` + shop)
