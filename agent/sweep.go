@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-cni/sluice/agent/core"
 	"github.com/sluice-cni/sluice/agent/found"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 // How often the node is looked through: always, and while somebody's word is awaited
@@ -74,10 +75,7 @@ func (s *sweeper) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-s.nudge:
-			select { // several come together
-			case <-ctx.Done():
-			case <-time.After(sweepAwaiting / 5):
-			}
+			rest.For(ctx, sweepAwaiting/5) // several come together
 		}
 		timer.Stop()
 		if ctx.Err() != nil {

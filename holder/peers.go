@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/core"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 const (
@@ -88,10 +89,8 @@ func (h *holder) accept(ctx context.Context, l *net.UnixListener) {
 		}
 		if err != nil { // no descriptors left: they wait in the queue
 			h.log.Warn("accept failed", "error", err)
-			select {
-			case <-ctx.Done():
+			if rest.For(ctx, 100*time.Millisecond) != nil {
 				return
-			case <-time.After(100 * time.Millisecond):
 			}
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/core"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 const (
@@ -60,10 +61,8 @@ func (h *holder) begin(ctx context.Context, succeeded bool) ([]core.Event, error
 			said = err.Error()
 			h.log.Warn("a holder runs that cannot be taken over yet; trying on", "error", err)
 		}
-		select {
-		case <-ctx.Done():
+		if rest.For(ctx, startAgain) != nil {
 			return nil, ctx.Err()
-		case <-time.After(startAgain):
 		}
 	}
 }

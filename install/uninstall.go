@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"time"
 
 	"github.com/sluice-cni/sluice/internal/remedy"
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 // Leaving is what Remove would do.
@@ -69,7 +69,7 @@ func (i *Installer) unloaded(ctx context.Context, changed bool) error {
 	case i.Runtime != nil:
 		gone, err = i.waitFor(ctx, false)
 	case changed:
-		err = waitBlindly(ctx)
+		err = rest.For(ctx, blindWait)
 	}
 	if err != nil {
 		return err
@@ -84,15 +84,4 @@ func (i *Installer) unloaded(ctx context.Context, changed bool) error {
 		return fmt.Errorf("directory %q: is not there, and the runtime still uses the entry after %v; name its directory with --conf-dir, or restart the runtime, then try again", i.ConfDir, loadLimit)
 	}
 	return fmt.Errorf("directory %q: is without the entry, but the runtime still uses it after %v; restart the runtime, then try again", i.ConfDir, loadLimit)
-}
-
-func waitBlindly(ctx context.Context) error {
-	timer := time.NewTimer(blindWait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/sockets"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/rest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/backend"
 	"github.com/sluice-cni/sluice/selection"
@@ -124,10 +125,8 @@ func (v *verbs) open(ctx context.Context, args *skel.CmdArgs, c conf, want socke
 		if delay == 2*time.Millisecond {
 			v.release(c, args)
 		}
-		select {
-		case <-ctx.Done():
+		if rest.For(ctx, delay) != nil {
 			return nil, nil, err
-		case <-time.After(delay):
 		}
 	}
 }

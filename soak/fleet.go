@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 // replica is one server of a service: a process that is killed and started again
@@ -211,7 +212,7 @@ func (f *fleet) torment(ctx context.Context, d *draws, t *tally) error {
 		r := group[d.below(len(group))]
 		r.kill()
 		t.kills.Add(1)
-		pause(ctx, d.upTo(downFor))
+		rest.For(ctx, d.upTo(downFor))
 		if err := r.start(); err != nil {
 			return errors.Join(fmt.Errorf("start a killed server again: %w", err), ctx.Err())
 		}
@@ -222,18 +223,8 @@ func (f *fleet) torment(ctx context.Context, d *draws, t *tally) error {
 		group = next()
 		r = group[d.below(len(group))]
 		r.cmd.Process.Signal(syscall.SIGSTOP)
-		pause(ctx, d.upTo(stopFor))
+		rest.For(ctx, d.upTo(stopFor))
 		r.cmd.Process.Signal(syscall.SIGCONT)
 		t.stops.Add(1)
-	}
-}
-
-// pause lets time pass, less of it when ctx ends: here time is what is being tested.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

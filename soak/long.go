@@ -10,6 +10,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 // long is a connection that lasts: a WebSocket, an opaque connection or a stream of
@@ -64,7 +66,7 @@ func (g *long) once(ctx context.Context) {
 	e.id = id
 	if err != nil {
 		g.load.judge.suspect(e.end(), "to begin: "+err.Error())
-		pause(ctx, longPause)
+		rest.For(ctx, longPause)
 		return
 	}
 	defer c.close()
@@ -180,7 +182,7 @@ func (g *long) talk(ctx context.Context, c *channel) (server *replica, good time
 			server, good = now, sent
 		}
 		g.load.judge.message()
-		pause(ctx, longPause)
+		rest.For(ctx, longPause)
 	}
 	return server, good, nil
 }

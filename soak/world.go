@@ -156,7 +156,7 @@ func (w *world) soak(ctx context.Context) error {
 	w.changer.flapping.forget()
 	err := w.torment(ctx)
 	for late := time.Now().Add(2 * lineWithin); w.judge.resolve(time.Now()) > 0 && time.Now().Before(late); {
-		pause(context.Background(), lookEvery)
+		time.Sleep(lookEvery)
 	}
 	stopFollowing()
 	err = errors.Join(err, <-followed, w.proxy.stop())

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/rest"
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
@@ -25,15 +26,9 @@ var ciliumConfig = kubeapi.Key{Namespace: "kube-system", Name: "cilium-config"}
 // the Node. Where there is no Cilium, or its configuration may not be read, nothing is.
 func (n *Node) Neighbours() {
 	n.tasks = append(n.tasks, func(ctx context.Context) {
-		tick := time.NewTicker(lookAround)
-		defer tick.Stop()
-		for {
+		for ctx.Err() == nil {
 			n.look(ctx)
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
+			rest.For(ctx, lookAround)
 		}
 	})
 }

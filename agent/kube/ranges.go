@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluice-cni/sluice/cidr"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
+	"github.com/sluice-cni/sluice/internal/rest"
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
@@ -55,14 +56,7 @@ func (n *Node) Ranges(path string) {
 
 // followNodes lists the Nodes until ctx ends, every so often.
 func (r *ranges) followNodes(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
 		nodes, err := r.node.cluster.List(ctx, kubeapi.Nodes, kubeapi.Selector{})
 		if ctx.Err() != nil {
 			return
@@ -75,7 +69,9 @@ func (r *ranges) followNodes(ctx context.Context) {
 			next = r.node.often * time.Duration(max(fewNodes, len(nodes))) / fewNodes
 		}
 		r.update(r.listed(nodes, err))
-		timer.Reset(next + rand.N(next/5+1))
+		if rest.For(ctx, next+rand.N(next/5+1)) != nil {
+			return
+		}
 	}
 }
 

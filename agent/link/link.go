@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 // Handler is told what the holder says, on the goroutine of Run, one thing after the
@@ -81,10 +82,7 @@ func (l *Link) Run(ctx context.Context) {
 			l.log.Warn("no session with the holder; trying again until there is one", "socket", l.path, "error", err)
 			said = text
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
+		rest.For(ctx, pause)
 	}
 }
 

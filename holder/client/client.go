@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-cni/sluice/holder/wire"
 	"github.com/sluice-cni/sluice/internal/remedy"
+	"github.com/sluice-cni/sluice/internal/rest"
 )
 
 // Delays between two tries: a holder that is just being replaced answers within the
@@ -67,10 +68,8 @@ func again(ctx context.Context, path string, try func(context.Context) error, wo
 		if err == nil || !worth(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if rest.For(ctx, delay) != nil {
 			return fmt.Errorf("sluice holder at %s: %w: %w; %s", path, ctx.Err(), err, remedy.Here().Say(remedy.Holder))
-		case <-time.After(delay):
 		}
 	}
 }

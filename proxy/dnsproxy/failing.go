@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/rest"
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
@@ -28,9 +29,6 @@ func (f *failing) again(ctx context.Context, s *Server, what string, err error) 
 	} else if *f++; *f >= mostFailures {
 		return fmt.Errorf("dns: %s failed %d times in a row, the last time: %w", what, *f, err)
 	}
-	select {
-	case <-time.After(betweenFailures):
-	case <-ctx.Done():
-	}
+	rest.For(ctx, betweenFailures)
 	return nil
 }
