@@ -330,35 +330,19 @@ func TestAnswersOfEveryFramingArriveWhole(t *testing.T) {
 	}
 }
 
-// rawServer answers each request with whatever bytes handle writes.
-func rawServer(t *testing.T, handle func(net.Conn, *http.Request)) string {
+// rawServer answers each request with whatever bytes handle writes. A connection that
+// handle closes has ended.
+func rawServer(t testing.TB, handle func(net.Conn, *http.Request)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() { l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
+	return tcpServer(t, func(c *net.TCPConn) {
+		for in := bufio.NewReader(c); ; {
+			r, err := http.ReadRequest(in)
 			if err != nil {
 				return
 			}
-			wg.Go(func() {
-				defer c.Close()
-				in := bufio.NewReader(c)
-				for {
-					r, err := http.ReadRequest(in)
-					if err != nil {
-						return
-					}
-					handle(c, r)
-				}
-			})
+			handle(c, r)
 		}
 	})
-	return l.Addr().String()
 }
 
 func TestAnUpstreamThatDiesMidAnswerNeverLooksWhole(t *testing.T) {

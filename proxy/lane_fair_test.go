@@ -45,7 +45,7 @@ func longAnswers(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			answer := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+			answer := okAnswer
 			if req.URL.Path == "/long" {
 				answer = long
 			}

@@ -217,26 +217,19 @@ func TestASlowReaderHoldsUpItsOwnAnswerOnly(t *testing.T) {
 	var sent atomic.Int64
 	block := bytes.Repeat([]byte("x"), 16<<10)
 	const total = 24 << 20
-	up := tcpServer(t, func(c *net.TCPConn) {
-		in := bufio.NewReader(c)
-		for {
-			req, err := http.ReadRequest(in)
-			if err != nil {
+	up := rawServer(t, func(c net.Conn, req *http.Request) {
+		if req.URL.Path == "/small" {
+			io.WriteString(c, okAnswer)
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+		for range total / len(block) {
+			if _, err := fmt.Fprintf(c, "%x\r\n%s\r\n", len(block), block); err != nil {
 				return
 			}
-			if req.URL.Path == "/small" {
-				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-				continue
-			}
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-			for range total / len(block) {
-				if _, err := fmt.Fprintf(c, "%x\r\n%s\r\n", len(block), block); err != nil {
-					return
-				}
-				sent.Add(int64(len(block)))
-			}
-			io.WriteString(c, "0\r\n\r\n")
+			sent.Add(int64(len(block)))
 		}
+		io.WriteString(c, "0\r\n\r\n")
 	})
 	r := laneRig(t, static("a", "a.test", "HTTP", 80, up))
 	c := r.dial()
@@ -275,7 +268,7 @@ func TestAnAnswerCutInALaneIsCutForTheApplication(t *testing.T) {
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n" + closed,
 		"wrong":   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloXX",
 		"head":    "HTTP/1.1 200 OK\r\nContent-Le" + closed,
-		"small":   "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+		"small":   okAnswer,
 	}
 	r := laneRig(t, static("a", "a.test", "HTTP", 80, script(t, answers)))
 	for _, path := range []string{"length", "chunked", "wrong"} {
@@ -301,20 +294,13 @@ func TestAnAnswerCutInALaneIsCutForTheApplication(t *testing.T) {
 
 func TestARouteTimeoutHoldsInALane(t *testing.T) {
 	t.Parallel()
-	up := tcpServer(t, func(c *net.TCPConn) {
-		in := bufio.NewReader(c)
-		for {
-			req, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			switch req.URL.Path {
-			case "/never":
-			case "/half":
-				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-			default:
-				io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-			}
+	up := rawServer(t, func(c net.Conn, req *http.Request) {
+		switch req.URL.Path {
+		case "/never":
+		case "/half":
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+		default:
+			io.WriteString(c, okAnswer)
 		}
 	})
 	r := laneRig(t, static("a", "a.test", "HTTP", 80, up)+timeout("a.test", "300ms"))
@@ -348,8 +334,8 @@ func TestUnaskedBytesAnswerNothingInALane(t *testing.T) {
 	t.Parallel()
 	poison := "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 	answers := map[string]string{
-		"behind": "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" + poison,
-		"small":  "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+		"behind": okAnswer + poison,
+		"small":  okAnswer,
 	}
 	r := laneRig(t, static("a", "a.test", "HTTP", 80, script(t, answers)))
 	c := r.dial()
@@ -373,7 +359,7 @@ func TestAConnectionThatClosedWhileIdleInALaneIsNotUsed(t *testing.T) {
 				return
 			}
 			served.Add(1)
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			io.WriteString(c, okAnswer)
 		}
 	})
 	r := laneRig(t, static("a", "a.test", "HTTP", 80, up))
@@ -415,19 +401,12 @@ func TestIdleConnectionsHoldNoGoroutine(t *testing.T) {
 func TestDrainingEndsIdleConnectionsInALaneAndLetsOthersFinish(t *testing.T) {
 	t.Parallel()
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
-	up := tcpServer(t, func(c *net.TCPConn) {
-		in := bufio.NewReader(c)
-		for {
-			req, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			if req.URL.Path == "/slow" {
-				arrived <- struct{}{}
-				<-release
-			}
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	up := rawServer(t, func(c net.Conn, req *http.Request) {
+		if req.URL.Path == "/slow" {
+			arrived <- struct{}{}
+			<-release
 		}
+		io.WriteString(c, okAnswer)
 	})
 	r := laneRig(t, static("a", "a.test", "HTTP", 80, up))
 	idle, busy := r.dial(), r.dial()
@@ -454,19 +433,12 @@ func TestDrainingEndsIdleConnectionsInALaneAndLetsOthersFinish(t *testing.T) {
 func TestTheEndOfTheDrainCutsWhatIsInALane(t *testing.T) {
 	t.Parallel()
 	arrived := make(chan struct{}, 1)
-	up := tcpServer(t, func(c *net.TCPConn) {
-		in := bufio.NewReader(c)
-		for {
-			req, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			if req.URL.Path == "/slow" {
-				arrived <- struct{}{}
-				continue
-			}
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	up := rawServer(t, func(c net.Conn, req *http.Request) {
+		if req.URL.Path == "/slow" {
+			arrived <- struct{}{}
+			return
 		}
+		io.WriteString(c, okAnswer)
 	})
 	r := laneRig(t, static("a", "a.test", "HTTP", 80, up), func(cfg *proxy.Config) { cfg.DrainTimeout = 100 * time.Millisecond })
 	c := r.dial()

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -21,21 +20,15 @@ func TestARequestThatEndsItsConnectionIsSentTwiceAtTheMost(t *testing.T) {
 	var deadly atomic.Int64
 	var together sync.WaitGroup // keeps the first requests apart, each on its own connection
 	together.Add(idle)
-	up := tcpServer(t, func(c *net.TCPConn) {
-		in := bufio.NewReader(c)
-		for {
-			req, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			if req.URL.Path == "/deadly" {
-				deadly.Add(1)
-				return
-			}
-			together.Done()
-			together.Wait()
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := rawServer(t, func(c net.Conn, req *http.Request) {
+		if req.URL.Path == "/deadly" {
+			deadly.Add(1)
+			c.Close()
+			return
 		}
+		together.Done()
+		together.Wait()
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	})
 	r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, up))
 	var all sync.WaitGroup
