@@ -66,11 +66,13 @@ func TestEstablishedConnectionsSurviveEveryChange(t *testing.T) {
 			name string
 			do   func() error
 		}{
-			{"other ranges", func() error { return fw.Apply(p.Pod.FD(), plan(t, "excludeIPRanges=10.50.0.1,fd50::1")) }},
-			{"another configuration", func() error { return fw.Apply(p.Pod.FD(), plan(t, "includeIPRanges=", "includeOutboundPorts="+port)) }},
+			{"other ranges", func() error { return fw.Apply(p.Pod.FD(), rulestest.Plan(t, "excludeIPRanges=10.50.0.1,fd50::1")) }},
+			{"another configuration", func() error {
+				return fw.Apply(p.Pod.FD(), rulestest.Plan(t, "includeIPRanges=", "includeOutboundPorts="+port))
+			}},
 			{"disable", func() error { return fw.Disable(p.Pod.FD()) }},
 			{"the first again", func() error { return fw.Apply(p.Pod.FD(), running) }},
-			{"a configuration that redirects nothing", func() error { return fw.Apply(p.Pod.FD(), plan(t, "includeIPRanges=")) }},
+			{"a configuration that redirects nothing", func() error { return fw.Apply(p.Pod.FD(), rulestest.Plan(t, "includeIPRanges=")) }},
 		} {
 			if err := change.do(); err != nil {
 				t.Fatalf("%s: %v", change.name, err)
@@ -102,7 +104,7 @@ func TestDisabledCapturesNothingAndCheckSaysSo(t *testing.T) {
 			}
 		}
 		apply(t, fw, p.Pod, full(t))
-		apply(t, fw, p.Pod, plan(t))
+		apply(t, fw, p.Pod, rulestest.Plan(t))
 		for range 2 {
 			if err := fw.Disable(p.Pod.FD()); err != nil {
 				t.Fatal(err)
@@ -114,13 +116,13 @@ func TestDisabledCapturesNothingAndCheckSaysSo(t *testing.T) {
 			}
 		}
 		var drift rules.Drift
-		if err := fw.Check(p.Pod.FD(), plan(t)); !errors.As(err, &drift) {
+		if err := fw.Check(p.Pod.FD(), rulestest.Plan(t)); !errors.As(err, &drift) {
 			t.Errorf("check says %v", err)
 		}
-		if hash, err := fw.Applied(p.Pod.FD()); err != nil || hash != plan(t).Hash {
+		if hash, err := fw.Applied(p.Pod.FD()); err != nil || hash != rulestest.Plan(t).Hash {
 			t.Errorf("hash %q, %v", hash, err)
 		}
-		apply(t, fw, p.Pod, plan(t))
+		apply(t, fw, p.Pod, rulestest.Plan(t))
 		if _, err := dial(t, p.Pod, "tcp", hosts[0], port); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("enabled again, nobody listens: %v", err)
 		}
@@ -131,7 +133,7 @@ func TestAMissingRedirectIsAnOutageNeverALeak(t *testing.T) {
 	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) {
 		p := rulestest.NewPair(t)
 		port := rulestest.Echo(t, p.Server, ":0", "there")
-		apply(t, fw, p.Pod, plan(t, "excludeOutboundPorts=9", "dnsCapture=true"))
+		apply(t, fw, p.Pod, rulestest.Plan(t, "excludeOutboundPorts=9", "dnsCapture=true"))
 		for _, program := range []string{"iptables", "ip6tables"} {
 			tables(t, p.Pod, fw, program, "-t", "nat", "-F", "OUTPUT")
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/iptables"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 // nodeEnv has the test binary be a node: a process with mounts of its own, in which a
@@ -97,7 +98,7 @@ func TestANodesProgramsAreUsedFromAContainer(t *testing.T) {
 	}
 	// The machine's own are in its /usr/sbin as well.
 	own := find(t, iptables.NFT)
-	p := plan(t)
+	p := rulestest.Plan(t)
 	apply(t, own, ns, p)
 	if err := own.Check(ns.FD(), p); err != nil {
 		t.Error(err)

@@ -9,15 +9,16 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/iptables"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 func TestWhatWasAppliedPassesCheckAndRemoveLeavesNothing(t *testing.T) {
 	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) {
 		for name, p := range map[string]rules.Plan{
-			"default": plan(t), "full": full(t), "none": plan(t, "includeIPRanges="),
-			"owner":  plan(t, "exemptUIDs=0", "exemptGIDs=0"),
-			"allow":  plan(t, "nonTCP=allow", "includeOutboundPorts=*"),
-			"bypass": plan(t, "nonTCP=allow", "failurePolicy=bypass"),
+			"default": rulestest.Plan(t), "full": full(t), "none": rulestest.Plan(t, "includeIPRanges="),
+			"owner":  rulestest.Plan(t, "exemptUIDs=0", "exemptGIDs=0"),
+			"allow":  rulestest.Plan(t, "nonTCP=allow", "includeOutboundPorts=*"),
+			"bypass": rulestest.Plan(t, "nonTCP=allow", "failurePolicy=bypass"),
 		} {
 			t.Run(name, func(t *testing.T) {
 				ns := labtest.New(t)
@@ -60,7 +61,7 @@ func TestApplyAgainChangesNothingAndAnotherConfigReplacesAll(t *testing.T) {
 		if out := tables(t, ns, fw, "iptables-save", "-c"); !strings.Contains(out, "[7:70] -A OUTPUT") {
 			t.Errorf("the rules were loaded again:\n%s", out)
 		}
-		other := plan(t, "includeIPRanges=192.0.2.0/24")
+		other := rulestest.Plan(t, "includeIPRanges=192.0.2.0/24")
 		if err := fw.Check(ns.FD(), other); err == nil {
 			t.Error("check accepts another configuration's rules")
 		}
@@ -162,7 +163,7 @@ func TestAnEnrolledWhileRunningPlanPassesCheckOfThePlainOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		apply(t, fw, ns, running)
-		if err := fw.Check(ns.FD(), plan(t)); err != nil {
+		if err := fw.Check(ns.FD(), rulestest.Plan(t)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -188,16 +189,16 @@ func TestWhatIPTablesCannotDoIsRefusedOrSaid(t *testing.T) {
 		if err := fw.Apply(ns.FD(), gated); !errors.Is(err, rules.ErrUnsupported) || !strings.Contains(err.Error(), "heartbeat") {
 			t.Errorf("a heartbeat: %v", err)
 		}
-		absent := plan(t, "exemption=cgroup", "exemptCgroups=/no/such/cgroup")
+		absent := rulestest.Plan(t, "exemption=cgroup", "exemptCgroups=/no/such/cgroup")
 		if err := fw.Apply(ns.FD(), absent); err == nil || !strings.Contains(err.Error(), `exemptCgroups "/no/such/cgroup"`) {
 			t.Errorf("a cgroup that is not there: %v", err)
 		}
-		if err := fw.Apply(ns.FD()+100000, plan(t)); err == nil {
+		if err := fw.Apply(ns.FD()+100000, rulestest.Plan(t)); err == nil {
 			t.Error("applied to a descriptor that is not open")
 		}
 	})
 	fields := map[string]bool{}
-	for _, w := range iptables.Limits(plan(t, "exemption=mark", "exemptMark=7")) {
+	for _, w := range iptables.Limits(rulestest.Plan(t, "exemption=mark", "exemptMark=7")) {
 		fields[w.Field] = true
 	}
 	if !fields["failurePolicy"] || !fields["exemption"] {

@@ -45,7 +45,7 @@ func applyAndExit() int {
 func TestKilledAtAnyMomentThenAppliedAgainIsAsAppliedOnce(t *testing.T) {
 	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) {
 		r := rand.New(rand.NewPCG(rulestest.Seed(t), 0))
-		first, second := plan(t, "includeIPRanges=192.0.2.0/24,2001:db8::/32"), full(t)
+		first, second := rulestest.Plan(t, "includeIPRanges=192.0.2.0/24,2001:db8::/32"), full(t)
 		once := labtest.New(t)
 		apply(t, fw, once, second)
 		want := ours(saved(t, once, fw))

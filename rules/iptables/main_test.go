@@ -2,13 +2,13 @@ package iptables_test
 
 import (
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/iptables"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 func TestMain(m *testing.M) {
@@ -42,26 +42,9 @@ func find(t testing.TB, v iptables.Variant) *iptables.Firewall {
 	return fw
 }
 
-// plan is Default with settings given as "name=value".
-func plan(t testing.TB, settings ...string) rules.Plan {
-	t.Helper()
-	c := rules.Default()
-	for _, s := range settings {
-		name, text, _ := strings.Cut(s, "=")
-		if _, err := c.Set(name, text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p, err := rules.NewPlan(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
 // full has every kind of rule that a plan can have beside an exemption by id.
 func full(t testing.TB, more ...string) rules.Plan {
-	return plan(t, append([]string{"includeIPRanges=10.0.0.0/8,127.0.0.2,127.0.0.9,192.0.2.1,192.0.2.9,240.0.0.0/4,2001:db8::/32,::1,fd00::1", "excludeIPRanges=10.96.0.0/12,ff00::/8",
+	return rulestest.Plan(t, append([]string{"includeIPRanges=10.0.0.0/8,127.0.0.2,127.0.0.9,192.0.2.1,192.0.2.9,240.0.0.0/4,2001:db8::/32,::1,fd00::1", "excludeIPRanges=10.96.0.0/12,ff00::/8",
 		"includeOutboundPorts=80,443,8000-8999,9001,9003,9005,9007,9009,9011,9013,9015,9017,9019,9021", "excludeOutboundPorts=22,60000-65535",
 		"excludeInterfaces=net1,net2", "rerouteInterfaces=tap0,tap1", "includeInboundPorts=8080,9000-9099", "excludeInboundPorts=9090",
 		"dnsCapture=true", "dnsServers=10.96.0.10,127.0.0.53,2001:db8::53", "exemption=mark", "exemptMark=0x539"}, more...)...)

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/iptables"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 // without makes the machine's restore programs refuse rules that hold a word, the
@@ -63,7 +64,7 @@ func TestAHalfSupportedKernelIsReportedByTheExactMissingPiece(t *testing.T) {
 					t.Errorf("probe: %v", err)
 				}
 				ns := labtest.New(t)
-				err = fw.Apply(ns.FD(), plan(t, tc.setting))
+				err = fw.Apply(ns.FD(), rulestest.Plan(t, tc.setting))
 				if !errors.Is(err, rules.ErrUnsupported) || !strings.Contains(err.Error(), tc.says) {
 					t.Errorf("apply: %v", err)
 				}
@@ -95,13 +96,13 @@ func TestIDsInAPodWithUsersOfItsOwnAreRefusedWithTheReason(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer ns.Close()
-		if err := fw.Apply(int(ns.Fd()), plan(t, "exemptUIDs=0")); !errors.Is(err, rules.ErrUnsupported) || !strings.Contains(err.Error(), "hostUsers: false") {
+		if err := fw.Apply(int(ns.Fd()), rulestest.Plan(t, "exemptUIDs=0")); !errors.Is(err, rules.ErrUnsupported) || !strings.Contains(err.Error(), "hostUsers: false") {
 			t.Errorf("with an id: %v", err)
 		}
-		if err := fw.Apply(int(ns.Fd()), plan(t)); err != nil {
+		if err := fw.Apply(int(ns.Fd()), rulestest.Plan(t)); err != nil {
 			t.Errorf("without ids: %v", err)
 		}
-		if err := fw.Check(int(ns.Fd()), plan(t)); err != nil {
+		if err := fw.Check(int(ns.Fd()), rulestest.Plan(t)); err != nil {
 			t.Error(err)
 		}
 	})

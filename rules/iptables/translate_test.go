@@ -7,23 +7,13 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 // text is what one iptables-restore of a fresh namespace reads.
 func text(t *testing.T, f family, settings ...string) string {
 	t.Helper()
-	c := rules.Default()
-	for _, s := range settings {
-		name, value, _ := strings.Cut(s, "=")
-		if _, err := c.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p, err := rules.NewPlan(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := translate(p, f)
+	want, err := translate(rulestest.Plan(t, settings...), f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func TestNothingGetsOutWhileOneConfigurationReplacesAnother(t *testing.T) {
 		port := rulestest.Echo(t, p.Server, ":0", "there")
 		rulestest.Echo(t, p.Pod, ":15001", "proxy")
 		rulestest.Echo(t, p.Pod, ":15101", "other")
-		apply(t, fw, p.Pod, plan(t))
+		apply(t, fw, p.Pod, rulestest.Plan(t))
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		var wg sync.WaitGroup
@@ -41,11 +41,11 @@ func TestNothingGetsOutWhileOneConfigurationReplacesAnother(t *testing.T) {
 			})
 		}
 		for i := range 10 {
-			apply(t, fw, p.Pod, plan(t, "includeIPRanges=10.50.0.0/24,192.0.2.0/24,fd50::/64", "outboundPort=15101", "dnsCapture=true"))
+			apply(t, fw, p.Pod, rulestest.Plan(t, "includeIPRanges=10.50.0.0/24,192.0.2.0/24,fd50::/64", "outboundPort=15101", "dnsCapture=true"))
 			if i%3 == 2 {
 				apply(t, fw, p.Pod, full(t, "excludeIPRanges=192.0.2.0/24", "includeOutboundPorts="+port))
 			}
-			apply(t, fw, p.Pod, plan(t))
+			apply(t, fw, p.Pod, rulestest.Plan(t))
 		}
 		cancel()
 		wg.Wait()

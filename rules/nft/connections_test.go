@@ -57,20 +57,20 @@ func TestRedirectedConnectionsSurviveAnotherConfiguration(t *testing.T) {
 	p := rulestest.NewPair(t)
 	port := rulestest.Echo(t, p.Server, ":0", "there")
 	rulestest.Echo(t, p.Pod, ":15001", "proxy")
-	apply(t, p.Pod, plan(t))
+	apply(t, p.Pod, rulestest.Plan(t))
 	for _, host := range []string{"10.50.0.1", "fd50::1"} {
 		redirected := dial(t, p.Pod, host, port)
 		if who := rulestest.Ask(redirected); who != "proxy" {
 			t.Fatal(who)
 		}
-		apply(t, p.Pod, plan(t, "excludeIPRanges=10.50.0.1,fd50::1"))
+		apply(t, p.Pod, rulestest.Plan(t, "excludeIPRanges=10.50.0.1,fd50::1"))
 		if who := rulestest.Ask(redirected); who != "proxy" {
 			t.Errorf("%s: the established connection: %s", host, who)
 		}
 		if who := rulestest.Ask(dial(t, p.Pod, host, port)); who != "there" {
 			t.Errorf("%s: a new connection: %s", host, who)
 		}
-		apply(t, p.Pod, plan(t))
+		apply(t, p.Pod, rulestest.Plan(t))
 	}
 }
 
@@ -78,7 +78,7 @@ func TestWithoutAProxyCapturedConnectionsAreRefusedAndExcludedOnesWork(t *testin
 	t.Parallel()
 	p := rulestest.NewPair(t)
 	port := rulestest.Echo(t, p.Server, ":0", "there")
-	apply(t, p.Pod, plan(t, "excludeIPRanges=fd50::1"))
+	apply(t, p.Pod, rulestest.Plan(t, "excludeIPRanges=fd50::1"))
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if c, err := p.Pod.Dial(ctx, "tcp", net.JoinHostPort("10.50.0.1", port)); !errors.Is(err, unix.ECONNREFUSED) {
@@ -94,7 +94,7 @@ func TestWithoutAProxyCapturedConnectionsAreRefusedAndExcludedOnesWork(t *testin
 func TestAClientInsideACapturedRangeIsAnswered(t *testing.T) {
 	t.Parallel()
 	p := rulestest.NewPair(t)
-	apply(t, p.Pod, plan(t))
+	apply(t, p.Pod, rulestest.Plan(t))
 	for _, tc := range []struct{ network, host string }{{"udp4", "10.50.0.2"}, {"udp6", "fd50::2"}} {
 		server, err := p.Pod.ListenPacket(tc.network, net.JoinHostPort(tc.host, "0"))
 		if err != nil {
@@ -126,7 +126,7 @@ func TestAClientInsideACapturedRangeIsAnswered(t *testing.T) {
 func TestUDPInsideTheRangesIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	p := rulestest.NewPair(t)
-	apply(t, p.Pod, plan(t))
+	apply(t, p.Pod, rulestest.Plan(t))
 	for _, host := range []string{"10.50.0.1", "fd50::1"} {
 		c, err := p.Pod.Dial(context.Background(), "udp", net.JoinHostPort(host, "443"))
 		if err != nil {
@@ -153,7 +153,7 @@ func TestTheDNSProxyMayUseTheSourcePortItsClientUsed(t *testing.T) {
 func TestTheOriginalDestinationIsKept(t *testing.T) {
 	t.Parallel()
 	p := rulestest.NewPair(t)
-	apply(t, p.Pod, plan(t))
+	apply(t, p.Pod, rulestest.Plan(t))
 	l, err := p.Pod.Listen("tcp", ":15001")
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestTooManyRangesForThisUserIsAClearError(t *testing.T) {
 		ranges = append(ranges, netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}).String()+"/25")
 	}
 	ns := labtest.New(t)
-	p := plan(t, "includeIPRanges="+strings.Join(ranges, ","))
+	p := rulestest.Plan(t, "includeIPRanges="+strings.Join(ranges, ","))
 	if err := nft.Apply(ns.FD(), p); err == nil {
 		if err := nft.Check(ns.FD(), p); err != nil {
 			t.Error(err)

@@ -30,7 +30,7 @@ func TestNothingAWorkloadCanSendReachesACapturedAddress(t *testing.T) {
 	fields := []string{"dnsCapture=true", "excludeOutboundPorts=9999"}
 	for mode, captured := range map[string]func(*testing.T, rulestest.Pair) rules.Plan{
 		"a proxy in the namespace": func(t *testing.T, _ rulestest.Pair) rules.Plan {
-			return plan(t, append(fields, "exemption=cgroup", "exemptCgroups="+inside)...)
+			return rulestest.Plan(t, append(fields, "exemption=cgroup", "exemptCgroups="+inside)...)
 		},
 		"the node's agent": func(t *testing.T, p rulestest.Pair) rules.Plan {
 			return nodePlan(t, []rules.Option{rules.Exempting(startAgent(t, p.Pod, newCgroup(t, 0)).own(t))}, fields...)
@@ -77,7 +77,7 @@ func TestTheProxysCgroupReachesCapturedAddresses(t *testing.T) {
 	p := rulestest.NewPair(t)
 	agent := agentCgroup(t)
 	w := newWire(t, p)
-	apply(t, p.Pod, plan(t, "exemption=cgroup", "exemptCgroups="+agent, "excludeOutboundPorts=9999"))
+	apply(t, p.Pod, rulestest.Plan(t, "exemption=cgroup", "exemptCgroups="+agent, "excludeOutboundPorts=9999"))
 	for _, cgroup := range []string{agent, agent + "/deep"} {
 		for _, to := range []netip.Addr{w.To4, w.To6} {
 			seen := w.watchRoot(t, func() {
@@ -149,7 +149,7 @@ func newWire(t *testing.T, p rulestest.Pair) *wire {
 // silence makes a namespace answer nothing but address resolution, so that what
 // comes out of the pod is no answer to an answer of an earlier attempt.
 func silence(t *testing.T, ns *lab.Namespace) {
-	change(t, ns, func(c *nftables.Conn) error {
+	rulestest.Tamper(t, ns, func(c *nftables.Conn) error {
 		table := c.AddTable(&nftables.Table{Name: "silence", Family: nftables.TableFamilyINet})
 		drop := nftables.ChainPolicyDrop
 		chain := c.AddChain(&nftables.Chain{Name: "input", Table: table, Type: nftables.ChainTypeFilter,

@@ -39,7 +39,7 @@ func TestAPacketSocketSendsNoIPWhereverItGoes(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, rulestest.NewPair(t))
-	apply(t, w.Pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1", "excludeIPRanges=10.96.0.0/12", "excludeOutboundPorts=9999"))
+	apply(t, w.Pod, rulestest.Plan(t, "includeIPRanges=10.50.0.1,fd50::1", "excludeIPRanges=10.96.0.0/12", "excludeOutboundPorts=9999"))
 	dhcp := func(to string) func() {
 		return func() {
 			w.Frame(netip.MustParseAddr(to), escape.FrameOptions{}, unix.IPPROTO_UDP, escape.UDPFrom(68, 67))
@@ -111,7 +111,7 @@ func TestWhatABridgePassesOnIsJudgedByDestination(t *testing.T) {
 		return nil
 	}))
 	eth0 := linkIndex(t, machine, "eth0")
-	apply(t, p.Pod, plan(t, "includeIPRanges=10.50.0.1,fd50::1"))
+	apply(t, p.Pod, rulestest.Plan(t, "includeIPRanges=10.50.0.1,fd50::1"))
 	var frames [][]byte
 	for i, to := range []string{"10.50.0.1", "fd50::1", "192.0.2.1", "2001:db8::1"} {
 		a := netip.MustParseAddr(to)
@@ -159,12 +159,12 @@ func TestFramesAreJudgedByDestinationAndNoRuleIsThereForNothing(t *testing.T) {
 		"dnsCapture=true", "dnsServers=192.0.2.53,2001:db8::53"}
 	missed := map[string]bool{}
 	t.Run("reject", func(t *testing.T) {
-		w.judgeFrames(t, missed, plan(t, settings...), append(frameCases(agent),
+		w.judgeFrames(t, missed, rulestest.Plan(t, settings...), append(frameCases(agent),
 			packetTo("SCTP to a captured address", false, "10.50.0.1", 132, make([]byte, 16)),
 			packetTo("SCTP to a captured IPv6 address", false, "fd50::1", 132, make([]byte, 16))))
 	})
 	t.Run("allow", func(t *testing.T) {
-		w.judgeFrames(t, missed, plan(t, append(settings, "nonTCP=allow")...), append(frameCases(agent),
+		w.judgeFrames(t, missed, rulestest.Plan(t, append(settings, "nonTCP=allow")...), append(frameCases(agent),
 			packetTo("SCTP to a captured address", true, "10.50.0.1", 132, make([]byte, 16)),
 			packetTo("SCTP to a captured IPv6 address", true, "fd50::1", 132, make([]byte, 16))))
 	})
@@ -246,11 +246,11 @@ func TestAnExcludedInterfaceIsLeftToPacketSockets(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, rulestest.NewPair(t))
-	apply(t, w.Pod, plan(t, "excludeInterfaces=eth0"))
+	apply(t, w.Pod, rulestest.Plan(t, "excludeInterfaces=eth0"))
 	if seen := w.watch(t, escape.Attempt{Name: "packet", Send: func() { w.Frame(w.To4, escape.FrameOptions{}, unix.IPPROTO_TCP, escape.TCP(escape.SYN)) }}); len(seen) == 0 {
 		t.Error("nothing arrived")
 	}
-	apply(t, w.Pod, plan(t, "excludeOutboundPorts=9999"))
+	apply(t, w.Pod, rulestest.Plan(t, "excludeOutboundPorts=9999"))
 	if seen := w.watch(t, escape.Attempt{Name: "packet", Send: func() { w.Frame(w.To4, escape.FrameOptions{}, unix.IPPROTO_TCP, escape.TCP(escape.SYN)) }}); len(seen) > 0 {
 		t.Error("it arrives though the interface is not excluded any more")
 	}
@@ -259,19 +259,19 @@ func TestAnExcludedInterfaceIsLeftToPacketSockets(t *testing.T) {
 func TestCheckNoticesAnInterfaceWithoutItsChainAndForgetsOneThatIsGone(t *testing.T) {
 	t.Parallel()
 	p := rulestest.NewPair(t)
-	apply(t, p.Pod, plan(t))
+	apply(t, p.Pod, rulestest.Plan(t))
 	removeLink(t, p.Pod, "eth0")
-	if err := nft.Check(p.Pod.FD(), plan(t)); err != nil {
+	if err := nft.Check(p.Pod.FD(), rulestest.Plan(t)); err != nil {
 		t.Errorf("after the interface went: %v", err)
 	}
 	if err := deleteChain(t, p.Pod, "egress_lo"); err != nil {
 		t.Fatal(err)
 	}
-	if err := nft.Check(p.Pod.FD(), plan(t)); err == nil || err.Error() != "chain egress_lo: missing" {
+	if err := nft.Check(p.Pod.FD(), rulestest.Plan(t)); err == nil || err.Error() != "chain egress_lo: missing" {
 		t.Errorf("after its chain was deleted: %v", err)
 	}
-	apply(t, p.Pod, plan(t))
-	if err := nft.Check(p.Pod.FD(), plan(t)); err != nil {
+	apply(t, p.Pod, rulestest.Plan(t))
+	if err := nft.Check(p.Pod.FD(), rulestest.Plan(t)); err != nil {
 		t.Error(err)
 	}
 }

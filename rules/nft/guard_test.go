@@ -20,7 +20,7 @@ import (
 // half-done repair would.
 func withoutRedirects(t *testing.T, ns *lab.Namespace) {
 	t.Helper()
-	change(t, ns, func(c *nftables.Conn) error {
+	rulestest.Tamper(t, ns, func(c *nftables.Conn) error {
 		c.FlushChain(&nftables.Chain{Name: "output_nat", Table: &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}})
 		return nil
 	})
@@ -50,7 +50,7 @@ func TestAMissingRedirectIsAnOutageNeverALeak(t *testing.T) {
 	for _, host := range []string{"10.50.0.1", "fd50::1"} {
 		p := rulestest.NewPair(t)
 		port := rulestest.Echo(t, p.Server, ":0", "there")
-		apply(t, p.Pod, plan(t, "excludeOutboundPorts=9", "dnsCapture=true"))
+		apply(t, p.Pod, rulestest.Plan(t, "excludeOutboundPorts=9", "dnsCapture=true"))
 		withoutRedirects(t, p.Pod)
 		for _, flow := range [][2]string{{"tcp", port}, {"tcp", "53"}, {"udp", "53"}} {
 			if !refused(t, p.Pod, flow[0], host, flow[1]) {
@@ -82,7 +82,7 @@ func TestUnderBypassAMissingRedirectLetsTrafficGo(t *testing.T) {
 	t.Parallel()
 	p := rulestest.NewPair(t)
 	port := rulestest.Echo(t, p.Server, ":0", "there")
-	apply(t, p.Pod, plan(t, "failurePolicy=bypass", "dnsCapture=true"))
+	apply(t, p.Pod, rulestest.Plan(t, "failurePolicy=bypass", "dnsCapture=true"))
 	withoutRedirects(t, p.Pod)
 	if who := rulestest.Ask(dial(t, p.Pod, "10.50.0.1", port)); who != "there" {
 		t.Error(who)
@@ -108,7 +108,7 @@ func TestPacketsThatBeginNothingDoNotLeave(t *testing.T) {
 		{"includeIPRanges=", "includeOutboundPorts=80,53"},
 		{"includeIPRanges=", "dnsCapture=true", "includeOutboundPorts=80"},
 	} {
-		apply(t, w.Pod, plan(t, append(settings, "excludeOutboundPorts=9999")...))
+		apply(t, w.Pod, rulestest.Plan(t, append(settings, "excludeOutboundPorts=9999")...))
 		for _, to := range []netip.Addr{w.To4, w.To6} {
 			if seen := w.watch(t, send(to)); len(seen) > 0 {
 				t.Errorf("%v: %d packets to %s arrived", settings, len(seen), to)
@@ -125,12 +125,12 @@ func TestAMissingRedirectIsAnOutageForReroutedTrafficToo(t *testing.T) {
 	port := rulestest.Echo(t, p.Server, ":0", "there")
 	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	for _, host := range []string{"10.50.0.1", "fd50::1"} {
-		apply(t, p.Pod, plan(t, "rerouteInterfaces=vm0", "dnsCapture=true"))
+		apply(t, p.Pod, rulestest.Plan(t, "rerouteInterfaces=vm0", "dnsCapture=true"))
 		old := dial(t, vm, host, port)
 		if who := rulestest.Ask(old); who != "proxy" {
 			t.Errorf("%s: a rerouted connection: %s", host, who)
 		}
-		change(t, p.Pod, func(c *nftables.Conn) error {
+		rulestest.Tamper(t, p.Pod, func(c *nftables.Conn) error {
 			c.FlushChain(&nftables.Chain{Name: "reroute_nat", Table: &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}})
 			return nil
 		})
@@ -153,7 +153,7 @@ func TestWhatANetworkNeedsIsForwardedForAMachine(t *testing.T) {
 	p := rulestest.NewPair(t)
 	vm := machineBehind(t, p)
 	w := newWire(t, p)
-	apply(t, p.Pod, plan(t, "rerouteInterfaces=vm0", "excludeOutboundPorts=9999"))
+	apply(t, p.Pod, rulestest.Plan(t, "rerouteInterfaces=vm0", "excludeOutboundPorts=9999"))
 	from4, from6 := netip.MustParseAddr("10.60.0.2"), netip.MustParseAddr("fd60::2")
 	raw := func(to netip.Addr, protocol byte, payload []byte) func() {
 		packet, options := escape.IP6(protocol, from6, to, payload), []escape.Option{{Level: unix.SOL_IPV6, Name: unix.IPV6_HDRINCL, Value: 1}}
@@ -177,7 +177,7 @@ func TestWhatANetworkNeedsIsForwardedForAMachine(t *testing.T) {
 		if seen := w.watchFrom(t, vm, send); len(seen) == 0 {
 			t.Errorf("%s did not arrive", rule)
 		}
-		change(t, p.Pod, func(c *nftables.Conn) error { return deleteRule(c, "forward_filter", rule) })
+		rulestest.Tamper(t, p.Pod, rulestest.DeleteRule("forward_filter", rule))
 		if seen := w.watchFrom(t, vm, send); len(seen) != 0 {
 			t.Errorf("%s arrives without its rule too: the rule is there for nothing", rule)
 		}

@@ -44,11 +44,11 @@ func TestOtherRangesTouchNoRuleAndNoConnection(t *testing.T) {
 	p := rulestest.NewPair(t)
 	port := rulestest.Echo(t, p.Server, ":0", "there")
 	rulestest.Echo(t, p.Pod, ":15001", "proxy")
-	apply(t, p.Pod, plan(t, "includeIPRanges=10.50.0.1", "includeOutboundPorts=9"))
+	apply(t, p.Pod, rulestest.Plan(t, "includeIPRanges=10.50.0.1", "includeOutboundPorts=9"))
 	before := handles(t, p.Pod)
 	redirected, direct := dial(t, p.Pod, "10.50.0.1", port), dial(t, p.Pod, "fd50::1", port)
 
-	other := plan(t, "includeIPRanges=fd50::1", "includeOutboundPorts=9", "excludeIPRanges=10.9.0.0/16")
+	other := rulestest.Plan(t, "includeIPRanges=fd50::1", "includeOutboundPorts=9", "excludeIPRanges=10.9.0.0/16")
 	apply(t, p.Pod, other)
 	if after := handles(t, p.Pod); after != before {
 		t.Errorf("rules %s became %s", before, after)
@@ -74,7 +74,7 @@ func manyRanges(t *testing.T, first int) rules.Plan {
 	for i := range 10000 {
 		texts = append(texts, fmt.Sprintf("%d.%d.%d.0/25", first+i>>16, i>>8&255, i&255))
 	}
-	return plan(t, "includeIPRanges="+strings.Join(texts, ","))
+	return rulestest.Plan(t, "includeIPRanges="+strings.Join(texts, ","))
 }
 
 func TestTenThousandRangesAreReplacedUnderLoad(t *testing.T) {
@@ -128,7 +128,7 @@ func TestDisableEndsCaptureAndKeepsConnections(t *testing.T) {
 	p := rulestest.NewPair(t)
 	port := rulestest.Echo(t, p.Server, ":0", "there")
 	rulestest.Echo(t, p.Pod, ":15001", "proxy")
-	whole := plan(t, "dnsCapture=true", "includeOutboundPorts=1-65535", "includeInboundPorts=*")
+	whole := rulestest.Plan(t, "dnsCapture=true", "includeOutboundPorts=1-65535", "includeInboundPorts=*")
 	for range 2 {
 		apply(t, p.Pod, whole)
 		redirected := dial(t, p.Pod, "10.50.0.1", port)
@@ -168,7 +168,7 @@ func TestWhatWasAppliedCanBeReadBack(t *testing.T) {
 	for i := range 2000 {
 		many = append(many, fmt.Sprintf("10.%d.%d.0/25", i>>8, i&255))
 	}
-	for _, p := range []rules.Plan{plan(t), full(t), running(t, "includeIPRanges="+strings.Join(many, ","))} {
+	for _, p := range []rules.Plan{rulestest.Plan(t), full(t), running(t, "includeIPRanges="+strings.Join(many, ","))} {
 		apply(t, ns, p)
 		c, found, err := nft.Stored(ns.FD())
 		if err != nil || !found || c.Hash() != p.Hash {
@@ -178,7 +178,7 @@ func TestWhatWasAppliedCanBeReadBack(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	change(t, ns, func(c *nftables.Conn) error {
+	rulestest.Tamper(t, ns, func(c *nftables.Conn) error {
 		c.FlushChain(&nftables.Chain{Name: "applied", Table: &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}})
 		return nil
 	})
@@ -193,7 +193,7 @@ func TestWithoutHeartbeatsTrafficGoesDirect(t *testing.T) {
 	port := rulestest.Echo(t, p.Server, ":0", "there")
 	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	const timeout = 500 * time.Millisecond
-	gated, err := rules.NewPlan(config(t, "failurePolicy=bypass"), rules.Gated(timeout))
+	gated, err := rules.NewPlan(rulestest.Config(t, "failurePolicy=bypass"), rules.Gated(timeout))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ func TestMarksCannotBeGuessed(t *testing.T) {
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, rulestest.NewPair(t))
 	const right = 0x40001
-	apply(t, w.Pod, plan(t, "exemption=mark", "exemptMark=0x40001", "excludeOutboundPorts=9999", "includeOutboundPorts=80"))
+	apply(t, w.Pod, rulestest.Plan(t, "exemption=mark", "exemptMark=0x40001", "excludeOutboundPorts=9999", "includeOutboundPorts=80"))
 	markedTo := func(mark int) escape.Attempt {
 		return escape.Attempt{Name: "marked", Send: func() { escape.Connect(w.To4, 80, escape.Mark(mark)) }}
 	}
@@ -50,7 +50,7 @@ func TestAFewWrongMarksDoNotHurtTheProxy(t *testing.T) {
 	t.Parallel()
 	labtest.NeedsOtherUsers(t)
 	w := newWire(t, rulestest.NewPair(t))
-	apply(t, w.Pod, plan(t, "exemption=mark", "exemptMark=7", "excludeOutboundPorts=9999"))
+	apply(t, w.Pod, rulestest.Plan(t, "exemption=mark", "exemptMark=7", "excludeOutboundPorts=9999"))
 	w.watch(t, escape.Attempt{Name: "some", Send: func() {
 		for mark := range 20 {
 			escape.Datagram(w.To4, 443, escape.Mark(100+mark))

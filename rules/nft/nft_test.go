@@ -12,33 +12,12 @@ import (
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
-
-func plan(t testing.TB, settings ...string) rules.Plan {
-	t.Helper()
-	p, err := rules.NewPlan(config(t, settings...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// config is Default with settings given as "name=value".
-func config(t testing.TB, settings ...string) rules.Config {
-	t.Helper()
-	c := rules.Default()
-	for _, s := range settings {
-		name, text, _ := strings.Cut(s, "=")
-		if _, err := c.Set(name, text); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return c
-}
 
 // full uses every field, so that every set has elements and every rule exists.
 func full(t testing.TB) rules.Plan {
-	return plan(t, "includeIPRanges=10.0.0.0/8,127.0.0.2,240.0.0.0/4,2001:db8::/32,::1", "excludeIPRanges=10.96.0.0/12,ff00::/8",
+	return rulestest.Plan(t, "includeIPRanges=10.0.0.0/8,127.0.0.2,240.0.0.0/4,2001:db8::/32,::1", "excludeIPRanges=10.96.0.0/12,ff00::/8",
 		"includeOutboundPorts=80,8000-8999", "excludeOutboundPorts=22,60000-65535", "exemptUIDs=1337,7", "exemptGIDs=1337",
 		"excludeInterfaces=net1,net2", "dnsCapture=true", "dnsServers=10.96.0.10,127.0.0.53,2001:db8::53")
 }
@@ -46,7 +25,7 @@ func full(t testing.TB) rules.Plan {
 // running is the plan for a namespace that has connections already.
 func running(t testing.TB, settings ...string) rules.Plan {
 	t.Helper()
-	p, err := rules.NewPlan(config(t, settings...), rules.Running())
+	p, err := rules.NewPlan(rulestest.Config(t, settings...), rules.Running())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +42,9 @@ func apply(t testing.TB, ns *lab.Namespace, p rules.Plan) {
 func TestWhatWasAppliedPassesCheckAndRemoveLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]rules.Plan{
-		"default": plan(t), "full": full(t), "none": plan(t, "includeIPRanges="),
-		"mark":  plan(t, "exemption=mark", "exemptMark=0x539"),
-		"allow": plan(t, "nonTCP=allow", "includeOutboundPorts=*"),
+		"default": rulestest.Plan(t), "full": full(t), "none": rulestest.Plan(t, "includeIPRanges="),
+		"mark":  rulestest.Plan(t, "exemption=mark", "exemptMark=0x539"),
+		"allow": rulestest.Plan(t, "nonTCP=allow", "includeOutboundPorts=*"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			ns := labtest.New(t)
@@ -100,7 +79,7 @@ func TestApplyAgainChangesNothingAndAnotherConfigReplacesAll(t *testing.T) {
 	if after := handles(t, ns); after != before {
 		t.Errorf("rules were replaced by the same: %s, then %s", before, after)
 	}
-	other := plan(t, "includeIPRanges=192.0.2.0/24")
+	other := rulestest.Plan(t, "includeIPRanges=192.0.2.0/24")
 	if err := nft.Check(ns.FD(), other); err == nil {
 		t.Error("check accepts another configuration's rules")
 	}
@@ -117,13 +96,13 @@ func TestTwentyThousandRangesFitOneTransaction(t *testing.T) {
 	for i := range 20000 {
 		ranges = append(ranges, fmt.Sprintf("10.%d.%d.0/25", i>>8, i&255), fmt.Sprintf("2001:db8:%x::/64", i))
 	}
-	p := plan(t, "includeIPRanges="+strings.Join(ranges, ","))
+	p := rulestest.Plan(t, "includeIPRanges="+strings.Join(ranges, ","))
 	ns := labtest.New(t)
 	apply(t, ns, p)
 	if err := nft.Check(ns.FD(), p); err != nil {
 		t.Error(err)
 	}
-	if got, want := ruleCount(p), ruleCount(plan(t)); got != want {
+	if got, want := ruleCount(p), ruleCount(rulestest.Plan(t)); got != want {
 		t.Errorf("%d rules for 40 000 ranges, %d for one", got, want)
 	}
 }
@@ -144,19 +123,13 @@ func TestCheckNamesWhatWasTamperedWith(t *testing.T) {
 		name, want string
 		tamper     func(*nftables.Conn) error
 	}{
-		{"rule deleted", `chain output_nat: rule "included IPv4 range" is missing`, func(c *nftables.Conn) error {
-			return deleteRule(c, "output_nat", "included IPv4 range")
-		}},
-		{"exemption deleted", `chain direct: rule "exempt gid" is missing`, func(c *nftables.Conn) error {
-			return deleteRule(c, "direct", "exempt gid")
-		}},
+		{"rule deleted", `chain output_nat: rule "included IPv4 range" is missing`, rulestest.DeleteRule("output_nat", "included IPv4 range")},
+		{"exemption deleted", `chain direct: rule "exempt gid" is missing`, rulestest.DeleteRule("direct", "exempt gid")},
 		{"rule added in front", `chain direct: rule "" (handle `, func(c *nftables.Conn) error {
 			c.InsertRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: "direct"}, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
 			return nil
 		}},
-		{"rule replaced", `chain output_nat: rule "included port" was changed`, func(c *nftables.Conn) error {
-			return replaceByAccept(c, "output_nat", "included port")
-		}},
+		{"rule replaced", `chain output_nat: rule "included port" was changed`, rulestest.ReplaceRule("output_nat", "included port", expr.VerdictAccept)},
 		{"chain flushed", `chain output_filter: rule "ongoing" is missing`, func(c *nftables.Conn) error {
 			c.FlushChain(&nftables.Chain{Table: table, Name: "output_filter"})
 			return nil
@@ -190,7 +163,7 @@ func TestCheckNamesWhatWasTamperedWith(t *testing.T) {
 			ns := labtest.New(t)
 			apply(t, ns, full(t))
 			before := stateOf(t, ns)
-			change(t, ns, tc.tamper)
+			rulestest.Tamper(t, ns, tc.tamper)
 			if stateOf(t, ns) == before {
 				t.Error("that makes no other state")
 			}
@@ -212,7 +185,7 @@ func TestCheckIgnoresForeignTables(t *testing.T) {
 	ns := labtest.New(t)
 	apply(t, ns, full(t))
 	for _, family := range []nftables.TableFamily{nftables.TableFamilyINet, nftables.TableFamilyIPv4} {
-		change(t, ns, func(c *nftables.Conn) error {
+		rulestest.Tamper(t, ns, func(c *nftables.Conn) error {
 			name := "foreign"
 			if family == nftables.TableFamilyIPv4 {
 				name = "sluice" // the same name in another family is another table
@@ -234,7 +207,7 @@ func TestCheckIgnoresForeignTables(t *testing.T) {
 func TestErrorsOfTheSystemSayWhatToDo(t *testing.T) {
 	t.Parallel()
 	file := labtest.New(t)
-	if err := nft.Apply(file.FD()+100000, plan(t)); err == nil {
+	if err := nft.Apply(file.FD()+100000, rulestest.Plan(t)); err == nil {
 		t.Error("applied to a descriptor that is not open")
 	}
 }

@@ -18,7 +18,7 @@ import (
 // nodePlan is a plan in node mode.
 func nodePlan(t testing.TB, options []rules.Option, fields ...string) rules.Plan {
 	t.Helper()
-	p, err := rules.NewPlan(config(t, fields...), append([]rules.Option{rules.NodeMode()}, options...)...)
+	p, err := rules.NewPlan(rulestest.Config(t, fields...), append([]rules.Option{rules.NodeMode()}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestExemptNeedsRulesOfNodeMode(t *testing.T) {
 	if err := nft.Exempt(ns.FD(), agents); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without rules: %v", err)
 	}
-	apply(t, ns, plan(t))
+	apply(t, ns, rulestest.Plan(t))
 	if err := nft.Exempt(ns.FD(), agents); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("with rules for a proxy inside: %v", err)
 	}
@@ -119,7 +119,7 @@ func TestReplaceSetsChangesRangesAndNothingElse(t *testing.T) {
 	for name, other := range map[string]rules.Plan{
 		"another hash":    from, // which is not what is there any more
 		"other rules":     nodePlan(t, auto, "includeIPRanges=10.0.0.0/8", "nonTCP=allow", "dnsCapture=true"),
-		"not node mode":   plan(t, "includeIPRanges=10.0.0.0/8", "dnsCapture=true"),
+		"not node mode":   rulestest.Plan(t, "includeIPRanges=10.0.0.0/8", "dnsCapture=true"),
 		"no frames":       nodePlan(t, auto, "includeIPRanges=10.0.0.0/8", "failurePolicy=bypass", "dnsCapture=true"),
 		"other interface": nodePlan(t, auto, "includeIPRanges=10.0.0.0/8", "excludeInterfaces=net1", "dnsCapture=true"),
 	} {
@@ -202,7 +202,7 @@ func TestCheckNamesWhatWasTamperedWithInNodeMode(t *testing.T) {
 		// ids: only who knows the agents can see it.
 		ids bool
 	}{
-		{name: "jump deleted", want: `chain direct: rule "agent" is missing`, tamper: func(c *nftables.Conn) error { return deleteRule(c, "direct", "agent") }},
+		{name: "jump deleted", want: `chain direct: rule "agent" is missing`, tamper: rulestest.DeleteRule("direct", "agent")},
 		{name: "rule before the jump", want: `chain direct: rule "" (handle `, tamper: func(c *nftables.Conn) error {
 			c.InsertRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: "direct"}, Exprs: accept})
 			return nil
@@ -211,9 +211,7 @@ func TestCheckNamesWhatWasTamperedWithInNodeMode(t *testing.T) {
 			c.AddRule(&nftables.Rule{Table: table, Chain: &nftables.Chain{Name: "agent"}, Exprs: accept})
 			return nil
 		}},
-		{name: "everybody exempt by the agents' name", want: `chain agent: rule "agent at level 2" was changed`, tamper: func(c *nftables.Conn) error {
-			return replaceByAccept(c, "agent", "agent at level 2")
-		}},
+		{name: "everybody exempt by the agents' name", want: `chain agent: rule "agent at level 2" was changed`, tamper: rulestest.ReplaceRule("agent", "agent at level 2", expr.VerdictAccept)},
 		{name: "another is an agent", ids: true, want: `set agent_cgroups: holds elements that are not sluice's`, tamper: func(c *nftables.Conn) error {
 			return c.SetAddElements(&nftables.Set{Table: table, Name: "agent_cgroups", KeyType: nftables.TypeCGroupV2}, []nftables.SetElement{{Key: []byte{9, 9, 0, 0, 0, 0, 0, 0}}})
 		}},
@@ -230,7 +228,7 @@ func TestCheckNamesWhatWasTamperedWithInNodeMode(t *testing.T) {
 			t.Parallel()
 			ns := labtest.New(t)
 			apply(t, ns, exempting)
-			change(t, ns, tc.tamper)
+			rulestest.Tamper(t, ns, tc.tamper)
 			if err := nft.Check(ns.FD(), exempting); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("the agent sees %v; want %q", err, tc.want)
 			}

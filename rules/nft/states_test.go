@@ -57,7 +57,7 @@ func (w *walk) plan(t *testing.T, s state, more ...rules.Option) rules.Plan {
 	if s.settings == 3 {
 		options = append(options, rules.Gated(time.Hour))
 	}
-	p, err := rules.NewPlan(config(t, settings[s.settings]...), options...)
+	p, err := rules.NewPlan(rulestest.Config(t, settings[s.settings]...), options...)
 	must(t, err)
 	return p
 }

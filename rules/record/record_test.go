@@ -10,16 +10,12 @@ import (
 
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/record"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 func full(t *testing.T) record.Record {
 	t.Helper()
-	c := rules.Default()
-	for name, text := range map[string]string{"includeIPRanges": strings.Repeat("10.0.0.0/8,", 200) + "2001:db8::/32", "failurePolicy": "bypass"} {
-		if _, err := c.Set(name, text); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c := rulestest.Config(t, "includeIPRanges="+strings.Repeat("10.0.0.0/8,", 200)+"2001:db8::/32", "failurePolicy=bypass")
 	p, err := rules.NewPlan(c, rules.Running(), rules.NodeMode(), rules.FromAuto(), rules.Gated(3*time.Second))
 	if err != nil {
 		t.Fatal(err)

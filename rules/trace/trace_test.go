@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
-	"github.com/google/nftables/userdata"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
@@ -112,25 +111,19 @@ func TestTheWalkNamesTheRuleThatDecides(t *testing.T) {
 func TestTheWalkSeesWhatTheKernelHasNotWhatItShouldHave(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		change func(*nftables.Conn, *nftables.Rule)
+		change func(*nftables.Conn) error
 		want   trace.Fate
 	}{
-		"deleted": {func(c *nftables.Conn, r *nftables.Rule) { c.DelRule(r) }, trace.Refused}, // the second layer
-		"accept": {func(c *nftables.Conn, r *nftables.Rule) {
-			r.Exprs = []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
-			c.ReplaceRule(r)
-		}, trace.Refused},
-		"drop": {func(c *nftables.Conn, r *nftables.Rule) {
-			r.Exprs = []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
-			c.ReplaceRule(r)
-		}, trace.Dropped},
-		"no table": {func(c *nftables.Conn, r *nftables.Rule) { c.DelTable(r.Table) }, trace.Passes},
+		"deleted":  {rulestest.DeleteRule("output_nat", "included IPv4 range"), trace.Refused}, // the second layer
+		"accept":   {rulestest.ReplaceRule("output_nat", "included IPv4 range", expr.VerdictAccept), trace.Refused},
+		"drop":     {rulestest.ReplaceRule("output_nat", "included IPv4 range", expr.VerdictDrop), trace.Dropped},
+		"no table": {rulestest.EditRule("output_nat", "included IPv4 range", func(c *nftables.Conn, r *nftables.Rule) { c.DelTable(r.Table) }), trace.Passes},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ns := labtest.New(t)
 			apply(t, ns, rules.Default())
-			change(t, ns, "output_nat", "included IPv4 range", tc.change)
+			rulestest.Tamper(t, ns, tc.change)
 			if got := walk(t, ns, flow); got.Fate != tc.want {
 				t.Errorf("%+v", got)
 			}
@@ -187,28 +180,4 @@ func TestOtherPeoplesChainsAreNamed(t *testing.T) {
 	if got := walk(t, ns, flow); len(got.Others) != 1 || got.Others[0] != "ip docker, chain OUT" || got.Fate != trace.Redirected {
 		t.Errorf("%+v", got)
 	}
-}
-
-func change(t *testing.T, ns *lab.Namespace, chain, name string, edit func(*nftables.Conn, *nftables.Rule)) {
-	t.Helper()
-	c, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}
-	found, err := c.GetRules(table, &nftables.Chain{Name: chain})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range found {
-		if text, _ := userdata.GetString(r.UserData, userdata.TypeComment); text == name {
-			r.Table, r.Chain = table, &nftables.Chain{Name: chain, Table: table}
-			edit(c, r)
-			if err := c.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	t.Fatalf("no rule %q in %s", name, chain)
 }

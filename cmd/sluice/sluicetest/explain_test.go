@@ -119,7 +119,7 @@ func TestExplainSaysWhenTheKernelDoesOtherwise(t *testing.T) {
 	t.Parallel()
 	ns := routed(t)
 	fine(t, "", "rules", "apply", "--netns", ns.Path(), "--failure-policy", "bypass")
-	deleteRule(t, ns, "output_nat", "included IPv4 range")
+	rulestest.Tamper(t, ns, rulestest.DeleteRule("output_nat", "included IPv4 range"))
 	e := explain(t, 1, "--netns", ns.Path(), "--dst", "1.2.3.4:443")
 	if e.Agree || !e.Captured || e.Kernel.Verdict != "direct" || len(e.Notes) != 1 || !strings.Contains(e.Notes[0], `rule "included IPv4 range" is missing`) {
 		t.Errorf("%+v", e)

@@ -12,13 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/userdata"
 	"github.com/sluice-cni/sluice/cidr/discover/rangesfile"
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/rules"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 // printed is what a run of the program left.
@@ -122,38 +121,11 @@ func TestCheckNamesTheRuleThatWasDeleted(t *testing.T) {
 	t.Parallel()
 	ns := pod(t)
 	fine(t, "", "rules", "apply", "--netns", ns.Path())
-	deleteRule(t, ns, "output_nat", "included IPv4 range")
+	rulestest.Tamper(t, ns, rulestest.DeleteRule("output_nat", "included IPv4 range"))
 	p := sluice(t, "", "rules", "check", "--netns", ns.Path())
 	if p.code != 1 || !strings.Contains(p.err, `error: chain output_nat: rule "included IPv4 range" is missing`) || !strings.Contains(p.err, "hint: 'sluice rules apply'") {
 		t.Error(p)
 	}
-}
-
-// deleteRule does by hand what nobody should.
-func deleteRule(t *testing.T, ns *lab.Namespace, chain, name string) {
-	t.Helper()
-	c, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := &nftables.Table{Name: "sluice", Family: nftables.TableFamilyINet}
-	found, err := c.GetRules(table, &nftables.Chain{Name: chain})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range found {
-		if text, _ := userdata.GetString(r.UserData, userdata.TypeComment); text == name {
-			r.Table, r.Chain = table, &nftables.Chain{Name: chain, Table: table}
-			if err := c.DelRule(r); err != nil {
-				t.Fatal(err)
-			}
-			if err := c.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	t.Fatalf("no rule %q in %s", name, chain)
 }
 
 func TestApplyReadsTheConfigurationOfThePluginAndAutoRanges(t *testing.T) {
