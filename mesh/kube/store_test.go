@@ -28,16 +28,20 @@ type cluster struct {
 	verdicts []kube.Verdict
 }
 
-func open(t *testing.T, s *apitest.Server, journal string) *cluster {
+func open(t *testing.T, s *apitest.Server, journal string, change ...func(*kube.Options)) *cluster {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	f := s.Cluster().Feed(kubeapi.FollowOptions{Journal: journal, Refused: time.Millisecond, Log: log})
 	c := &cluster{server: s}
-	c.Store = kube.New(f, kube.Options{Log: log, Said: func(v kube.Verdict) {
+	o := kube.Options{Log: log, Said: func(v kube.Verdict) {
 		c.mu.Lock()
 		c.verdicts = append(c.verdicts, v)
 		c.mu.Unlock()
-	}})
+	}}
+	for _, set := range change {
+		set(&o)
+	}
+	c.Store = kube.New(f, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	all.Go(func() { f.Run(ctx) })
