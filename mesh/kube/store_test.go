@@ -242,6 +242,7 @@ func TestServicesAreRegistered(t *testing.T) {
 		`{"metadata":{"namespace":"shop","name":"db"},"spec":{"clusterIP":"None","selector":{"app":"db"},"ports":[{"name":"mysql","port":3306,"protocol":"TCP","targetPort":3307}]}}`,
 		`{"metadata":{"namespace":"shop","name":"legacy"},"spec":{"clusterIP":"None","ports":[{"name":"http","port":80}]}}`,
 		`{"metadata":{"namespace":"shop","name":"dns"},"spec":{"clusterIP":"10.96.0.10","ports":[{"port":53,"protocol":"UDP"}]}}`,
+		`{"metadata":{"namespace":"shop","name":"calls"},"spec":{"clusterIP":"10.96.0.11","ports":[{"port":38412,"protocol":"SCTP"}]}}`,
 		`{"metadata":{"namespace":"shop","name":"away"},"spec":{"type":"ExternalName","externalName":"api.example.com","ports":[{"port":443,"protocol":"TCP"}]}}`,
 		`{"metadata":{"namespace":"shop","name":"wrong"},"spec":{"type":"ExternalName","externalName":"192.0.2.1","ports":[{"port":443,"protocol":"TCP"}]}}`)
 	ready := func(addresses string) string {

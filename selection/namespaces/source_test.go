@@ -78,6 +78,16 @@ func (f *follower) wait(want string) {
 	}
 }
 
+// silent is for much longer than changes gather: no policy comes.
+func (f *follower) silent() {
+	f.t.Helper()
+	select {
+	case p := <-f.policies:
+		f.t.Fatalf("%+v", p)
+	case <-time.After(500 * time.Millisecond):
+	}
+}
+
 // says waits until the source names a problem.
 func (f *follower) says(want string) {
 	f.t.Helper()
@@ -211,6 +221,8 @@ func TestAMistypedWordOfANamespaceChangesNothing(t *testing.T) {
 		namespace("new", `"labels":{"sluice.dev/inject":"true"}`))
 	f.wait(policy + `"new":{"select":true},` + shop)
 	f.says("Namespace shop")
+	server.Put(kubeapi.Namespaces, namespace("new", `"labels":{"sluice.dev/inject":"true","team":"a"}`)) // nobody's business
+	f.silent()
 	f.stop()
 	f = follow(t, server, journal)
 	f.wait(policy + `"new":{"select":true},` + shop)
@@ -226,22 +238,14 @@ func TestNothingIsSaidBeforeEverythingIsKnown(t *testing.T) {
 	server.Put(kubeapi.Namespaces, namespace("shop", `"labels":{"sluice.dev/inject":"true"}`))
 	server.Put(kubeapi.ConfigMaps, policyMap("selection: everybody"))
 	f := follow(t, server, "")
-	silent := func() {
-		t.Helper()
-		select {
-		case p := <-f.policies:
-			t.Fatalf("%+v", p)
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
 	for _, status := range []int{500, 403} {
 		f.stop()
 		server.Refuse(kubeapi.ConfigMaps, status)
 		f = follow(t, server, "")
-		silent()
+		f.silent()
 	}
 	server.Refuse(kubeapi.ConfigMaps, 0)
-	silent()
+	f.silent()
 	server.Remove(kubeapi.ConfigMaps, configMap)
 	f.wait(`{"generation":0,"selection":"annotated","namespaces":{"shop":{"select":true}}}`)
 }
