@@ -124,6 +124,12 @@ func TestSlotsAreStableThroughAnyHistory(t *testing.T) {
 			t.Fatalf("left over: %v", left)
 		}
 		distinct(t, next)
+		resting := map[vip.Slot][]string{}
+		for h, w := range history {
+			if !w.left.IsZero() && now.Sub(w.left) < vip.Rest {
+				resting[w.slot] = append(resting[w.slot], h)
+			}
+		}
 		for _, h := range hosts {
 			slot, ok := next.Slot(h)
 			if !ok {
@@ -132,9 +138,9 @@ func TestSlotsAreStableThroughAnyHistory(t *testing.T) {
 			if w, known := history[h]; known && slot != w.slot && (w.left.IsZero() || now.Sub(w.left) < vip.Memory) {
 				t.Fatalf("%s moved", h)
 			}
-			for other, w := range history {
-				if other != h && w.slot == slot && !w.left.IsZero() && now.Sub(w.left) < vip.Rest {
-					t.Fatalf("%s has the slot of %s, which left %s ago", h, other, now.Sub(w.left))
+			for _, other := range resting[slot] {
+				if other != h {
+					t.Fatalf("%s has the slot of %s, which left %s ago", h, other, now.Sub(history[other].left))
 				}
 			}
 		}
