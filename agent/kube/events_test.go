@@ -1,8 +1,11 @@
 package kube
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/sluice-cni/sluice/kubeapi"
@@ -87,5 +90,35 @@ func TestOneNamespaceDoesNotTakeTheRoomOfOthersEvents(t *testing.T) {
 	say("other", 1)
 	if len(e.said) != 1 {
 		t.Errorf("%d are remembered that may be said again", len(e.said)-1)
+	}
+}
+
+// answering is a server's answer to every Event.
+type answering struct{ err error }
+
+func (a answering) Create(context.Context, kubeapi.Kind, []byte) error { return a.err }
+
+// What finds no room while the server is away is counted, said once, and may be said again.
+func TestAnEventThatIsLeftOutIsCountedAndMayBeSaidAgain(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	e := newEvents(answering{kubeapi.ErrUnreachable}, "node-1", func() []uint64 { return nil }, slog.New(slog.NewTextHandler(&log, nil)))
+	v := event{namespace: "shop", name: "late"}
+	e.said["shop/late"] = e.now()
+	e.write(t.Context(), v)
+	if len(e.waiting) != 1 || e.said["shop/late"].IsZero() {
+		t.Errorf("with room: %d wait, said %v", len(e.waiting), e.said)
+	}
+	e.waiting = make([]event, mostWaiting)
+	e.write(t.Context(), v)
+	if _, said := e.said["shop/late"]; said || len(e.waiting) != mostWaiting {
+		t.Errorf("without room: %d wait, said %v", len(e.waiting), e.said)
+	}
+	e.to = answering{}
+	for range 2 {
+		e.write(t.Context(), v)
+	}
+	if text := log.String(); strings.Count(text, "Events were left out") != 1 || !strings.Contains(text, "events=1") {
+		t.Errorf("the log says\n%s", text)
 	}
 }

@@ -66,13 +66,18 @@ func (r *ranges) followNodes(ctx context.Context) {
 			r.node.mu.Lock()
 			r.node.hashes = hashesOf(nodes)
 			r.node.mu.Unlock()
-			next = r.node.often * time.Duration(max(fewNodes, len(nodes))) / fewNodes
+			next = between(r.node.often, len(nodes))
 		}
 		r.update(r.listed(nodes, err))
 		if rest.For(ctx, next+rand.N(next/5+1)) != nil {
 			return
 		}
 	}
+}
+
+// between is how long after a list of so many Nodes the next one is.
+func between(often time.Duration, nodes int) time.Duration {
+	return often * time.Duration(max(fewNodes, nodes)) / fewNodes
 }
 
 // listed is what came of a list of the Nodes. An agent that may not see them waits for

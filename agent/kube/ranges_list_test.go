@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/sluice-cni/sluice/kubeapi"
 )
@@ -28,6 +29,16 @@ func TestRangesAreKnownOnceTheServerHasSpokenOfNodes(t *testing.T) {
 		r.update(r.listed(nil, err))
 		if _, _, known := r.file(nil); known != want {
 			t.Errorf("%v: known %t", err, known)
+		}
+	}
+}
+
+// What all agents of a cluster ask for grows as their number does, and not as its square.
+func TestManyNodesAreListedMoreSeldom(t *testing.T) {
+	t.Parallel()
+	for nodes, want := range map[int]time.Duration{0: 5 * time.Minute, fewNodes: 5 * time.Minute, 10 * fewNodes: 50 * time.Minute} {
+		if got := between(lookAtNodes, nodes); got != want {
+			t.Errorf("%d Nodes: %v, want %v", nodes, got, want)
 		}
 	}
 }

@@ -66,3 +66,29 @@ func TestTheTaintGoesThoughTheNodeIsKnownFromBefore(t *testing.T) {
 		return !strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: "worker"})), "agent-not-ready")
 	})
 }
+
+// A server that refuses for a while what it is asked does not leave the node without pods.
+func TestATaintThatCannotBeTakenIsTakenLater(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.Nodes, `{"metadata":{"name":"worker"},"spec":{"taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"}]}}`)
+	var asked, ready atomic.Int32
+	start(t, server, kube.Options{}, func(n *kube.Node) {
+		n.Untaint(func() error {
+			asked.Add(1)
+			if ready.Load() == 0 {
+				return errors.New("not yet")
+			}
+			return nil
+		})
+	})
+	await.True(t, "the taint is known", func() bool { return asked.Load() > 0 })
+	server.Refuse(kubeapi.Nodes, 500)
+	ready.Store(1)
+	before := asked.Load()
+	await.True(t, "it is tried again", func() bool { return asked.Load() >= before+3 })
+	server.Refuse(kubeapi.Nodes, 0)
+	await.True(t, "the taint is gone", func() bool {
+		return !strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: "worker"})), "agent-not-ready")
+	})
+}
