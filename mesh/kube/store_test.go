@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -209,12 +210,14 @@ func TestWhatIsForbiddenIsAnError(t *testing.T) {
 	s := apitest.New(t)
 	s.Refuse(kubeapi.ServiceEntries, 403)
 	c := open(t, s, "")
-	await.True(t, "an error", func() bool { return c.Errors() == 1 && c.Snapshot() != nil })
+	var told atomic.Int64 // errors, as a proxy's metrics have them
+	c.SubscribeWithErrors(func(_ *mesh.Snapshot, errors int) { told.Store(int64(errors)) })
+	await.True(t, "an error", func() bool { return c.Errors() == 1 && c.Snapshot() != nil && told.Load() == 1 })
 	if text := c.Issues().String(); !strings.Contains(text, `resources ["serviceentries"]`) {
 		t.Error(text)
 	}
 	s.Refuse(kubeapi.ServiceEntries, 0)
-	await.True(t, "no error", func() bool { return c.Errors() == 0 })
+	await.True(t, "no error", func() bool { return c.Errors() == 0 && told.Load() == 0 })
 }
 
 // addresses are those that a Service is registered with.
@@ -279,6 +282,14 @@ func TestWhatObjectsMeanTogetherIsSaid(t *testing.T) {
 	s.Put(kubeapi.DestinationRules, `{"metadata":{"namespace":"shop","name":"idle"},"spec":{"host":"nobody.example.com"}}`)
 	c := open(t, s, "")
 	await.True(t, "a verdict", func() bool { return len(c.verdict("idle").Issues) > 0 })
+	s.Put(kubeapi.ServiceEntries, entry("a", "a.example.com", "HTTP"))
+	await.True(t, "the entry", func() bool { return c.leads("a.example.com") })
+	c.Issues() // looks at all once more
+	c.mu.Lock()
+	if n := len(c.verdicts); n != 1 {
+		t.Errorf("it is told %d times", n)
+	}
+	c.mu.Unlock()
 	if c.Errors() != 0 {
 		t.Errorf("%d errors", c.Errors())
 	}
