@@ -251,6 +251,22 @@ func TestASidecarIsToldLabelsAsKubernetesReadsThem(t *testing.T) {
 	}
 }
 
+// A machine behind the pod asks at an address of the pod's, not at loopback.
+func TestASidecarAnswersReroutedQueriesWhereTheyArrive(t *testing.T) {
+	t.Parallel()
+	const text = "{apiVersion: v1, kind: Pod, metadata: {name: vm}, spec: {}}"
+	for interfaces, want := range map[string]string{"": "--dns-listen=15053", "vm0": "--dns-listen=*:15053"} {
+		fields := map[string]string{"dnsCapture": "true", "includeIPRanges": "10.0.0.0/8"}
+		if interfaces != "" {
+			fields["rerouteInterfaces"] = interfaces
+		}
+		out, err := Inject("f", []byte(text), Options{Sidecar: sidecar(), Fields: fields})
+		if err != nil || !strings.Contains(string(out.Text), want) {
+			t.Errorf("%q: %v\n%s", interfaces, err, out.Text)
+		}
+	}
+}
+
 func TestWhatIsNotNamedAnewStaysOfASidecar(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{"job.in.yaml", "object.in.json"} {

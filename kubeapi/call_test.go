@@ -57,6 +57,23 @@ func TestObjectsAreWrittenAndRead(t *testing.T) {
 	}
 }
 
+// What somebody else changes between the look and the change is not lost.
+func TestAChangeBeginsAnewWhereAnotherCameBetween(t *testing.T) {
+	t.Parallel()
+	s, key := apitest.New(t), kubeapi.Key{Name: "worker"}
+	s.Put(kubeapi.Nodes, `{"metadata":{"name":"worker"},"spec":{"v":"1"}}`)
+	looks := 0
+	err := s.Cluster().Change(context.Background(), kubeapi.Nodes, key, func(map[string]any) map[string]any {
+		if looks++; looks == 1 {
+			s.Put(kubeapi.Nodes, `{"metadata":{"name":"worker"},"spec":{"v":"2"}}`)
+		}
+		return map[string]any{"spec": map[string]any{"looks": looks}}
+	})
+	if text := string(s.Object(kubeapi.Nodes, key)); err != nil || looks != 2 || !strings.Contains(text, `"v":"2"`) || !strings.Contains(text, `"looks":2`) {
+		t.Errorf("%v after %d looks: %s", err, looks, text)
+	}
+}
+
 // An error says what kind it is, and what to do.
 func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Parallel()

@@ -191,7 +191,27 @@ func TestAPodsLastWordOutlivesTheAgent(t *testing.T) {
 		data, err := os.ReadFile(path)
 		return err == nil && strings.Contains(string(data), `"1":`) && !strings.Contains(string(data), `"2":`)
 	})
+	inFile := func(want bool) {
+		t.Helper()
+		await.True(t, "what the file has", func() bool {
+			data, err := os.ReadFile(path)
+			return err == nil && strings.Contains(string(data), `"1":`) == want
+		})
+	}
+	same := web
+	same.Labels = map[string]string{"app": "web", "sluice.dev/inject": "true"}
+	n.Known(same) // the runtime knows it now
+	inFile(false)
+	n.Known(web)
+	inFile(true)
 	stop()
+	server.Refuse(kubeapi.Pods, 403) // which says nothing about pods
+	n, stop = startAndStop(t, server, kubeapi.FollowOptions{Refused: time.Millisecond}, kube.Options{}, func(n *kube.Node) { n.Remember(path) })
+	if p, ok := n.Known(web); !ok || p.Labels["sluice.dev/inject"] != "true" {
+		t.Errorf("refused: %+v %v", p, ok)
+	}
+	stop()
+	server.Refuse(kubeapi.Pods, 0)
 	server.Stop()
 	n, _ = run()
 	if p, ok := n.Known(web); !ok || p.Labels["sluice.dev/inject"] != "true" {

@@ -273,6 +273,15 @@ func TestServicesAreRegistered(t *testing.T) {
 	await.True(t, "no endpoint", func() bool { return len(addresses(c, "db.shop.svc.cluster.local")) == 0 })
 	s.Remove(kubeapi.Services, kubeapi.Key{Namespace: "shop", Name: "web"})
 	c.inForce(t, "shop/away shop/db shop/legacy")
+	// One that is made anew with an address has no slices any more, whatever comes of them.
+	s.Put(kubeapi.Services, `{"metadata":{"namespace":"shop","name":"db"},"spec":{"clusterIP":"10.96.0.9","ports":[{"name":"mysql","port":3306}]}}`)
+	await.True(t, "its address", func() bool { return fmt.Sprint(addresses(c, "db.shop.svc.cluster.local")) == "[10.96.0.9]" })
+	s.Put(kubeapi.EndpointSlices, ready(`{"addresses":["10.244.0.5"]}`),
+		`{"metadata":{"namespace":"shop","name":"legacy-1","labels":{"kubernetes.io/service-name":"legacy","service.kubernetes.io/headless":""}},"endpoints":[{"addresses":["10.244.0.8"]}]}`)
+	await.True(t, "another's endpoint", func() bool { return fmt.Sprint(addresses(c, "legacy.shop.svc.cluster.local")) == "[10.244.0.8]" })
+	if got := fmt.Sprint(addresses(c, "db.shop.svc.cluster.local")); got != "[10.96.0.9]" {
+		t.Errorf("a slice gives it %s", got)
+	}
 }
 
 // What resources mean together is said of each, too.

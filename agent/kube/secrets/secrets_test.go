@@ -226,6 +226,20 @@ func TestWhatNobodyWantsAnyMoreIsLetGo(t *testing.T) {
 	}
 }
 
+// What is not there takes no room longer than somebody wants it.
+func TestWhatIsNotThereIsForgottenFirst(t *testing.T) {
+	t.Parallel()
+	s, now := New(nil, "", slog.New(slog.DiscardHandler)), time.Now()
+	for name, content := range map[string]map[string][]byte{"there": {"a": nil}, "missing": nil} {
+		key := kubeapi.Key{Namespace: "shop", Name: name}
+		s.all[key] = &secret{key: key, content: content, wanted: now.Add(-usual.wanted - 1), due: now}
+		s.of["shop"]++
+	}
+	if due, _ := s.due(now); len(due) > 0 || len(s.all) != 1 || s.of["shop"] != 1 || s.all[kubeapi.Key{Namespace: "shop", Name: "there"}] == nil {
+		t.Errorf("%d are read; left are %v, %v", len(due), s.all, s.of)
+	}
+}
+
 // Who writes resources in one namespace cannot take the room of others.
 func TestANamespaceHasItsPartOfTheRoom(t *testing.T) {
 	t.Parallel()
