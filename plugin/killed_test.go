@@ -53,32 +53,36 @@ func TestKilledAtAnyStepTheNextAddConverges(t *testing.T) {
 	second := `"includeIPRanges":"*","exemptUIDs":"1337","nonTCP":"allow"`
 	one, two := planOf(t, first), planOf(t, second)
 	for _, tc := range []struct {
-		name, verb, before, fields string
-		may                        []*rules.Plan
+		name, verb string
+		before     *rules.Plan // in force
+		may        []*rules.Plan
 	}{
-		{"ADD", "ADD", "", first, []*rules.Plan{nil, &one}},
-		{"ADD over another configuration", "ADD", second, first, []*rules.Plan{&two, &one}},
-		{"ADD again", "ADD", first, first, []*rules.Plan{&one}},
-		{"DEL", "DEL", first, first, []*rules.Plan{nil, &one}},
-		{"CHECK", "CHECK", first, first, []*rules.Plan{&one}},
+		{"ADD", "ADD", nil, []*rules.Plan{nil, &one}},
+		{"ADD over another configuration", "ADD", &two, []*rules.Plan{&two, &one}},
+		{"ADD again", "ADD", &one, []*rules.Plan{&one}},
+		{"DEL", "DEL", &one, []*rules.Plan{nil, &one}},
+		{"CHECK", "CHECK", &one, []*rules.Plan{&one}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			ns := pod(t)
-			run := func(verb, fields string) {
+			run := func(verb string) {
 				t.Helper()
-				call{verb: verb, netns: ns.Path(), stdin: conf(fields)}.run(t).succeeded(t)
+				call{verb: verb, netns: ns.Path(), stdin: conf(first)}.run(t).succeeded(t)
 			}
 			steps := 0
 			for {
-				run("DEL", "")
-				if tc.before != "" {
-					run("ADD", tc.before)
+				err := nft.Remove(ns.FD())
+				if err == nil && tc.before != nil {
+					err = nft.Apply(ns.FD(), *tc.before)
 				}
-				finished := call{verb: tc.verb, netns: ns.Path(), stdin: conf(tc.fields)}.killedBefore(t, steps)
+				if err != nil {
+					t.Fatal(err)
+				}
+				finished := call{verb: tc.verb, netns: ns.Path(), stdin: conf(first)}.killedBefore(t, steps)
 				isOneOf(t, ns, tc.may...)
-				run("ADD", tc.fields)
-				run("CHECK", tc.fields)
+				run("ADD")
+				run("CHECK")
 				isOneOf(t, ns, &one)
 				if finished {
 					break
