@@ -101,7 +101,7 @@ func exchange(fd int, c rules.Config, f rules.Flow) (rules.Verdict, error) {
 		if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 			return 0, err
 		}
-		if err := unix.Connect(fd, sockaddr(f.Dst, f.DstPort)); err != nil {
+		if err := connect(fd, sockaddr(f.Dst, f.DstPort)); err != nil {
 			return verdictOf(err)
 		}
 		return answered(fd, c, f)
@@ -130,7 +130,7 @@ func overWire(fd int, c rules.Config, f rules.Flow, packet []byte) (rules.Verdic
 	}
 	err := errors.Join(
 		unix.SetsockoptInt(fd, level, option, 1),
-		unix.Connect(fd, sockaddr(f.Dst, f.DstPort)))
+		connect(fd, sockaddr(f.Dst, f.DstPort)))
 	if err == nil {
 		_, err = unix.Write(fd, packet)
 	}
@@ -172,6 +172,31 @@ func joinGroups() error {
 		return fmt.Errorf("join supplementary groups: %w", errno)
 	}
 	return nil
+}
+
+// connect waits on where a signal interrupts it, as those are by which Go's runtime
+// preempts a thread: the connection is made all the same (connect(2), EINTR).
+func connect(fd int, to unix.Sockaddr) error {
+	err := unix.Connect(fd, to)
+	if err != unix.EINTR {
+		return err
+	}
+	for end := time.Now().Add(answerTime); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(max(0, time.Until(end)).Milliseconds()))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return err
+		case n == 0:
+			return unix.EINPROGRESS // as connect has it, of a socket with a limit
+		}
+		code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err == nil && code != 0 {
+			err = unix.Errno(code)
+		}
+		return err
+	}
 }
 
 // answered reads the port of whoever answered.
