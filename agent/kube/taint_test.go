@@ -12,12 +12,11 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
 
-func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
-	t.Parallel()
-	server := apitest.New(t)
-	const taints = `{"metadata":{"name":"NAME"},"spec":{"podCIDR":"10.0.0.0/24","taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"},{"key":"other","effect":"NoExecute"}]}}`
-	server.Put(kubeapi.Nodes, strings.ReplaceAll(taints, "NAME", "worker"), strings.ReplaceAll(taints, "NAME", "elsewhere"))
-	var asked, ready atomic.Int32
+// untainting runs an agent that takes its node's taint: how often it was asked whether it
+// is ready, and whether it is.
+func untainting(t *testing.T, server *apitest.Server) (asked, ready *atomic.Int32) {
+	t.Helper()
+	asked, ready = new(atomic.Int32), new(atomic.Int32)
 	start(t, server, kube.Options{}, func(n *kube.Node) {
 		n.Untaint(func() error {
 			asked.Add(1)
@@ -27,6 +26,15 @@ func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
 			return nil
 		})
 	})
+	return asked, ready
+}
+
+func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	const taints = `{"metadata":{"name":"NAME"},"spec":{"podCIDR":"10.0.0.0/24","taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"},{"key":"other","effect":"NoExecute"}]}}`
+	server.Put(kubeapi.Nodes, strings.ReplaceAll(taints, "NAME", "worker"), strings.ReplaceAll(taints, "NAME", "elsewhere"))
+	asked, ready := untainting(t, server)
 	tainted := func(name string) bool {
 		return strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: name})), "agent-not-ready")
 	}
@@ -72,16 +80,7 @@ func TestATaintThatCannotBeTakenIsTakenLater(t *testing.T) {
 	t.Parallel()
 	server := apitest.New(t)
 	server.Put(kubeapi.Nodes, `{"metadata":{"name":"worker"},"spec":{"taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"}]}}`)
-	var asked, ready atomic.Int32
-	start(t, server, kube.Options{}, func(n *kube.Node) {
-		n.Untaint(func() error {
-			asked.Add(1)
-			if ready.Load() == 0 {
-				return errors.New("not yet")
-			}
-			return nil
-		})
-	})
+	asked, ready := untainting(t, server)
 	await.True(t, "the taint is known", func() bool { return asked.Load() > 0 })
 	server.Refuse(kubeapi.Nodes, 500)
 	ready.Store(1)
