@@ -41,6 +41,10 @@ func TestARealAPIServer(t *testing.T) {
 	s.Apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
 	s.Apply(older)
 
+	notes, err := s.Run("", program, "install", "sluice", dir, "--namespace", "default", "--dry-run=client")
+	if err != nil || !strings.Contains(notes, "No pod of namespace default is ever captured") {
+		t.Errorf("the notes do not say that sluice's own namespace is exempt: %v", err)
+	}
 	said := run("install", "sluice", dir, "--create-namespace", "--set-json", `credentials.namespaces=["shop"]`)
 	if !strings.Contains(said, "kubectl label namespace NAMESPACE sluice.dev/inject=true") || !strings.Contains(said, "helm uninstall sluice --namespace sluice-system --timeout 1200s") || strings.Contains(said, "may read no Secret") {
 		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)

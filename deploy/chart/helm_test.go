@@ -79,3 +79,14 @@ func TestTheChartIsCleanByHelmsOwnLint(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
+
+// A release may have a name that YAML reads as something else than text.
+func TestAReleaseMayHaveANameThatIsAWordOfYAML(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"y": `"y"`, "on": `"on"`, "123": `"123"`, "sluice": "sluice"} {
+		out, err := run(t, "template", name, "sluice", "--kube-version", kube)
+		if label := "app.kubernetes.io/instance: "; err != nil || strings.Count(out, label) == 0 || strings.Count(out, label) != strings.Count(out, label+text+"\n") {
+			t.Errorf("%s: not every label has it as text: %v", name, err)
+		}
+	}
+}
