@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/e2e/cluster/apiserver"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // others are the definitions of kinds that the chart renders and does not bring, out of the
@@ -41,8 +42,10 @@ func knowsOthersKinds(t *testing.T, s *apiserver.Server) {
 		}
 	}
 	for _, name := range []string{"podmonitors.monitoring.coreos.com", "securitycontextconstraints.security.openshift.io"} {
-		if out, err := kubectl(s, "", "wait", "--for=condition=Established", "--timeout=1m", "crd/"+name); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		// `kubectl wait` fails at once where a definition comes with conditions: null.
+		await.True(t, "definition "+name+" is established", func() bool {
+			out, err := kubectl(s, "", "get", "crd", name, "-o", `jsonpath={.status.conditions[?(@.type=="Established")].status}`)
+			return err == nil && out == "True"
+		})
 	}
 }
