@@ -18,8 +18,9 @@ import (
 
 // Sidecar is a proxy in the pod itself.
 type Sidecar struct {
-	// Image is one that the cluster can pull; "" keeps that of a sidecar that is there.
-	Image string
+	// Image is one that the cluster can pull; "" keeps that of a sidecar that is there, and
+	// is else DefaultImage, which is said.
+	Image, DefaultImage string
 	// ConfigMap is the name of the one whose keys are files of resources; "" keeps that of a
 	// sidecar that is there, and is else "sluice".
 	ConfigMap string
@@ -50,11 +51,16 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 	own := *s
 	s = &own
 	s.Image, s.ConfigMap = cmp.Or(s.Image, p.image), cmp.Or(s.ConfigMap, p.configMap, "sluice")
-	if s.Image == "" {
+	var said []string
+	switch {
+	case s.Image == "" && s.DefaultImage == "":
 		return nil, nil, errors.New("has no sidecar yet, whose image would stay; name sluice's, where the cluster can pull it from, as --image=registry.example/sluice:1.0")
+	case s.Image == "":
+		s.Image = s.DefaultImage
+		said = append(said, fmt.Sprintf("its sidecar's image is %s, which a node has where somebody put it there; name one that the cluster can pull with --image", s.Image))
 	}
-	said, exempt := merged(p.annotations, set), annotationOf("exemptUIDs")
-	if exemption := cmp.Or(said[annotationOf("exemption")], string(rules.ExemptByUID)); said[exempt] == "" && exemption == string(rules.ExemptByUID) {
+	given, exempt := merged(p.annotations, set), annotationOf("exemptUIDs")
+	if exemption := cmp.Or(given[annotationOf("exemption")], string(rules.ExemptByUID)); given[exempt] == "" && exemption == string(rules.ExemptByUID) {
 		set[exempt] = uid
 	}
 	auto := knownLater
@@ -90,7 +96,7 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 				{Name: scratchVolume, EmptyDir: &emptyDir{"8Mi"}},
 			},
 		},
-	}), notes, nil
+	}), append(said, notes...), nil
 }
 
 // proxysUser is the user that the rules let pass: the proxy's alone, as everything else that

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -53,7 +54,7 @@ it is installed without agents.`,
 	f.StringArrayVarP(&o.files, "filename", "f", nil, "`FILE` with manifests, - for standard input")
 	f.StringVarP(&o.output, "output", "o", "", "`FILE` to write (default standard output)")
 	f.BoolVar(&o.sidecar, "sidecar", false, "give the pods a proxy of their own")
-	f.StringVar(&o.proxy.Image, "image", "", "`IMAGE` of the sidecar, where the cluster can pull it from; without it a sidecar that is there keeps its own")
+	f.StringVar(&o.proxy.Image, "image", "", "`IMAGE` of the sidecar, where the cluster can pull it from; without it a sidecar that is there keeps its own, and others have sluice:VERSION, as 'make image' calls it")
 	f.StringVar(&o.proxy.ConfigMap, "config-map", "", "`NAME` of the ConfigMap with the sidecar's resources, in the pod's namespace; without it a sidecar that is there keeps its own, and others have sluice")
 	f.StringVar(&o.rules, "rules", "init", "who makes the sidecar's rules (`WHO`): init, a container with CAP_NET_ADMIN, or plugin")
 	o.fields = addFieldFlags(c, func(f rules.Field) string { return f.Meaning + " Annotation " + f.Annotation + "." })
@@ -130,6 +131,7 @@ func (o injectOptions) read(c *cobra.Command) (inject.Options, error) {
 	}
 	if o.sidecar {
 		out.Sidecar = &o.proxy
+		out.Sidecar.DefaultImage = "sluice:" + cmp.Or(version, "devel")
 		out.Sidecar.MetricsPort = metricsPort
 		out.Sidecar.Plugin = o.rules == "plugin"
 	}
