@@ -11,7 +11,7 @@ import (
 // (Options.Partial leaves out what a resource elsewhere might answer). All of it are
 // warnings, in the order of their places.
 func (s *Snapshot) Check() Issues {
-	c := &crossCheck{snapshot: s, partial: s.partial, all: newRegistry(s)}
+	c := &crossCheck{snapshot: s, partial: s.partial, all: newRegistry(s), about: map[*Resource]int{}}
 	c.servicePorts()
 	c.barePorts()
 	c.virtualHosts()
@@ -23,6 +23,11 @@ func (s *Snapshot) Check() Issues {
 	c.idleOrigination()
 	c.plainPorts()
 	c.sidecars()
+	for r, n := range c.about {
+		if more := n - mostWarnings; more > 0 {
+			c.issues = append(c.issues, r.Issue(Warning, "", "", fmt.Sprintf("and %d more warnings; see to these first", more)))
+		}
+	}
 	c.issues.Sort()
 	return c.issues
 }
@@ -32,9 +37,17 @@ type crossCheck struct {
 	partial  bool
 	all      *registry // every host, whoever sees it
 	issues   Issues
+	about    map[*Resource]int
 }
 
+// mostWarnings bounds what is said of one resource: one of 256 hosts and 256 ports can claim
+// 65 536 times what others have.
+const mostWarnings = 100
+
 func (c *crossCheck) warn(r *Resource, field, value, format string, args ...any) {
+	if c.about[r]++; c.about[r] > mostWarnings {
+		return
+	}
 	c.issues = append(c.issues, r.Issue(Warning, field, value, fmt.Sprintf(format, args...)))
 }
 

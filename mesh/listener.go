@@ -282,6 +282,9 @@ func (l *Listener) addRoutes(d *derivation, vh *VirtualHost, v *virtualService) 
 		if !ok {
 			continue
 		}
+		for i := range matches {
+			vh.effort.add(&matches[i])
+		}
 		vh.Routes = append(vh.Routes, &HTTPRoute{
 			Name:         rule.name,
 			Match:        matches,

@@ -99,6 +99,9 @@ func (b *oldBuilder) addRoutes(vh *VirtualHost, v *virtualService, port uint16) 
 		if !ok {
 			continue
 		}
+		for i := range matches {
+			vh.effort.add(&matches[i])
+		}
 		vh.Routes = append(vh.Routes, &HTTPRoute{
 			Name:         rule.name,
 			Match:        matches,

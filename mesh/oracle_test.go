@@ -142,7 +142,7 @@ func (b *oldBuilder) selectServices(c *sidecar) {
 		}
 		for _, host := range s.hosts {
 			b.reachable.add(s, host)
-			if c.sees(b.namespace, s.namespace, host, covers) {
+			if c.sees(b.namespace, s.namespace, host, hostSet.covers) {
 				b.visible.add(s, host)
 			}
 		}
@@ -156,7 +156,7 @@ func (b *oldBuilder) selectVirtualServices(c *sidecar) {
 		}
 		used := false
 		for _, written := range v.hosts {
-			if !c.sees(b.namespace, v.namespace, written, overlap) {
+			if !c.sees(b.namespace, v.namespace, written, hostSet.meets) {
 				continue
 			}
 			used = true

@@ -8,6 +8,48 @@ type VirtualHost struct {
 	Routes []*HTTPRoute
 
 	within []netip.Prefix // only what is sent there; empty: wherever it is sent
+	effort effort         // of a Match
+}
+
+// effort is how much there is to look at in a request, for each byte of it.
+type effort struct{ path, head int }
+
+// A regular expression takes so much longer for each byte than another condition, and an
+// event loop may be held up by so much: forty expressions for a path of 100 bytes, which is
+// a millisecond where they are of the worst kind.
+const (
+	regexEffort = 16
+	quickEffort = 64 << 10
+)
+
+// Slow says that to choose among the routes may take longer than an event loop should be
+// held up, for a request with a path and a head of so many bytes. A VirtualService may have
+// thousands of expressions, and loops are shared with others' connections.
+func (vh *VirtualHost) Slow(path, head int) bool {
+	return vh.effort.path*path+vh.effort.head*head > quickEffort
+}
+
+func (e *effort) add(m *HTTPMatch) {
+	e.path += 1 + m.URI.effort()
+	e.head += m.Method.effort() + m.Scheme.effort() + m.Authority.effort()
+	for _, one := range m.QueryParams {
+		e.path += one.effort()
+	}
+	for _, some := range []map[string]*StringMatch{m.Headers, m.WithoutHeaders} {
+		for _, one := range some {
+			e.head += one.effort()
+		}
+	}
+}
+
+func (m *StringMatch) effort() int {
+	switch {
+	case m == nil:
+		return 0
+	case m.Regex != nil:
+		return regexEffort
+	}
+	return 1
 }
 
 // HTTPRoute is one rule: the first whose Match accepts the request decides.

@@ -7,10 +7,10 @@ var virtualRows = []Row{
 		Says: "Only mesh is followed; what is for gateways alone is said to be unused."},
 	{ID: "VS.exportTo", Kind: VirtualService, Fields: []string{"exportTo[]"}, Priority: "P1"},
 	{ID: "VS.http.name", Kind: VirtualService, Fields: []string{"http[].name", "http[].match[].name"}, Priority: "P1"},
-	{ID: "VS.http.match", Kind: VirtualService, Priority: "P1", Fields: []string{
+	{ID: "VS.http.match", Kind: VirtualService, Priority: "P1", Stance: Differs, Fields: []string{
 		"http[].match[].{port,ignoreUriCase}",
 		"http[].match[].{uri,scheme,method,authority,headers[],withoutHeaders[],queryParams[]}.{exact,prefix,regex}",
-	}},
+	}, Says: "The size of a resource's regular expressions is bounded for all of them together, where Istio's proxies bound each."},
 	{ID: "VS.http.match.gateways", Kind: VirtualService, Fields: []string{"{http,tls,tcp}[].match[].gateways[]"}, Priority: "P1",
 		Says: "As spec.gateways, for one match; the rule goes on with its other matches."},
 	{ID: "VS.match.source", Kind: VirtualService, Fields: []string{"{http,tls,tcp}[].match[].{sourceLabels[],sourceNamespace}"}, Priority: "P1", Stance: Differs,
@@ -43,7 +43,7 @@ var virtualRows = []Row{
 	{ID: "VS.http.corsPolicy", Kind: VirtualService, Fields: []string{"http[].corsPolicy"}, Priority: "P2", Stance: Reported,
 		Says: "pre-flight requests go to the server, and its answers are left as they are"},
 	{ID: "VS.http.headers", Kind: VirtualService, Fields: []string{"http[].headers.{request,response}.{set[],add[],remove[]}", "http[].route[].headers.{request,response}.{set[],add[],remove[]}"}, Priority: "P1", Stance: Differs,
-		Says: "Fields that say where a message ends or are for one connection only (content-length, transfer-encoding, connection and the like), which Istio lets through, are refused, and so are Envoy's %OPERATORS%; %% is a per cent sign."},
+		Says: "Fields that say where a message ends or are for one connection only (content-length, transfer-encoding, connection and the like), which Istio lets through, are refused, and so are Envoy's %OPERATORS%; %% is a per cent sign. A head is given 60 KiB of fields at most."},
 	{ID: "VS.http.delegate", Kind: VirtualService, Fields: []string{"http[].delegate"}, Priority: "P2", Stance: Refused,
 		Says: "routes are not put together from several VirtualServices", Instead: "write the other's rules here"},
 	{ID: "VS.tls.match", Kind: VirtualService, Fields: []string{"tls[].match[].{port,sniHosts[],destinationSubnets[]}"}, Priority: "P1"},

@@ -11,15 +11,12 @@ type sidecar struct {
 	rank
 	resource  *Resource
 	namespace string
-	labels    map[string]string // empty: every workload
-	policy    *OutboundPolicy   // nil: the mesh's
-	egress    *destination      // of what nobody registers; nil: where it was going
-	imports   []hostImport
-	filtered  bool // false: everything exported is visible
+	labels    map[string]string  // empty: every workload
+	policy    *OutboundPolicy    // nil: the mesh's
+	egress    *destination       // of what nobody registers; nil: where it was going
+	imports   map[string]hostSet // egress[].hosts, by the namespace before the slash: "*" and "." among them
+	filtered  bool               // false: everything exported is visible
 }
-
-// hostImport is one `namespace/host` of egress[].hosts.
-type hostImport struct{ namespace, host string }
 
 func compileSidecar(r *Resource, spec *networking.Sidecar) *sidecar {
 	out := &sidecar{
@@ -27,6 +24,7 @@ func compileSidecar(r *Resource, spec *networking.Sidecar) *sidecar {
 		namespace: r.Namespace,
 		labels:    spec.GetWorkloadSelector().GetLabels(),
 		egress:    compileEgressProxy(spec.OutboundTrafficPolicy),
+		imports:   map[string]hostSet{},
 		filtered:  len(spec.Egress) > 0,
 	}
 	if p := spec.OutboundTrafficPolicy; p != nil {
@@ -39,27 +37,26 @@ func compileSidecar(r *Resource, spec *networking.Sidecar) *sidecar {
 	for _, egress := range spec.Egress {
 		for _, text := range egress.Hosts {
 			namespace, host, _ := strings.Cut(text, "/")
-			out.imports = append(out.imports, hostImport{namespace, canonicalHost(host)})
+			if _, some := out.imports[namespace]; !some {
+				out.imports[namespace] = newHostSet()
+			}
+			out.imports[namespace].add(canonicalHost(host), 0)
 		}
 	}
 	return out
 }
 
-// imports says whether a workload in client sees a host of a namespace.
-func (c *sidecar) sees(client, namespace, host string, match func(pattern, host string) bool) bool {
+// sees says whether a workload in client sees a host of a namespace: match is
+// hostSet.covers, or hostSet.meets where some of the host's names will do.
+func (c *sidecar) sees(client, namespace, host string, match func(hostSet, string) bool) bool {
 	if c == nil || !c.filtered {
 		return true
 	}
-	for _, i := range c.imports {
-		from := i.namespace
-		if from == "." {
-			from = client
-		}
-		if (from == "*" || from == namespace) && match(i.host, host) {
-			return true
-		}
+	from := func(namespace string) bool {
+		hosts, some := c.imports[namespace]
+		return some && match(hosts, host)
 	}
-	return false
+	return from(namespace) || from("*") || namespace == client && from(".")
 }
 
 // sidecarFor picks the Sidecar of a workload: its namespace's with a selector that

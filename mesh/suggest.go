@@ -70,7 +70,6 @@ func nearer(here, a, b []string) bool {
 // nearest finds the name that differs from what was written by a slip or two, ""
 // when none does.
 func nearest(written string, names []string) string {
-	bare := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
 	best, distance := "", 3
 	for _, name := range names {
 		n := editDistance(bare(written), bare(name))
@@ -80,6 +79,10 @@ func nearest(written string, names []string) string {
 	}
 	return best
 }
+
+var hyphens = strings.NewReplacer("_", "", "-", "")
+
+func bare(name string) string { return strings.ToLower(hyphens.Replace(name)) }
 
 func editDistance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {

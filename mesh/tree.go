@@ -17,6 +17,7 @@ type pair struct{ key, value *yaml.Node }
 // stand there twice.
 func (d *decoder) pairs(n *yaml.Node, path string) []pair {
 	out := make([]pair, 0, len(n.Content)/2)
+	written := make(map[string]*yaml.Node, len(n.Content)/2) // keys: a match may have tens of thousands
 	var merged []pair
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := d.follow(n.Content[i]), n.Content[i+1]
@@ -27,24 +28,26 @@ func (d *decoder) pairs(n *yaml.Node, path string) []pair {
 		case key.Tag == "!!merge":
 			brought := d.merge(value, path)
 			for _, m := range brought {
-				if i := find(out, m.key.Value); i >= 0 { // as yamltext.Overridden
-					d.add(Warning, out[i].key, join(path, m.key.Value), "", "stands before a YAML merge key (<<) that brings it too: this one holds, but kubectl takes that; write << first")
+				if here := written[m.key.Value]; here != nil { // as yamltext.Overridden
+					d.add(Warning, here, join(path, m.key.Value), "", "stands before a YAML merge key (<<) that brings it too: this one holds, but kubectl takes that; write << first")
 				}
 			}
 			merged = append(merged, brought...)
-		case find(out, key.Value) >= 0:
-			first := out[find(out, key.Value)].key
+		case written[key.Value] != nil:
+			first := written[key.Value]
 			what := "keep one of them"
 			if path == "" && key.Value == "apiVersion" {
 				what += ", or begin another object with a line ---"
 			}
 			d.add(Error, key, join(path, key.Value), "", fmt.Sprintf("is there already, in line %d; %s", d.lineOf(first), what))
 		default:
+			written[key.Value] = key
 			out = append(out, pair{key, value})
 		}
 	}
 	for _, m := range merged {
-		if find(out, m.key.Value) < 0 { // what is written here wins over what is merged in
+		if written[m.key.Value] == nil { // what is written here wins over what is merged in
+			written[m.key.Value] = m.key
 			out = append(out, m)
 		}
 	}

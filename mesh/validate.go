@@ -32,6 +32,8 @@ func validate(r *Resource) Issues {
 type checker struct {
 	r      *Resource
 	issues Issues
+	// Of what is bounded for the resource as a whole, what there was so far.
+	expressions, edits int
 }
 
 func (c *checker) add(s Severity, field, value, format string, args ...any) {

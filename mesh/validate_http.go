@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -73,6 +74,7 @@ func (c *checker) httpRoute(path string, route *networking.HTTPRoute) {
 	c.rewrite(path+".rewrite", route.Rewrite)
 	c.httpHeaders(path+".headers", route.Headers)
 	c.authorityOnce(path, route)
+	c.editedSize(path, route)
 	weights := make([]int32, len(route.Route))
 	for i, d := range route.Route {
 		c.destination(at(path+".route", i), d.Destination)
@@ -163,12 +165,14 @@ func (c *checker) stringMatch(path string, m *networking.StringMatch) {
 }
 
 func (c *checker) regex(path, expression string) {
-	switch _, err := regexp.Compile(expression); {
+	switch parsed, err := syntax.Parse(expression, syntax.Perl); {
 	case expression == "":
 		c.error(path, "", "is empty; write an RE2 expression")
 	case len(expression) > 1024:
 		c.error(path, expression, "longer than 1024 bytes; split it into several matches")
 	case err != nil:
 		c.error(path, expression, "not an RE2 expression (%s); correct it", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	default:
+		c.bounded(path, expression, parsed)
 	}
 }

@@ -1,7 +1,7 @@
 package mesh
 
 import (
-	"regexp"
+	"regexp/syntax"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -38,10 +38,10 @@ func (c *checker) regexRewrite(path string, by *networking.RegexRewrite) {
 	if complaint != "" {
 		c.error(path+".rewrite", by.Rewrite, "%s", complaint)
 	}
-	expression, err := regexp.Compile(by.Match)
+	expression, err := syntax.Parse(by.Match, syntax.Perl)
 	for _, part := range parts {
-		if err == nil && part.text == "" && part.group > expression.NumSubexp() {
-			c.error(path+".rewrite", by.Rewrite, "match has %d groups, so there is no \\%d; count the brackets", expression.NumSubexp(), part.group)
+		if err == nil && part.text == "" && part.group > expression.MaxCap() {
+			c.error(path+".rewrite", by.Rewrite, "match has %d groups, so there is no \\%d; count the brackets", expression.MaxCap(), part.group)
 			return
 		}
 	}

@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"slices"
 	"strings"
 
 	networking "istio.io/api/networking/v1alpha3"
@@ -23,6 +22,7 @@ func (c *checker) virtualHosts(spec *networking.VirtualService) {
 	if len(spec.Hosts) == 0 {
 		c.error("spec.hosts", "", "is empty; name at least one host")
 	}
+	before := newHostSet()
 	for i, host := range spec.Hosts {
 		path := at("spec.hosts", i)
 		if host == "*" && forMesh(spec.Gateways) {
@@ -32,12 +32,10 @@ func (c *checker) virtualHosts(spec *networking.VirtualService) {
 		if !c.hostName(path, host) {
 			continue
 		}
-		for j, other := range spec.Hosts[:i] {
-			if overlap(canonicalHost(host), canonicalHost(other)) {
-				c.error(path, host, "overlaps with spec.hosts[%d] %q; keep one of them", j, other)
-				break
-			}
+		if j, found := before.overlapping(canonicalHost(host)); found {
+			c.error(path, host, "overlaps with spec.hosts[%d] %q; keep one of them", j, spec.Hosts[j])
 		}
+		before.add(canonicalHost(host), i)
 	}
 }
 
@@ -67,6 +65,10 @@ func (c *checker) matchGateways(path string, list []string) {
 }
 
 func (c *checker) tlsRoutes(spec *networking.VirtualService) {
+	hosts := newHostSet()
+	for i, host := range spec.Hosts {
+		hosts.add(canonicalHost(host), i)
+	}
 	for i, route := range spec.Tls {
 		path := at("spec.tls", i)
 		if len(route.Match) == 0 {
@@ -78,7 +80,7 @@ func (c *checker) tlsRoutes(spec *networking.VirtualService) {
 				c.error(match+".sniHosts", "", "is empty; name at least one host")
 			}
 			for k, host := range m.SniHosts {
-				c.sniHost(at(match+".sniHosts", k), host, spec.Hosts)
+				c.sniHost(at(match+".sniHosts", k), host, hosts)
 			}
 			c.subnets(match+".destinationSubnets", m.DestinationSubnets)
 			c.optionalPort(match+".port", m.Port)
@@ -89,12 +91,12 @@ func (c *checker) tlsRoutes(spec *networking.VirtualService) {
 	}
 }
 
-func (c *checker) sniHost(path, host string, hosts []string) {
+func (c *checker) sniHost(path, host string, hosts hostSet) {
 	switch {
 	case isAddress(host):
 		c.warn(path, host, "an address is never sent as SNI, so this never matches; write a name")
 	case !c.hostName(path, host):
-	case !slices.ContainsFunc(hosts, func(h string) bool { return covers(canonicalHost(h), canonicalHost(host)) }):
+	case !hosts.covers(canonicalHost(host)):
 		c.error(path, host, "not one of spec.hosts; add it there")
 	}
 }

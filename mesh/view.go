@@ -76,7 +76,11 @@ func (v *View) Passes() bool { return v.Policy != RegistryOnly }
 
 // relative says whether what is imported depends on whose workload it is.
 func (c *sidecar) relative() bool {
-	return c != nil && slices.ContainsFunc(c.imports, func(i hostImport) bool { return i.namespace == "." })
+	if c == nil {
+		return false
+	}
+	_, some := c.imports["."]
+	return some
 }
 
 // Listener returns what visible services declare on a port, nil when none does.
@@ -112,7 +116,7 @@ func (v *View) Ports() []uint16 {
 
 // sees says whether the workload may ask for a service's host.
 func (v *View) sees(s *service, host string) bool {
-	return s.scope.includes(v.key.namespace) && v.key.sidecar.sees(v.key.namespace, s.namespace, host, covers)
+	return s.scope.includes(v.key.namespace) && v.key.sidecar.sees(v.key.namespace, s.namespace, host, hostSet.covers)
 }
 
 // reachable is what routes may send to: exported, imported or not.
@@ -158,7 +162,7 @@ func (v *View) uses(r *virtualService) bool {
 // imports says whether a VirtualService's host is one that the workload's Sidecar lets
 // it ask for.
 func (v *View) imports(r *virtualService, written string) bool {
-	return v.key.sidecar.sees(v.key.namespace, r.namespace, written, overlap)
+	return v.key.sidecar.sees(v.key.namespace, r.namespace, written, hostSet.meets)
 }
 
 // derivation is an answer while it is derived: it notes from which names. A name stands

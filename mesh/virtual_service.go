@@ -139,7 +139,9 @@ func (v *virtualService) compileHTTP(path string, route *networking.HTTPRoute) (
 	}
 	for i, d := range route.Route {
 		to := compileDestination(i, d.Destination, d.Weight)
-		to.edits = compileEdits(route, d.Headers)
+		if to.edits = out.action.Edits; d.Headers != nil {
+			to.edits = compileEdits(route, d.Headers)
+		}
 		out.destinations = append(out.destinations, to)
 	}
 	out.destinations = withoutZeroWeights(out.destinations)

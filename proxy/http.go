@@ -335,6 +335,9 @@ func (h *httpConn) route(st *state) decision {
 		return refusal(404, "-", "absolute_path_rejected")
 	}
 	d := h.c.decide(st, h.host, requestView{h}, &h.entry)
+	if d.undecided {
+		return d
+	}
 	if d.status == 0 && d.cluster != passthrough && len(r.UpgradeTo) > 0 && !h.upgrading && !http1.EqualFold(r.UpgradeTo, "h2c") {
 		d = refusal(403, "-", "upgrade_failed")
 		d.close = true

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/sluice-cni/sluice/mesh"
@@ -17,6 +18,7 @@ type decision struct {
 	destination *mesh.WeightedCluster // the one of route's that was drawn
 	delay       time.Duration         // how long it is held back first
 	unwritten   bool                  // its path is still to be rewritten
+	undecided   bool                  // it is a goroutine's to decide, and there is nothing else
 }
 
 // timeout is the route's; 0 is none.
@@ -32,6 +34,10 @@ func (d *decision) waits() bool {
 	return d.delay > 0 || d.unwritten || d.cluster.Waits || speaksHTTP2(d.cluster, false)
 }
 
+// slowRoutes has places for choosing among routes where that takes long, for seconds perhaps:
+// half of the processors are for all else.
+var slowRoutes = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+
 // decide finds the route of a request, of whatever version of HTTP, and notes it
 // in its entry. host is lower case, without port and trailing dot.
 func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) decision {
@@ -41,7 +47,11 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 		c.cluster.Store(e.cluster)
 		return d
 	}
-	route, condition := vh.Match(r)
+	slow := vh.Slow(len(r.Path()), int(e.headReceived))
+	if slow && e.hurried {
+		return decision{undecided: true}
+	}
+	route, condition := c.match(vh, r, slow)
 	if route == nil {
 		return refusal(404, "NR", "route_not_found")
 	}
@@ -63,6 +73,19 @@ func (c *connection) decide(st *state, host []byte, r mesh.Request, e *entry) de
 		d.inject(fault)
 	}
 	return d
+}
+
+// match chooses among a host's routes; nil: none takes the request, or the proxy has ended.
+func (c *connection) match(vh *mesh.VirtualHost, r mesh.Request, slow bool) (*mesh.HTTPRoute, *mesh.HTTPMatch) {
+	if slow {
+		select {
+		case slowRoutes <- struct{}{}:
+			defer func() { <-slowRoutes }()
+		case <-c.server.life.Done():
+			return nil, nil
+		}
+	}
+	return vh.Match(r)
 }
 
 // answered is what a rule answers by itself.

@@ -54,6 +54,10 @@ func (lc *laneConn) forward(n int) {
 	h.entry.hurried = true
 	d := h.route(st) // once for each request: weights are drawn
 	c.in.discard(n)
+	if d.undecided {
+		lc.leave(func(h *httpConn) bool { return h.serve(st, h.route(st)) })
+		return
+	}
 	if d.status != 0 || d.waits() {
 		d := d // of its own: what a closure holds is allocated
 		lc.leave(func(h *httpConn) bool { return h.serve(st, d) })
