@@ -133,10 +133,11 @@ func (t *Table) makeRoom(namespace string) bool {
 	if t.of[namespace] == 0 {
 		namespaces++
 	}
-	part := MaxRows / namespaces
+	part := max(MaxRows/namespaces, 1)
 	if t.of[namespace] >= part {
 		return false
 	}
+	all := namespaces > MaxRows // each has one row, some of pods that are long gone
 	loser := ""
 	for other, rows := range t.of {
 		if rows > part && (loser == "" || rows > t.of[loser]) {
@@ -146,7 +147,7 @@ func (t *Table) makeRoom(namespace string) bool {
 	var oldest What
 	var last *seen
 	for w, row := range t.rows {
-		if w.Namespace == loser && (last == nil || row.last.Before(last.last)) {
+		if (all || w.Namespace == loser) && (last == nil || row.last.Before(last.last)) {
 			oldest, last = w, row
 		}
 	}
@@ -154,7 +155,9 @@ func (t *Table) makeRoom(namespace string) bool {
 		return false
 	}
 	delete(t.rows, oldest)
-	t.of[loser]--
+	if t.of[oldest.Namespace]--; t.of[oldest.Namespace] == 0 {
+		delete(t.of, oldest.Namespace)
+	}
 	t.dropped += last.count
 	return true
 }

@@ -108,6 +108,27 @@ func TestAFullTableHasRoomForEveryNamespace(t *testing.T) {
 	}
 }
 
+// An agent lives for months, on a node where namespaces come and go.
+func TestNamespacesThatAreGoneMakeRoom(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	table := newTable(func() time.Time { now = now.Add(time.Second); return now })
+	const namespaces = 2 * MaxRows
+	for i := range namespaces {
+		table.Note(fmt.Sprint("n", i), "example.com", netip.Addr{}, 80, mesh.HTTP)
+	}
+	rows, dropped := table.Rows()
+	for _, r := range rows {
+		var n int
+		if fmt.Sscan(r.Namespace[1:], &n); n < namespaces-MaxRows {
+			t.Fatalf("%s is there still", r.Namespace)
+		}
+	}
+	if len(rows) != MaxRows || len(table.of) != MaxRows || dropped != namespaces-MaxRows {
+		t.Errorf("%d rows, %d namespaces, %d dropped", len(rows), len(table.of), dropped)
+	}
+}
+
 func TestATableAnswersOverHTTP(t *testing.T) {
 	t.Parallel()
 	table := New()
