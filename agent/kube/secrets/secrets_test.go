@@ -200,12 +200,15 @@ func TestWhatNobodyWantsAnyMoreIsLetGo(t *testing.T) {
 	t.Parallel()
 	server, dir := apitest.New(t), t.TempDir()
 	server.Put(kubeapi.Secrets, secretWith("one"))
-	old, young := filepath.Join(dir, "gone", "old.json"), filepath.Join(dir, "gone", "young.json")
+	in := func(name string) string { return filepath.Join(dir, "gone", name) }
+	old, young, torn, written := in("old.json"), in("young.json"), in(".torn.json-123"), in(".written.json-456")
 	os.MkdirAll(filepath.Dir(old), 0o700)
-	for _, path := range []string{old, young} {
+	for _, path := range []string{old, young, torn, written} {
 		os.WriteFile(path, []byte("{}"), 0o600)
 	}
-	os.Chtimes(old, time.Time{}, time.Now().Add(-time.Hour))
+	for _, path := range []string{old, torn} {
+		os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour))
+	}
 	os.Chtimes(young, time.Time{}, time.Now().Add(time.Hour))
 	s, _ := run(t, server.Cluster(), dir, func(t *times) { t.wanted, t.kept = 100*time.Millisecond, 100*time.Millisecond })
 	if got := s.crt(t); got != "one" {
@@ -218,11 +221,15 @@ func TestWhatNobodyWantsAnyMoreIsLetGo(t *testing.T) {
 		_, err := os.Stat(filepath.Join(dir, "shop", "partner.json"))
 		return len(s.all)+len(s.of) == 0 && errors.Is(err, fs.ErrNotExist)
 	})
-	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("a file that nobody wanted for so long is still there: ", err)
+	for _, path := range []string{old, torn} {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s, which nobody has a use for, is still there: %v", path, err)
+		}
 	}
-	if _, err := os.Stat(young); err != nil {
-		t.Error(err)
+	for _, path := range []string{young, written} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
