@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/agent"
 	nodekube "github.com/sluice-cni/sluice/agent/kube"
 	"github.com/sluice-cni/sluice/agent/kube/secrets"
+	"github.com/sluice-cni/sluice/agent/podlog"
 	"github.com/sluice-cni/sluice/install"
 	"github.com/sluice-cni/sluice/install/cluster"
 	"github.com/sluice-cni/sluice/kubeapi"
@@ -69,6 +70,9 @@ type inCluster struct {
 	secrets *secrets.Source
 	node    *nodekube.Node
 	agent   *agent.Agent // set before anything of this runs
+	// objects is the log of what is wrong with objects: who writes those without end takes
+	// its room from nobody's pods.
+	objects *podlog.Log
 }
 
 // cluster connects to the API server; it need not answer.
@@ -82,10 +86,12 @@ func (o agentOptions) cluster(log *slog.Logger) (*inCluster, error) {
 	if err != nil {
 		return nil, hinted(fmt.Errorf("--kubernetes: %w", err), "in a pod its service account leads to the cluster; elsewhere name a kubeconfig: --kubernetes=FILE")
 	}
+	objects := podlog.New(log.Handler())
 	k := &inCluster{
 		cluster: c,
 		feed:    c.Feed(kubeapi.FollowOptions{Journal: filepath.Join(o.ownState(), "cluster"), Log: log}),
-		secrets: secrets.New(c, filepath.Join(o.runDir, "credentials"), log),
+		secrets: secrets.New(c, filepath.Join(o.runDir, "credentials"), objects.Pod()),
+		objects: objects,
 	}
 	k.node = nodekube.New(c, k.feed, o.kubernetes.node, nodekube.Options{Nudge: func() { k.agent.Nudge() }, Log: log})
 	k.node.Remember(filepath.Join(o.ownState(), "pods.json"))
@@ -120,13 +126,24 @@ func (k *inCluster) join(cfg *agent.Config) {
 	cfg.Known, cfg.News, cfg.Beside = k.node.Known, k.node.News, k.node.Beside
 }
 
-// credentials are a directory's where one is named, else the cluster's Secrets.
+// credentials are a directory's where one is named, else the cluster's Secrets. Who writes
+// resources of a cluster names none of the node's files but the system's authorities: the
+// agent may read them all, other pods' keys and the kubelet's among them.
 func (k *inCluster) credentials(c *cobra.Command, log *slog.Logger) (*credential.Store, error) {
-	if dir, err := credentialsDir(c); k == nil || err != nil || dir != "" {
+	dir, err := credentialsDir(c)
+	if k == nil || err != nil {
 		return credentialStore(c, log)
 	}
-	return credential.NewStore(k.secrets, log), nil
+	store := credential.NewStore(k.secrets, log)
+	if dir != "" {
+		store = credential.NewStore(credential.Directory(dir), log)
+	}
+	store.Files = clusterFiles()
+	return store, nil
 }
+
+// clusterFiles are those that a cluster's resources may name.
+func clusterFiles() func(field, path string) error { return credential.Authorities(authorities()...) }
 
 // policyMap is the ConfigMap with the cluster's policy, in the namespace that the agent's
 // pod is in ($POD_NAMESPACE).
@@ -138,7 +155,7 @@ func (k *inCluster) policy(files selection.Source, log *slog.Logger) selection.S
 		return files
 	}
 	key := kubeapi.Key{Namespace: cmp.Or(os.Getenv("POD_NAMESPACE"), cluster.Namespace), Name: policyMap}
-	source := namespaces.New(k.feed, key, log)
+	source := namespaces.New(k.feed, key, k.objects.Pod())
 	source.Said = k.node.Mistaken
 	return selection.Sources(log, files, source)
 }

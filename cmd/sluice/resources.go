@@ -41,7 +41,7 @@ func (o agentOptions) openResources(c *cobra.Command, k *inCluster, meshed mesh.
 		return store, nil
 	}
 	meshed.ClusterDomain = string(o.kubernetes.domain)
-	k.store = kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: meshed.ClusterDomain, Log: log, Said: k.node.Judged})
+	k.store = kube.New(k.feed, kube.Options{Options: meshed, ClusterDomain: meshed.ClusterDomain, Files: clusterFiles(), Log: k.objects.Pod(), Said: k.node.Judged})
 	return k.store, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
@@ -39,6 +40,15 @@ var bundles = []string{
 
 // certificateFolders are looked at beside them.
 var certificateFolders = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
+
+// authorities are all places of the system's certificate authorities.
+func authorities() []string {
+	all := slices.Concat(certificateFolders, bundles)
+	if name := os.Getenv("SSL_CERT_FILE"); name != "" {
+		all = append(all, name)
+	}
+	return append(all, filepath.SplitList(os.Getenv("SSL_CERT_DIR"))...)
+}
 
 func firstBundle(names []string) string {
 	for _, name := range names {

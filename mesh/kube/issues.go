@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -63,11 +64,22 @@ func (s *Store) sayUnfollowed(k kubeapi.Kind, err error) (more int) {
 	return more
 }
 
-// logNew logs what was not said before.
+// mostLines bounds what the log says of an object at a time: one may have tens of thousands
+// of issues, and be written again and again, for the logs of all nodes.
+const mostLines = 10
+
+// logNew logs what was not said before, errors first.
 func (s *Store) logNew(before, now mesh.Issues) {
-	for _, i := range now {
-		if slices.Contains(before, i) {
-			continue
+	said := make(map[mesh.Issue]bool, len(before))
+	for _, i := range before {
+		said[i] = true
+	}
+	news := slices.DeleteFunc(slices.Clone(now), func(i mesh.Issue) bool { return said[i] })
+	slices.SortStableFunc(news, func(a, b mesh.Issue) int { return cmp.Compare(a.Severity, b.Severity) })
+	for n, i := range news {
+		if n == mostLines {
+			s.log.Warn("there is more to say of the object than the log has room for", "object", i.File, "left_out", len(news)-n)
+			return
 		}
 		level := slog.LevelInfo
 		switch i.Severity {

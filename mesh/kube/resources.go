@@ -1,7 +1,9 @@
 package kube
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sluice-cni/sluice/internal/spread"
@@ -44,10 +46,26 @@ func decode(k kubeapi.Kind, o kubeapi.Object) decoded {
 			Message: fmt.Sprintf("is %d objects and not one; write each by itself", len(all)),
 		})
 	}
+	issues = first(issues)
 	if issues.HasErrors() {
 		return decoded{nil, issues}
 	}
 	return decoded{all[0], issues}
+}
+
+// mostIssues bounds what is known to be wrong with one object, which may be tens of thousands
+// of things.
+const mostIssues = 100
+
+// first are the issues of an object that are kept, errors before others.
+func first(all mesh.Issues) mesh.Issues {
+	if len(all) <= mostIssues {
+		return all
+	}
+	slices.SortStableFunc(all, func(a, b mesh.Issue) int { return cmp.Compare(a.Severity, b.Severity) })
+	rest := all[0]
+	rest.Severity, rest.Field, rest.Value, rest.Message = mesh.Notice, "", "", fmt.Sprintf("and %d more; see to these first", len(all)-mostIssues)
+	return append(slices.Clone(all[:mostIssues]), rest)
 }
 
 // decodeAll reads many on as many processors as there are.
@@ -64,7 +82,7 @@ func (s *Store) resources(d kubeapi.Delta) (c change) {
 		at := id{d.Kind, o.Key}
 		if now.resource != nil {
 			s.accept(&c, at, o, now.resource)
-			c.verdicts = append(c.verdicts, verdict{at, now.issues, false})
+			c.verdicts = append(c.verdicts, verdict{at, append(now.issues, s.unread(now.resource)...), false})
 			continue
 		}
 		before := s.objects[at]
@@ -81,6 +99,19 @@ func (s *Store) resources(d kubeapi.Delta) (c change) {
 		s.forget(&c, id{d.Kind, key})
 	}
 	return c
+}
+
+// unread warns of files that a resource names and that are not read.
+func (s *Store) unread(r *mesh.Resource) (out mesh.Issues) {
+	if s.opts.Files == nil {
+		return nil
+	}
+	for _, f := range r.Files() {
+		if err := s.opts.Files(f.Field, f.Path); err != nil {
+			out = append(out, r.Issue(mesh.Warning, f.Field, f.Path, err.Error()))
+		}
+	}
+	return out
 }
 
 // object is what is known of one, which is new perhaps.

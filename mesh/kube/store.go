@@ -26,6 +26,9 @@ type Options struct {
 	mesh.Options
 	// ClusterDomain is that of mesh.Options, where this is not "".
 	ClusterDomain string
+	// Files says why a file that a resource names is not read, nil where it is; nil: each
+	// is. It is for saying so: the resource is in force, and what needs the file fails.
+	Files func(field, path string) error
 	// Log receives what is wrong with an object, once per change; nil: slog.Default().
 	Log *slog.Logger
 	// Said is called with what there is to say about an object, for Events: when it came

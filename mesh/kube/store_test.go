@@ -2,6 +2,7 @@ package kube_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,7 +35,7 @@ func open(t *testing.T, s *apitest.Server, journal string, change ...func(*kube.
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	f := s.Cluster().Feed(kubeapi.FollowOptions{Journal: journal, Refused: time.Millisecond, Log: log})
 	c := &cluster{server: s}
-	o := kube.Options{Log: log, Said: func(v kube.Verdict) {
+	o := kube.Options{Files: onlyAuthorities, Log: log, Said: func(v kube.Verdict) {
 		c.mu.Lock()
 		c.verdicts = append(c.verdicts, v)
 		c.mu.Unlock()
@@ -301,5 +302,72 @@ func TestWhatObjectsMeanTogetherIsSaid(t *testing.T) {
 	c.mu.Unlock()
 	if c.Errors() != 0 {
 		t.Errorf("%d errors", c.Errors())
+	}
+}
+
+// A DestinationRule is in force though it names files that are not read: without its TLS the
+// connection would go on in the clear.
+func TestFilesThatAreNotReadAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Put(kubeapi.DestinationRules, `{"metadata":{"namespace":"shop","name":"a"},"spec":{"host":"a.example.com","trafficPolicy":{"tls":`+
+		`{"mode":"MUTUAL","caCertificates":"/etc/ssl/certs/a.pem","clientCertificate":"/c","privateKey":"/k"}}}}`)
+	c := open(t, s, "")
+	c.inForce(t, "shop/a")
+	var warned []string
+	for _, i := range c.Issues() {
+		if i.Message != errNotRead.Error() {
+			continue
+		}
+		if i.Severity != mesh.Warning {
+			t.Error(i)
+		}
+		warned = append(warned, i.Field+" "+i.Value)
+	}
+	if got, want := strings.Join(warned, ", "), "spec.trafficPolicy.tls.clientCertificate /c, spec.trafficPolicy.tls.privateKey /k"; got != want {
+		t.Errorf("warned of %s, want %s", got, want)
+	}
+}
+
+var errNotRead = errors.New("is not read")
+
+func onlyAuthorities(_, path string) error {
+	if strings.HasPrefix(path, "/etc/ssl/certs/") {
+		return nil
+	}
+	return errNotRead
+}
+
+// Each node has the log of all namespaces' objects, and its access log beside it.
+func TestOneObjectDoesNotFillTheLog(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	var out strings.Builder
+	f := s.Cluster().Feed(kubeapi.FollowOptions{Log: slog.New(slog.DiscardHandler)})
+	store := kube.New(f, kube.Options{Log: slog.New(slog.NewTextHandler(&out, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { f.Run(ctx) })
+	const hosts = 3000
+	write := func(round int) {
+		var names []string
+		for i := range hosts {
+			names = append(names, fmt.Sprintf("h%d_%d", i, round))
+		}
+		s.Put(kubeapi.ServiceEntries, strings.Replace(entry("a", "HOSTS", "HTTP"), "HOSTS", strings.Join(names, `","`), 1))
+		await.True(t, "errors", func() bool {
+			return store.Errors() == 100 && strings.Contains(store.Issues().String(), fmt.Sprintf("h0_%d", round))
+		})
+	}
+	for round := range 3 {
+		write(round)
+	}
+	cancel()
+	running.Wait()
+	if issues := store.Issues(); len(issues) > 101 || !strings.Contains(issues.String(), "more; see to these first") {
+		t.Errorf("%d issues", len(issues))
+	}
+	if lines := strings.Count(out.String(), "\n"); lines > 3*11 || !strings.Contains(out.String(), "left_out=") {
+		t.Errorf("%d lines: %.2000s", lines, &out)
 	}
 }

@@ -76,6 +76,10 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Store shares what is read among all who want the same. A process has one.
 type Store struct {
+	// Files says why a file that a resource names is not to be read, nil where it is; nil:
+	// each is. It is set before anything is opened.
+	Files func(field, path string) error
+
 	source Source
 	log    *slog.Logger
 	now    func() time.Time
@@ -148,6 +152,9 @@ const maxReadings = 3
 func (s *Set) Material() (*Material, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.wanted.allowed(s.store.Files); err != nil {
+		return s.failed(err)
+	}
 	version, err := s.wanted.version(s.store.source)
 	switch {
 	case err != nil:

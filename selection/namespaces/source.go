@@ -144,13 +144,23 @@ func (s *Source) told(which int, d kubeapi.Delta) {
 	}
 }
 
+// clip bounds what is said of an object: annotations of a namespace are up to 256 KiB, each of
+// which may be wrong.
+func clip(text string) string {
+	const most = 2000 // bytes
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
+}
+
 func problemOf(k kubeapi.Kind, key kubeapi.Key) string { return k.Name + " " + key.String() }
 
 // judged notes and says what is wrong with an object, when it is news.
 func (s *Source) judged(k kubeapi.Kind, o kubeapi.Object, err error) {
 	name, text := problemOf(k, o.Key), ""
 	if err != nil {
-		text = strings.ReplaceAll(err.Error(), "\n", "; ")
+		text = clip(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	s.mu.Lock()
 	before := s.wrong[name]

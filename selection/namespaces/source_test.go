@@ -249,3 +249,18 @@ func TestNothingIsSaidBeforeEverythingIsKnown(t *testing.T) {
 	server.Remove(kubeapi.ConfigMaps, configMap)
 	f.wait(`{"generation":0,"selection":"annotated","namespaces":{"shop":{"select":true}}}`)
 }
+
+func TestWhatIsSaidOfANamespaceIsBounded(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	var wrong []string
+	for i := range 2000 {
+		wrong = append(wrong, fmt.Sprintf(`"sluice.dev/x%d":"y"`, i))
+	}
+	server.Put(kubeapi.Namespaces, namespace("shop", `"annotations":{`+strings.Join(wrong, ",")+`}`), namespace("other", `"labels":{"sluice.dev/inject":"yes"}`))
+	f := follow(t, server, "")
+	f.wait(`{"generation":0,"selection":"annotated"}`)
+	if problem := f.source.Problem(); len(problem) > 2500 || !strings.Contains(problem, "Namespace other: ") || !strings.Contains(problem, "…") {
+		t.Errorf("%d bytes: %.200s", len(problem), problem)
+	}
+}
