@@ -135,8 +135,10 @@ func (f *Feed) Run(ctx context.Context) error {
 	for _, w := range f.follows {
 		all.Go(func() { w.run(ctx) })
 	}
-	if keeper != nil {
-		all.Go(func() { keeper.run(ctx) })
+	if keeper != nil { // it keeps what is told last, too
+		keeping, end := context.WithCancel(context.WithoutCancel(ctx))
+		defer end()
+		all.Go(func() { keeper.run(keeping) })
 	}
 	pause := time.NewTimer(0)
 	defer pause.Stop()
