@@ -108,7 +108,10 @@ func (o statusOptions) run(c *cobra.Command, pod string) error {
 		return err
 	}
 	if hidden > 0 {
-		fmt.Fprintf(c.ErrOrStderr(), "and %s untouched; --all lists all\n", count(hidden, "pod"))
+		if len(s.Pods) > 0 {
+			fmt.Fprintln(c.OutOrStdout())
+		}
+		fmt.Fprintf(c.OutOrStdout(), "and %s untouched; --all lists all\n", count(hidden, "pod"))
 	}
 	return nil
 }
