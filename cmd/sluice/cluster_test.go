@@ -245,3 +245,29 @@ func TestHelpOfThePluginSaysHowItIsCalled(t *testing.T) {
 		t.Errorf("not called so everywhere:\n%s", text)
 	}
 }
+
+// explain answers by what of a cluster may be seen, leaves out what cannot be used, as
+// agents do, and says both.
+func TestExplainSaysWhatOfTheClusterItCouldNotTake(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a"))
+	s.Put(kubeapi.ServiceEntries, `{"metadata":{"namespace":"shop","name":"wrong"},"spec":{"hosts":["x.com:80"]}}`)
+	s.Put(kubeapi.Services, `{"metadata":{"namespace":"shop","name":"web"},"spec":{"clusterIP":"10.96.0.9","clusterIPs":["10.96.0.9"],"ports":[{"name":"http","port":80}]}}`)
+	s.Confine()
+	for _, c := range []struct {
+		url  string
+		code int
+		want string
+	}{
+		{"http://web/", 0, "allowed: to outbound|80||web.shop.svc.cluster.local"},
+		{"http://x.com/", 1, "create -f - -n shop --kubeconfig "},
+	} {
+		got, code := sluice("explain", "-n", "shop", "--url", c.url, "--kubeconfig", s.Kubeconfig())
+		for _, want := range []string{c.want, "by the cluster test, as a workload of namespace shop sees it", "error: ServiceEntry shop/wrong", "notice: not judged beside all that the cluster has"} {
+			if code != c.code || !strings.Contains(got, want) {
+				t.Errorf("%s: exit code %d, without %q:\n%s", c.url, code, want, got)
+			}
+		}
+	}
+}

@@ -41,10 +41,11 @@ falls under, and where it goes from there, with the TLS settings, time limits an
 endpoints, each with the file and line it is written in. Nothing is sent, and no name is
 looked up without --lookup. It is found by the very code that serves connections.
 
-The resources are those of the directory (--config), seen by a workload of --namespace
-with --labels. With --running, or --admin, a running proxy is asked instead: what it has
-in force, as its own workload sees it, with the addresses that it knows. With --pod the
-node's agent is asked about the proxy of that pod.
+The resources are those of the configuration (below), seen by a workload of --namespace
+with --labels under --outbound-policy; of a cluster's nodes nothing is asked. With
+--running, or --admin, a running proxy is asked instead: what it has in force, as its own
+workload sees it, with the addresses that it knows. With --pod the node's agent is asked
+about the proxy of that pod.
 
 With --netns or --rules the pod's rules answer first, by the line of the precedence list
 that decides (docs/configuration.md), and with --netns also by what the kernel has: its
@@ -56,9 +57,10 @@ outside. What the rules bring to the proxy is then followed through the resource
 there are any.
 
 The exit code is 0 when it is allowed, on its way past the proxy too, and 1 when it is
-refused or the answers disagree.`,
+refused or the answers disagree.` + keeperLong,
 		Example: `  sluice explain --url https://api.example.com/v1/x
   sluice explain --url http://api.example.com/v1/x -X POST -H 'x-user: jo' --config ./egress
+  sluice explain -n shop --url http://api.example.com/ --context staging
   sluice explain --dst 192.0.2.7:5432 --running
   sluice explain --dst 192.0.2.7:443 --sni api.example.com -o json
   sluice explain --netns web --dst 10.96.0.10:443
@@ -69,7 +71,9 @@ refused or the answers disagree.`,
 	}
 	askAdminFlag(c)
 	addPolicyFlag(c)
-	namespaceFlag(c, workloadNamespace)
+	keeperFlags(c)
+	domainFlag(c.Flags(), new(domainValue))
+	namespaceFlag(c, "`NAMESPACE` of the workload, which decides what resources it follows (default \"default\", in a cluster the context's)")
 	f := c.Flags()
 	f.StringVar(&o.labels.labels, "labels", "", "the workload's labels, a `LIST` such as app=shop,version=v1")
 	f.StringVar(&o.inquiry.URL, "url", "", "the `URL` that an application asks for, http or https")

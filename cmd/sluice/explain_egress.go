@@ -14,7 +14,6 @@ import (
 
 	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/mesh"
-	"github.com/sluice-cni/sluice/mesh/file"
 	"github.com/sluice-cni/sluice/proxy/admin"
 	"github.com/sluice-cni/sluice/proxy/dns"
 	"github.com/sluice-cni/sluice/rules"
@@ -25,10 +24,13 @@ import (
 // reads the flags, and asks nobody yet; nil answers are for when there is nobody to ask.
 func (o explainOptions) egress(c *cobra.Command) (func() (*admin.Explanation, error), error) {
 	byRules := o.netns != "" || flagValue(c, "rules") != ""
-	asked := flagValue(c, "config") == "" && (o.running || flagValue(c, "admin") != "" || flagValue(c, "pod") != "" || os.Getenv(adminVariable) != "")
+	running := o.running || flagValue(c, "admin") != "" || flagValue(c, "pod") != ""
+	asked := running || os.Getenv(adminVariable) != "" && !chosen(c)
 	var errs []error
-	if flagValue(c, "config") != "" && (o.running || flagValue(c, "admin") != "" || flagValue(c, "pod") != "") {
-		errs = append(errs, errors.New("flags --config and --running, --admin or --pod: are about different answers; give one of them"))
+	for _, name := range []string{"config", "kubeconfig", "context"} {
+		if running && flagValue(c, name) != "" {
+			errs = append(errs, fmt.Errorf("flags --%s and --running, --admin or --pod: are about different answers; give one of them", name))
+		}
 	}
 	if asked {
 		if o.lookup {
@@ -52,16 +54,16 @@ func (o explainOptions) egress(c *cobra.Command) (func() (*admin.Explanation, er
 	switch {
 	case asked:
 		return func() (*admin.Explanation, error) { return o.askProxy(c) }, nil
-	case byRules && o.inquiry.URL == "" && o.inquiry.SNI == "" && !namesFiles(c):
+	case byRules && o.inquiry.URL == "" && o.inquiry.SNI == "" && !namesResources(c):
 		return func() (*admin.Explanation, error) { return nil, nil }, nil
 	}
-	return func() (*admin.Explanation, error) { return o.readFiles(c, workload, policy) }, nil
+	return func() (*admin.Explanation, error) { return o.readResources(c, workload, policy) }, nil
 }
 
-// namesFiles says whether there are files to ask: those that were named, or the default
-// directory.
-func namesFiles(c *cobra.Command) bool {
-	if flagValue(c, "config") != "" || os.Getenv("SLUICE_CONFIG") != "" {
+// namesResources says whether there are resources to ask: those that were named, or the
+// default directory.
+func namesResources(c *cobra.Command) bool {
+	if chosen(c) || os.Getenv("SLUICE_CONFIG") != "" {
 		return true
 	}
 	_, err := os.Stat(defaultConfigDir)
@@ -81,28 +83,32 @@ func (o explainOptions) askProxy(c *cobra.Command) (*admin.Explanation, error) {
 	return e, nil
 }
 
-// readFiles answers as a proxy would that starts with them now. Hosts without addresses
+// readResources answers as a proxy would that starts with them now. Hosts without addresses
 // have the virtual ones that they would have there, unless two share one.
-func (o explainOptions) readFiles(c *cobra.Command, w mesh.Workload, policy mesh.OutboundPolicy) (*admin.Explanation, error) {
-	quiet := slog.New(slog.DiscardHandler)
-	addresses, err := openLedger("", true, quiet)
+func (o explainOptions) readResources(c *cobra.Command, w mesh.Workload, policy mesh.OutboundPolicy) (*admin.Explanation, error) {
+	k, err := keeperOf(c)
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := openLedger("", true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
 	defer addresses.Close()
-	store, err := openStore(c, file.Options{Options: virtual(addresses, mesh.Options{Policy: policy}), Log: quiet})
+	snapshot, err := k.snapshot(virtual(addresses, mesh.Options{Policy: policy}))
 	if err != nil {
 		return nil, err
 	}
+	w.Namespace = k.namespace()
 	files := admin.Files{}
 	if o.lookup {
 		files.Look = lookingUp(c.Context())
 	}
-	e, err := admin.Explain(store.Snapshot().View(w), files, o.inquiry)
+	e, err := admin.Explain(snapshot.View(w), files, o.inquiry)
 	if err != nil {
 		return nil, err
 	}
-	e.From = configDir(c) + ", as a workload of namespace " + w.Namespace + " sees it"
+	e.From = k.place() + ", as a workload of namespace " + w.Namespace + " sees it"
 	return e, nil
 }
 
@@ -212,7 +218,11 @@ func printEgress(c *cobra.Command, w io.Writer, e *admin.Explanation) error {
 			fmt.Fprintf(w, "  to %s it: put '%s' into %s\n", to, e.Register, in)
 			return nil
 		}
-		command := commandLine(c, "create -f -")
+		words := "create -f -"
+		if in := flagValue(c, "namespace"); in != "" {
+			words += " -n " + in
+		}
+		command := asCalled(c, commandLine(c, words))
 		if namespace, _, ofPod := strings.Cut(flagValue(c, "pod"), "/"); ofPod && remedy.Here().InCluster() {
 			command = remedy.Apply(namespace)
 		}

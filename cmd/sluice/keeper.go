@@ -12,10 +12,12 @@ import (
 	"github.com/sluice-cni/sluice/mesh/manifest"
 )
 
-// keeper is where create, apply, get, delete and validate have the resources: a directory,
-// or a cluster. What it says of them goes to the command's standard error, and what it did
+// keeper is where create, apply, get, delete, validate and explain have the resources: a
+// directory, or a cluster. What it says of them goes to the command's standard error, and what it did
 // to its standard output.
 type keeper interface {
+	// place names it, for messages.
+	place() string
 	// namespace is that of objects which name none.
 	namespace() string
 	// ofThisMachine says that the resources are files here, and so are the files they name.
@@ -31,6 +33,8 @@ type keeper interface {
 	named(wanted []mesh.Identity) ([]*mesh.Resource, error)
 	// all reads everything, to be judged together with others.
 	all(others []*mesh.Resource) (reading, error)
+	// snapshot is what a proxy would follow that starts with them now.
+	snapshot(mesh.Options) (*mesh.Snapshot, error)
 }
 
 // keeperFlags adds those that name a cluster; --config is every command's.

@@ -35,6 +35,8 @@ func connect(c *cobra.Command) (keeper, error) {
 	return k, err
 }
 
+func (k clusterKeeper) place() string { return "the cluster " + k.cluster.Name() }
+
 func (k clusterKeeper) namespace() string {
 	if n := flagValue(k.c, "namespace"); n != "" {
 		return n
@@ -163,6 +165,18 @@ func (k clusterKeeper) all(others []*mesh.Resource) (reading, error) {
 	}
 	sight, err := k.objects("").See(k.c.Context(), namespaces...)
 	return reading{sight.With(), append(sight.Issues, sight.NotJudged()...), sight.Unseen == nil}, explainCluster(err)
+}
+
+// snapshot leaves out what cannot be used, as the agents do, and says so.
+func (k clusterKeeper) snapshot(o mesh.Options) (*mesh.Snapshot, error) {
+	sight, err := k.objects("").See(k.c.Context(), k.namespace())
+	if err != nil {
+		return nil, explainCluster(err)
+	}
+	printIssues(k.c, append(sight.Issues.Of(mesh.Error), sight.NotJudged()...))
+	o.ClusterDomain = flagValue(k.c, "cluster-domain")
+	snapshot, _ := mesh.Assemble(sight.With(), o) // a cluster has no object twice
+	return snapshot, nil
 }
 
 // each is what became of objects, one after the other.

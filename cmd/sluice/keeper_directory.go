@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 // directoryKeeper is a directory of files.
 type directoryKeeper struct{ c *cobra.Command }
 
+func (k directoryKeeper) place() string       { return "directory " + configDir(k.c) }
 func (k directoryKeeper) namespace() string   { return namespace(k.c) }
 func (k directoryKeeper) ofThisMachine() bool { return true }
 
@@ -121,4 +123,12 @@ func notFound(c *cobra.Command, missing *manifest.NotFoundError) error {
 
 func (k directoryKeeper) all([]*mesh.Resource) (reading, error) {
 	return readDirectory(configDir(k.c))
+}
+
+func (k directoryKeeper) snapshot(o mesh.Options) (*mesh.Snapshot, error) {
+	store, err := openStore(k.c, file.Options{Options: o, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	return store.Snapshot(), nil
 }
