@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -204,6 +205,8 @@ func TestTheSchemaRefuses(t *testing.T) {
 		{`rollout.maxSurge=0`, "/rollout/maxSurge"},
 		{`rollout.maxSurge="0%"`, "/rollout/maxSurge"},
 		{`image.tag="a b"`, "/image/tag"},
+		{`image.tag=1.5`, "/image/tag"},
+		{`holder.image.tag=-1`, "/holder/image/tag"},
 		{`image.digest="sha256:12"`, "/image/digest"},
 		{`image.repository=""`, "/image/repository"},
 		{`cni.confDir="etc/cni"`, "/cni/confDir"},
@@ -240,6 +243,35 @@ func TestTheSchemaRefuses(t *testing.T) {
 				t.Errorf("it says %v, and not %q", err, c.names)
 			}
 		})
+	}
+}
+
+// A tag of digits alone, as some hashes of commits are, is a number to helm, of another kind
+// by each way that it comes.
+func TestATagOfDigitsIsText(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(file, []byte("image: {tag: 8473625}\nholder: {image: {tag: 0}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"--set", "image.tag=8473625,holder.image.tag=0"},
+		{"--set-json", "image.tag=8473625", "--set-json", "holder.image.tag=0"},
+		{"--values", file},
+	} {
+		out, err := run(t, append([]string{"template", "sluice", "sluice", "--kube-version", kube}, args...)...)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		images := regexp.MustCompile(`(?m)image: (sluice.*)$`).FindAllStringSubmatch(out, -1)
+		of := map[string]bool{}
+		for _, m := range images {
+			of[m[1]] = true
+		}
+		if !maps.Equal(of, map[string]bool{"sluice:8473625": true, "sluice:0": true}) {
+			t.Errorf("helm template %q has the images %v", args, of)
+		}
 	}
 }
 

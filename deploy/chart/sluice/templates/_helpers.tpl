@@ -15,15 +15,22 @@
 {{- define "sluice.socket" -}}{{ .Values.runtime.socket | default (include "sluice.platform" . | fromJson).socket | default "/run/containerd/containerd.sock" }}{{- end -}}
 {{- define "sluice.seLinuxType" -}}{{ .Values.security.seLinuxType | default (include "sluice.platform" . | fromJson).seLinuxType | default "" }}{{- end -}}
 
+{{/* A tag as text, "" for none: one of digits alone is a number, from values files a float,
+     which text would have as 8.473625e+06. */}}
+{{- define "sluice.tag" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else if not (kindIs "invalid" .) }}{{ int64 . }}{{ end -}}
+{{- end -}}
+
 {{- define "sluice.image" -}}
 {{- $i := .Values.image -}}
-{{- if $i.digest }}{{ $i.repository }}@{{ $i.digest }}{{ else }}{{ $i.repository }}:{{ $i.tag | default .Chart.AppVersion }}{{ end -}}
+{{- if $i.digest }}{{ $i.repository }}@{{ $i.digest }}{{ else }}{{ $i.repository }}:{{ include "sluice.tag" $i.tag | default .Chart.AppVersion }}{{ end -}}
 {{- end -}}
 
 {{- define "sluice.holderImage" -}}
 {{- $h := .Values.holder.image -}}
+{{- $tag := include "sluice.tag" $h.tag -}}
 {{- if $h.digest }}{{ .Values.image.repository }}@{{ $h.digest }}
-{{- else if $h.tag }}{{ .Values.image.repository }}:{{ $h.tag }}
+{{- else if $tag }}{{ .Values.image.repository }}:{{ $tag }}
 {{- else }}{{ include "sluice.image" . }}{{ end -}}
 {{- end -}}
 
