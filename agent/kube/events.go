@@ -22,7 +22,7 @@ import (
 // Reasons of Events.
 const (
 	Refused     = "SluiceRefused"     // Warning: a resource is not in force
-	Partly      = "SluicePartly"      // Normal: it is, and something of it has no effect
+	Partly      = "SluicePartly"      // it is; Warning: something of it does what its author does not want, Normal: or less than in a mesh
 	NotEnrolled = "SluiceNotEnrolled" // Warning: a pod is not governed, and should be
 	AloneLeft   = "SluiceLeftAlone"   // Normal: another mesh's sidecar serves a pod
 	BadPolicy   = "SluicePolicy"      // Warning: what says which pods are selected cannot be read

@@ -41,14 +41,11 @@ func (n *Node) objectUID(namespace, name, runtime string) string {
 
 // Judged is mesh/kube's Said: what is wrong with a resource, as an Event on it.
 func (n *Node) Judged(v meshkube.Verdict) {
-	warning, reason, text := false, Partly, ""
-	switch {
-	case v.Issues.HasErrors():
+	warning, reason, text := len(v.Issues.Of(mesh.Warning)) > 0, Partly, "in force; "+said(v.Issues)
+	if v.Issues.HasErrors() {
 		warning, reason = true, Refused
 		// Some agents know what it was before and others do not: they say the same.
 		text = "not in force, where it was before that stays: " + said(v.Issues.Of(mesh.Error))
-	default:
-		text = "in force; " + said(v.Issues)
 	}
 	n.events.Say(v.Kind, v.Key, v.UID, warning, reason, text)
 }

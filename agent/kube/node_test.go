@@ -134,10 +134,14 @@ func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
 	partly := verdict
 	partly.UID, partly.Key.Name = "10", "part"
 	partly.Issues = mesh.Issues{{Severity: mesh.Warning, Field: "spec.location", Value: "X", Message: "means nothing here"}}
+	noticed := verdict
+	noticed.UID, noticed.Key.Name = "12", "noticed"
+	noticed.Issues = mesh.Issues{{Severity: mesh.Notice, Field: "spec.location", Value: "Y", Message: "means less here"}}
 	for range 3 {
 		for _, n := range []*kube.Node{one, other} {
 			n.Judged(verdict)
 			n.Judged(partly)
+			n.Judged(noticed)
 			n.News(core.News{Name: wire.PodName{Namespace: "shop", Name: "static", UID: "abc"}, State: core.PodFailed, Reason: "a\nb"})
 			n.News(core.News{Name: wire.PodName{Namespace: "shop", Name: "meshed", UID: "2"}, State: core.PodUntouched, LeftAlone: "Istio"})
 			n.News(core.News{Name: wire.PodName{Namespace: "shop", Name: "brief", UID: "8"}, State: core.PodFailed, Reason: "goes away"})
@@ -147,23 +151,24 @@ func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
 			n.Mistaken(kubeapi.Namespaces, kubeapi.Object{Key: kubeapi.Key{Name: "shop"}, UID: "11"}, nil)
 		}
 	}
-	await.True(t, "five events", func() bool {
-		return len(server.Keys(kubeapi.Events)) >= 5 && server.Asked("create", kubeapi.Events) >= 10
+	await.True(t, "six events", func() bool {
+		return len(server.Keys(kubeapi.Events)) >= 6 && server.Asked("create", kubeapi.Events) >= 12
 	})
 	all := events(t, server)
 	for name, want := range map[string]struct{ kind, uid, text string }{
-		"SluiceRefused ServiceEntry shop/api": {"Warning", "9", "not in force, where it was before that stays: spec.hosts: missing; name one"},
-		"SluicePartly ServiceEntry shop/part": {"Normal", "10", `in force; spec.location "X": means nothing here`},
-		"SluiceNotEnrolled Pod shop/static":   {"Warning", "3", "as it should be: a; b; sluice tries again"},
-		"SluiceLeftAlone Pod shop/meshed":     {"Normal", "2", "Istio's sidecar serves this pod"},
-		"SluicePolicy Namespace default/shop": {"Warning", "11", "EOF"},
+		"SluiceRefused ServiceEntry shop/api":    {"Warning", "9", "not in force, where it was before that stays: spec.hosts: missing; name one"},
+		"SluicePartly ServiceEntry shop/part":    {"Warning", "10", `in force; spec.location "X": means nothing here`},
+		"SluicePartly ServiceEntry shop/noticed": {"Normal", "12", `in force; spec.location "Y": means less here`},
+		"SluiceNotEnrolled Pod shop/static":      {"Warning", "3", "as it should be: a; b; sluice tries again"},
+		"SluiceLeftAlone Pod shop/meshed":        {"Normal", "2", "Istio's sidecar serves this pod"},
+		"SluicePolicy Namespace default/shop":    {"Warning", "11", "EOF"},
 	} {
 		e, there := all[name]
 		if !there || e.Type != want.kind || e.InvolvedObject.UID != want.uid || !strings.Contains(e.Message, want.text) || e.Count != 1 {
 			t.Errorf("%s: %v %+v", name, there, e)
 		}
 	}
-	if len(all) != 5 || len(server.Keys(kubeapi.Events)) != 5 {
+	if len(all) != 6 || len(server.Keys(kubeapi.Events)) != 6 {
 		t.Errorf("%v", server.Keys(kubeapi.Events))
 	}
 }
