@@ -12,7 +12,7 @@ import (
 func TestAHintSaysWhoRenewsWhatHasExpired(t *testing.T) {
 	t.Parallel()
 	err := fmt.Errorf("handshake: %w", x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{}})
-	if hint := failureHint(err, &mesh.Cluster{Host: "a.test", TLS: &mesh.TLSSettings{}}); !strings.Contains(hint, "is out of date") {
+	if hint := failureHint(err, &mesh.Cluster{Host: "a.test", TLS: &mesh.TLSSettings{}}, true); !strings.Contains(hint, "is out of date") {
 		t.Error(hint)
 	}
 }

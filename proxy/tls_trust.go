@@ -43,8 +43,9 @@ func explainChain(err error, chain []*x509.Certificate) error {
 }
 
 // failureHint says what to do about a failed upstream connection, "" where the error
-// says all there is.
-func failureHint(err error, c *mesh.Cluster) string {
+// says all there is. files says that resources may name any file, which those of a cluster
+// may not.
+func failureHint(err error, c *mesh.Cluster, files bool) string {
 	if hint := tunnelHint(err); hint != "" {
 		return hint
 	}
@@ -60,7 +61,7 @@ func failureHint(err error, c *mesh.Cluster) string {
 	case errors.As(err, &missing):
 		return "what is missing is named " + rule
 	case errors.As(err, &chain):
-		return authorityHint(c.TLS, rule)
+		return authorityHint(c.TLS, rule, files)
 	case errors.As(err, &name):
 		return "subjectAltNames " + rule + " are the names to accept, sni is the one to ask for"
 	case isExpired(err):
@@ -81,12 +82,15 @@ func isExpired(err error) bool {
 }
 
 // authorityHint says where an authority is to be added that is missing.
-func authorityHint(t *mesh.TLSSettings, rule string) string {
+func authorityHint(t *mesh.TLSSettings, rule string, files bool) string {
 	switch {
 	case t.Credential != "":
 		return fmt.Sprintf("the credential %q, named %s, lacks that authority: add it to its ca.crt (or cacert)%s", t.Credential, rule, trustEveryone)
 	case t.CACertificates != "":
 		return fmt.Sprintf("caCertificates %q %s lacks that authority: add it, as PEM%s", t.CACertificates, rule, trustEveryone)
+	case !files:
+		return "only the system's authorities are trusted: add that one by the chart's hostCABundle, or put it as ca.crt into a Secret of the pod's namespace, " +
+			"which has to be among the chart's credentials.namespaces, and name that as credentialName " + rule + trustEveryone
 	}
 	return "only the system's authorities are trusted, or those in SSL_CERT_FILE: name a PEM file with that one as caCertificates " +
 		rule + trustEveryone

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
 // Who reads the log learns which authority is missing, and which setting decides.
@@ -53,6 +55,23 @@ func TestTheLogSaysWhatToDoAboutTLSThatFails(t *testing.T) {
 				t.Errorf("the log does not say\n%s:\n%s", c.hint, log)
 			}
 		})
+	}
+}
+
+// Who writes resources of a cluster has no files there to name.
+func TestTheLogOfAClustersProxySaysHowASecretAddsAnAuthority(t *testing.T) {
+	t.Parallel()
+	cluster := func(c *proxy.Config) {
+		c.Credentials = credential.NewStore(nil, c.Log)
+		c.Credentials.Files = credential.Authorities(t.TempDir())
+	}
+	r := newRig(t, mesh.RegistryOnly, static("a", "www.test", "HTTP", 443, tlsServer(t, newAuthority(t), "www.test"))+originate("www.test", "", ""), cluster)
+	r.to("203.0.113.1:443")
+	r.get("http://www.test:443/")
+	r.finish()
+	if log := r.log.String(); !strings.Contains(log, "name that as credentialName under tls in the DestinationRule for www.test") ||
+		!strings.Contains(log, "credentials.namespaces") || !strings.Contains(log, "hostCABundle") || strings.Contains(log, "caCertificates") {
+		t.Error(log)
 	}
 }
 
