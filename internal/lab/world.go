@@ -21,9 +21,13 @@ const worldEnv = "SLUICE_LAB_WORLD"
 var (
 	worldCopies  = []string{"/etc", "/var", "/opt"}
 	worldFolders = []string{
-		"/var/lib/cni", "/etc/cni", "/opt/cni", "/var/log/pods", "/var/log/containers", "/var/lib/sluice", "/etc/sluice",
+		"/var/lib/cni", "/etc/cni", "/opt/cni", "/var/log/pods", "/var/log/containers", "/var/lib/sluice",
 	}
 )
+
+// worldAbsent is not there, whatever the machine has: sluice reads it before it asks a
+// cluster.
+const worldAbsent = "/etc/sluice"
 
 // worldScratch holds what is written in worldCopies. Every system has the folder.
 const worldScratch = "/mnt"
@@ -87,6 +91,10 @@ func furnishWorld() error {
 		if err := mountCopy(dir); err != nil {
 			return err
 		}
+	}
+	// Of the copy alone, which is over it by now.
+	if err := os.RemoveAll(worldAbsent); err != nil {
+		return fmt.Errorf("begin without resources: %w", err)
 	}
 	for _, dir := range worldFolders {
 		if err := mountEmpty(dir); err != nil {

@@ -98,6 +98,9 @@ func (c *Containerd) Kill() {
 // Folder is where it keeps what outlives a boot.
 func (c *Containerd) Folder() string { return c.root }
 
+// Programs is the folder that it runs from, in which is ctr.
+func (c *Containerd) Programs() string { return c.programs.Folder }
+
 // PID is the daemon's process.
 func (c *Containerd) PID() int { return c.process.Process.Pid }
 

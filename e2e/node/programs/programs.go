@@ -13,8 +13,8 @@ import (
 const folderEnv = "SLUICE_TEST_NODE_PROGRAMS"
 
 // Build builds this tree's programs into dir: sluice, with the race detector where race
-// is set (which takes a C compiler), and what runs in the pods of the tests. It also
-// builds the CNI plugins (cnitest.Folder).
+// is set (which takes a C compiler), as kubectl's plugin too, and what runs in the pods of
+// the tests. It also builds the CNI plugins (cnitest.Folder).
 func Build(dir string, race bool) error {
 	if os.Getenv(folderEnv) != "" {
 		return nil
@@ -32,6 +32,9 @@ func Build(dir string, race bool) error {
 		err = built.Go(root, dir+"/", "./cmd/sluice")
 	}
 	if err != nil {
+		return err
+	}
+	if err := os.Symlink("sluice", filepath.Join(dir, "kubectl-sluice")); err != nil {
 		return err
 	}
 	for _, target := range []string{"./e2e/node/incontainer", "./e2e/node/attempts"} {
