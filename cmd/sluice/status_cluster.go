@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/install/cluster"
+	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/kubeapi"
 )
 
@@ -40,6 +41,9 @@ func (o statusClusterOptions) run(c *cobra.Command) error {
 	}
 	namespace := cmp.Or(o.namespace, os.Getenv("POD_NAMESPACE"), cluster.Namespace)
 	sets, err := cluster.Look(c.Context(), connected, namespace)
+	if errors.Is(err, kubeapi.ErrForbidden) {
+		return hinted(err, remedy.Here().Say(remedy.MayNotLook))
+	}
 	if err != nil {
 		return err
 	}

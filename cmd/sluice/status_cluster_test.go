@@ -49,6 +49,10 @@ node -: pod agent-c: Pending
 	if out, errs, code := status(); code != 0 || errs != "" || strings.Contains(out, "node ") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
+	s.Refuse(kubeapi.DaemonSets, 403)
+	if _, errs, code := status(); code != 1 || !strings.Contains(errs, "hint: --kubeconfig names one whose user may") {
+		t.Errorf("exit %d for who may not look: %s", code, errs)
+	}
 	if _, errs, code := runSluice(t, "status", "cluster", "shop/web"); code != 2 {
 		t.Errorf("exit %d for a pod: %s", code, errs)
 	}

@@ -70,6 +70,7 @@ const (
 	Reinstalled               // the entry came back while it was taken out
 	AgentGone                 // captured pods stay so, since no agent lets go of them
 	Left                      // an uninstall was begun, and perhaps given up
+	MayNotLook                // who asks may not read what is deployed
 	remedies
 )
 
@@ -107,6 +108,10 @@ var texts = [remedies]struct{ byHand, inCluster string }{
 	Left: {
 		"start 'sluice agent' anew to go on with it",
 		"'kubectl -n NAMESPACE rollout restart daemonset/sluice-agent' goes on with it",
+	},
+	MayNotLook: {
+		"--kubeconfig names one whose user may",
+		"'kubectl sluice status cluster --namespace NAMESPACE' asks as kubectl does, from where you run it; this pod needs no such right",
 	},
 }
 
