@@ -100,7 +100,7 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 		if os.Geteuid() != 0 {
 			hint += "; root's proxies are asked with sudo"
 		}
-		return admin.Client{}, hinted(errors.New("no proxy of this user's is running here"), hint)
+		return admin.Client{}, hinted(errors.New("no proxy of this user's is running here"), ofNode(c, hint, podFlag))
 	default:
 		err := fmt.Errorf("%d proxies are running: which one?", len(running))
 		for _, path := range running {
@@ -110,13 +110,16 @@ func adminClient(c *cobra.Command) (admin.Client, error) {
 	}
 }
 
+// podFlag is how an agent is asked about a pod's proxy.
+const podFlag = " --pod NAMESPACE/NAME"
+
 // askHint says what to look at when a question had no answer.
-func askHint(client admin.Client) string {
+func askHint(c *cobra.Command, client admin.Client) string {
 	if client.Beneath == "" && filepath.Base(client.Path) == handover.SocketName {
 		return "an agent listens there: --pod NAMESPACE/NAME says which of its pods is meant"
 	}
 	if client.Beneath != "" {
-		return remedy.Here().Say(remedy.OtherNode)
+		return ofNode(c, remedy.Here().Say(remedy.OtherNode), podFlag)
 	}
 	return "--admin names the socket of a running proxy"
 }

@@ -59,7 +59,7 @@ func (l question[T]) run(c *cobra.Command, q admin.Question, output format) erro
 	}
 	var answer admin.List[T]
 	if err := client.Ask(c.Context(), l.path, q, &answer); err != nil {
-		return hinted(err, askHint(client))
+		return hinted(err, askHint(c, client))
 	}
 	if output.is("json") {
 		return writeJSON(c.OutOrStdout(), answer)

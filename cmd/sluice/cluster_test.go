@@ -230,6 +230,70 @@ func TestWhereTheResourcesAre(t *testing.T) {
 	}
 }
 
+// Where nothing is found, it is said where that was. Not parallel: it sets the environment
+// and the default.
+func TestWhereNothingWasFound(t *testing.T) {
+	s := apitest.New(t)
+	before, dir := defaultConfigDir, t.TempDir()
+	t.Cleanup(func() { defaultConfigDir = before })
+	defaultConfigDir = dir
+	t.Setenv("SLUICE_CONFIG", "")
+	t.Setenv("KUBECONFIG", s.Kubeconfig())
+	for _, c := range []struct{ name, args, want string }{
+		{"sluice", "get -A", "directory " + dir + "; --kubeconfig or 'kubectl sluice' asks a cluster"},
+		{"sluice", "get -n shop", "namespace shop of directory " + dir + "; -A shows every one; --kubeconfig or 'kubectl sluice' asks a cluster"},
+		{"sluice", "get --config " + dir, "directory " + dir},
+		{"sluice", "get -A --kubeconfig " + s.Kubeconfig(), "the cluster test"},
+		{plugin, "get -n shop", "namespace shop of the cluster test; -A shows every one"},
+	} {
+		var out strings.Builder
+		if code := runAs(t.Context(), c.name, strings.Fields(c.args), streams{strings.NewReader(""), &out, &out}); code != 0 || out.String() != "no resources found in "+c.want+"\n" {
+			t.Errorf("%s %s: exit code %d, %swant: no resources found in %s", c.name, c.args, code, out.String(), c.want)
+		}
+	}
+}
+
+// Off the node nothing that runs on one answers: it is said where that is asked. Not
+// parallel: it sets the environment.
+func TestThePluginSaysWhereNodesAreAsked(t *testing.T) {
+	t.Setenv(adminVariable, "")
+	none := filepath.Join(t.TempDir(), "none")
+	const agents = "hint: nodes are asked in their agents' pods, with the same flags: 'kubectl -n sluice-system exec ds/sluice-agent -- /sluice "
+	for args, want := range map[string]string{
+		"status --run-dir " + none:                               "status'\n",
+		"status shop/web --run-dir " + none:                      "status'\n",
+		"suggest --run-dir " + none:                              "suggest'; -f reads an access log instead\n",
+		"clusters --pod shop/web --admin " + none:                "clusters --pod NAMESPACE/NAME'\n",
+		"explain --url http://a/ --pod shop/web --admin " + none: "explain --pod NAMESPACE/NAME'\n",
+	} {
+		var out strings.Builder
+		if code := runAs(t.Context(), plugin, strings.Fields(args), streams{strings.NewReader(""), &out, &out}); code != 1 || !strings.Contains(out.String(), agents+want) {
+			t.Errorf("%s: exit code %d, without %q:\n%s", args, code, want, out.String())
+		}
+	}
+}
+
+// What is not for clusters is called by its own name in the plugin's words too.
+func TestThePluginCallsWhatIsOfAMachineSluice(t *testing.T) {
+	t.Parallel()
+	root := newRootCommand()
+	root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sluice"}
+	for text, want := range map[string]string{
+		"sluice exec --config ./egress":    "sluice exec --config ./egress",
+		"start 'sluice agent'":             "start 'sluice agent'",
+		"as 'sluice clusters' does":        "as 'sluice clusters' does",
+		"'sluice status --all' lists":      "'sluice status --all' lists",
+		"sluice status cluster":            "kubectl sluice status cluster",
+		"sluice explain --url http://a/":   "kubectl sluice explain --url http://a/",
+		"sluice get serviceentries -A":     "kubectl sluice get serviceentries -A",
+		"kubectl exec a -- /sluice status": "kubectl exec a -- /sluice status",
+	} {
+		if got := asCalled(root, text); got != want {
+			t.Errorf("%q: %q, not %q", text, got, want)
+		}
+	}
+}
+
 func TestHelpOfThePluginSaysHowItIsCalled(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder

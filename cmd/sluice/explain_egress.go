@@ -77,7 +77,7 @@ func (o explainOptions) askProxy(c *cobra.Command) (*admin.Explanation, error) {
 	}
 	e, err := client.Explain(c.Context(), o.inquiry)
 	if err != nil {
-		return nil, hinted(err, askHint(client))
+		return nil, hinted(err, askHint(c, client))
 	}
 	e.From = "the proxy at " + client.Path
 	return e, nil

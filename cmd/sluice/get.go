@@ -94,11 +94,7 @@ func printResources(c *cobra.Command, k keeper, resources []*mesh.Resource, outp
 		return nil
 	}
 	if len(resources) == 0 {
-		if in := listed(c, k); in != "" {
-			fmt.Fprintf(c.ErrOrStderr(), "no resources found in namespace %s; -A shows every one\n", in)
-		} else {
-			fmt.Fprintln(c.ErrOrStderr(), "no resources found")
-		}
+		printNothing(c, k)
 		return nil
 	}
 	rows := [][]string{{"KIND", "NAMESPACE", "NAME", "HOSTS", "DETAILS"}}
@@ -113,6 +109,23 @@ func printResources(c *cobra.Command, k keeper, resources []*mesh.Resource, outp
 		}
 	}
 	return longTable(c.OutOrStdout(), rows)
+}
+
+// printNothing says where nothing was found, and where else there may be something.
+func printNothing(c *cobra.Command, k keeper) {
+	text := "no resources found in "
+	in := listed(c, k)
+	if in != "" {
+		text += "namespace " + in + " of "
+	}
+	text += k.place()
+	if in != "" {
+		text += "; -A shows every one"
+	}
+	if k.ofThisMachine() && !chosen(c) {
+		text += "; --kubeconfig or 'kubectl sluice' asks a cluster"
+	}
+	fmt.Fprintln(c.ErrOrStderr(), text)
 }
 
 func sortForPrint(resources []*mesh.Resource) {

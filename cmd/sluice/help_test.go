@@ -67,7 +67,8 @@ func TestVersionIsAFlagToo(t *testing.T) {
 
 func TestANamespaceMayStandBeforeTheCommand(t *testing.T) {
 	t.Parallel()
-	if got, code := sluice("-n", "prod", "--config", t.TempDir(), "get"); code != 0 || got != "no resources found in namespace prod; -A shows every one\n" {
+	dir := t.TempDir()
+	if got, code := sluice("-n", "prod", "--config", dir, "get"); code != 0 || got != "no resources found in namespace prod of directory "+dir+"; -A shows every one\n" {
 		t.Errorf("exit code %d: %s", code, got)
 	}
 }

@@ -11,30 +11,42 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sluice-cni/sluice/install/cluster"
+	"github.com/sluice-cni/sluice/internal/remedy"
 )
 
 // defaultConfigDir is where resources are kept unless --config or SLUICE_CONFIG
 // says otherwise. A variable, so that a build can set another (-ldflags -X).
 var defaultConfigDir = "/etc/sluice"
 
+// The groups of commands in the help.
+const (
+	resourceGroup = "Resources, in a directory or a cluster"
+	questionGroup = "Questions"
+	servingGroup  = "Programs that serve"
+	nodeGroup     = "A node"
+	otherGroup    = "Other commands"
+)
+
 // commands are the constructors of every subcommand, as the help groups them.
 var commands = []struct {
 	title string
 	of    []func() *cobra.Command
 }{
-	{"Resources, in a directory or a cluster", []func() *cobra.Command{
+	{resourceGroup, []func() *cobra.Command{
 		newCreateCommand, newApplyCommand, newGetCommand, newDeleteCommand, newValidateCommand, newSuggestCommand, newInjectCommand,
 	}},
-	{"Questions", []func() *cobra.Command{
+	{questionGroup, []func() *cobra.Command{
 		newStatusCommand, newExplainCommand, newRoutesCommand, newClustersCommand, newEndpointsCommand, newConnectionsCommand,
 	}},
-	{"Programs that serve", []func() *cobra.Command{
+	{servingGroup, []func() *cobra.Command{
 		newExecCommand, newProxyCommand, newAgentCommand, newHolderCommand,
 	}},
-	{"A node", []func() *cobra.Command{
+	{nodeGroup, []func() *cobra.Command{
 		newInstallCommand, newUninstallCommand, newCleanupCommand, newPolicyCommand, newRulesCommand, newCIDRCommand,
 	}},
-	{"Other commands", []func() *cobra.Command{
+	{otherGroup, []func() *cobra.Command{
 		newDemoCommand, newCompletionCommand, newVersionCommand,
 	}},
 }
@@ -71,10 +83,26 @@ func calledByKubectl(c *cobra.Command) bool {
 	return c.Root().Annotations[cobra.CommandDisplayNameAnnotation] != ""
 }
 
-// commandNames finds a command of ours in a text.
-var commandNames = regexp.MustCompile(`(^|[^\w/.-])(kubectl )?sluice( [a-z]+|$)`)
+// ofPlugin says whether a command is called as kubectl's plugin, where this is it: those of
+// a machine are not, nor are questions to what runs on one.
+func ofPlugin(c *cobra.Command) bool {
+	asked := c.Flags().Lookup("kubeconfig") != nil
+	for c.GroupID == "" && c.HasParent() {
+		c = c.Parent()
+	}
+	switch c.GroupID {
+	case servingGroup, nodeGroup:
+		return false
+	case questionGroup:
+		return asked
+	}
+	return true
+}
 
-// asCalled is a text in which commands are called as this one was.
+// commandNames finds a command of ours in a text.
+var commandNames = regexp.MustCompile(`(^|[^\w/.-])(kubectl )?sluice((?: [a-z]+){1,2}|$)`)
+
+// asCalled is a text in which commands are called as this one was, where they can be.
 func asCalled(c *cobra.Command, text string) string {
 	if !calledByKubectl(c) {
 		return text
@@ -84,11 +112,24 @@ func asCalled(c *cobra.Command, text string) string {
 		if strings.HasSuffix(before, "kubectl ") {
 			return found
 		}
-		if sub, _, err := c.Root().Find([]string{strings.TrimSpace(name)}); err != nil || sub == c.Root() {
+		if sub, _, err := c.Root().Find(strings.Fields(name)); err != nil || sub == c.Root() || !ofPlugin(sub) {
 			return found
 		}
 		return before + "kubectl sluice" + name
 	})
+}
+
+// anyAgent is where somebody with kubectl asks what runs on a node.
+var anyAgent = remedy.Place{Namespace: cluster.Namespace, Pod: "ds/sluice-agent"}
+
+// ofNode is the hint of a command that asks what runs on its node, and found nobody there:
+// kubectl's plugin mostly runs on none. flags are what it needs in the agent's pod.
+func ofNode(c *cobra.Command, hint, flags string) string {
+	if !calledByKubectl(c) {
+		return hint
+	}
+	words := strings.TrimPrefix(c.CommandPath(), c.Root().CommandPath()+" ") + flags
+	return "nodes are asked in their agents' pods, with the same flags: " + anyAgent.Sluice(words)
 }
 
 func newRootCommand() *cobra.Command {

@@ -26,7 +26,7 @@ func (o statusOptions) askHolder(c *cobra.Command, none error, advice string) er
 	s, err := holderclient.Status(asking, path)
 	if err != nil {
 		return hinted(errors.Join(none, fmt.Errorf("%s: nor does a holder: %w", path, reason(err))),
-			remedy.Here().Say(remedy.Nobody))
+			ofNode(c, remedy.Here().Say(remedy.Nobody), ""))
 	}
 	if o.output.is("json") {
 		if err := writeJSON(c.OutOrStdout(), s); err != nil {

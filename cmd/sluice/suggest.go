@@ -147,7 +147,7 @@ func (o suggestOptions) rows(c *cobra.Command) (rows []observed.Row, nothing str
 func (o suggestOptions) ask(c *cobra.Command) ([]observed.Row, error) {
 	a, err := client.Observed(c.Context(), o.runDir)
 	if err != nil {
-		return nil, hinted(err, "--run-dir names the directory that 'sluice agent' was given; -f reads an access log instead")
+		return nil, hinted(err, ofNode(c, "--run-dir names the directory that 'sluice agent' was given", "")+"; -f reads an access log instead")
 	}
 	if a.Dropped > 0 {
 		fmt.Fprintf(c.ErrOrStderr(), "notice: %s to other destinations found no room in the agent's memory: register what is below, and look again\n", count(int(a.Dropped), "request or connection"))
