@@ -90,6 +90,7 @@ type Manner struct {
 	Ungoverned      bool // they are relayed as they are (Config.Governed)
 	RefusesNoSNI    bool // TLS without a server name (Config.RefuseTLS)
 	RefusesMismatch bool // those for a name that were sent elsewhere (Config.AddressMismatch)
+	NoVirtual       bool // the application is given no virtual address to make them to (Config.NoVirtual)
 }
 
 // Manner is that of an address, which may be unknown.
@@ -98,5 +99,6 @@ func (s *Server) Manner(dst netip.AddrPort) Manner {
 		Ungoverned:      s.cfg.Governed != nil && dst.Addr().IsValid() && !s.cfg.Governed(dst),
 		RefusesNoSNI:    s.cfg.RefuseTLS.WithoutSNI,
 		RefusesMismatch: s.cfg.AddressMismatch == MismatchRefuse,
+		NoVirtual:       s.cfg.NoVirtual,
 	}
 }

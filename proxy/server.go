@@ -83,6 +83,9 @@ type Config struct {
 	// Answers remembers what the workload's DNS was answered with; nil: nobody here
 	// answers it.
 	Answers Answers
+	// NoVirtual says that nobody at all answers it, so that the workload is given no
+	// virtual addresses: what is shown to people leaves them out.
+	NoVirtual bool
 	// AccessLog receives a line per request or connection, many in one Write; nil:
 	// none. A Write may block or fail: lines are lost then, and traffic goes on.
 	AccessLog       io.Writer

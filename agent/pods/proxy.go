@@ -135,6 +135,8 @@ func (c *Common) serve(s serving, snapshot *mesh.Snapshot) (p *Proxy, err error)
 	cfg.Unable = p.fell
 	if p.names != nil {
 		cfg.Answers = p.names
+	} else {
+		cfg.NoVirtual = true // no dnsCapture: its DNS goes past sluice
 	}
 	if p.server, err = proxy.New(cfg); err != nil {
 		return nil, err

@@ -116,11 +116,16 @@ func serve(t *testing.T, p Proxy) Client {
 
 func viewOf(t *testing.T, yaml string) *mesh.View {
 	t.Helper()
+	return viewWith(t, yaml, mesh.Options{})
+}
+
+func viewWith(t *testing.T, yaml string, options mesh.Options) *mesh.View {
+	t.Helper()
 	resources, issues := mesh.Decode("egress.yaml", []byte(yaml), mesh.DecodeOptions{Namespace: "default"})
 	if issues.HasErrors() {
 		t.Fatal(issues)
 	}
-	snapshot, _ := mesh.Build(resources, mesh.Options{})
+	snapshot, _ := mesh.Build(resources, options)
 	return snapshot.View(mesh.Workload{})
 }
 
@@ -258,6 +263,28 @@ func TestAProxysOwnSettingsAreExplained(t *testing.T) {
 		e, err := Explain(view, &told{manner: manner}, Inquiry{URL: "https://203.0.113.7/"})
 		if err != nil || e.Answer != want || e.Allowed != manner.Ungoverned {
 			t.Errorf("%+v: %+v, %v", manner, e, err)
+		}
+	}
+}
+
+// A pod without dnsCapture is given no virtual address.
+func TestVirtualAddressesAreShownToWhomTheyAreGiven(t *testing.T) {
+	t.Parallel()
+	const text = "240.240.0.7"
+	view := viewWith(t, `{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: db},
+  spec: {hosts: [db.test], ports: [{number: 5432, name: tcp, protocol: TCP}], resolution: DNS}}`,
+		mesh.Options{Virtual: func([]string) map[string][]netip.Addr {
+			return map[string][]netip.Addr{"db.test": {netip.MustParseAddr(text)}}
+		}})
+	for _, hidden := range []bool{false, true} {
+		p := &told{view: view, manner: proxy.Manner{NoVirtual: hidden}}
+		e, err := Explain(view, p, Inquiry{URL: "http://db.test:5432/"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes := ask[List[Route]](t, serve(t, p), RoutesPath, Question{}).Items
+		if strings.Contains(fmt.Sprint(e.Steps), text) == hidden || strings.Contains(fmt.Sprint(routes), text) == hidden || len(routes) == 0 {
+			t.Errorf("hidden %v: %+v, %+v", hidden, e.Steps, routes)
 		}
 	}
 }

@@ -105,7 +105,7 @@ func (out *Explanation) assumeAddress(view *mesh.View, known Known, name string,
 		}
 		return
 	}
-	if n := view.Name(name); n != nil && len(n.Addresses) > 0 {
+	if n := view.Name(name); n != nil && len(n.Addresses) > 0 && !(n.Virtual && known.Manner(q.Dst).NoVirtual) {
 		q.Dst = netip.AddrPortFrom(n.Addresses[0], q.Dst.Port())
 		kind := "its ServiceEntry lists"
 		if n.Virtual {

@@ -31,7 +31,11 @@ func (s Server) routes(q Question) List[Route] {
 	if view == nil {
 		return out
 	}
+	hidden := s.Proxy.Manner(netip.AddrPort{}).NoVirtual
 	for way := range view.Ways(q.wants) {
+		if hidden && virtual(view, way) {
+			continue
+		}
 		if len(out.Items) == q.Limit {
 			out.More++
 			continue
@@ -39,6 +43,11 @@ func (s Server) routes(q Question) List[Route] {
 		out.Items = append(out.Items, routeOf(way))
 	}
 	return out
+}
+
+// virtual says that a way is that of a virtual address.
+func virtual(view *mesh.View, way mesh.Way) bool {
+	return len(way.Subnets) == 1 && way.Subnets[0].IsSingleIP() && view.HostAt(way.Subnets[0].Addr()) != ""
 }
 
 func routeOf(way mesh.Way) Route {
