@@ -255,3 +255,33 @@ func TestOnlyWhoServesWritesThePolicyDown(t *testing.T) {
 		t.Error("written while every pod is let go: ", err)
 	}
 }
+
+// Ranges that are missing are nobody's concern where nobody wants them.
+func TestWhoWantsTheClustersRanges(t *testing.T) {
+	t.Parallel()
+	auto, all := members(map[string]string{"includeIPRanges": `"auto"`}), members(map[string]string{"includeIPRanges": `"*"`})
+	everything := &selection.Policy{Defaults: map[string]json.RawMessage{"includeIPRanges": json.RawMessage(`"*"`)}}
+	one := &selection.Policy{Defaults: everything.Defaults, Namespaces: map[string]selection.NamespacePolicy{
+		"shop": {Defaults: map[string]json.RawMessage{"includeIPRanges": json.RawMessage(`"auto"`)}},
+	}}
+	pod := []core.PodStatus{{}, {Decision: core.Decision{Auto: true}}}
+	for name, c := range map[string]struct {
+		entry  map[string]json.RawMessage
+		policy *selection.Policy
+		pods   []core.PodStatus
+		want   bool
+	}{
+		"the entry":                        {auto, nil, nil, true},
+		"the policy says otherwise":        {auto, everything, nil, false},
+		"nobody":                           {all, nil, pod[:1], false},
+		"a namespace's policy":             {all, one, nil, true},
+		"a pod, by its annotation perhaps": {all, everything, pod, true},
+	} {
+		entry, err := selection.ReadConf(c.entry)
+		must(t, err)
+		g := given{policy: c.policy, err: fs.ErrNotExist}
+		if got := g.wantsAuto(entry, c.pods); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

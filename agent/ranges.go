@@ -28,6 +28,26 @@ type given struct {
 	err    error // why there are no ranges
 }
 
+// wantsAuto says whether a pod has includeIPRanges auto, or one without annotations would
+// have it by the entry or the policy, in any namespace.
+func (g *given) wantsAuto(entry selection.Conf, pods []core.PodStatus) bool {
+	if slices.ContainsFunc(pods, func(p core.PodStatus) bool { return p.Decision.Auto }) {
+		return true
+	}
+	auto := func(namespace string) bool {
+		d, _ := selection.Configure(entry, g.policy, selection.Pod{Namespace: namespace}, func() (cidr.List, error) { return g.ranges, g.err })
+		return d.Auto
+	}
+	if g.policy != nil {
+		for namespace := range g.policy.Namespaces {
+			if auto(namespace) {
+				return true
+			}
+		}
+	}
+	return auto("")
+}
+
 // decideBy makes the core decide by what is given now, after change has changed it, and
 // returns once the core has: a file that is written over and over gives no more work than
 // can be done, since what happens to it meanwhile is one change.

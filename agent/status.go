@@ -46,7 +46,7 @@ type NodeStatus struct {
 	Policy    uint64 `json:"policy"`
 	PolicyErr string `json:"policyError,omitempty"` // why it is not that of the files
 	Ranges    int    `json:"ranges"`
-	RangesErr string `json:"rangesError,omitempty"`
+	RangesErr string `json:"rangesError,omitempty"` // why there are none, where a pod or the policy wants auto
 	Resources int    `json:"resources"`
 	Errors    int    `json:"errors,omitempty"` // in the resources
 	// Issues are what there is to say about the resources, errors first; maxIssues at most.
@@ -150,7 +150,7 @@ func (a *Agent) node(s core.Status) NodeStatus {
 	}
 	a.givenMu.Lock()
 	n.Ranges = len(a.given.ranges.Prefixes)
-	if a.given.err != nil {
+	if a.given.err != nil && a.given.wantsAuto(a.cfg.Entry, s.Pods) {
 		n.RangesErr = a.given.err.Error()
 	}
 	a.givenMu.Unlock()

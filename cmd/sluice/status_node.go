@@ -16,7 +16,7 @@ func printNode(w io.Writer, n agent.NodeStatus) {
 		[2]string{"holder", holderState(n)},
 		[2]string{"exemption", exemptionText(n)},
 		[2]string{"policy", "generation " + strconv.FormatUint(n.Policy, 10) + policyMistakes(n)},
-		[2]string{"ranges", cmp.Or(n.RangesErr, fmt.Sprintf("%d for includeIPRanges auto", n.Ranges))},
+		[2]string{"ranges", cmp.Or(n.RangesErr, rangesText(n.Ranges))},
 		[2]string{"resources", resourcesText(n)},
 		[2]string{"cluster", n.Cluster},
 		[2]string{"connections", fmt.Sprintf("%d of %d, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
@@ -61,6 +61,14 @@ func exemptionText(n agent.NodeStatus) string {
 	return n.Exemption + ", since " + n.Why
 }
 
+// rangesText are the cluster's ranges; where there are none, nobody wants any.
+func rangesText(ranges int) string {
+	if ranges == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d for includeIPRanges auto", ranges)
+}
+
 func resourcesText(n agent.NodeStatus) string {
 	text := strconv.Itoa(n.Resources)
 	if n.Errors > 0 {
@@ -87,10 +95,10 @@ func printResourceIssues(w io.Writer, issues []string) {
 	}
 }
 
-// policyMistakes say why the policy in force is not what files and cluster say.
+// policyMistakes are what files and cluster say of the policy that cannot be used.
 func policyMistakes(n agent.NodeStatus) string {
 	if n.PolicyErr == "" {
 		return ""
 	}
-	return ", since not all that is written can be used: " + n.PolicyErr
+	return "; not in force: " + n.PolicyErr
 }

@@ -53,6 +53,16 @@ func runSluice(t *testing.T, args ...string) (out, errors string, code int) {
 	return o.String(), e.String(), code
 }
 
+func TestStatusOfAPolicyWithMistakesAndOfRangesThatNobodyWants(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	agentAnswers(t, dir, map[string]any{agent.StatusPath: agent.Status{NodeStatus: agent.NodeStatus{Policy: 6, PolicyErr: "namespace shop: no"}}})
+	out, _, _ := runSluice(t, "status", "--run-dir", dir)
+	if !strings.Contains(out, "policy        generation 6; not in force: namespace shop: no\nranges        -\n") {
+		t.Error(out)
+	}
+}
+
 func TestStatusShowsTheNodeAndItsPods(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
