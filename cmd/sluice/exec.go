@@ -208,11 +208,15 @@ func (o execOptions) governed(warnings io.Writer) (func(netip.AddrPort) bool, er
 	}, nil
 }
 
-// execLog keeps the proxy's messages away from the command's standard error,
-// but for errors.
+// execLog keeps the proxy's messages away from the command's standard error, but for
+// errors, which are there whatever has the others.
 func execLog(messages, stderr io.Writer) *slog.Logger {
-	if messages == nil {
-		return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	onlyErrors := slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError})
+	switch messages {
+	case nil:
+		return slog.New(onlyErrors)
+	case stderr:
+		return slog.New(slog.NewTextHandler(stderr, nil))
 	}
-	return slog.New(slog.NewTextHandler(messages, nil))
+	return slog.New(slog.NewMultiHandler(slog.NewTextHandler(messages, nil), onlyErrors))
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -62,5 +65,25 @@ func TestALogFileThatCannotBeOpenedAnewIsWrittenOn(t *testing.T) {
 	l.Write([]byte("2"))
 	if got, _ := os.ReadFile(filepath.Join(dir+".gone", "access.log")); string(got) != "12" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestWhatIsBrokenIsOnStandardErrorWhereverTheLogGoes(t *testing.T) {
+	t.Parallel()
+	var file, stderr bytes.Buffer
+	for name, c := range map[string]struct {
+		messages    io.Writer
+		file, lines int // of the file and of standard error
+	}{
+		"off": {nil, 0, 1}, "a file": {&file, 2, 1}, "standard error": {&stderr, 0, 2},
+	} {
+		file.Reset()
+		stderr.Reset()
+		log := execLog(c.messages, &stderr)
+		log.Info("in force")
+		log.Error("broken")
+		if strings.Count(file.String(), "\n") != c.file || strings.Count(stderr.String(), "\n") != c.lines || !strings.Contains(stderr.String(), "broken") {
+			t.Errorf("%s: file %q, standard error %q", name, &file, &stderr)
+		}
 	}
 }
