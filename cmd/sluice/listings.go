@@ -73,12 +73,13 @@ func newEndpointsCommand() *cobra.Command {
 		name:  "endpoints",
 		short: "Show the addresses that a running proxy knows for each cluster",
 		long: `endpoints shows where connections to each cluster go. Nothing is looked up for it: a
-name that nobody has asked for yet is "not looked up", and "failed" is one that DNS has
-no address for. "original" is resolution NONE: the address that the application chose,
-if it is one of the name's, and "other" one that was chosen, or that DNS has replaced.
-"asked" is a wildcard: the name that the request names. "ejected" is left out by outlier
-detection. ACTIVE are the requests and opaque connections under way, CONNECTIONS those
-that are open.
+name that nobody has asked for yet, or not lately, is "not looked up", and "failed" is one
+that DNS has no address for. "other" is an address that connections lead to and that is not
+among the known ones: DNS had it when they were made, or the application chose it, or it is
+of a wildcard's name. "original" is resolution NONE: the address that the application chose,
+if it is one of the name's. "asked" is a wildcard: the name that the request names.
+"ejected" is left out by outlier detection. ACTIVE are the requests and opaque connections
+under way, CONNECTIONS those that are open.
 ` + askLong,
 		example: "  sluice endpoints\n  sluice endpoints db.example.com",
 		path:    admin.EndpointsPath,

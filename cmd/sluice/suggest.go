@@ -32,8 +32,8 @@ for is not what they should be allowed: read it, leave out what does not belong 
 apply the rest.
 
 Without -f the node's agent is asked for what it has seen since it started. With -f an
-access log in JSON is read, of one agent or of many; lines that are none are passed over
-and counted on standard error.`,
+access log in JSON is read, of one agent or of many; lines that are none, as the
+agent's own messages are, are passed over and counted on standard error.`,
 		Example: `  kubectl -n sluice-system logs -l app.kubernetes.io/component=agent -c agent --tail=-1 \
     --max-log-requests=1000 | sluice suggest -f - -n shop
   sluice suggest > egress.yaml
@@ -129,7 +129,7 @@ func (o suggestOptions) rows(c *cobra.Command) (rows []observed.Row, nothing str
 		return nil, "", unreadable(o.file, err)
 	}
 	if log.Other > 0 {
-		fmt.Fprintf(c.ErrOrStderr(), "passed over %s of %d: not of an access log in JSON\n", count(log.Other, "line"), log.Other+log.Lines)
+		fmt.Fprintf(c.ErrOrStderr(), "passed over %s of %d: not of an access log in JSON, as the agent's own messages are not\n", count(log.Other, "line"), log.Other+log.Lines)
 	}
 	if log.Text > 0 && log.Lines == 0 {
 		return nil, "", hinted(fmt.Errorf("%s: %s of an access log in text", o.file, count(log.Text, "line")), "give the agent --access-log-format json, which the chart does by default, or ask it without -f")
