@@ -230,8 +230,9 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 	apply := func(object string) (string, error) {
 		return kubectl(s, object, "apply", "--server-side", "--dry-run=server", "-f", "-")
 	}
+	const istio = "traffic.sidecar.istio.io/"
 	// A policy is in force a moment after it is made, of which nobody tells.
-	for _, object := range []string{ns("sluice.dev/inject: 'yes'", ""), pod("sluice.dev/inject: 'yes'"), resource("Sidecar", "{egress: [{hosts: ['./*'], captureMode: NONE}]}"),
+	for _, object := range []string{ns("sluice.dev/inject: 'yes'", ""), pod("sluice.dev/inject: 'yes'"), pod(istio + "excludeOutboundPorts: '70000'"), resource("Sidecar", "{egress: [{hosts: ['./*'], captureMode: NONE}]}"),
 		resource("ServiceEntry", "{hosts: [a.test], ports: [{number: 80, name: http, protocol: HTTP}], workloadSelector: {labels: {a: b}}}"),
 		resource("VirtualService", "{hosts: [a.test], http: [{delegate: {name: other}}]}"), resource("DestinationRule", "{host: a.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")} {
 		await.True(t, "the API server minds\n"+object, func() bool {
@@ -270,6 +271,11 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 		{ns("sluice.dev/injekt: 'true'", ""), "none that there is", true},
 		{ns("", "sluice.dev/outboundPolcy: Observe"), "none that a namespace can have", true},
 		{ns("", "sluice.dev/inject: 'true'"), "are labels there", true},
+		{ns("", istio+"includeOutboundIPRanges: '10.0.0.0/32, 2001:db8::/128,::ffff:10.0.0.0/104'"), "", false},
+		{ns("", istio+"includeOutboundIPRanges: '*', "+istio+"includeInboundPorts: '*'"), "", false},
+		{ns("", istio+"includeOutboundIPRanges: '10.96.0.0/12,10.0.0.0/88'"), "at most 32", false},
+		{ns("", istio+"excludeOutboundIPRanges: '2001:db8::/129'"), "at most 32 of an IPv4 address and 128", false},
+		{ns("", istio+"excludeOutboundPorts: '22,65536'"), "65535 at most", false},
 		{labelled("'true'"), "", false},
 		{labelled("'yes'"), "label sluice.dev/inject of a pod", true},
 		{pod("sluice.dev/inject: 'false', sluice.dev/dnsCapture: 'true', other.test/x: z"), "", false},
@@ -278,10 +284,15 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 		{pod("sluice.dev/nonTCP: drop"), "annotation sluice.dev/nonTCP", true},
 		{pod("sluice.dev/failurePolicy: open"), "annotation sluice.dev/failurePolicy", true},
 		{pod("sluice.dev/injekt: 'true'"), "none that there is", true},
+		{pod(istio + "excludeOutboundPorts: '22,65535,1-65535'"), "", false},
+		{pod(istio + "excludeOutboundPorts: '22-70000'"), "65535 at most", false},
+		{pod(istio + "includeOutboundIPRanges: 10.0.0.0/33"), "at most 32", false},
 		{deployment("sluice.dev/inject: 'true'"), "", false},
+		{deployment(istio + "includeInboundPorts: '100000'"), "65535 at most", false},
 		{deployment("sluice.dev/inject: 'no'"), "annotation sluice.dev/inject", true},
 		{cronJob("sluice.dev/inject: 'true'"), "", false},
 		{cronJob("sluice.dev/inject: 'no'"), "annotation sluice.dev/inject", true},
+		{cronJob(istio + "includeOutboundIPRanges: 10.0.0.0/100"), "at most 32", false},
 	} {
 		out, err := apply(c.object)
 		said := strings.Contains(out, "Warning") || err != nil
