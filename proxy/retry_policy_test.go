@@ -215,7 +215,7 @@ func TestATryThatTakesTooLongIsGivenUpForTheNext(t *testing.T) {
 	rules := retryRules(map[string]string{
 		"try":    "    retries: {attempts: 2, perTryTimeout: 300ms, retryOn: reset, backoff: 1ms}\n",
 		"named":  "    retries: {attempts: 2, perTryTimeout: 300ms, retryOn: connect-failure, backoff: 1ms}\n",
-		"within": "    timeout: 500ms\n    retries: {attempts: 9, perTryTimeout: 200ms, retryOn: 5xx, backoff: 1ms}\n",
+		"within": "    timeout: 1s\n    retries: {attempts: 9, perTryTimeout: 600ms, retryOn: 5xx, backoff: 1ms}\n",
 		"longer": "    timeout: 300ms\n    retries: {attempts: 9, perTryTimeout: 300ms, retryOn: 5xx, backoff: 1ms}\n",
 	})
 	inModes(t, handler, rules, func(t *testing.T, m mode, r *rig, c *http.Client) {
@@ -228,7 +228,7 @@ func TestATryThatTakesTooLongIsGivenUpForTheNext(t *testing.T) {
 			"/try/once":      {2, 200, "answered", "-"},
 			"/try/always":    {3, 504, "upstream request timeout", "UT,URX"},
 			"/named/always":  {1, 504, "upstream request timeout", "UT"},
-			"/within/always": {3, 504, "upstream request timeout", "UT"},
+			"/within/always": {2, 504, "upstream request timeout", "UT"},
 			"/longer/always": {1, 504, "upstream request timeout", "UT"}, // no shorter than the route's: Envoy leaves it out
 		} {
 			resp, err := c.Post("http://a.example.com"+path+"?id="+id, "text/plain", strings.NewReader("x"))
