@@ -106,14 +106,15 @@ func (b builder) refusals(local []Rule) []Rule {
 // connections are reset; anything else of TCP, such as a packet that conntrack
 // finds invalid or a fragment it has not put together, is dropped: a reset would
 // end a living connection for one odd packet. In a namespace that had connections
-// before it had conntrack those look odd too, so there only SYNs are refused.
+// before it had conntrack those look odd too, so there only SYNs are refused, and not by
+// a reset: one may have gone by the redirects just before they were in force, and be here
+// just after. Dropped it is sent again (after a second) and redirected then.
 func (b builder) guard() []Rule {
-	reset, drop := Action{Kind: ActionReset}, Action{Kind: ActionDrop}
-	out := guardRules("guard of ", b.first(), reset)
-	if !b.running {
-		out = append(out, guardRules("rest of TCP to ", Match{Key: KeyTCP}, drop)...)
+	if b.running {
+		return guardRules("guard of ", b.first(), Action{Kind: ActionDrop})
 	}
-	return out
+	return append(guardRules("guard of ", b.first(), Action{Kind: ActionReset}),
+		guardRules("rest of TCP to ", Match{Key: KeyTCP}, Action{Kind: ActionDrop})...)
 }
 
 func guardRules(name string, which Match, action Action) []Rule {
@@ -127,11 +128,10 @@ func guardRules(name string, which Match, action Action) []Rule {
 func (b builder) dnsGuard() []Rule {
 	reset, reject, drop := Action{Kind: ActionReset}, Action{Kind: ActionReject}, Action{Kind: ActionDrop}
 	first := b.first()
-	out := dnsRules("guard of ", &first, reject, reset)
-	if !b.running {
-		out = append(out, dnsRules("rest of ", nil, drop, drop)[2:]...)
+	if b.running {
+		return dnsRules("guard of ", &first, reject, drop)
 	}
-	return out
+	return append(dnsRules("guard of ", &first, reject, reset), dnsRules("rest of ", nil, drop, drop)[2:]...)
 }
 
 // first is the packet of a TCP connection that the guard resets.
