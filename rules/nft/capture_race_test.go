@@ -23,7 +23,7 @@ func TestAConnectionThatBeginsAsTheRulesComeIsNotRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &unix.SockaddrInet4{Port: port, Addr: [4]byte{10, 50, 0, 1}}
+	server := unix.SockaddrInet4{Port: port, Addr: [4]byte{10, 50, 0, 1}}
 	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	plan := running(t)
 	ctx, stop := context.WithCancel(context.Background())
@@ -61,7 +61,7 @@ func TestAConnectionThatBeginsAsTheRulesComeIsNotRefused(t *testing.T) {
 }
 
 // connect makes a connection and resets it, in the thread's namespace.
-func connect(to unix.Sockaddr) error {
+func connect(to unix.SockaddrInet4) error { // a copy: to connect is to write into it
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func connect(to unix.Sockaddr) error {
 	}
 	for {
 		// Interrupted by the runtime's signals a connect goes on: then it is waited for again.
-		switch err := unix.Connect(fd, to); err {
+		switch err := unix.Connect(fd, &to); err {
 		case unix.EINTR, unix.EALREADY:
 		case unix.EISCONN:
 			return nil
