@@ -14,7 +14,7 @@ import (
 
 // The alerts that people copy out of the runbook can fire: their labels are those of the
 // metrics. And for each there is something to do.
-func TestAlertsOfTheRunbookCanFireAndSayWhatToDo(t *testing.T) {
+func TestAlertsOfTheRunbookCanFireAndNameARemedy(t *testing.T) {
 	t.Parallel()
 	_, block, _ := strings.Cut(pages(t)["docs/runbook.md"], "```yaml\n")
 	block, rest, _ := strings.Cut(block, "```")

@@ -59,7 +59,7 @@ func (w *firstWrite) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func TestWhatIsLeftIsSaidWithWhatToDo(t *testing.T) {
+func TestWhatIsLeftIsSaidWithARemedy(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]string{
 		`{"pods":2,"connections":1} {"pods":0,"connections":0,"done":true}`: "",
