@@ -7,7 +7,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A node's agent has the connections of all its pods on one or two event loops, and whoever
@@ -17,7 +16,7 @@ func TestRoutesThatTakeLongToChooseHoldUpNobodyElse(t *testing.T) {
 	server := script(t, nil)
 	yaml := static("a", "a.test", "HTTP", 80, server) + static("b", "b.test", "HTTP", 80, server) +
 		"---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  hosts: [a.test]\n  http:\n"
-	for i := range 2000 {
+	for i := range 500 {
 		yaml += fmt.Sprintf("  - {match: [{uri: {regex: '(.*a)*(.*b)*(.*c)*.*%d'}}], directResponse: {status: 418}}\n", i)
 	}
 	yaml += "  - {route: [{destination: {host: a.test}}]}\n"
@@ -35,23 +34,22 @@ func TestRoutesThatTakeLongToChooseHoldUpNobodyElse(t *testing.T) {
 	exchange(t, first, bufio.NewReader(first), "GET", ask("a.test", "x"))
 	slow := r.dial()
 	in := bufio.NewReader(slow)
-	began := time.Now()
-	io.WriteString(slow, ask("a.test", strings.Repeat("abcabx", 1000)))
-	answered := make(chan time.Duration, 1)
+	io.WriteString(slow, ask("a.test", strings.Repeat("abcabx", 400)))
+	answered := make(chan struct{})
 	go func() {
 		in.Peek(1)
-		answered <- time.Since(began)
+		close(answered)
 	}()
-	var latest time.Duration
 	for c, in := range others {
 		exchange(t, c, in, "GET", ask("b.test", "x"))
-		latest = max(latest, time.Since(began))
 	}
-	long := <-answered
+	select {
+	case <-answered:
+		t.Error("the request that takes long was answered before all others were")
+	default:
+	}
+	<-answered
 	if resp, _ := answerTo(t, in, "GET"); resp.StatusCode != 200 {
 		t.Errorf("%d to the request that takes long", resp.StatusCode)
-	}
-	if latest > long/2 {
-		t.Errorf("others were answered after %v, and the request that takes long after %v", latest, long)
 	}
 }
