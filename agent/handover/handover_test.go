@@ -8,14 +8,22 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/heard"
+	"github.com/sluice-cni/sluice/internal/lab"
+	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
+
+func TestMain(m *testing.M) { labtest.Main(m) }
 
 // saysWho answers with a name.
 func saysWho(name string) http.Handler {
@@ -148,7 +156,7 @@ func TestTheAddressOfTheMetricsIsHandedOverAndBack(t *testing.T) {
 	l.Close()
 	start := func(name string) *Address {
 		o := At(address, slog.New(slog.DiscardHandler))
-		serving(t, func(ctx context.Context) error { return o.Serve(ctx, saysWho(name)) })
+		serving(t, func(ctx context.Context) error { o.Serve(ctx, saysWho(name)); return nil })
 		return o
 	}
 	answers := func(want string) { t.Helper(); answersInTheEnd(t, "tcp", address, want) }
@@ -160,6 +168,53 @@ func TestTheAddressOfTheMetricsIsHandedOverAndBack(t *testing.T) {
 	second.End()
 	first.Resume()
 	answers("first")
+}
+
+// The address comes to the node when the agent runs already, as an IPv6 address is not there
+// while its duplicate address detection runs; and another has the port until it ends.
+func TestMetricsAreServedOnceTheirAddressCanBeHad(t *testing.T) {
+	t.Parallel()
+	for name, comes := range map[string]netip.Prefix{"IPv4": netip.MustParsePrefix("192.0.2.7/32"), "IPv6": netip.MustParsePrefix("2001:db8::7/128")} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var said heard.Text
+			address := netip.AddrPortFrom(comes.Addr(), 15090).String()
+			o := At(address, slog.New(slog.NewTextHandler(&said, nil)))
+			serving(t, func(ctx context.Context) error { o.Serve(ctx, saysWho("agent")); return nil })
+			says := func(message string) {
+				t.Helper()
+				await.True(t, message, func() bool { return strings.Contains(said.String(), message) })
+			}
+			says("cannot assign requested address")
+			if err := lab.AddAddress("lo", comes); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { // for -count
+				link, err := netlink.LinkByName("lo")
+				if err == nil {
+					err = netlink.AddrDel(link, &netlink.Addr{IPNet: &net.IPNet{IP: comes.Addr().AsSlice(), Mask: net.CIDRMask(comes.Bits(), comes.Bits())}})
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			answersInTheEnd(t, "tcp", address, "agent")
+			o.End()
+			var other net.Listener
+			await.True(t, "the address is free", func() bool {
+				var err error
+				other, err = net.Listen("tcp", address)
+				return err == nil
+			})
+			o.Resume()
+			says("metrics wait")
+			other.Close()
+			answersInTheEnd(t, "tcp", address, "agent")
+			if lines := strings.Count(said.String(), "\n"); lines != 4 {
+				t.Errorf("each change of state is to be said once:\n%s", said.String())
+			}
+		})
+	}
 }
 
 // Who comes finds nobody at the common name, since it was removed just then: the one that

@@ -192,7 +192,7 @@ func serveNode(ctx context.Context, a *agent.Agent, store resources, k *inCluste
 	endpoint := a.Health(metrics.Endpoint{Metrics: common.Metrics, Ready: a.Ready, Log: log}.Handler())
 	run("the admin socket", func(ctx context.Context) error { return socket.Serve(ctx, a.Handler(endpoint)) })
 	run("keeping the admin socket", socket.Keep)
-	run("the metrics endpoint", func(ctx context.Context) error { return scrape.Serve(ctx, endpoint) })
+	run("the metrics endpoint", func(ctx context.Context) error { scrape.Serve(ctx, endpoint); return nil })
 	err := a.Run(ctx)
 	end()
 	beside.Wait()
