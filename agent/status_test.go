@@ -1,10 +1,14 @@
 package agent
 
 import (
+	"io/fs"
+	"log/slog"
 	"maps"
 	"testing"
 
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/agent/pods"
+	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/rules"
 )
 
@@ -20,5 +24,18 @@ func TestSettingsAreShownAndTheMarkIsNot(t *testing.T) {
 	want := map[string]string{"excludeIPRanges": "10.96.0.0/12", "excludeOutboundPorts": "22", "dnsServers": "10.96.0.10/32", "nonTCP": "allow", "outboundPort": "40001"}
 	if !maps.Equal(got.Settings, want) || len(got.Ranges) != 1 || !got.DNS || got.Exemption != "mark" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Why there are no ranges is told where somebody wants some.
+func TestRangesThatNobodyWantsAreNotMissing(t *testing.T) {
+	t.Parallel()
+	a := New(Config{Common: &pods.Common{Shares: proxy.NewShares(proxy.Totals{})}, Log: slog.New(slog.DiscardHandler)})
+	a.given.err = fs.ErrNotExist
+	if n := a.node(core.Status{}); n.RangesErr != "" {
+		t.Errorf("nobody wants them: %q", n.RangesErr)
+	}
+	if n := a.node(core.Status{Pods: []core.PodStatus{{Decision: core.Decision{Auto: true}}}}); n.RangesErr == "" {
+		t.Error("a pod wants them, and nothing is said")
 	}
 }

@@ -294,10 +294,11 @@ func (f *Feed) failed(w *follow, err error) {
 }
 
 // missed notes whether the server has the kind, and takes what is known of it for gone when
-// that has long not been so. The caller holds Feed.mu.
+// that has long not been so. Those of the core group each server has: whoever says otherwise
+// is none. The caller holds Feed.mu.
 func (w *follow) missed(missing bool) {
 	switch {
-	case !missing:
+	case !missing || w.kind.Group == "":
 		w.missingAt = time.Time{}
 	case w.missingAt.IsZero():
 		w.missingAt = time.Now()

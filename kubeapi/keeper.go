@@ -66,9 +66,10 @@ func (k *keeper) run(ctx context.Context) {
 	defer k.lock.Close() // which gives it up
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
+			ended = true
 		case <-tick.C:
 		}
 		k.keep()

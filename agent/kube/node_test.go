@@ -1,6 +1,7 @@
 package kube_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -34,7 +35,7 @@ func start(t *testing.T, server *apitest.Server, o kube.Options, each func(*kube
 
 func startAndStop(t *testing.T, server *apitest.Server, follow kubeapi.FollowOptions, o kube.Options, each func(*kube.Node)) (n *kube.Node, stop func()) {
 	t.Helper()
-	follow.Log, o.Log = quiet(), quiet()
+	follow.Log, o.Log = quiet(), cmp.Or(o.Log, quiet())
 	c := server.Cluster()
 	feed := c.Feed(follow)
 	n = kube.New(c, feed, "worker", o)

@@ -2,22 +2,24 @@ package kube_test
 
 import (
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/sluice-cni/sluice/agent/kube"
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/kubeapi"
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 )
 
 // untainting runs an agent that takes its node's taint: how often it was asked whether it
 // is ready, and whether it is.
-func untainting(t *testing.T, server *apitest.Server) (asked, ready *atomic.Int32) {
+func untainting(t *testing.T, server *apitest.Server, log *slog.Logger) (asked, ready *atomic.Int32) {
 	t.Helper()
 	asked, ready = new(atomic.Int32), new(atomic.Int32)
-	start(t, server, kube.Options{}, func(n *kube.Node) {
+	start(t, server, kube.Options{Log: log}, func(n *kube.Node) {
 		n.Untaint(func() error {
 			asked.Add(1)
 			if ready.Load() == 0 {
@@ -34,11 +36,14 @@ func TestTheTaintGoesWhenTheAgentIsReady(t *testing.T) {
 	server := apitest.New(t)
 	const taints = `{"metadata":{"name":"NAME"},"spec":{"podCIDR":"10.0.0.0/24","taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"},{"key":"other","effect":"NoExecute"}]}}`
 	server.Put(kubeapi.Nodes, strings.ReplaceAll(taints, "NAME", "worker"), strings.ReplaceAll(taints, "NAME", "elsewhere"))
-	asked, ready := untainting(t, server)
+	log := &heard.Text{}
+	asked, ready := untainting(t, server, slog.New(slog.NewTextHandler(log, nil)))
 	tainted := func(name string) bool {
 		return strings.Contains(string(server.Object(kubeapi.Nodes, kubeapi.Key{Name: name})), "agent-not-ready")
 	}
-	await.True(t, "it was asked", func() bool { return asked.Load() > 0 })
+	await.True(t, "why the taint stays is said", func() bool {
+		return asked.Load() > 0 && strings.Contains(log.String(), `msg="the node keeps its taint, and gets no pods"`) && strings.Contains(log.String(), `why="not yet"`)
+	})
 	if !tainted("worker") {
 		t.Error("gone before the agent was ready")
 	}
@@ -80,7 +85,7 @@ func TestATaintThatCannotBeTakenIsTakenLater(t *testing.T) {
 	t.Parallel()
 	server := apitest.New(t)
 	server.Put(kubeapi.Nodes, `{"metadata":{"name":"worker"},"spec":{"taints":[{"key":"sluice.dev/agent-not-ready","effect":"NoSchedule"}]}}`)
-	asked, ready := untainting(t, server)
+	asked, ready := untainting(t, server, nil)
 	await.True(t, "the taint is known", func() bool { return asked.Load() > 0 })
 	server.Refuse(kubeapi.Nodes, 500)
 	ready.Store(1)
