@@ -22,3 +22,20 @@ func TestACostlyQuestionIsAskedMoreSeldom(t *testing.T) {
 		})
 	}
 }
+
+func TestOneQuickTryIsEnough(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct{ quickAt, done int }{{1, 1}, {3, 3}, {100, 10}} {
+			done := 0
+			took := await.Fastest(time.Second, func() {
+				if done++; done < c.quickAt {
+					time.Sleep(2 * time.Second)
+				}
+			})
+			if quick := c.quickAt == c.done; done != c.done || quick != (took < time.Second) {
+				t.Errorf("quick at try %d: done %d times, %v", c.quickAt, done, took)
+			}
+		}
+	})
+}
