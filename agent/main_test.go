@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluice-cni/sluice/agent/cgroup"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules/nft"
 )
@@ -130,7 +131,7 @@ func runApplications(in io.Reader, out io.Writer) {
 	}
 }
 
-const applicationPatience = 20 * time.Second
+const applicationPatience = await.Patience
 
 func grant(w wish, open map[string]net.Conn) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), applicationPatience)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/plugin/cnitest"
 )
 
@@ -205,7 +206,7 @@ func TestStoppedDemoLeavesNothing(t *testing.T) {
 			}
 			select {
 			case <-out.found:
-			case <-time.After(30 * time.Second):
+			case <-time.After(await.Patience):
 				t.Error("the slow step does not come")
 			}
 			began := time.Now()
@@ -215,7 +216,7 @@ func TestStoppedDemoLeavesNothing(t *testing.T) {
 			}
 			syscall.Kill(to, sig)
 			cmd.Wait()
-			if took := time.Since(began); took > 4*time.Second {
+			if took := time.Since(began); took > await.Patience/2 {
 				t.Errorf("it ended after %v", took)
 			}
 			if sig != syscall.SIGKILL && cmd.ProcessState.ExitCode() != 130 {
@@ -249,7 +250,7 @@ func TestStepWaitsForEnter(t *testing.T) {
 	io.WriteString(keys, "\n")
 	select {
 	case <-next:
-	case <-time.After(30 * time.Second):
+	case <-time.After(await.Patience):
 		t.Error("Enter does not go on")
 	}
 }

@@ -57,14 +57,14 @@ func newBeside(t *testing.T, policy mesh.OutboundPolicy, resolution string) *pod
 
 // handshake opens TLS under a server name.
 func (p *pod) handshake(address, name string) error {
-	ctx, cancel := context.WithTimeout(p.T.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.T.Context(), await.Patience)
 	defer cancel()
 	c, err := p.NS.Dial(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	return tls.Client(c, &tls.Config{ServerName: name, InsecureSkipVerify: true}).Handshake()
 }
 

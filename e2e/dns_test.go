@@ -43,7 +43,7 @@ func (p *pod) ask(network, family, name string) *mdns.Msg {
 	c, err := p.NS.Dial(p.T.Context(), network, clusterDNS[family])
 	must(p.T, err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	q := new(mdns.Msg).SetQuestion(mdns.Fqdn(name), map[string]uint16{"IPv4": mdns.TypeA, "IPv6": mdns.TypeAAAA}[family])
 	m, _, err := new(mdns.Client).ExchangeWithConn(q, &mdns.Conn{Conn: c})
 	must(p.T, err)
@@ -104,14 +104,14 @@ func TestTwoDatabasesOnOnePortAreToldApartByName(t *testing.T) {
 // greeting is what a server that speaks first says, "" where the connection ends
 // before it does.
 func (p *pod) greeting(at netip.AddrPort) string {
-	ctx, cancel := context.WithTimeout(p.T.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(p.T.Context(), await.Patience)
 	defer cancel()
 	c, err := p.NS.Dial(ctx, "tcp", at.String())
 	if err != nil {
 		return ""
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	b, _ := io.ReadAll(c)
 	return string(b)
 }

@@ -127,7 +127,7 @@ func visit(t *testing.T, p *egress.Pod, from dial.Sockets, i int, word string) e
 		return fmt.Errorf("%s over %s: %w", v.host, family, err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(30 * time.Second)) // a busy machine takes its time for TLS
+	c.SetDeadline(time.Now().Add(await.Patience)) // a busy machine takes its time for TLS
 	got, err := v.visit(c)
 	said, own := strings.CutPrefix(strings.TrimSpace(got), word+" for ")
 	if err == nil && (!own || said != egress.Address && said != egress.AddressIPv6) {
@@ -149,6 +149,7 @@ func TestProxiesThatFollowOneAnotherLoseNoRedirectedConnection(t *testing.T) {
 	var made, lost atomic.Int64
 	ended := make(chan struct{})
 	var all sync.WaitGroup
+	under := make(chan struct{}, 100) // at most: a slow machine has fewer, not ever more
 	all.Go(func() {
 		ticks := time.NewTicker(time.Second / 150)
 		defer ticks.Stop()
@@ -158,7 +159,9 @@ func TestProxiesThatFollowOneAnotherLoseNoRedirectedConnection(t *testing.T) {
 				return
 			case <-ticks.C:
 			}
+			under <- struct{}{}
 			all.Go(func() {
+				defer func() { <-under }()
 				made.Add(1)
 				began := time.Now()
 				if err := visit(t, p, from, i, "here"); err != nil && lost.Add(1) < 5 {

@@ -110,7 +110,7 @@ func TestNoLieInHTTP2ReachesAStranger(t *testing.T) {
 // stream sends one request on a connection of its own and tells what became of it.
 func (p *pod) stream(address string, fields []string) string {
 	p.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	c, err := p.NS.Dial(ctx, "tcp", address)
 	if isRefused(err) {
@@ -118,7 +118,7 @@ func (p *pod) stream(address string, fields []string) string {
 	}
 	must(p.T, err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	io.WriteString(c, http2.ClientPreface)
 	frames := http2.NewFramer(c, c)
 	frames.WriteSettings()

@@ -307,7 +307,7 @@ func (w *liars) nobodyHeard() {
 // say sends bytes and tells what came back: for each answer "own" or a status.
 func (w *liars) say(address, text string) string {
 	w.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	c, err := w.NS.Dial(ctx, "tcp", address)
 	if isRefused(err) {
@@ -315,7 +315,7 @@ func (w *liars) say(address, text string) string {
 	}
 	must(w.T, err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	if _, err := io.WriteString(c, text); err == nil {
 		c.(*net.TCPConn).CloseWrite()
 	} else if !isRefused(err) {
@@ -347,7 +347,7 @@ func (w *liars) say(address, text string) string {
 // hello opens TLS under a server name, whatever its bytes are.
 func (w *liars) hello(address, name string) string {
 	w.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	c, err := w.NS.Dial(ctx, "tcp", address)
 	if isRefused(err) {
@@ -355,7 +355,7 @@ func (w *liars) hello(address, name string) string {
 	}
 	must(w.T, err)
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	client := tls.Client(&renamed{Conn: c, name: name}, &tls.Config{ServerName: placeholder(name), InsecureSkipVerify: true})
 	if err := client.Handshake(); err != nil {
 		if isRefused(err) {

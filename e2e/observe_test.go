@@ -34,7 +34,7 @@ func TestWhatObserveWritesDownIsWhatHasToBeRegistered(t *testing.T) {
 		c, err := p.NS.Dial(context.Background(), "tcp", p.net.Lookup("www.google.com", "IPv4")+":443")
 		must(t, err)
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(await.Patience))
 		out = append(out, fmt.Sprint(tls.Client(c, &tls.Config{ServerName: "www.google.com", InsecureSkipVerify: true}).Handshake()))
 		for _, family := range []string{"IPv4", "IPv6"} {
 			c, err := p.NS.Dial(context.Background(), "tcp", net.JoinHostPort(p.net.Lookup("db.example.com", family), "5432"))

@@ -198,7 +198,7 @@ func (a *testAgent) end() {
 
 // echo sends something and wants it back.
 func echo(c net.Conn) error {
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	said, heard := []byte("are you there?"), make([]byte, 14)
 	if _, err := c.Write(said); err != nil {
 		return err

@@ -188,7 +188,7 @@ func TestAHoldWithoutAHolderWaitsAndSaysWho(t *testing.T) {
 	}
 	held := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
 		_, err := client.Hold(ctx, filepath.Join(dir, SocketName), p.Holding, p.files)
 		held <- err

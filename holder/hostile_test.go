@@ -78,7 +78,7 @@ func TestPeersThatSpeakWrongAreRefusedAndOthersServed(t *testing.T) {
 		}
 		test.do(c)
 		refused := ""
-		m, err := wire.NewConn(c).Receive(time.Now().Add(10 * time.Second))
+		m, err := wire.NewConn(c).Receive(time.Now().Add(await.Patience))
 		if err == nil && m.Kind == wire.Refused {
 			var refusal wire.Refusal
 			if err := m.Into(&refusal); err != nil {
@@ -89,7 +89,7 @@ func TestPeersThatSpeakWrongAreRefusedAndOthersServed(t *testing.T) {
 		if !strings.Contains(refused, test.want) || test.want == "" && refused != "" {
 			t.Errorf("%s: refused with %q (%v), want %q", test.name, refused, err, test.want)
 		}
-		if _, err := wire.NewConn(c).Receive(time.Now().Add(10 * time.Second)); errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := wire.NewConn(c).Receive(time.Now().Add(await.Patience)); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: the connection is still open", test.name)
 		}
 		c.Close()
@@ -146,7 +146,7 @@ func TestTooManyPeersAreToldToTryAgain(t *testing.T) {
 		defer c.Close()
 		peers = append(peers, c)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	var refusal *wire.Refusal
 	await.True(t, "the 65th is refused", func() bool {
@@ -172,7 +172,7 @@ func TestTooManyPeersAreToldToTryAgain(t *testing.T) {
 const stranger = "run-stranger"
 
 func runStranger(path string) int {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	_, err := client.Status(ctx, path)
 	fmt.Println(err)
@@ -274,7 +274,7 @@ func TestAHoldWithTheWrongFilesSaysWhich(t *testing.T) {
 		if test.change != nil {
 			test.change(&h)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		_, err := client.Hold(ctx, path, h, test.files)
 		cancel()
 		var refusal *wire.Refusal

@@ -18,7 +18,7 @@ import (
 
 // hears is whether the holder answers at the path.
 func hears(path string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	_, err := client.Status(ctx, path)
 	return err == nil
@@ -67,7 +67,7 @@ func TestARunDirectoryThatIsRemovedIsMadeAnew(t *testing.T) {
 			next.ready(t)
 			select {
 			case <-old.exited:
-			case <-time.After(20 * time.Second):
+			case <-time.After(await.Patience):
 				t.Fatal("the next holder did not find this one")
 			}
 			if held := status(t, path).Pods; len(held) != 2 {
@@ -123,7 +123,7 @@ func TestAHolderWhosePlaceIsTakenEnds(t *testing.T) {
 	}
 	select {
 	case <-p.exited:
-	case <-time.After(20 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("it does not end")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(p.log.String(), "another holder runs here") {

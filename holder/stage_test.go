@@ -223,7 +223,7 @@ func (p *pod) close() {
 
 func (p *pod) hold(t testing.TB, path string) wire.HeldReply {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	reply, err := client.Hold(ctx, path, p.Holding, p.files)
 	if err != nil {
@@ -235,7 +235,7 @@ func (p *pod) hold(t testing.TB, path string) wire.HeldReply {
 func (p *pod) release(t testing.TB, path string) {
 	t.Helper()
 	await.True(t, "it is released", func() bool { // nobody is there: who asks tries again
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
 		return client.Release(ctx, path, p.ContainerID, p.Interface) == nil
 	})
@@ -270,7 +270,7 @@ func status(t testing.TB, path string) wire.HolderStatus {
 	t.Helper()
 	var s wire.HolderStatus
 	await.True(t, "the holder says how it is", func() (said bool) {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
 		var err error
 		s, err = client.Status(ctx, path)
@@ -281,7 +281,7 @@ func status(t testing.TB, path string) wire.HolderStatus {
 
 // reset says whether the connection's end was a reset.
 func reset(c net.Conn) error {
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(await.Patience))
 	_, err := c.Read(make([]byte, 1))
 	switch {
 	case errors.Is(err, unix.ECONNRESET):

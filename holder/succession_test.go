@@ -62,7 +62,7 @@ func TestTwentySuccessionsRefuseNobody(t *testing.T) {
 	})
 	churned := newPod(t)
 	load.every(10*time.Millisecond, func(n int) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
 		if n%2 == 1 {
 			return client.Release(ctx, path, churned.ContainerID, churned.Interface)
@@ -84,7 +84,7 @@ func TestTwentySuccessionsRefuseNobody(t *testing.T) {
 		next.ready(t)
 		select {
 		case <-current.exited:
-		case <-time.After(10 * time.Second):
+		case <-time.After(await.Patience):
 			t.Fatal("the old holder does not end")
 		}
 		if code := current.cmd.ProcessState.ExitCode(); code != 0 {

@@ -110,7 +110,7 @@ func run(t *testing.T, f *kubeapi.Feed) (stop func()) {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(await.Patience):
 			t.Error("Run does not end")
 		}
 	})

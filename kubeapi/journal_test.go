@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -281,7 +282,7 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 	cancel()
 	select {
 	case <-c:
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		t.Error("it waits")
 	}
 }

@@ -16,10 +16,11 @@ import (
 	"github.com/sluice-cni/sluice/agent/link"
 	"github.com/sluice-cni/sluice/holder/client"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // patience is for what takes milliseconds.
-const patience = 20 * time.Second
+const patience = await.Patience
 
 // agent is a Handler that notes what it is told.
 type agent struct {

@@ -25,7 +25,7 @@ func TestTheDirectoryOfCredentialsMustBeThere(t *testing.T) {
 			for _, byFlag := range []bool{true, false} {
 				command := construct()
 				t.Setenv("SLUICE_CREDENTIALS", dir)
-				var argv []string
+				argv := []string{} // nil would be the test binary's
 				if byFlag {
 					t.Setenv("SLUICE_CREDENTIALS", "")
 					argv = []string{"--credentials", dir}

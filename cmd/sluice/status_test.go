@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-cni/sluice/agent/handover"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy"
 )
 
@@ -161,7 +162,7 @@ func holderAnswers(t *testing.T, dir string) {
 		}
 		conn := wire.NewConn(c)
 		defer conn.Close()
-		if m, err := conn.Receive(time.Now().Add(10 * time.Second)); err != nil || m.Kind != wire.Status {
+		if m, err := conn.Receive(time.Now().Add(await.Patience)); err != nil || m.Kind != wire.Status {
 			return
 		}
 		conn.Send(wire.Status, wire.HolderStatus{Build: "1.2.3", PID: 17, Pods: []wire.PodStatus{

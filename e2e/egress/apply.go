@@ -7,11 +7,12 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
 // patience bounds every wait for what should take milliseconds.
-const patience = 20 * time.Second
+const patience = await.Patience
 
 // Apply puts resources in force and returns what sluice says about them. What was
 // applied before is gone. The text is a template: {{ca}} is the file of the Internet's

@@ -2,6 +2,8 @@ package pages
 
 import (
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,9 +15,9 @@ import (
 
 func serveWeather(p *egress.Pod) {
 	p.Net.Web("weather.example", 80, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/delay" {
+		if seconds, err := strconv.Atoi(strings.TrimPrefix(r.URL.Path, "/delay/")); err == nil {
 			select {
-			case <-time.After(time.Second):
+			case <-time.After(time.Duration(seconds) * time.Second):
 			case <-r.Context().Done():
 			}
 		}
@@ -57,10 +59,10 @@ func TestManageTrafficToExternalServices(t *testing.T) {
 	p := egress.New(t, egress.Options{})
 	serveWeather(p)
 	p.Apply(fixture(t, "access-http"))
-	both(p, "http://weather.example/delay", "200 weather.example")
+	both(p, "http://weather.example/delay/1", "200 weather.example")
 	p.Apply(fixture(t, "access-timeout"))
 	begin := time.Now()
-	both(p, "http://weather.example/delay", "504 UT upstream request timeout")
+	both(p, "http://weather.example/delay/60", "504 UT upstream request timeout")
 	if took := time.Since(begin); took < 600*time.Millisecond {
 		t.Errorf("two requests were cut off after %s", took)
 	}

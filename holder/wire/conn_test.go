@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +31,7 @@ func pair(t testing.TB) (a, b *Conn) {
 	return ends[0], ends[1]
 }
 
-func soon() time.Time { return time.Now().Add(10 * time.Second) }
+func soon() time.Time { return time.Now().Add(await.Patience) }
 
 func TestAMessageArrivesWithItsFiles(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,13 +25,13 @@ func TestWithoutDescriptorsLeftOnlyDescriptorsAreLost(t *testing.T) {
 		}
 	}
 	full := exhausted(t)
-	m, err := b.Receive(time.Now().Add(10 * time.Second))
+	m, err := b.Receive(time.Now().Add(await.Patience))
 	full()
 	var h Holding
 	if !errors.Is(err, ErrTruncated) || m.Kind != Pod || m.Into(&h) != nil || h.Inode != 7 || len(m.Files) != 0 {
 		t.Errorf("%v with %d files, %v", m.Kind, len(m.Files), err)
 	}
-	m, err = b.Receive(time.Now().Add(10 * time.Second))
+	m, err = b.Receive(time.Now().Add(await.Patience))
 	if err != nil || len(m.Files) != 3 {
 		t.Errorf("then: %d files, %v", len(m.Files), err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/inotify"
 )
 
@@ -26,7 +27,7 @@ func TestEveryChangeOfADirectoryIsTold(t *testing.T) {
 		}
 		select {
 		case <-changes:
-		case <-time.After(10 * time.Second):
+		case <-time.After(await.Patience):
 			t.Fatalf("%s: nothing was told", what)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
@@ -38,7 +39,7 @@ func TestAnAddressCanBeUsedAtOnce(t *testing.T) {
 			if _, err := from.Write([]byte(address)); err != nil {
 				t.Fatal(err)
 			}
-			to.SetReadDeadline(time.Now().Add(10 * time.Second))
+			to.SetReadDeadline(time.Now().Add(await.Patience))
 			b := make([]byte, 64)
 			if n, _, err := to.ReadFrom(b); err != nil || string(b[:n]) != address {
 				t.Fatalf("to %s: %q, %v", address, b[:n], err)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"testing"
 	"time"
+
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 // A change that is told of just when the process stops must not keep it from stopping.
@@ -32,7 +34,7 @@ func TestAStopBetweenANotificationAndTheLookAtItEnds(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(5 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("whoever follows the directory waits for ever")
 	}
 	w.close()

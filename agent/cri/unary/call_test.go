@@ -9,17 +9,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sluice-cni/sluice/agent/cri/unary"
 	"github.com/sluice-cni/sluice/agent/cri/unary/unarytest"
+	"github.com/sluice-cni/sluice/internal/await"
 )
 
 func call(t *testing.T, socket string) ([]byte, error) {
 	t.Helper()
 	c := unary.New("unix://" + socket)
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Patience)
 	defer cancel()
 	return c.Call(ctx, "a.B/C", []byte("request"))
 }

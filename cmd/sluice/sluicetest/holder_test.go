@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-cni/sluice/cmd/sluice/sluicetest"
 	"github.com/sluice-cni/sluice/holder"
 	"github.com/sluice-cni/sluice/holder/client"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 )
 
@@ -50,7 +51,7 @@ func ended(t *testing.T, p *proxy, code int) {
 		if got := p.cmd.ProcessState.ExitCode(); got != code {
 			t.Errorf("exit code %d, want %d", got, code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("does not end")
 	}
 }

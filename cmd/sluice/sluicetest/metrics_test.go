@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
@@ -87,7 +86,7 @@ func TestProxyOpensItsAccessLogAnewOnSIGUSR1(t *testing.T) {
 	holds := func(name, want string) {
 		t.Helper()
 		var data []byte
-		if !await.Within(10*time.Second, func() bool { data, _ = os.ReadFile(name); return strings.Contains(string(data), want) }) {
+		if !await.Within(await.Patience, func() bool { data, _ = os.ReadFile(name); return strings.Contains(string(data), want) }) {
 			t.Errorf("%s holds %q, not %q", name, data, want)
 		}
 	}

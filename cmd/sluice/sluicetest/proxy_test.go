@@ -216,7 +216,7 @@ func (p *proxy) exit(t *testing.T) int {
 	t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("the proxy does not end")
 	}
 	return p.cmd.ProcessState.ExitCode()
