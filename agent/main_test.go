@@ -84,7 +84,7 @@ var applications struct {
 
 // wish is what an application is to do in a pod. Get asks for a page of Host and ends;
 // Open and Say are a connection that stays, by its name.
-type wish struct{ Path, Get, Open, Say, Close, Address string }
+type wish struct{ Path, Get, Send, Open, Say, Close, Address string }
 
 type outcome struct {
 	Status int
@@ -157,7 +157,11 @@ func grant(w wish, open map[string]net.Conn) (o outcome, err error) {
 		return o, err
 	}
 	defer n.Close()
-	c, err := n.Dial(ctx, "tcp4", w.Address)
+	network := "tcp4"
+	if w.Send != "" {
+		network = "udp4"
+	}
+	c, err := n.Dial(ctx, network, w.Address)
 	if err != nil {
 		return o, err
 	}
@@ -167,6 +171,14 @@ func grant(w wish, open map[string]net.Conn) (o outcome, err error) {
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(applicationPatience))
+	if w.Send != "" {
+		if _, err = io.WriteString(c, w.Send); err != nil {
+			return o, err
+		}
+		b := make([]byte, len(w.Send))
+		_, err = c.Read(b)
+		return outcome{Body: string(b)}, err
+	}
 	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", w.Get)
 	r, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {

@@ -318,6 +318,10 @@ func (n *node) pod(namespace, name string) *pod {
 	must(t, err)
 	t.Cleanup(func() { echo.Close() })
 	go echoes(echo)
+	datagrams, err := outside.ListenPacket("udp4", server+":9")
+	must(t, err)
+	t.Cleanup(func() { datagrams.Close() })
+	go echoesDatagrams(datagrams)
 	id, err := netns.At(p.path)
 	must(t, err)
 	n.mu.Lock()
@@ -333,6 +337,17 @@ func echoes(l net.Listener) {
 			return
 		}
 		go func() { io.Copy(c, c); c.Close() }()
+	}
+}
+
+func echoesDatagrams(c net.PacketConn) {
+	b := make([]byte, 1500)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		c.WriteTo(b[:n], from)
 	}
 }
 
@@ -353,6 +368,11 @@ func (p *pod) governed() {
 }
 
 func (p *pod) direct() bool { return p.ask("other.example.com").Status == 200 }
+
+// datagram is a word that comes back, or what becomes of it.
+func (p *pod) datagram() outcome {
+	return application(p.n.t, wish{Path: p.path, Send: "hello", Address: server + ":9"})
+}
 
 // stream opens a connection that stays until the returned hang up; say uses it.
 func (p *pod) stream(name string) (say func(), hangUp func()) {
@@ -512,13 +532,18 @@ func TestKubernetesWordReachesARunningPod(t *testing.T) {
 		t.Errorf("it took %v: that was not the nudge", took)
 	}
 	web.governed()
+	if o := web.datagram(); o.Err == "" {
+		t.Errorf("a datagram of a governed pod: %+v", o)
+	}
 
 	observe := &selection.Policy{Generation: 2, Selection: "annotated", Namespaces: map[string]selection.NamespacePolicy{"shop": {OutboundPolicy: selection.Observe}}}
 	a.policy <- observe
 	await.True(t, "what nobody registers passes under Observe", web.direct)
+	await.True(t, "what cannot be written down passes too", func() bool { return web.datagram().Body == "hello" })
 	a.state(web, "enrolled")
 	a.selects()
 	await.True(t, "what nobody registers is refused once Observe has ended", func() bool { return !web.direct() })
+	await.True(t, "a datagram too", func() bool { return web.datagram().Err != "" })
 
 	said.Sidecar = "Istio"
 	n.tells(said)

@@ -159,6 +159,39 @@ func TestWhoSaysWhatIsNotRegisteredMayDo(t *testing.T) {
 	}
 }
 
+func TestUnderObserveWhatIsNotTCPPasses(t *testing.T) {
+	t.Parallel()
+	const shop = `"namespaces":{"shop":{"outboundPolicy":"Observe"}}`
+	for _, tc := range []struct{ name, conf, policy, annotation, want string }{
+		{"nobody observes", "", `{"outboundPolicy":"ALLOW_ANY"}`, "", "reject"},
+		{"the node", "", `{"outboundPolicy":"Observe"}`, "", "allow"},
+		{"the namespace", "", `{"outboundPolicy":"REGISTRY_ONLY",` + shop + `}`, "", "allow"},
+		{"the namespace does not", "", `{"outboundPolicy":"Observe","namespaces":{"shop":{"outboundPolicy":"REGISTRY_ONLY"}}}`, "", "reject"},
+		{"the namespace may not", "", `{"outboundPolicy":"REGISTRY_ONLY","enforce":["outboundPolicy"],` + shop + `}`, "", "reject"},
+		{"less near ones say otherwise", `"nonTCP":"reject"`, `{"defaults":{"nonTCP":"reject"},` + shop + `}`, "", "allow"},
+		{"the namespace says otherwise", "", `{"namespaces":{"shop":{"outboundPolicy":"Observe","defaults":{"nonTCP":"reject"}}}}`, "", "reject"},
+		{"the pod says otherwise", "", `{` + shop + `}`, "reject", "reject"},
+		{"enforced by the entry", `"enforce":["nonTCP"]`, `{"outboundPolicy":"Observe"}`, "", "reject"},
+		{"enforced by the node", "", `{"enforce":["nonTCP"],` + shop + `}`, "", "reject"},
+		{"enforced for the namespace, by whoever", "", `{"namespaces":{"shop":{"outboundPolicy":"Observe","enforce":["nonTCP"]}}}`, "", "reject"},
+		{"enforced by who observes", "", `{"outboundPolicy":"Observe","enforce":["*"]}`, "reject", "allow"},
+		{"enforced by the namespace that observes", "", `{"namespaces":{"shop":{"outboundPolicy":"Observe","enforce":["*"]}}}`, "reject", "allow"},
+	} {
+		pod := selection.Pod{Namespace: "shop"}
+		if tc.annotation != "" {
+			pod.Annotations = map[string]string{"sluice.dev/nonTCP": tc.annotation}
+		}
+		policy := policyOf(t, tc.policy)
+		d, err := selection.Decide(confOf(t, tc.conf), policy, pod, noRanges)
+		if got := field(d.Config, "nonTCP"); err != nil || got != tc.want {
+			t.Errorf("%s: %s, %v", tc.name, got, err)
+		}
+		if policy.Defaults["nonTCP"] != nil && string(policy.Defaults["nonTCP"]) != `"reject"` {
+			t.Errorf("%s: the policy was changed", tc.name)
+		}
+	}
+}
+
 func field(c rules.Config, name string) string {
 	for _, f := range rules.Fields() {
 		if f.Name == name {

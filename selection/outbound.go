@@ -1,7 +1,9 @@
 package selection
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,8 +12,9 @@ import (
 
 // What becomes of traffic for which nothing is registered.
 const (
-	// Observe lets everything pass, as AllowAny does, and says what RegistryOnly would
-	// have refused: for a namespace before it is governed.
+	// Observe lets everything pass, as AllowAny does, what is not TCP too unless field nonTCP
+	// says otherwise, and says what RegistryOnly would have refused: for a namespace
+	// before it is governed.
 	Observe = "Observe"
 	// RegistryOnly refuses it, AllowAny lets it pass: the names of Istio's
 	// outboundTrafficPolicy.
@@ -50,11 +53,27 @@ func (p *Policy) outbound(namespace string) (value string, notes []rules.Warning
 		return "", nil
 	}
 	of := p.Namespaces[namespace].OutboundPolicy
-	switch enforced := slices.Contains(p.Enforce, OutboundPolicy) || slices.Contains(p.Enforce, Everything); {
+	switch {
 	case of == "" || namespace == "":
 		return p.OutboundPolicy, nil
-	case enforced && of != p.OutboundPolicy:
+	case (layer{enforce: p.Enforce}).enforces(OutboundPolicy) && of != p.OutboundPolicy:
 		return p.OutboundPolicy, []rules.Warning{{Field: OutboundPolicy, Text: "is enforced by the policy: " + of + " of namespace " + namespace + " is ignored"}}
 	}
 	return of, nil
+}
+
+const nonTCP = "nonTCP"
+
+// observing are the fields of a layer whose own word is Observe: what cannot be written
+// down passes as well, unless the layer itself says otherwise.
+func observing(fields map[string]json.RawMessage) map[string]json.RawMessage {
+	if _, said := fields[nonTCP]; said {
+		return fields
+	}
+	fields = maps.Clone(fields)
+	if fields == nil {
+		fields = map[string]json.RawMessage{}
+	}
+	fields[nonTCP] = json.RawMessage(`"` + rules.NonTCPAllow + `"`)
+	return fields
 }

@@ -69,9 +69,17 @@ func layers(c Conf, p *Policy, namespace string) []layer {
 	if p == nil {
 		return out
 	}
-	out = append(out, layer{"the policy", p.Defaults, p.Enforce})
+	observe := p.Outbound(namespace) == Observe
+	with := func(name, outbound string, fields map[string]json.RawMessage, enforce []string) {
+		l := layer{name, fields, enforce}
+		if observe && outbound == Observe && (!l.enforces(nonTCP) || l.enforces(OutboundPolicy)) {
+			l.fields = observing(fields)
+		}
+		out = append(out, l)
+	}
+	with("the policy", p.OutboundPolicy, p.Defaults, p.Enforce)
 	if of, found := p.Namespaces[namespace]; found && namespace != "" {
-		out = append(out, layer{"the policy of namespace " + namespace, of.Defaults, of.Enforce})
+		with("the policy of namespace "+namespace, of.OutboundPolicy, of.Defaults, of.Enforce)
 	}
 	return out
 }

@@ -25,7 +25,7 @@ const (
 	Partly      = "SluicePartly"      // it is; Warning: something of it does what its author does not want, Normal: or less than in a mesh
 	NotEnrolled = "SluiceNotEnrolled" // Warning: a pod is not governed, and should be
 	AloneLeft   = "SluiceLeftAlone"   // Normal: another mesh's sidecar serves a pod
-	BadPolicy   = "SluicePolicy"      // Warning: what says which pods are selected cannot be read
+	BadPolicy   = "SluicePolicy"      // Warning: what says which pods are selected cannot be read, or has no effect
 )
 
 // How Events are written: so many at once, then one in that time. Those about an object

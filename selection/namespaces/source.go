@@ -45,6 +45,8 @@ type Source struct {
 
 	mu         sync.Mutex
 	namespaces map[string]selection.NamespacePolicy // that say something
+	uids       map[string]string                    // theirs
+	inVain     map[string]string                    // what they say without an effect, by name
 	wrong      map[string]string                    // by kind and key, what is
 	policy     *selection.Policy                    // the ConfigMap's last good content; nil: none
 	present    bool                                 // the ConfigMap is there, good or bad
@@ -58,7 +60,7 @@ var _ selection.Source = (*Source)(nil)
 func New(f *kubeapi.Feed, configMap kubeapi.Key, log *slog.Logger) *Source {
 	s := &Source{
 		log: log, configMap: configMap, Said: func(kubeapi.Kind, kubeapi.Object, error) {},
-		changed: make(chan struct{}, 1), namespaces: map[string]selection.NamespacePolicy{}, wrong: map[string]string{},
+		changed: make(chan struct{}, 1), namespaces: map[string]selection.NamespacePolicy{}, uids: map[string]string{}, inVain: map[string]string{}, wrong: map[string]string{},
 	}
 	f.Follow(kubeapi.Namespaces, kubeapi.Selector{}, func(d kubeapi.Delta) {
 		s.namespacesChanged(d, func(key kubeapi.Key) { f.Keep(kubeapi.Namespaces, key) })
@@ -75,9 +77,9 @@ func (s *Source) namespacesChanged(d kubeapi.Delta, keep func(kubeapi.Key)) {
 		s.mu.Lock()
 		of, kept, err := read(o, s.namespaces[o.Name])
 		if silent(of) {
-			delete(s.namespaces, o.Name)
+			s.forget(o.Name)
 		} else {
-			s.namespaces[o.Name] = of
+			s.namespaces[o.Name], s.uids[o.Name] = of, o.UID
 		}
 		s.mu.Unlock()
 		if kept {
@@ -87,11 +89,17 @@ func (s *Source) namespacesChanged(d kubeapi.Delta, keep func(kubeapi.Key)) {
 	}
 	s.mu.Lock()
 	for _, key := range d.Gone {
-		delete(s.namespaces, key.Name)
+		s.forget(key.Name)
 		delete(s.wrong, problemOf(kubeapi.Namespaces, key))
 	}
 	s.mu.Unlock()
 	s.told(0, d)
+}
+
+func (s *Source) forget(namespace string) {
+	delete(s.namespaces, namespace)
+	delete(s.uids, namespace)
+	delete(s.inVain, namespace)
 }
 
 func (s *Source) configMapChanged(d kubeapi.Delta, keep func()) {
@@ -215,10 +223,15 @@ func (s *Source) Run(ctx context.Context, update func(*selection.Policy)) error 
 			return nil
 		case <-pause.C:
 		}
-		if p := s.whole(); p != nil && !selection.Same(p, last) {
+		p := s.whole()
+		if p == nil {
+			continue
+		}
+		if !selection.Same(p, last) {
 			last = p
 			update(p)
 		}
+		s.sayInVain(p)
 	}
 }
 
@@ -241,4 +254,51 @@ func (s *Source) whole() *selection.Policy {
 		return nil
 	}
 	return p
+}
+
+// sayInVain says of each namespace, once, which of its labels and annotations have no
+// effect, since the ConfigMap has another word.
+func (s *Source) sayInVain(p *selection.Policy) {
+	type word struct {
+		o    kubeapi.Object
+		text string
+	}
+	var news []word
+	s.mu.Lock()
+	for _, name := range slices.Sorted(maps.Keys(s.namespaces)) {
+		text := ""
+		if fields := p.InVain(name, s.namespaces[name]); len(fields) > 0 {
+			why := "enforces these or says otherwise of the namespace"
+			if slices.Contains(p.ExemptNamespaces, name) {
+				why = "has the namespace in exemptNamespaces"
+			}
+			text = clip(fmt.Sprintf("not in force, since ConfigMap %s %s: %s", s.configMap, why, strings.Join(spelled(fields), ", ")))
+		}
+		if text != "" && text != s.inVain[name] {
+			news = append(news, word{kubeapi.Object{Key: kubeapi.Key{Name: name}, UID: s.uids[name]}, text})
+		}
+		s.inVain[name] = text
+	}
+	s.mu.Unlock()
+	for _, w := range news {
+		s.log.Warn("a namespace's word has no effect", "object", problemOf(kubeapi.Namespaces, w.o.Key), "error", w.text)
+		s.Said(kubeapi.Namespaces, w.o, errors.New(w.text))
+	}
+}
+
+// spelled are a policy's fields as a Namespace has them.
+func spelled(fields []string) (out []string) {
+	for _, field := range fields {
+		switch field {
+		case selection.Inject:
+			out = append(out, "label "+LabelInject)
+		case "enforce":
+			out = append(out, "label "+LabelEnforce)
+		case selection.OutboundPolicy:
+			out = append(out, "annotation "+selection.AnnotationOutboundPolicy)
+		default:
+			out = append(out, "annotation "+annotationOf(field))
+		}
+	}
+	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -205,6 +206,40 @@ func TestWhatCannotBeReadIsSaidAndTheRestIsInForce(t *testing.T) {
 	server.Stop()
 	f = follow(t, server, journal)
 	f.wait(rest[:len(rest)-len(`"shop":{"defaults":{"dnsCapture":"true"}}`)] + `"new":{"select":true},"shop":{"defaults":{"dnsCapture":"true"}}}}`)
+}
+
+// Who labels a namespace that is exempt, or annotates one of which the operator says
+// otherwise, would wait for an effect.
+func TestANamespacesWordThatHasNoEffectIsSaid(t *testing.T) {
+	t.Parallel()
+	server := apitest.New(t)
+	server.Put(kubeapi.ConfigMaps, policyMap("defaults: {nonTCP: allow}\nenforce: [nonTCP]\nnamespaces: {shop: {enforce: ['*']}, bank: {select: true}}"))
+	server.Put(kubeapi.Namespaces,
+		namespace("kube-system", `"labels":{"sluice.dev/inject":"true"}`),
+		namespace("bank", `"uid":"7","labels":{"sluice.dev/inject":"false"},"annotations":{"sluice.dev/outboundPolicy":"Observe"}`),
+		namespace("free", `"labels":{"sluice.dev/inject":"true","sluice.dev/enforce":"true"},"annotations":{"sluice.dev/nonTCP":"allow","sluice.dev/dnsCapture":"true"}`),
+		namespace("shop", `"labels":{"sluice.dev/inject":"false"},"annotations":{"sluice.dev/outboundPolicy":"ALLOW_ANY","sluice.dev/nonTCP":"reject","traffic.sidecar.istio.io/excludeOutboundPorts":"80"}`))
+	f := follow(t, server, t.TempDir())
+	all := []string{
+		"Namespace bank: not in force, since ConfigMap sluice-system/sluice-policy enforces these or says otherwise of the namespace: label sluice.dev/inject",
+		"Namespace kube-system: not in force, since ConfigMap sluice-system/sluice-policy has the namespace in exemptNamespaces: label sluice.dev/inject",
+		"Namespace shop: not in force, since ConfigMap sluice-system/sluice-policy enforces these or says otherwise of the namespace: label sluice.dev/inject, annotation sluice.dev/outboundPolicy, annotation traffic.sidecar.istio.io/excludeOutboundPorts, annotation sluice.dev/nonTCP",
+	}
+	said := func(want ...string) {
+		t.Helper()
+		await.Silence(t, func() string {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if !slices.Equal(f.said, want) {
+				return strings.Join(f.said, "\n")
+			}
+			return ""
+		})
+	}
+	said(all...)
+	server.Put(kubeapi.Namespaces, namespace("other", `"labels":{"sluice.dev/inject":"true"}`)) // nothing is said twice
+	server.Put(kubeapi.ConfigMaps, policyMap("namespaces: {other: {select: false}}"))
+	said(append(all, "Namespace other: not in force, since ConfigMap sluice-system/sluice-policy enforces these or says otherwise of the namespace: label sluice.dev/inject")...)
 }
 
 // A mistyped word neither cuts a namespace off nor lets it go: its field is as it was, over
