@@ -49,6 +49,14 @@ func TestAClusterThatRefusesIsExplained(t *testing.T) {
 		{"what is not asked for", func(s *apitest.Server) { s.Refuse(kubeapi.ServiceEntries, 403) }, "get vs -A", 0, []string{"no resources found"}, "error"},
 		{"without definitions", func(s *apitest.Server) { s.Serve(kubeapi.ServiceEntries, "") }, "apply -f FILES", 1,
 			[]string{"has no serviceentries.networking.istio.io", "hint: sluice's Helm chart brings the definitions"}, "created"},
+		{"without one definition", func(s *apitest.Server) {
+			s.Put(kubeapi.ServiceEntries, strings.ReplaceAll(shopEntry, "NAME", "a"))
+			s.Serve(kubeapi.Sidecars, "")
+		}, "get -n shop", 1, []string{"shop        a      [a.com]", "error: API server test has no sidecars.networking.istio.io", "hint: sluice's Helm chart"}, ""},
+		{"without another's definition", func(s *apitest.Server) { s.Serve(kubeapi.Sidecars, "") }, "apply -f FILES", 0,
+			[]string{"ServiceEntry shop/a created\nServiceEntry shop/b created\n", "notice: API server test has no sidecars.networking.istio.io: install its"}, "error"},
+		{"beside a kind without a definition", func(s *apitest.Server) { s.Serve(kubeapi.VirtualServices, "") }, "validate -n shop -f FILES", 0,
+			[]string{"valid: 2 resources, 0 warnings, 1 notice", "API server test has no virtualservices.networking.istio.io"}, "error"},
 		{"older definitions", func(s *apitest.Server) { s.Serve(kubeapi.ServiceEntries, "v1beta1") }, "apply -f FILES", 0,
 			[]string{"ServiceEntry shop/a created\nServiceEntry shop/b created\n"}, "error"},
 		{"away", func(s *apitest.Server) { s.Stop() }, "delete se a b c -n shop", 1,

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -27,16 +28,16 @@ func key(id mesh.Identity) kubeapi.Key {
 
 // List reads the resources of a kind, "" of all, in a namespace, "" in all: those that can
 // be used, and what there is to say of each object. Those of kinds that may be read are there
-// beside an error about others.
+// beside an error about others, which are forbidden or not in the API.
 func (o Objects) List(ctx context.Context, kind, namespace string) (all []*mesh.Resource, issues mesh.Issues, err error) {
-	var forbidden []error
+	var unread []error
 	for _, k := range kinds {
 		if kind != "" && k.Name != kind {
 			continue
 		}
 		objects, err := o.Cluster.List(ctx, k, kubeapi.Selector{Namespace: namespace})
-		if errors.Is(err, kubeapi.ErrForbidden) {
-			forbidden = append(forbidden, err)
+		if errors.Is(err, kubeapi.ErrForbidden) || errors.Is(err, kubeapi.ErrMissing) {
+			unread = append(unread, err)
 			continue
 		}
 		if err != nil {
@@ -49,7 +50,7 @@ func (o Objects) List(ctx context.Context, kind, namespace string) (all []*mesh.
 			}
 		}
 	}
-	return all, issues, errors.Join(forbidden...)
+	return all, issues, errors.Join(unread...)
 }
 
 // Get reads one. It is nil where it is there and cannot be used, for the issues' reasons.
@@ -127,6 +128,9 @@ func (o Objects) Read(ctx context.Context, in []manifest.Stream) ([]*mesh.Resour
 		return resources, issues, err
 	}
 	sight, err := o.See(ctx, namespaces...)
+	for _, r := range resources {
+		err = cmp.Or(err, sight.missing[r.Kind])
+	}
 	if err != nil {
 		return resources, issues, err
 	}

@@ -16,16 +16,22 @@ import (
 type Sight struct {
 	Issues mesh.Issues // of the resources, each for itself
 	Unseen error       // why not all was seen; nil: it was
-	seen   []mesh.Place
-	domain string
+
+	missing map[string]error // by kind: the API has no such kind, and so there is none of it
+	seen    []mesh.Place
+	domain  string
 }
 
 // See reads all that the resources of some namespaces are to be judged beside. Who may not
 // read every namespace sees those.
 func (o Objects) See(ctx context.Context, namespaces ...string) (s Sight, err error) {
-	s.domain = o.Domain
+	s.domain, s.missing = o.Domain, map[string]error{}
 	for _, k := range kinds {
 		objects, err := o.visible(ctx, &s, k, namespaces)
+		if errors.Is(err, kubeapi.ErrMissing) {
+			s.missing[k.Name] = err
+			continue
+		}
 		if err != nil {
 			return s, err
 		}
@@ -50,12 +56,17 @@ func (o Objects) See(ctx context.Context, namespaces ...string) (s Sight, err er
 	return s, err
 }
 
-// NotJudged says that not everything could be looked at.
-func (s Sight) NotJudged() mesh.Issues {
-	if s.Unseen == nil {
-		return nil
+// NotJudged says that not everything could be looked at, and which kinds there are none of.
+func (s Sight) NotJudged() (all mesh.Issues) {
+	if s.Unseen != nil {
+		all = append(all, mesh.Issue{Severity: mesh.Notice, Message: "not judged beside all that the cluster has: " + s.Unseen.Error()})
 	}
-	return mesh.Issues{{Severity: mesh.Notice, Message: "not judged beside all that the cluster has: " + s.Unseen.Error()}}
+	for _, k := range kinds {
+		if err := s.missing[k.Name]; err != nil {
+			all = append(all, mesh.Issue{Severity: mesh.Notice, Message: err.Error()})
+		}
+	}
+	return all
 }
 
 // visible lists a kind in all namespaces, or where that is forbidden in some.
