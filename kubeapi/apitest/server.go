@@ -127,8 +127,8 @@ func (s *Server) Cluster() *kubeapi.Cluster {
 }
 
 // Put creates or replaces objects, each as JSON with metadata.name and, where it has
-// one, metadata.namespace. uid, creationTimestamp, apiVersion and kind are set where
-// they are missing; generation counts.
+// one, metadata.namespace. uid, creationTimestamp, managedFields, apiVersion and kind are set
+// where they are missing; generation counts.
 func (s *Server) Put(k kubeapi.Kind, objects ...string) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -177,7 +177,7 @@ func (s *Server) put(k kubeapi.Kind, o map[string]any) map[string]any {
 	set(m, "creationTimestamp", time.Now().UTC().Format(time.RFC3339))
 	m["generation"] = generation
 	m["resourceVersion"] = fmt.Sprint(s.version)
-	m["managedFields"] = []any{map[string]any{"manager": "test"}}
+	set(m, "managedFields", []any{map[string]any{"manager": "test"}})
 	s.objects[at] = o
 	kind := "ADDED"
 	if there {

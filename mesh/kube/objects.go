@@ -93,19 +93,9 @@ func (o Objects) Apply(ctx context.Context, r *mesh.Resource) (manifest.Change, 
 
 // Would says what Apply would do, by what is there, without asking the server to try it.
 func (o Objects) Would(ctx context.Context, r *mesh.Resource) (manifest.Change, error) {
-	c := manifest.Change{Identity: r.Identity(), Done: "configured"}
-	wanted, err := manifest.Respelled(r)
-	if err != nil {
-		return c, err
-	}
-	before, _, err := o.Get(ctx, r.Identity())
-	switch {
-	case errors.Is(err, kubeapi.ErrNotFound):
-		c.Done, err = "created", nil
-	case err == nil && manifest.Equal(before, wanted):
-		c.Done = "unchanged"
-	}
-	return c, err
+	text, _ := mesh.Normal(r)
+	done, err := o.Cluster.Would(ctx, kindOf(r.Kind), text)
+	return manifest.Change{Identity: r.Identity(), Done: done}, err
 }
 
 // Delete takes a resource away.
