@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // Wanted is a destination that nobody registers: a name, or without a name (TCP, an
@@ -56,7 +58,7 @@ func (w Wanted) Registration() (name, document string) {
 	line("metadata:")
 	line("  name: ", e.name+w.Suffix)
 	if w.Namespace != "" {
-		line("  namespace: ", w.Namespace)
+		line("  namespace: ", yamlWord(w.Namespace))
 	}
 	line("spec:")
 	line("  hosts: [", e.host, "]")
@@ -70,6 +72,12 @@ func (w Wanted) Registration() (name, document string) {
 	}
 	line("  resolution: ", e.resolution)
 	return e.name + w.Suffix, b.String()
+}
+
+// yamlWord is a word as YAML has it: quoted where it would be a number, a boolean or a date.
+func yamlWord(word string) string {
+	text, _ := yaml.Marshal(word) // of a string it does not fail
+	return strings.TrimSpace(string(text))
 }
 
 // registering is what a ServiceEntry says, each in YAML.

@@ -41,6 +41,23 @@ func TestARegistrationRegistersWhatWasRefused(t *testing.T) {
 	}
 }
 
+// Namespaces may be called so, and kubectl takes no number, boolean or date for text.
+func TestARegistrationsNamespaceIsText(t *testing.T) {
+	t.Parallel()
+	for namespace, want := range map[string]string{
+		"shop": "shop", "123": `"123"`, "1e3": `"1e3"`, "0x1f": `"0x1f"`, "true": `"true"`, "no": `"no"`, "y": `"y"`, "null": `"null"`, "2026-01-02": `"2026-01-02"`,
+	} {
+		w := mesh.Wanted{Namespace: namespace, Host: "a.example.com", Ports: []mesh.WantedPort{{Number: 80, Protocol: mesh.HTTP}}}
+		_, text := w.Registration()
+		if !strings.Contains(text, "\n  namespace: "+want+"\n") {
+			t.Errorf("%s:\n%s", namespace, text)
+		}
+		if all, issues := mesh.Decode("stdin", []byte(text), mesh.DecodeOptions{}); len(all) != 1 || all[0].Namespace != namespace || issues.HasErrors() {
+			t.Errorf("%s is read as %v: %v", namespace, all, issues)
+		}
+	}
+}
+
 func TestARegistrationNeverHoldsWhatAShellOrYAMLWouldRead(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{
