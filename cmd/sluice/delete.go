@@ -13,7 +13,7 @@ import (
 
 func newDeleteCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "delete KIND NAME... | KIND/NAME... | -f FILE",
+		Use:   "delete KIND[,KIND]... NAME... | KIND/NAME... | -f FILE",
 		Short: "Remove resources from the configuration",
 		Long: `Removes resources from the configuration, in a directory wherever in its files they
 stand; what else a file holds stays as it is. Those that are there are removed, the

@@ -14,12 +14,12 @@ import (
 
 func newGetCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "get [KIND [NAME]... | KIND/NAME...]",
+		Use:   "get [KIND[,KIND]... [NAME]... | KIND/NAME...]",
 		Short: "Show the resources of the configuration",
-		Long: `Shows the resources of the configuration: all of them, those of a kind, or those with
-the given names. Without --namespace a directory's are those of every namespace, or with
-a name that of "default"; a cluster's are those of the context's namespace, and with -A
-those of every one. What is there and cannot be used is named on standard error.
+		Long: `Shows the resources of the configuration: all of them, those of some kinds, or those
+with the given names. Without --namespace a directory's are those of every namespace, or
+with a name that of "default"; a cluster's are those of the context's namespace, and with
+-A those of every one. What is there and cannot be used is named on standard error.
 
 -o name prints kind.namespace/name, which 'sluice get' and 'sluice delete' take. -o yaml
 and json have today's spelling, and leave out what an API server adds.` + keeperLong,
@@ -27,7 +27,7 @@ and json have today's spelling, and leave out what an API server adds.` + keeper
   sluice get serviceentries -o wide
   sluice get dr google-ext -o yaml
   sluice get -o name | xargs sluice delete
-  kubectl sluice get se -A`,
+  kubectl sluice get se,vs -A`,
 	}
 	namespaceFlag(c, "`NAMESPACE` to show (default all, for names \"default\"; in a cluster the context's)")
 	c.Flags().BoolP("all-namespaces", "A", false, "show every namespace")
@@ -53,13 +53,15 @@ and json have today's spelling, and leave out what an API server adds.` + keeper
 // selected lists what was asked for; single says that it was one object. Names
 // that are not there are an error, next to those that are.
 func selected(c *cobra.Command, k keeper, args []string) (out []*mesh.Resource, single bool, err error) {
-	kind := ""
+	var kinds []string
 	var wanted []mesh.Identity
 	if len(args) > 0 && !strings.EqualFold(args[0], "all") {
 		if wanted, err = objects(k.namespace(), args); err != nil {
 			return nil, false, err
 		}
-		kind, _ = mesh.ParseKind(args[0])
+		if len(wanted) == 0 {
+			kinds, _ = parseKinds(args[0])
+		}
 	} else if len(args) > 1 {
 		return nil, false, usage(errors.New("names without a kind: say of which kind they are"), "usage: "+c.UseLine())
 	}
@@ -70,7 +72,7 @@ func selected(c *cobra.Command, k keeper, args []string) (out []*mesh.Resource, 
 		out, err = k.named(wanted)
 		return out, len(wanted) == 1, err
 	}
-	out, err = k.list(kind, listed(c, k))
+	out, err = k.list(kinds, listed(c, k))
 	return out, false, err
 }
 

@@ -27,8 +27,9 @@ type keeper interface {
 	create(dryRun string, in []manifest.Stream) error
 	apply(dryRun string, in []manifest.Stream) error
 	delete(dryRun string, wanted []mesh.Identity) error
-	// list gives the resources of a kind and a namespace, "" of all. It says what cannot be used.
-	list(kind, namespace string) ([]*mesh.Resource, error)
+	// list gives the resources of some kinds, none is all, and of a namespace, "" is all. It
+	// says what cannot be used.
+	list(kinds []string, namespace string) ([]*mesh.Resource, error)
 	// named gives those that are there; the error names the others.
 	named(wanted []mesh.Identity) ([]*mesh.Resource, error)
 	// all reads everything, to be judged together with others.

@@ -133,8 +133,8 @@ func (k clusterKeeper) delete(dryRun string, wanted []mesh.Identity) error {
 	return all.end()
 }
 
-func (k clusterKeeper) list(kind, namespace string) ([]*mesh.Resource, error) {
-	all, issues, err := k.objects("").List(k.c.Context(), kind, namespace)
+func (k clusterKeeper) list(kinds []string, namespace string) ([]*mesh.Resource, error) {
+	all, issues, err := k.objects("").List(k.c.Context(), kinds, namespace)
 	printIssues(k.c, issues.Of(mesh.Error))
 	return all, explainCluster(err)
 }

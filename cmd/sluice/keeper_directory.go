@@ -84,19 +84,19 @@ func (k directoryKeeper) delete(dryRun string, wanted []mesh.Identity) error {
 	return explainDirectory(k.c, err)
 }
 
-func (k directoryKeeper) list(kind, namespace string) ([]*mesh.Resource, error) {
+func (k directoryKeeper) list(kinds []string, namespace string) ([]*mesh.Resource, error) {
 	all, issues, err := k.directory("").List()
 	if err != nil {
 		return nil, explainDirectory(k.c, err)
 	}
 	printIssues(k.c, issues.Of(mesh.Error))
 	return slices.DeleteFunc(all, func(r *mesh.Resource) bool {
-		return kind != "" && r.Kind != kind || namespace != "" && r.Namespace != namespace
+		return len(kinds) > 0 && !slices.Contains(kinds, r.Kind) || namespace != "" && r.Namespace != namespace
 	}), nil
 }
 
 func (k directoryKeeper) named(wanted []mesh.Identity) ([]*mesh.Resource, error) {
-	all, err := k.list("", "")
+	all, err := k.list(nil, "")
 	if err != nil {
 		return nil, err
 	}

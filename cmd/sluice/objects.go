@@ -8,7 +8,7 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 )
 
-// objects reads the objects that a command line names: KIND NAME..., or any number
+// objects reads the objects that a command line names: KIND[,KIND...] NAME..., or any number
 // of KIND/NAME, with a namespace KIND.NAMESPACE/NAME, as `get -o name` prints them. namespace
 // is that of objects which name none.
 func objects(namespace string, args []string) ([]mesh.Identity, error) {
@@ -16,18 +16,34 @@ func objects(namespace string, args []string) ([]mesh.Identity, error) {
 	if slices.ContainsFunc(args, slash) {
 		return references(namespace, args)
 	}
-	kind, err := parseKind(args[0])
+	kinds, err := parseKinds(args[0])
 	if err != nil {
 		return nil, err
 	}
 	var out []mesh.Identity
-	for _, name := range args[1:] {
-		if !nameable(name) {
-			return nil, usage(fmt.Errorf("name %q: no object can have it", name), "write either KIND NAME... or KIND/NAME for each")
+	for _, kind := range kinds {
+		for _, name := range args[1:] {
+			if !nameable(name) {
+				return nil, usage(fmt.Errorf("name %q: no object can have it", name), "write either KIND NAME... or KIND/NAME for each")
+			}
+			out = append(out, mesh.Identity{Kind: kind, Namespace: namespace, Name: name})
 		}
-		out = append(out, mesh.Identity{Kind: kind, Namespace: namespace, Name: name})
 	}
 	return out, nil
+}
+
+// parseKinds reads kinds with commas between them, as kubectl does.
+func parseKinds(names string) (kinds []string, err error) {
+	for name := range strings.SplitSeq(names, ",") {
+		kind, err := parseKind(name)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds, nil
 }
 
 // nameable says whether a request to an API server can name an object so: as a part of a path.

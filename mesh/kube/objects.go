@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -26,13 +27,13 @@ func key(id mesh.Identity) kubeapi.Key {
 	return kubeapi.Key{Namespace: id.Namespace, Name: id.Name}
 }
 
-// List reads the resources of a kind, "" of all, in a namespace, "" in all: those that can
+// List reads the resources of some kinds, none is all, in a namespace, "" in all: those that can
 // be used, and what there is to say of each object. Those of kinds that may be read are there
 // beside an error about others, which are forbidden or not in the API.
-func (o Objects) List(ctx context.Context, kind, namespace string) (all []*mesh.Resource, issues mesh.Issues, err error) {
+func (o Objects) List(ctx context.Context, of []string, namespace string) (all []*mesh.Resource, issues mesh.Issues, err error) {
 	var unread []error
 	for _, k := range kinds {
-		if kind != "" && k.Name != kind {
+		if len(of) > 0 && !slices.Contains(of, k.Name) {
 			continue
 		}
 		objects, err := o.Cluster.List(ctx, k, kubeapi.Selector{Namespace: namespace})
