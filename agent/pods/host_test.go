@@ -3,6 +3,8 @@ package pods_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -230,6 +232,21 @@ func TestDNSIsAnsweredInsideThePod(t *testing.T) {
 	s.enrol()
 	s.resolved("udp4")
 	s.resolved("tcp4")
+}
+
+// Who asks what becomes of a connection is told of no address that the pod is never given.
+func TestAPodsProxyKnowsWhetherThePodHasVirtualAddresses(t *testing.T) {
+	t.Parallel()
+	for _, captured := range []bool{true, false} {
+		t.Run(fmt.Sprintf("dnsCapture %t", captured), func(t *testing.T) {
+			s := newStage(t)
+			s.config.DNSCapture = captured
+			s.enrol()
+			if none := s.host.Server(s.id).Manner(netip.AddrPort{}).NoVirtual; none == captured {
+				t.Errorf("it has none: %t", none)
+			}
+		})
+	}
 }
 
 func opened(t *testing.T, path string) *os.File {

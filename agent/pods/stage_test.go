@@ -2,6 +2,7 @@ package pods_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,8 +217,12 @@ func (s *stage) do(a core.PodAction) core.Done {
 // enrol captures the running pod, and has it served.
 func (s *stage) enrol() core.Files {
 	s.t.Helper()
-	opened := s.do(core.OpenAndHold{Target: s.target(0), Decision: s.decision(), Ports: core.Ports{Outbound: 15001, DNS: 15053}})
-	s.config.OutboundPort, s.config.DNSPort = opened.Ports.Outbound, opened.Ports.DNS
+	ports := core.Ports{Outbound: 15001}
+	if s.config.DNSCapture {
+		ports.DNS = 15053
+	}
+	opened := s.do(core.OpenAndHold{Target: s.target(0), Decision: s.decision(), Ports: ports})
+	s.config.OutboundPort, s.config.DNSPort = opened.Ports.Outbound, cmp.Or(opened.Ports.DNS, s.config.DNSPort)
 	s.do(core.Start{Target: s.target(opened.Files), Decision: s.decision()})
 	s.do(core.Apply{Target: s.target(opened.Files), Decision: s.decision(), Running: true, Agents: own})
 	return opened.Files

@@ -2,12 +2,16 @@ package main
 
 import (
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-cni/sluice/agent/kube/secrets"
+	"github.com/sluice-cni/sluice/internal/ca"
 	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
@@ -15,24 +19,46 @@ import (
 // DestinationRule in one namespace of the cluster names paths in it.
 func TestAClustersResourcesNameNoFileOfTheNode(t *testing.T) {
 	t.Parallel()
-	log := slog.New(slog.DiscardHandler)
-	for _, dir := range []string{"", t.TempDir()} {
-		c := &cobra.Command{}
-		credentialsFlag(c)
-		if err := c.Flags().Set("credentials", dir); err != nil {
-			t.Fatal(err)
-		}
-		store, err := (&inCluster{secrets: secrets.New(nil, "", log)}).credentials(c, log)
+	must := func(err error) {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	log := slog.New(slog.DiscardHandler)
+	authority, err := ca.New("of the node")
+	must(err)
+	client, err := authority.Issue("of the node")
+	must(err)
+	cert, key, err := ca.Pair(client)
+	must(err)
+	revoked, err := authority.Revoke(time.Now().Add(time.Hour), nil)
+	must(err)
+	node := t.TempDir()
+	file := func(name string, text []byte) string {
+		path := filepath.Join(node, name)
+		must(os.WriteFile(path, text, 0o600))
+		return path
+	}
+	caFile, crlFile := file("ca.pem", authority.PEM()), file("crl.pem", revoked)
+	for _, dir := range []string{"", t.TempDir()} {
+		c := &cobra.Command{}
+		credentialsFlag(c)
+		must(c.Flags().Set("credentials", dir))
+		ofCluster, err := (&inCluster{secrets: secrets.New(nil, "", log)}).credentials(c, log)
+		must(err)
+		ofMachine, err := (*inCluster)(nil).credentials(c, log)
+		must(err)
 		for _, w := range []credential.Wanted{
-			{CACertificates: "/proc/1/root" + filepath.Join(certificateFolders[0], "a.pem"), Verify: true},
-			{CRL: "/proc/self/environ", Verify: true},
-			{ClientCertificate: filepath.Join(certificateFolders[0], "a.pem"), PrivateKey: "/proc/1/root/etc/key.pem", Present: true},
+			{CACertificates: caFile, Verify: true},
+			{CACertificates: caFile, CRL: crlFile, Verify: true},
+			{ClientCertificate: file("client.pem", cert), PrivateKey: file("client.key", key), Present: true},
 		} {
-			if m, err := store.Open(w).Material(); err == nil {
-				t.Errorf("--credentials %q, %+v: %+v", dir, w, m)
+			if m, err := ofCluster.Open(w).Material(); err == nil || !strings.Contains(err.Error(), "is a file of the node's") {
+				t.Errorf("--credentials %q, %+v: %+v, %v", dir, w, m, err)
+			}
+			if _, err := ofMachine.Open(w).Material(); err != nil { // else that says nothing
+				t.Errorf("a machine's own resources, %+v: %v", w, err)
 			}
 		}
 	}
