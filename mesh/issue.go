@@ -74,6 +74,9 @@ func (i Issue) object() string {
 	return i.Kind + " " + i.Namespace + "/" + i.Name
 }
 
+// Identity of the object that it is about; without a name it is about none that is known.
+func (i Issue) Identity() Identity { return Identity{i.Kind, i.Namespace, i.Name} }
+
 // Issues is everything said about some resources.
 type Issues []Issue
 
@@ -89,6 +92,20 @@ func (is Issues) String() string {
 // HasErrors says whether any issue is an error.
 func (is Issues) HasErrors() bool {
 	return slices.ContainsFunc(is, func(i Issue) bool { return i.Severity == Error })
+}
+
+// Except leaves out those that are among others.
+func (is Issues) Except(others Issues) (out Issues) {
+	among := make(map[Issue]bool, len(others))
+	for _, i := range others {
+		among[i] = true
+	}
+	for _, i := range is {
+		if !among[i] {
+			out = append(out, i)
+		}
+	}
+	return out
 }
 
 // Of gives the issues of one severity.

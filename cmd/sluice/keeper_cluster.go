@@ -164,7 +164,7 @@ func (k clusterKeeper) all(others []*mesh.Resource) (reading, error) {
 		namespaces = append(namespaces, r.Namespace)
 	}
 	sight, err := k.objects("").See(k.c.Context(), namespaces...)
-	return reading{sight.With(), append(sight.Issues, sight.NotJudged()...), sight.Unseen == nil}, explainCluster(err)
+	return reading{sight.With(), sight.Issues, sight.NotJudged(), sight.Unseen == nil}, explainCluster(err)
 }
 
 // snapshot leaves out what cannot be used, as the agents do, and says so.

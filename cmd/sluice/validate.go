@@ -25,6 +25,7 @@ none of its files is warned of. Of files alone that is not said, since others ma
 Every error, warning and notice is printed with its file, line, column and field.
 Certificates that are named are looked at too, and with --credentials those of
 credentials; files that a cluster's resources name are on its nodes, and not looked at.
+Beside a cluster what is said is of the files, and of what they change for others.
 The exit code is 1 when there is an error, with --strict also when there is a warning;
 notices leave it 0.
 
@@ -91,28 +92,49 @@ func check(c *cobra.Command, names []string) (mesh.Issues, int, error) {
 	if k != nil {
 		there, err = k.all(named.resources)
 	}
-	issues := slices.Concat(there.issues, named.issues)
+	issues := slices.Concat(there.issues, there.notices, named.issues)
 	if err := errors.Join(err, namedErr); err != nil {
 		printIssues(c, issues)
 		return nil, 0, err
 	}
-	resources := append(there.without(named.resources), named.resources...)
-	_, more := mesh.Build(resources, mesh.Options{Partial: !there.whole && !named.whole, ClusterDomain: flagValue(c, "cluster-domain")})
-	issues = append(issues, more...)
-	if k == nil || k.ofThisMachine() { // a cluster's nodes have the files that are named
+	there = there.without(named)
+	resources := slices.Concat(there.resources, named.resources)
+	options := mesh.Options{Partial: !there.whole && !named.whole, ClusterDomain: flagValue(c, "cluster-domain")}
+	_, together := mesh.Build(resources, options)
+	switch {
+	case k == nil || k.ofThisMachine():
 		missing := file.Missing(resources)
-		issues = slices.Concat(issues, missing, credential.Unusable(resources, credentials, missing))
+		issues = slices.Concat(there.issues, named.issues, together, missing, credential.Unusable(resources, credentials, missing))
+	case len(names) == 0:
+		issues = slices.Concat(issues, together, onNodes(resources))
+	default: // a cluster is many people's, and what they have there already is not what is asked
+		_, before := mesh.Build(there.resources, options)
+		issues = slices.Concat(there.notices, named.issues, together.Except(before), onNodes(named.resources))
 	}
 	issues.Sort()
 	checked := slices.DeleteFunc(resources, func(r *mesh.Resource) bool { return r.Kind == mesh.KubernetesService })
 	return slices.Compact(issues), len(checked), nil // a file may be named that is in the directory
 }
 
+// onNodes warns of files that a node's agent does not read.
+func onNodes(resources []*mesh.Resource) (all mesh.Issues) {
+	may := clusterFiles()
+	for _, r := range resources {
+		for _, f := range r.Files() {
+			if err := may(f.Field, f.Path); err != nil {
+				all = append(all, r.Issue(mesh.Warning, f.Field, f.Path, err.Error()))
+			}
+		}
+	}
+	return all
+}
+
 // reading is what was read so far.
 type reading struct {
 	resources []*mesh.Resource
 	issues    mesh.Issues
-	whole     bool // a directory or a cluster is among it
+	notices   mesh.Issues // of how much was read
+	whole     bool        // a directory or a cluster is among it
 }
 
 // readNamed reads files, directories and standard input. namespace is that of objects
@@ -149,11 +171,16 @@ func readDirectory(path string) (r reading, err error) {
 	return r, err
 }
 
-// without leaves out what others replace.
-func (r reading) without(others []*mesh.Resource) []*mesh.Resource {
-	replaced := make(map[mesh.Identity]bool, len(others))
-	for _, o := range others {
+// without leaves out what others replace, right or wrong.
+func (r reading) without(others reading) reading {
+	replaced := map[mesh.Identity]bool{}
+	for _, o := range others.resources {
 		replaced[o.Identity()] = true
 	}
-	return slices.DeleteFunc(r.resources, func(r *mesh.Resource) bool { return replaced[r.Identity()] })
+	for _, i := range others.issues {
+		replaced[i.Identity()] = true
+	}
+	r.resources = slices.DeleteFunc(slices.Clone(r.resources), func(r *mesh.Resource) bool { return replaced[r.Identity()] })
+	r.issues = slices.DeleteFunc(slices.Clone(r.issues), func(i mesh.Issue) bool { return i.Name != "" && replaced[i.Identity()] })
+	return r
 }
