@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +88,23 @@ func TestAReleaseMayHaveANameThatIsAWordOfYAML(t *testing.T) {
 		out, err := run(t, "template", name, "sluice", "--kube-version", kube)
 		if label := "app.kubernetes.io/instance: "; err != nil || strings.Count(out, label) == 0 || strings.Count(out, label) != strings.Count(out, label+text+"\n") {
 			t.Errorf("%s: not every label has it as text: %v", name, err)
+		}
+	}
+}
+
+// So may the namespace that it is in.
+func TestANamespaceMayHaveANameThatIsAWordOfYAML(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"on", "123"} {
+		out, err := run(t, "template", "sluice", "sluice", "--namespace", name, "--kube-version", kube, "--set-json", `platform="gke"`, "--set-json", "metrics.podMonitor.enabled=true",
+			"--set-json", "metrics.dashboard.enabled=true", "--set-json", "readinessTaint=true", "--set-json", `credentials.namespaces=["shop"]`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		word := regexp.MustCompile(`(?m)(namespace: |resourceNames: \[|exemptNamespaces: \[)["']?` + name + `["']?\b`)
+		texts := regexp.MustCompile(`(?m)(namespace: |resourceNames: \[|exemptNamespaces: \[)"` + name + `"`)
+		if all, as := len(word.FindAllString(out, -1)), len(texts.FindAllString(out, -1)); all < 20 || all != as {
+			t.Errorf("%s: of %d places %d have it as text", name, all, as)
 		}
 	}
 }

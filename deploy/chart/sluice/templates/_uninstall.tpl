@@ -6,7 +6,7 @@ apiVersion: apps/v1
 kind: DaemonSet
 metadata:
   name: sluice-uninstall
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | toYaml }}
   labels: {{- include "sluice.labels" . | nindent 4 }}
     app.kubernetes.io/component: uninstall
 spec:
