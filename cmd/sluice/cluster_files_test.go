@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,8 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	nodekube "github.com/sluice-cni/sluice/agent/kube"
 	"github.com/sluice-cni/sluice/agent/kube/secrets"
+	"github.com/sluice-cni/sluice/agent/podlog"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/ca"
+	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/kubeapi/apitest"
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
@@ -62,4 +69,25 @@ func TestAClustersResourcesNameNoFileOfTheNode(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whoever names one is told so, though the rule is in force.
+func TestWhoNamesAFileOfTheNodeIsWarned(t *testing.T) {
+	t.Parallel()
+	server, log := apitest.New(t), slog.New(slog.DiscardHandler)
+	server.Put(kubeapi.DestinationRules, `{"metadata":{"namespace":"shop","name":"rule"},"spec":{"host":"a.example.com","trafficPolicy":{"tls":{"mode":"SIMPLE","caCertificates":"/etc/kubernetes/pki/ca.crt"}}}}`)
+	k := &inCluster{cluster: server.Cluster(), objects: podlog.New(log.Handler())}
+	k.feed = k.cluster.Feed(kubeapi.FollowOptions{Log: log})
+	k.node = nodekube.New(k.cluster, k.feed, "worker", nodekube.Options{Log: log})
+	store, err := agentOptions{}.openResources(&cobra.Command{}, k, mesh.Options{}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- k.feed.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	await.True(t, "it is said", func() bool {
+		return strings.Contains(store.Issues().Error(), "is a file of the node's") && store.Errors() == 0
+	})
 }
