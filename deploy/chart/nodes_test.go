@@ -26,6 +26,7 @@ type placement struct {
 		PodAffinity any `yaml:"podAffinity"`
 	}
 	PriorityClassName string `yaml:"priorityClassName"`
+	HostNetwork       bool   `yaml:"hostNetwork"`
 }
 
 type expression struct {
@@ -134,5 +135,8 @@ func TestWhoCoordinatesFindsANode(t *testing.T) {
 	}
 	if p.PriorityClassName != "system-node-critical" {
 		t.Errorf("the Job has the priority class %q", p.PriorityClassName)
+	}
+	if !p.HostNetwork {
+		t.Error("the Job needs the pods' network, which may not work or be denied it")
 	}
 }

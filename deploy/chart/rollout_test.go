@@ -29,6 +29,14 @@ func TestWhatConcernsTheAgentLeavesTheHolderAlone(t *testing.T) {
 	}
 }
 
+// A new holder waits for none of the agents, nor they for it: both are replaced on as many nodes.
+func TestBothAreReplacedOnAsManyNodesAtOnce(t *testing.T) {
+	t.Parallel()
+	if n := strings.Count(render(t, `rollout.maxSurge="10%"`), "maxSurge: 10%,"); n != 2 {
+		t.Errorf("%d DaemonSets surge by it", n)
+	}
+}
+
 // An upgrade to another version of the chart changes no pod by the chart's version alone.
 func TestTheVersionIsInNoPod(t *testing.T) {
 	t.Parallel()
