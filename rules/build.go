@@ -65,7 +65,7 @@ const (
 type Option func(*Plan)
 
 // Running makes a plan for a namespace that has connections already: the second
-// layer looks at connections that begin only, and drops in place of resetting them.
+// layer looks at connections that begin only.
 func Running() Option { return func(p *Plan) { p.Running = true } }
 
 // Gated makes a plan that captures only as long as somebody says that there is a

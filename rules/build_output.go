@@ -102,19 +102,25 @@ func (b builder) refusals(local []Rule) []Rule {
 }
 
 // guard is the second layer: the redirects once more, as refusals. What reaches
-// it has lost its redirect, or never was a connection's first packet. New
-// connections are reset; anything else of TCP, such as a packet that conntrack
-// finds invalid or a fragment it has not put together, is dropped: a reset would
-// end a living connection for one odd packet. In a namespace that had connections
-// before it had conntrack those look odd too, so there only SYNs are refused, and not by
-// a reset: one may have gone by the redirects just before they were in force, and be here
-// just after. Dropped it is sent again (after a second) and redirected then.
+// it has lost its redirect, or never was a connection's first packet.
+//
+// A SYN is dropped. It may have passed the redirects just before they were in force, or
+// just before they had its range, and be here just after; it is sent again (after a second)
+// and redirected then, since conntrack forgets what was dropped before it left. Other new
+// connections are reset: no redirect comes for them any more. Of a SYN that is sent again
+// after an earlier one has left, NAT has decided; and what begins in mid-stream was
+// forgotten by conntrack. Anything else of TCP, such as a packet that conntrack finds
+// invalid or a fragment it has not put together, is dropped: a reset would end a living
+// connection for one odd packet. In a namespace that had connections before it had
+// conntrack those look odd too, so there nothing but SYNs is held.
 func (b builder) guard() []Rule {
-	if b.running {
-		return guardRules("guard of ", b.first(), Action{Kind: ActionDrop})
+	drop := Action{Kind: ActionDrop}
+	out := append(guardRules("guard of ", Match{Key: KeyFirst}, drop),
+		guardRules("late to ", b.late(), Action{Kind: ActionReset})...)
+	if !b.running {
+		out = append(out, guardRules("rest of TCP to ", Match{Key: KeyTCP}, drop)...)
 	}
-	return append(guardRules("guard of ", b.first(), Action{Kind: ActionReset}),
-		guardRules("rest of TCP to ", Match{Key: KeyTCP}, Action{Kind: ActionDrop})...)
+	return out
 }
 
 func guardRules(name string, which Match, action Action) []Rule {
@@ -125,17 +131,21 @@ func guardRules(name string, which Match, action Action) []Rule {
 	}
 }
 
+// dnsGuard is the guard of captured DNS. Over UDP the refusal is an error at once, as a
+// packet that is dropped here would be too, and the resolver asks again.
 func (b builder) dnsGuard() []Rule {
 	reset, reject, drop := Action{Kind: ActionReset}, Action{Kind: ActionReject}, Action{Kind: ActionDrop}
-	first := b.first()
-	if b.running {
-		return dnsRules("guard of ", &first, reject, drop)
+	first, late := Match{Key: KeyFirst}, b.late()
+	out := append(dnsRules("guard of ", &first, reject, drop), dnsRules("late ", &late, reject, reset)[2:]...)
+	if !b.running {
+		out = append(out, dnsRules("rest of ", nil, drop, drop)[2:]...)
 	}
-	return append(dnsRules("guard of ", &first, reject, reset), dnsRules("rest of ", nil, drop, drop)[2:]...)
+	return out
 }
 
-// first is the packet of a TCP connection that the guard resets.
-func (b builder) first() Match {
+// late is what begins a connection for conntrack, and comes after the packet that a
+// redirect would have been for.
+func (b builder) late() Match {
 	if b.running {
 		return Match{Key: KeySYN}
 	}

@@ -138,6 +138,7 @@ const (
 	KeyTCP         // any TCP
 	KeySYN         // the packet that opens a TCP connection
 	KeyNew         // conntrack has not seen this connection before
+	KeyFirst       // a SYN of which conntrack has let no earlier one leave
 	KeyIGMP        // any IGMP
 	KeyICMPOther   // ICMP except an echo request
 	KeyICMPv6Other // ICMPv6 except an echo request

@@ -126,6 +126,7 @@ var keyWords = map[Key]string{
 	KeyOngoing:     "ct state established,related",
 	KeyRewritten:   "ct status dnat",
 	KeyNew:         "ct state new",
+	KeyFirst:       "tcp flags & (fin | syn | rst | ack) == syn ct status & confirmed == 0",
 	KeyInInterface: "iifname",
 	KeyLocalDst:    "fib daddr type local",
 	KeyForeignSrc:  "fib saddr type unicast",

@@ -39,8 +39,10 @@ const (
 // trackLiving tells conntrack of the TCP connections that the calling thread's namespace
 // has. It tracks nothing before there are rules that ask it, so a packet of a connection
 // from before begins a new one for it, as one that is made up does. Once it knows those
-// from before, rules need not let everything through that is no SYN.
-func trackLiving() error {
+// from before, rules need not let everything through that is no SYN. begun says whether
+// connections that wait for their server count: only where conntrack would know of those
+// that began after it.
+func trackLiving(begun bool) error {
 	var errs []error
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		all, err := netlink.SocketDiagTCP(family)
@@ -48,7 +50,9 @@ func trackLiving() error {
 			return fmt.Errorf("list the connections from before: %w", err)
 		}
 		for _, s := range all {
-			errs = append(errs, track(s))
+			if begun || s.State != tcpSynSent {
+				errs = append(errs, track(s))
+			}
 		}
 	}
 	return errors.Join(errs...)

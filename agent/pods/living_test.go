@@ -11,7 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-cni/sluice/agent/core"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/rules/escape"
+	"github.com/sluice-cni/sluice/rules/rulestest"
 )
 
 // A pod that had connections before its rules keeps them, and yet nothing that it makes
@@ -79,4 +81,42 @@ func TestNothingMadeUpLeavesAPodThatWasRunning(t *testing.T) {
 		t.Errorf("%d packets left the pod that was captured again", n)
 	}
 	must(t, living())
+}
+
+// A connection whose first packet was dropped by the second layer goes on by the proxy when
+// the rules are in order again: it is not taken for one that went out before there were any.
+func TestAConnectionThatWasHeldGoesOnByTheProxy(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	rulestest.Tamper(t, s.pod, rulestest.DeleteRule("output_nat", "included IPv4 range"))
+	made := make(chan error, 1)
+	go func() {
+		c, err := connect(s.pod, "tcp4", server+":7")
+		if err == nil {
+			c.Close()
+		}
+		made <- err
+	}()
+	await.True(t, "a first packet to be dropped", func() (waits bool) {
+		must(t, s.pod.Do(func() error {
+			all, err := netlink.SocketDiagTCP(unix.AF_INET)
+			waits = slices.ContainsFunc(all, func(s *netlink.Socket) bool { return s.State == netlink.TCP_SYN_SENT })
+			return err
+		}))
+		return waits
+	})
+	s.do(core.Apply{Target: s.target(files), Decision: s.decision(), Running: true, Agents: own})
+	must(t, <-made)
+}
+
+// Nobody is exempt here, or this process would be.
+func TestNoConnectionIsRefusedAsARunningPodIsCaptured(t *testing.T) {
+	s := newStage(t)
+	files := s.enrol()
+	for range 3 {
+		s.do(core.Disable{Target: s.target(files)})
+		rulestest.Connecting(t, s.pod, []string{server + ":7", server + ":7"}, func() {
+			s.do(core.Apply{Target: s.target(files), Decision: s.decision(), Running: true})
+		})
+	}
 }

@@ -146,11 +146,19 @@ func Plan(d core.Decision, more ...rules.Option) (rules.Plan, error) {
 	return rules.NewPlan(*d.Config, options...)
 }
 
-// apply puts a decision's rules in place of whatever there is. In a running pod they come
-// twice: first those that let through what belongs to connections from before, which
-// lets made-up packets through too (raw sockets; CAP_NET_RAW is a default of containers).
-// When conntrack knows these connections, the strict ones follow. Where it cannot be
-// told, the first ones stay.
+// apply puts a decision's rules in place of whatever there is. A running pod may have
+// connections that conntrack does not know, and the second layer would hold; they are made
+// known before that comes. Where they cannot be, a second layer comes that holds first
+// packets only: made-up ones (raw sockets; CAP_NET_RAW is a default of containers) pass it.
+//
+// Where nothing is in force yet, the redirects come first and alone: with them conntrack
+// begins, and nothing is dropped. So a connection that it does not know then and that waits
+// for its server has sent its first packet on the way from before. Where rules are in
+// force, it has not sent one, or that was dropped: it is left alone, and is redirected.
+//
+// Nothing waits here until no packet is on its way from the redirects to the second layer
+// (membarrier(2)): one that was as long on that way as all this takes is dropped, and the
+// application told a second later that its connection was refused. It cannot go out.
 func (h *Host) apply(a core.Apply) error {
 	strict, err := Plan(a.Decision, rules.Exempting(agents(a.Agents)))
 	if err != nil {
@@ -159,23 +167,45 @@ func (h *Host) apply(a core.Apply) error {
 	if !a.Running {
 		return h.put(a, strict)
 	}
-	lenient, err := Plan(a.Decision, rules.Exempting(agents(a.Agents)), rules.Running())
-	if err != nil {
+	var inForce bool
+	if err := h.inside(a.Target, func(fd int) error {
+		_, applied, found, err := read(fd)
+		inForce = found && !applied.Disabled
+		return err
+	}); err != nil {
 		return err
 	}
-	if err := h.put(a, lenient); err != nil {
-		return err
+	if !inForce {
+		if err := h.putRedirects(a); err != nil {
+			return err
+		}
 	}
 	ns, done, err := h.reach(a.Target)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := ns.Do(trackLiving); err != nil {
+	if err := ns.Do(func() error { return trackLiving(!inForce) }); err != nil {
 		h.common.Logs.Pod().Warn("connections from before the pod's capture are not known to conntrack; until it restarts a process with NET_RAW in it can send packets past the proxy that begin no connection", "netns", a.Pod.String(), "error", err)
-		return nil
+		lenient, err := Plan(a.Decision, rules.Exempting(agents(a.Agents)), rules.Running())
+		if err != nil {
+			return err
+		}
+		return h.put(a, lenient)
 	}
 	return h.put(a, strict)
+}
+
+// putRedirects puts a decision's rules without their second layer.
+func (h *Host) putRedirects(a core.Apply) error {
+	d, c := a.Decision, *a.Decision.Config
+	c.FailurePolicy = rules.FailureBypass
+	d.Config = &c
+	redirects, err := Plan(d, rules.Exempting(agents(a.Agents)), rules.Running())
+	if err != nil {
+		return err
+	}
+	return h.put(a, redirects)
 }
 
 func (h *Host) put(a core.Apply, plan rules.Plan) error {

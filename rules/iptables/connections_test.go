@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -133,28 +134,43 @@ func TestAMissingRedirectIsAnOutageNeverALeak(t *testing.T) {
 	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) {
 		p := rulestest.NewPair(t)
 		port := rulestest.Echo(t, p.Server, ":0", "there")
-		apply(t, fw, p.Pod, rulestest.Plan(t, "excludeOutboundPorts=9", "dnsCapture=true"))
+		rulestest.Echo(t, p.Pod, ":15001", "proxy")
+		rulestest.Echo(t, p.Pod, ":15053", "names")
+		plan := rulestest.Plan(t, "excludeOutboundPorts=9", "dnsCapture=true")
+		apply(t, fw, p.Pod, plan)
 		for _, program := range []string{"iptables", "ip6tables"} {
 			tables(t, p.Pod, fw, program, "-t", "nat", "-F", "OUTPUT")
 		}
+		held := map[string][]func() (net.Conn, error){}
 		for _, host := range hosts {
-			for _, flow := range [][2]string{{"tcp", port}, {"tcp", "53"}, {"udp", "53"}, {"udp", "443"}} {
+			for want, port := range map[string]string{"proxy": port, "names": "53"} {
+				held[want] = append(held[want], rulestest.Begin(t, p.Pod, netip.MustParseAddrPort(net.JoinHostPort(host, port))))
+			}
+			for _, port := range []string{"53", "443"} {
 				begin := time.Now()
-				c, err := dial(t, p.Pod, flow[0], host, flow[1])
-				if err == nil && flow[0] == "udp" {
+				c, err := dial(t, p.Pod, "udp", host, port)
+				if err == nil {
 					_, err = c.Write([]byte("?"))
 				}
 				if !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.EPERM) {
-					t.Errorf("%s to %s port %s: %v", flow[0], host, flow[1], err)
+					t.Errorf("UDP to %s port %s: %v", host, port, err)
 				}
 				if took := time.Since(begin); took > time.Second {
-					t.Errorf("%s to %s port %s was refused after %s", flow[0], host, flow[1], took)
+					t.Errorf("UDP to %s port %s was refused after %s", host, port, took)
 				}
 			}
 			if c, err := dial(t, p.Pod, "udp", host, "9"); err != nil {
 				t.Error(err)
 			} else if _, err := c.Write([]byte("?")); err != nil {
 				t.Errorf("an excluded port is guarded: %v", err)
+			}
+		}
+		apply(t, fw, p.Pod, plan) // and with the redirects back they go on
+		for want, attempts := range held {
+			for _, become := range attempts {
+				if who := rulestest.Who(become()); who != want {
+					t.Errorf("a connection: %s, want %s", who, want)
+				}
 			}
 		}
 	})
@@ -166,4 +182,8 @@ func TestTheDNSProxyMayUseTheSourcePortItsClientUsed(t *testing.T) {
 
 func TestASocketBoundToAnInterfaceDoesNotLeave(t *testing.T) {
 	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.BoundSockets(t, fw.Apply) })
+}
+
+func TestAnAttemptFromBeforeIsRefusedSoon(t *testing.T) {
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.AnAttemptFromBefore(t, fw.Apply) })
 }

@@ -46,16 +46,16 @@ const (
 
 // tableOrder is the order of commits: iptables-restore commits table by table.
 //
-// The filter goes first. It holds the second layer, which refuses whatever should
+// The filter goes first. It has the second layer, which holds whatever should
 // be redirected and is not; so from the moment it is there, until the redirects
-// are, captured traffic is refused instead of let out. It lets redirected packets
+// are, captured connections wait instead of going out. It lets redirected packets
 // pass whoever redirected them, so those of the old nat table still work.
 // The raw table goes before nat, since a DNS query that is redirected but not in
 // its zone could come back to the proxy as its own. The mangle table
 // holds back, after the redirects, what they cannot lead to the proxy. The nat table goes last,
 // and IPv6 after IPv4: the last thing that becomes true is the record in IPv6's
 // nat table. A run that was killed has left the filter and not the redirects
-// (refused, never direct), or one family's (the other as it was before); the next
+// (held, never direct), or one family's (the other as it was before); the next
 // Apply finds the record missing or different and writes everything again.
 //
 // Removal goes the other way round: nat first, the filter last.

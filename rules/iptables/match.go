@@ -105,6 +105,8 @@ func (t translator) state(k rules.Key) ([]condition, error) {
 		return []condition{{protocol: "tcp"}}, nil
 	case rules.KeySYN:
 		return []condition{{protocol: "tcp", header: "--tcp-flags FIN,SYN,RST,ACK SYN"}}, nil
+	case rules.KeyFirst:
+		return []condition{{protocol: "tcp", header: "--tcp-flags FIN,SYN,RST,ACK SYN", others: "-m conntrack ! --ctstatus CONFIRMED"}}, nil
 	case rules.KeyNew:
 		return []condition{{others: "-m conntrack --ctstate NEW"}}, nil
 	case rules.KeyIGMP:

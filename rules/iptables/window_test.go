@@ -52,3 +52,7 @@ func TestNothingGetsOutWhileOneConfigurationReplacesAnother(t *testing.T) {
 		t.Logf("%v connections", tried)
 	})
 }
+
+func TestConnectionsThatBeginAsRulesChangeAreMade(t *testing.T) {
+	eachVariant(t, func(t *testing.T, fw *iptables.Firewall) { rulestest.ConnectionsBeginAsRulesChange(t, fw.Apply, 1) })
+}

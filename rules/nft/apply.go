@@ -16,7 +16,7 @@ import (
 // Apply makes the namespace's tables what the plan says, in one transaction: all
 // of it or nothing, whatever was there. What is right already is left alone. Where
 // only the contents of sets differ, only they are replaced. A table that differs
-// otherwise is replaced within the transaction, which keeps established redirected
+// otherwise is rebuilt within the transaction, which keeps established redirected
 // connections; removing it first would reset them. Applying a plan with a Gate is
 // a heartbeat, unless it is Silent. In node mode who is exempt stays so unless the
 // plan says otherwise.
@@ -116,9 +116,8 @@ func (w *writer) converge(have *nftables.Table, want tableLayout) (changed bool,
 	found, err := differences(w.c, have, want, w.cgroups.ids)
 	if err != nil || found.structure {
 		// Tables of another making, which cannot be read, are replaced too.
-		if others, ok := besidesOpen(w.c, have, want, found); ok && err == nil && !w.whole {
-			w.clear(others)
-			return true, errors.Join(w.table(want.besides(others.stay)), w.exempt(t, want.agents))
+		if r, ok := rebuilding(w.c, have, want, found); ok && err == nil && !w.whole {
+			return true, w.rebuild(t, r, want, found)
 		}
 		w.replaceable(t)
 		return true, w.table(want)
@@ -135,12 +134,8 @@ func (w *writer) replaceable(t *nftables.Table) {
 
 // refresh queues new contents for sets that differ, and a new record.
 func (w *writer) refresh(t *nftables.Table, want tableLayout, found drift) (changed bool, err error) {
-	for _, s := range want.sets {
-		if slices.Contains(found.sets, s.Name) || s.Name == rules.SetHeartbeat && !s.Open {
-			if err := w.replaceElements(t, s); err != nil {
-				return false, err
-			}
-		}
+	if err := w.refill(t, want, found); err != nil {
+		return false, err
 	}
 	if found.record {
 		w.c.FlushChain(&nftables.Chain{Name: chainApplied, Table: t})
@@ -153,6 +148,18 @@ func (w *writer) refresh(t *nftables.Table, want tableLayout, found drift) (chan
 		err = w.exempt(t, want.agents)
 	}
 	return len(found.sentences) > 0, err
+}
+
+// refill queues new contents for sets that are there and differ.
+func (w *writer) refill(t *nftables.Table, want tableLayout, found drift) error {
+	for _, s := range want.sets {
+		if slices.Contains(found.sets, s.Name) || s.Name == rules.SetHeartbeat && !s.Open {
+			if err := w.replaceElements(t, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Beat is the heartbeat of a plan with a Gate: for the given time there is a proxy.

@@ -1,15 +1,10 @@
 package nft_test
 
 import (
-	"context"
 	"errors"
-	"strconv"
-	"sync"
-	"sync/atomic"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
 	"github.com/sluice-cni/sluice/rules/rulestest"
 )
@@ -19,65 +14,32 @@ import (
 func TestAConnectionThatBeginsAsTheRulesComeIsNotRefused(t *testing.T) {
 	t.Parallel()
 	p := rulestest.NewPair(t)
-	port, err := strconv.Atoi(rulestest.Echo(t, p.Server, ":0", "there"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := unix.SockaddrInet4{Port: port, Addr: [4]byte{10, 50, 0, 1}}
+	port := rulestest.Echo(t, p.Server, ":0", "there")
 	rulestest.Echo(t, p.Pod, ":15001", "proxy")
 	plan := running(t)
-	ctx, stop := context.WithCancel(context.Background())
-	var made, refused atomic.Int64
-	var clients sync.WaitGroup
-	for range 4 {
-		clients.Go(func() {
-			if err := p.Pod.Do(func() error {
-				for ctx.Err() == nil {
-					switch err := connect(server); {
-					case errors.Is(err, unix.ECONNREFUSED):
-						refused.Add(1)
-					case err != nil:
-						return err
-					}
-					made.Add(1)
-				}
-				return nil
-			}); err != nil {
+	rulestest.Connecting(t, p.Pod, []string{"10.50.0.1:" + port, "[fd50::1]:" + port}, func() {
+		for range 50 {
+			apply(t, p.Pod, plan)
+			if err := nft.Disable(p.Pod.FD()); err != nil {
 				t.Error(err)
 			}
-		})
-	}
-	for range 150 {
-		apply(t, p.Pod, plan)
-		if err := nft.Disable(p.Pod.FD()); err != nil {
-			t.Fatal(err)
 		}
-	}
-	stop()
-	clients.Wait()
-	if refused.Load() > 0 {
-		t.Errorf("%d of %d connections were refused", refused.Load(), made.Load())
-	}
+	})
 }
 
-// connect makes a connection and resets it, in the thread's namespace.
-func connect(to unix.SockaddrInet4) error { // a copy: to connect is to write into it
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
+func TestConnectionsThatBeginAsRulesChangeAreMade(t *testing.T) {
+	t.Parallel()
+	rulestest.ConnectionsBeginAsRulesChange(t, replaceSetsOrApply, 4)
+}
+
+// replaceSetsOrApply is how an agent changes a pod's rules.
+func replaceSetsOrApply(fd int, plan rules.Plan) error {
+	from, err := nft.Hash(fd)
+	if err == nil {
+		err = nft.ReplaceSets(fd, from, plan)
 	}
-	defer unix.Close(fd)
-	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-		return err
+	if errors.Is(err, nft.ErrOther) {
+		return nft.Apply(fd, plan)
 	}
-	for {
-		// Interrupted by the runtime's signals a connect goes on: then it is waited for again.
-		switch err := unix.Connect(fd, &to); err {
-		case unix.EINTR, unix.EALREADY:
-		case unix.EISCONN:
-			return nil
-		default:
-			return err
-		}
-	}
+	return err
 }

@@ -208,3 +208,8 @@ func TestASocketBoundToAnInterfaceDoesNotLeave(t *testing.T) {
 	t.Parallel()
 	rulestest.BoundSockets(t, nft.Apply)
 }
+
+func TestAnAttemptFromBeforeIsRefusedSoon(t *testing.T) {
+	t.Parallel()
+	rulestest.AnAttemptFromBefore(t, nft.Apply)
+}

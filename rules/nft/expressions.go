@@ -20,6 +20,7 @@ const (
 	rejectTCPReset         = 1      // NFT_REJECT_TCP_RST
 	icmpxPortUnreachable   = 1      // NFT_REJECT_ICMPX_PORT_UNREACH
 	natRangeProtoSpecified = 2      // NF_NAT_RANGE_PROTO_SPECIFIED
+	statusConfirmed        = 1 << 3 // IPS_CONFIRMED: a packet of it has left
 	statusDstNAT           = 1 << 5 // IPS_DST_NAT
 	tcpFlagsOffset         = 13
 	tcpFIN                 = 0x01
@@ -126,11 +127,13 @@ func loadState(k rules.Key) []expr.Any {
 		return append(protocol(unix.IPPROTO_ICMPV6),
 			payload(expr.PayloadBaseTransportHeader, 0, 1), unequal([]byte{echoRequest6}))
 	case rules.KeyOngoing:
-		return conntrackBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
+		return conntrackBits(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED, unequal)
+	case rules.KeyFirst:
+		return append(loadState(rules.KeySYN), conntrackBits(expr.CtKeySTATUS, statusConfirmed, equal)...)
 	case rules.KeyNew:
-		return conntrackBits(expr.CtKeySTATE, expr.CtStateBitNEW)
+		return conntrackBits(expr.CtKeySTATE, expr.CtStateBitNEW, unequal)
 	case rules.KeyRewritten:
-		return conntrackBits(expr.CtKeySTATUS, statusDstNAT)
+		return conntrackBits(expr.CtKeySTATUS, statusDstNAT, unequal)
 	}
 	return loadFrame(k)
 }
@@ -222,10 +225,11 @@ func protocol(number byte) []expr.Any {
 	return []expr.Any{meta(expr.MetaKeyL4PROTO), equal([]byte{number})}
 }
 
-func conntrackBits(key expr.CtKey, bits uint32) []expr.Any {
+// conntrackBits compares bits with 0.
+func conntrackBits(key expr.CtKey, bits uint32, compare func([]byte) expr.Any) []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Register: reg, Key: key},
 		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
-		unequal(make([]byte, 4)),
+		compare(make([]byte, 4)),
 	}
 }

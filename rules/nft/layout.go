@@ -119,13 +119,6 @@ func layout(p rules.Plan, r record.Record) [2]tableLayout {
 	return [2]tableLayout{inet, netdev}
 }
 
-// besides is the layout but for the chains and sets of some names.
-func (t tableLayout) besides(names []string) tableLayout {
-	t.sets = slices.DeleteFunc(slices.Clone(t.sets), func(s rules.Set) bool { return slices.Contains(names, s.Name) })
-	t.chains = slices.DeleteFunc(slices.Clone(t.chains), func(c chainLayout) bool { return slices.Contains(names, c.Name) })
-	return t
-}
-
 // writer queues tables of one transaction.
 type writer struct {
 	c       *nftables.Conn
@@ -138,10 +131,16 @@ type writer struct {
 
 // table queues a whole table. Chains come before their rules, since rules jump to
 // chains.
-func (w *writer) table(l tableLayout) error {
-	t := w.c.AddTable(l.table())
+func (w *writer) table(l tableLayout) error { return w.fill(w.c.AddTable(l.table()), l, nil) }
+
+// fill queues what a table has to have beside the chains and sets that are there. All
+// chains get their rules but the agents', where that is there.
+func (w *writer) fill(t *nftables.Table, l tableLayout, there []string) error {
 	translate := translator{sets: map[string]*nftables.Set{}, levels: w.cgroups.levels}
 	for _, s := range l.sets {
+		if slices.Contains(there, s.Name) {
+			continue
+		}
 		set := kernelSet(t, s)
 		// Rules of the same transaction refer to a set by this id. It is ours: the
 		// library's counter is shared by all connections and not locked.
@@ -156,10 +155,14 @@ func (w *writer) table(l tableLayout) error {
 		translate.sets[s.Name] = set
 	}
 	for _, chain := range l.chains {
-		w.c.AddChain(kernelChain(t, chain))
+		if !slices.Contains(there, chain.Name) {
+			w.c.AddChain(kernelChain(t, chain))
+		}
 	}
 	for _, chain := range l.chains {
-		w.rules(t, chain.Chain, translate)
+		if !chain.Open || !slices.Contains(there, chain.Name) {
+			w.rules(t, chain.Chain, translate)
+		}
 	}
 	return nil
 }

@@ -181,7 +181,12 @@ func connect(fd int, to unix.Sockaddr) error {
 	if err != unix.EINTR {
 		return err
 	}
-	for end := time.Now().Add(answerTime); ; {
+	return connected(fd, answerTime)
+}
+
+// connected waits for a connection that is being made.
+func connected(fd int, atMost time.Duration) error {
+	for end := time.Now().Add(atMost); ; {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, int(max(0, time.Until(end)).Milliseconds()))
 		switch {
 		case err == unix.EINTR:

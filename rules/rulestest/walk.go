@@ -128,7 +128,7 @@ func holds(p rules.Plan, m rules.Match, pkt *packet) bool {
 		return pkt.Protocol == rules.TCP && port(pkt.SrcPort)
 	case rules.KeyUDPSrcPort:
 		return pkt.Protocol == rules.UDP && port(pkt.SrcPort)
-	case rules.KeyTCP, rules.KeySYN:
+	case rules.KeyTCP, rules.KeySYN, rules.KeyFirst:
 		return pkt.Protocol == rules.TCP
 	case rules.KeyIGMP:
 		return pkt.Protocol == rules.IGMP

@@ -137,6 +137,8 @@ func (t test) holds(p *packet) (holds, applies bool, err error) {
 	case "--mark":
 		n, err := strconv.ParseUint(t.value, 0, 32)
 		return uint64(p.Mark) == n, true, err
+	case "--ctstatus": // CONFIRMED
+		return false, true, nil
 	case "--ctstate":
 		return t.state(p), true, nil
 	}

@@ -114,8 +114,8 @@ func TestTheWalkSeesWhatTheKernelHasNotWhatItShouldHave(t *testing.T) {
 		change func(*nftables.Conn) error
 		want   trace.Fate
 	}{
-		"deleted":  {rulestest.DeleteRule("output_nat", "included IPv4 range"), trace.Refused}, // the second layer
-		"accept":   {rulestest.ReplaceRule("output_nat", "included IPv4 range", expr.VerdictAccept), trace.Refused},
+		"deleted":  {rulestest.DeleteRule("output_nat", "included IPv4 range"), trace.Dropped}, // by the second layer
+		"accept":   {rulestest.ReplaceRule("output_nat", "included IPv4 range", expr.VerdictAccept), trace.Dropped},
 		"drop":     {rulestest.ReplaceRule("output_nat", "included IPv4 range", expr.VerdictDrop), trace.Dropped},
 		"no table": {rulestest.EditRule("output_nat", "included IPv4 range", func(c *nftables.Conn, r *nftables.Rule) { c.DelTable(r.Table) }), trace.Passes},
 	} {
