@@ -147,15 +147,16 @@ func clusterFiles() func(field, path string) error { return credential.Authoriti
 
 // policyMap is the ConfigMap with the cluster's policy, in the namespace that the agent's
 // pod is in ($POD_NAMESPACE).
-const policyMap = "sluice-policy"
+func policyMap() kubeapi.Key {
+	return kubeapi.Key{Namespace: cmp.Or(os.Getenv("POD_NAMESPACE"), cluster.Namespace), Name: "sluice-policy"}
+}
 
 // policy is what the node's files say, and beneath it what the cluster does.
 func (k *inCluster) policy(files selection.Source, log *slog.Logger) selection.Source {
 	if k == nil {
 		return files
 	}
-	key := kubeapi.Key{Namespace: cmp.Or(os.Getenv("POD_NAMESPACE"), cluster.Namespace), Name: policyMap}
-	source := namespaces.New(k.feed, key, k.objects.Pod())
+	source := namespaces.New(k.feed, policyMap(), k.objects.Pod())
 	source.Said = k.node.Mistaken
 	return selection.Sources(log, files, source)
 }

@@ -160,6 +160,30 @@ spec: {hosts: [web], http: [{timeout: 3s, route: [{destination: {host: web}}]}]}
 	}
 }
 
+// What is not registered falls under the namespace's policy, as the agents have it: explain
+// says which and whose word it is. --outbound-policy asks what another would do.
+func TestExplainTakesTheNamespacesOutboundPolicy(t *testing.T) {
+	t.Parallel()
+	s := apitest.New(t)
+	s.Put(kubeapi.Namespaces, `{"metadata":{"name":"shop","annotations":{"sluice.dev/outboundPolicy":"Observe"}}}`, `{"metadata":{"name":"plain"}}`)
+	explain := func(want, args string, code int) {
+		t.Helper()
+		line := append(strings.Fields("explain --url http://nowhere.test/ "+args), "--kubeconfig", s.Kubeconfig())
+		if got, exit := sluice(line...); exit != code || !strings.Contains(got, want) {
+			t.Errorf("%s: exit code %d, not %d, or it does not say %q:\n%s", args, exit, code, want, got)
+		}
+	}
+	explain("  policy       Observe, by annotation sluice.dev/outboundPolicy of Namespace shop\n", "-n shop", 0)
+	explain("REGISTRY_ONLY, by --outbound-policy, unless", "-n shop --outbound-policy REGISTRY_ONLY", 1)
+	explain("REGISTRY_ONLY, unless a Sidecar says otherwise: nothing of it is in Namespace plain and ConfigMap sluice-system/sluice-policy\n", "-n plain", 1)
+	explain("nothing of it is in Namespace none", "-n none", 1)
+	s.Put(kubeapi.ConfigMaps, `{"metadata":{"namespace":"sluice-system","name":"sluice-policy"},"data":{"policy.yaml":"outboundPolicy: ALLOW_ANY"}}`)
+	explain("ALLOW_ANY, by ConfigMap sluice-system/sluice-policy\n", "-n plain", 0)
+	explain("Observe, by annotation", "-n shop", 0)
+	s.Refuse(kubeapi.ConfigMaps, 403)
+	explain("notice: outboundPolicy of Namespace shop and ConfigMap sluice-system/sluice-policy: ConfigMap sluice-system/sluice-policy: may not be read", "-n shop", 0)
+}
+
 // Who may read one namespace judges by what is there: each object once, however many of a
 // file are of that namespace.
 func TestWhoMayReadOneNamespaceAppliesAFileTwice(t *testing.T) {

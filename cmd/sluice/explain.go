@@ -42,7 +42,8 @@ endpoints, each with the file and line it is written in. Nothing is sent, and no
 looked up without --lookup. It is found by the very code that serves connections.
 
 The resources are those of the configuration (below), seen by a workload of --namespace
-with --labels under --outbound-policy; of a cluster's nodes nothing is asked. With
+with --labels under --outbound-policy, which in a cluster its Namespace and ConfigMap
+sluice-policy say where the flag is not given; of the nodes nothing is asked. With
 --running, or --admin, a running proxy is asked instead: what it has in force, as its own
 workload sees it, with the addresses that it knows. With --pod the node's agent is asked
 about the proxy of that pod.

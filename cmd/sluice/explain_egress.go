@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +101,13 @@ func (o explainOptions) readResources(c *cobra.Command, w mesh.Workload, policy 
 		return nil, err
 	}
 	w.Namespace = k.namespace()
+	by := "by --outbound-policy, unless a Sidecar says otherwise"
+	if !c.Flags().Changed("outbound-policy") {
+		w.Policy, by = k.outbound(w.Namespace)
+	}
+	if w.Policy != nil {
+		policy = *w.Policy
+	}
 	files := admin.Files{}
 	if o.lookup {
 		files.Look = lookingUp(c.Context())
@@ -107,6 +115,9 @@ func (o explainOptions) readResources(c *cobra.Command, w mesh.Workload, policy 
 	e, err := admin.Explain(snapshot.View(w), files, o.inquiry)
 	if err != nil {
 		return nil, err
+	}
+	if !k.ofThisMachine() {
+		e.Steps = slices.Insert(e.Steps, 0, mesh.Step{What: "policy", Says: policy.String() + ", " + by})
 	}
 	e.From = k.place() + ", as a workload of namespace " + w.Namespace + " sees it"
 	return e, nil

@@ -34,6 +34,9 @@ type keeper interface {
 	named(wanted []mesh.Identity) ([]*mesh.Resource, error)
 	// all reads everything, to be judged together with others.
 	all(others []*mesh.Resource) (reading, error)
+	// outbound is what is said of a namespace's traffic for which nothing is registered, over
+	// resources, nil for nothing, and by whom.
+	outbound(namespace string) (policy *mesh.OutboundPolicy, by string)
 	// snapshot is what a proxy would follow that starts with them now.
 	snapshot(mesh.Options) (*mesh.Snapshot, error)
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/kube"
 	"github.com/sluice-cni/sluice/mesh/manifest"
+	"github.com/sluice-cni/sluice/selection"
+	"github.com/sluice-cni/sluice/selection/namespaces"
 )
 
 // clusterKeeper is a cluster, by its API server.
@@ -177,6 +179,39 @@ func (k clusterKeeper) snapshot(o mesh.Options) (*mesh.Snapshot, error) {
 	o.ClusterDomain = flagValue(k.c, "cluster-domain")
 	snapshot, _ := mesh.Assemble(sight.With(), o) // a cluster has no object twice
 	return snapshot, nil
+}
+
+// outbound is what the Namespace and the ConfigMap of the agents say; the files of a node are
+// not asked.
+func (k clusterKeeper) outbound(namespace string) (*mesh.OutboundPolicy, string) {
+	name := policyMap()
+	places := "Namespace " + namespace + " and ConfigMap " + name.String()
+	of, err := k.object(kubeapi.Namespaces, kubeapi.Key{Name: namespace})
+	configMap, other := k.object(kubeapi.ConfigMaps, name)
+	value, by, bad := namespaces.Outbound(namespace, of, configMap)
+	if err := errors.Join(err, other, bad); err != nil {
+		printIssues(k.c, mesh.Issues{{Severity: mesh.Notice, Message: "outboundPolicy of " + places + ": " + strings.ReplaceAll(err.Error(), "\n", "; ")}})
+	}
+	policy, known := mesh.ParseOutboundPolicy(value)
+	switch {
+	case !known:
+		return nil, "unless a Sidecar says otherwise: nothing of it is in " + places
+	case by == of:
+		return &policy, "by annotation " + selection.AnnotationOutboundPolicy + " of Namespace " + namespace
+	}
+	return &policy, "by ConfigMap " + name.String()
+}
+
+// object is one that need not be there.
+func (k clusterKeeper) object(kind kubeapi.Kind, key kubeapi.Key) (*kubeapi.Object, error) {
+	o, err := k.cluster.Get(k.c.Context(), kind, key)
+	switch {
+	case errors.Is(err, kubeapi.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &o, nil
 }
 
 // each is what became of objects, one after the other.

@@ -132,3 +132,6 @@ func (k directoryKeeper) snapshot(o mesh.Options) (*mesh.Snapshot, error) {
 	}
 	return store.Snapshot(), nil
 }
+
+// outbound is nothing: who runs a proxy says it (--outbound-policy).
+func (k directoryKeeper) outbound(string) (*mesh.OutboundPolicy, string) { return nil, "" }
