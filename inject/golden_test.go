@@ -137,6 +137,10 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 			"web.yaml:3: Pod/web: exemptGIDs 1000: with a sidecar they go around it; leave them out"},
 		head + "spec: {containers: []}\n": {Options{Sidecar: &Sidecar{}},
 			"web.yaml:3: Pod/web: has no sidecar yet, whose image would stay; name sluice's, where the cluster can pull it from, as --image=registry.example/sluice:1.0"},
+		head + "spec: {initContainers: []}\n": {Options{Sidecar: &Sidecar{Image: "i", MetricsPort: 15001}},
+			"web.yaml:3: Pod/web: port 15001 cannot be that of the sidecar's metrics as well: captured traffic goes there (outboundPort, dnsPort); name another with --metrics-port"},
+		head + "spec: {containers: [{name: own, startupProbe: {httpGet: {port: http}}}]}\n": {Options{Sidecar: &Sidecar{Image: "i", MetricsPort: 15053}, Fields: map[string]string{"dnsCapture": "true"}},
+			"web.yaml:3: Pod/web: port 15053 cannot be that of the sidecar's metrics as well: captured traffic goes there (outboundPort, dnsPort); name another with --metrics-port"},
 		head + "  labels: {a: b, <<: {a: c}}\n": {Options{}, "web.yaml:2: line 6: a: stands before a YAML merge key (<<) that brings it too, which kubectl takes; write << first"},
 		head + "spec: {hostNetwork: no, <<: [{hostNetwork: yes}]}\n": {Options{},
 			"web.yaml:2: line 6: hostNetwork: stands before a YAML merge key (<<) that brings it too, which kubectl takes; write << first"},
@@ -270,11 +274,13 @@ func TestASidecarAnswersReroutedQueriesWhereTheyArrive(t *testing.T) {
 func TestWhatIsNotNamedAnewStaysOfASidecar(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{"job.in.yaml", "object.in.json"} {
-		first, err := Inject(in, read(t, in), Options{Sidecar: sidecar()})
+		other := sidecar()
+		other.MetricsPort = 15099
+		first, err := Inject(in, read(t, in), Options{Sidecar: other})
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := Inject(in, first.Text, Options{Sidecar: &Sidecar{MetricsPort: 15090}})
+		second, err := Inject(in, first.Text, Options{Sidecar: &Sidecar{DefaultMetricsPort: 15090}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,7 @@ type pod struct {
 	names               []string         // of its containers
 	own                 []string         // parts of its own that have the name of a sidecar's
 	image, configMap    string           // of the sidecar that is there, "" for none
+	metricsPort         int              // the same, 0 for none
 	users               map[int64]string // which part of it says so
 }
 
@@ -44,6 +45,7 @@ func podOf(n *yaml.Node) (pod, error) {
 	has := slices.IndexFunc(t.Spec.Init, func(c named) bool { return c.Name == proxyContainer })
 	if has >= 0 {
 		p.image = t.Spec.Init[has].Image
+		p.metricsPort, _ = t.Spec.Init[has].Startup.Get.Port.(int)
 	}
 	for _, c := range t.Spec.Containers {
 		if c.Name == proxyContainer || c.Name == rulesContainer {

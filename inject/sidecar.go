@@ -24,8 +24,9 @@ type Sidecar struct {
 	// ConfigMap is the name of the one whose keys are files of resources; "" keeps that of a
 	// sidecar that is there, and is else "sluice".
 	ConfigMap string
-	// MetricsPort is where the proxy serves /metrics, and /readyz, which the kubelet asks.
-	MetricsPort int
+	// MetricsPort is where the proxy serves /metrics, and /readyz, which the kubelet asks; 0
+	// keeps that of a sidecar that is there, and is else DefaultMetricsPort.
+	MetricsPort, DefaultMetricsPort int
 	// Plugin: the rules are those of the CNI plugin without an agent (no agentSocket).
 	// Otherwise an init container with CAP_NET_ADMIN makes them.
 	Plugin bool
@@ -51,6 +52,7 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 	own := *s
 	s = &own
 	s.Image, s.ConfigMap = cmp.Or(s.Image, p.image), cmp.Or(s.ConfigMap, p.configMap, "sluice")
+	s.MetricsPort = cmp.Or(s.MetricsPort, p.metricsPort, s.DefaultMetricsPort)
 	var said []string
 	switch {
 	case s.Image == "" && s.DefaultImage == "":
@@ -80,6 +82,9 @@ func (s *Sidecar) of(f object, p pod, set map[string]string) (value *yaml.Node, 
 	user, err := proxysUser(config, p)
 	if err != nil {
 		return nil, nil, err
+	}
+	if s.MetricsPort == int(config.OutboundPort) || config.DNSCapture && s.MetricsPort == int(config.DNSPort) {
+		return nil, nil, fmt.Errorf("port %d cannot be that of the sidecar's metrics as well: captured traffic goes there (outboundPort, dnsPort); name another with --metrics-port", s.MetricsPort)
 	}
 	containers := []container{s.proxy(f, p, config, user)}
 	if !s.Plugin {

@@ -33,6 +33,11 @@ type named struct {
 	Name     string `yaml:"name"`
 	Image    string `yaml:"image"`
 	Security runAs  `yaml:"securityContext"`
+	Startup  struct {
+		Get struct {
+			Port any `yaml:"port"` // a number or, of others' containers, a name
+		} `yaml:"httpGet"`
+	} `yaml:"startupProbe"`
 }
 
 type runAs struct {

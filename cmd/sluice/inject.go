@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ type injectOptions struct {
 	sidecar bool
 	proxy   inject.Sidecar
 	rules   string
+	metrics uint16
 	fields  map[string]*fieldFlag
 }
 
@@ -56,6 +58,7 @@ it is installed without agents.`,
 	f.BoolVar(&o.sidecar, "sidecar", false, "give the pods a proxy of their own")
 	f.StringVar(&o.proxy.Image, "image", "", "`IMAGE` of the sidecar, where the cluster can pull it from; without it a sidecar that is there keeps its own, and others have sluice:VERSION, as 'make image' calls it")
 	f.StringVar(&o.proxy.ConfigMap, "config-map", "", "`NAME` of the ConfigMap with the sidecar's resources, in the pod's namespace; without it a sidecar that is there keeps its own, and others have sluice")
+	f.Uint16Var(&o.metrics, "metrics-port", 0, "`PORT` of the sidecar's /metrics and /readyz, another one for pods that listen there themselves; 0 is that of a sidecar that is there, else "+strconv.Itoa(metricsPort))
 	f.StringVar(&o.rules, "rules", "init", "who makes the sidecar's rules (`WHO`): init, a container with CAP_NET_ADMIN, or plugin")
 	o.fields = addFieldFlags(c, func(f rules.Field) string { return f.Meaning + " Annotation " + f.Annotation + "." })
 	return c
@@ -124,7 +127,7 @@ func (o injectOptions) read(c *cobra.Command) (inject.Options, error) {
 	if o.rules != "init" && o.rules != "plugin" {
 		errs = append(errs, fmt.Errorf("--rules %q: not known; use init or plugin", o.rules))
 	}
-	for _, name := range []string{"image", "config-map", "rules"} {
+	for _, name := range []string{"image", "config-map", "metrics-port", "rules"} {
 		if c.Flags().Changed(name) && !o.sidecar {
 			errs = append(errs, fmt.Errorf("--%s: says something of a sidecar; give --sidecar too, or leave it out", name))
 		}
@@ -132,7 +135,7 @@ func (o injectOptions) read(c *cobra.Command) (inject.Options, error) {
 	if o.sidecar {
 		out.Sidecar = &o.proxy
 		out.Sidecar.DefaultImage = "sluice:" + cmp.Or(version, "devel")
-		out.Sidecar.MetricsPort = metricsPort
+		out.Sidecar.MetricsPort, out.Sidecar.DefaultMetricsPort = int(o.metrics), metricsPort
 		out.Sidecar.Plugin = o.rules == "plugin"
 	}
 	return out, errors.Join(append(errs, out.Check())...)
