@@ -15,7 +15,6 @@ import (
 // Why a cluster has no address to connect to.
 var (
 	errNoEndpoint = errors.New("no healthy upstream")
-	errEjected    = errors.New("every endpoint is ejected (outlierDetection)")
 	errNotItsName = errors.New("the destination is not an address of the registered name")
 	errUnsafe     = errors.New("the name leads to an address that DNS may not lead to")
 )
@@ -75,7 +74,7 @@ func (u *upstream) endpoint(ctx context.Context, c *mesh.Cluster, a asked, draw 
 	}
 	m := f.pick(s, c, at, &a, draw)
 	if m == nil {
-		return netip.AddrPort{}, errEjected
+		return netip.AddrPort{}, f.lastEjection(at)
 	}
 	return m.addr, nil
 }

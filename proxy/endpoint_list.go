@@ -35,6 +35,7 @@ type LiveEndpoint struct {
 	Active       int       // requests and opaque connections
 	Connections  int       // open or being made
 	EjectedUntil time.Time // by outlier detection; zero: it is not
+	EjectedBy    string    // the words of the failure that did it
 }
 
 // Endpoints lists the endpoints of a cluster as far as they are known: it looks nothing
@@ -68,7 +69,7 @@ func (p *pools) liveEndpoints(c *mesh.Cluster, now time.Time) map[netip.AddrPort
 	for at, t := range u.targets {
 		one := LiveEndpoint{Active: int(t.active.Load()), Connections: int(t.conns.Load())}
 		if t.ejected(now.UnixNano()) {
-			one.EjectedUntil = time.Unix(0, t.until.Load())
+			one.EjectedUntil, one.EjectedBy = time.Unix(0, t.until.Load()), t.by.Load().failure
 		}
 		out[at] = one
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -80,8 +81,12 @@ func (e *entry) fail(err error) {
 	if isOverload(err) {
 		e.flags, e.refusal = "UO", Overloaded
 	}
-	if err == errEjected {
-		e.flags = "UH"
+	var ce *connectError
+	if errors.As(err, &ce) {
+		e.transportFailure = ce.reason()
+	}
+	if all, is := err.(*ejection); is {
+		e.flags, e.transportFailure = "UH", all.transport
 	}
 }
 

@@ -31,6 +31,9 @@ func connectFailure(e *entry, err error, ctx context.Context) *localReply {
 	case errors.Is(err, errUnsafe):
 		return &localReply{status: 502, flags: "-", details: "name_leads_to_unsafe_address"}
 	}
+	if all, is := err.(*ejection); is && e.transportFailure == "" {
+		e.transportFailure = all.transport
+	}
 	return &localReply{status: 503, body: "no healthy upstream", flags: "UH", details: "no_healthy_upstream"}
 }
 

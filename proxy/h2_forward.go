@@ -135,7 +135,7 @@ func (r *h2Request) broke(x exchange, err error, mayRepeat bool) (verdict, *loca
 		return resends, nil
 	}
 	failure := r.failure(err, late)
-	r.tries.u.reportFailure(r.entry.upstreamHost, failure, late)
+	r.tries.u.reportFailure(&r.entry, failure, late)
 	if repeats && r.tries.failed(failure.failure) {
 		return retries, nil
 	}

@@ -71,7 +71,7 @@ func (h *httpConn) report() {
 			status = grpcOutcome(grpc)
 		}
 	}
-	h.via.report(h.entry.upstreamHost, outcome(status))
+	h.via.report(h.entry.upstreamHost, outcome(status), nil)
 }
 
 // settle begins the answer to the application: there is no other try from here on.
@@ -126,7 +126,7 @@ func (h *httpConn) exchangeFailed(up *upstreamConn, err error, safe bool) verdic
 	if (r.flags == "UC" || r.flags == "UF") && safe && up.reused && untouched && h.body.complete && h.tries.resends() {
 		return resends
 	}
-	h.via.reportFailure(up.key.addr, r, late)
+	h.via.reportFailure(&h.entry, r, late)
 	switch {
 	case !h.body.again.whole() || !h.tries.failed(r.failure):
 		return over(h.fail(r))

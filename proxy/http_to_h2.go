@@ -114,7 +114,7 @@ func (h *httpConn) exchangeHTTP2(x exchange, clock *alarm, mayRepeat bool) verdi
 // brokeHTTP2 ends a try whose answer never began.
 func (h *httpConn) brokeHTTP2(err error, late overdueBy, application *watch) verdict {
 	r := h.failureHTTP2(err, late, application)
-	h.via.reportFailure(h.entry.upstreamHost, r, late)
+	h.via.reportFailure(&h.entry, r, late)
 	if h.body.again.whole() && h.tries.failed(r.failure) {
 		return retries
 	}

@@ -28,6 +28,9 @@ type localReply struct {
 	grpc    int          // one more than the grpc-status that gRPC gets; 0: that of status
 }
 
+// Error is why a try got no answer, as response_code_details has it.
+func (r *localReply) Error() string { return r.details }
+
 // form is a reply as fields, but for what frames it, and a body: to a gRPC request in
 // gRPC's form, which e is told of.
 func (r localReply) form(e *entry, isHead bool, edits *mesh.HeaderEdits) ([]http2.Field, string) {

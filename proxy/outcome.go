@@ -20,12 +20,16 @@ const (
 )
 
 // reportFailure tells of a try without an answer, whose reply is r.
-func (u *upstream) reportFailure(host netip.AddrPort, r *localReply, late overdueBy) {
+func (u *upstream) reportFailure(e *entry, r *localReply, late overdueBy) {
+	why := e.failure
+	if why == nil {
+		why = r
+	}
 	switch {
 	case late != inTime:
-		u.report(host, overdue)
+		u.report(e.upstreamHost, overdue, why)
 	case r.failure != 0:
-		u.report(host, broken)
+		u.report(e.upstreamHost, broken, why)
 	}
 }
 
@@ -37,7 +41,7 @@ func (u *upstream) reportAnswer(host netip.AddrPort, head *http2.Head, grpc bool
 			status = grpcOutcome(code)
 		}
 	}
-	u.report(host, outcome(status))
+	u.report(host, outcome(status), nil)
 }
 
 // grpcOutcome is the HTTP status that a grpc-status stands for, as Envoy maps them.

@@ -14,6 +14,7 @@ import (
 type health struct {
 	failures, gateway, local atomic.Uint32 // in a row
 	until                    atomic.Int64  // when its ejection ends, Unix nanoseconds; 0: it was never ejected
+	by                       atomic.Pointer[ejection]
 
 	times uint32 // ejections, less one for each interval without
 }
@@ -96,25 +97,26 @@ func mayEject(o *mesh.Outlier, ejected, n int) bool { return 100*(ejected+1) <= 
 // panics says that so many targets are ejected that all are used.
 func panics(o *mesh.Outlier, ejected, n int) bool { return 100*(n-ejected) < o.MinHealth*n }
 
-// report is told of each try, by goroutines and loops alike.
-func (u *upstream) report(addr netip.AddrPort, what outcome) {
+// report is told of each try, by goroutines and loops alike. why is how it failed, nil
+// for an answer.
+func (u *upstream) report(addr netip.AddrPort, what outcome, why error) {
 	if o := u.latest().Outlier; o != nil {
-		u.judge(o, addr, what, time.Now())
+		u.judge(o, addr, what, why, time.Now())
 	}
 }
 
-func (u *upstream) judge(o *mesh.Outlier, addr netip.AddrPort, what outcome, now time.Time) {
+func (u *upstream) judge(o *mesh.Outlier, addr netip.AddrPort, what outcome, why error, now time.Time) {
 	u.knowing.RLock()
 	t := u.targets[addr]
 	u.knowing.RUnlock()
 	// What was under way when it was ejected proves nothing more.
 	if t != nil && !t.ejected(now.UnixNano()) && t.count(o, what) {
-		u.eject(o, t, now)
+		u.eject(o, t, u.ejection(what, why, now), now)
 	}
 }
 
 // eject leaves a target out for a time, as long as enough of its fleet are left.
-func (u *upstream) eject(o *mesh.Outlier, t *target, now time.Time) {
+func (u *upstream) eject(o *mesh.Outlier, t *target, by *ejection, now time.Time) {
 	u.ejecting.Lock()
 	defer u.ejecting.Unlock()
 	t.clear() // whether it is ejected or not
@@ -132,6 +134,7 @@ func (u *upstream) eject(o *mesh.Outlier, t *target, now time.Time) {
 	if u.first.IsZero() {
 		u.first = now
 	}
+	t.by.Store(by) // before anybody finds it ejected
 	until := t.eject(o, u.first, now).UnixNano()
 	u.lastEjected.Store(max(u.lastEjected.Load(), until))
 }

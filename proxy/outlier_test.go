@@ -43,7 +43,7 @@ func newWard(n int, o mesh.Outlier) *ward {
 // tell reports what became of tries at one address.
 func (w *ward) tell(i int, what ...outcome) {
 	for _, o := range what {
-		w.u.judge(&w.o, w.f.members[i].addr, o, w.now)
+		w.u.judge(&w.o, w.f.members[i].addr, o, nil, w.now)
 	}
 }
 

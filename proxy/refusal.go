@@ -103,10 +103,7 @@ func (s *Server) tell(e *entry) {
 	case e.failure != nil:
 		s.say(e, noticeKey{"upstream", e.clusterName(), e.destination.Port()}, func() notice {
 			about := append(s.about(e), "cluster", e.clusterName(), "upstream", e.upstreamHost, "error", e.failure)
-			hint := failureHint(e.failure, e.cluster, s.cfg.Credentials.Files == nil)
-			if e.failure == errEjected {
-				hint = s.cfg.Command("endpoints "+e.cluster.Host) + " says until when"
-			}
+			hint := s.hint(e.failure, e.cluster)
 			return notice{level: slog.LevelWarn, message: "upstream failed", about: withHint(about, hint)}
 		})
 	}

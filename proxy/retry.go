@@ -229,11 +229,11 @@ func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) error {
 func reach[T any](ctx context.Context, t *tries, e *entry, open func(context.Context, poolKey) (T, error)) (T, *localReply) {
 	var none T
 	for {
-		e.failure, e.transportFailure = nil, "" // of the try before
 		err := t.choose(ctx)
 		if err != nil {
 			return none, connectFailure(e, err, ctx)
 		}
+		e.failure, e.transportFailure = nil, "" // of the try before
 		made, err := open(ctx, t.key)
 		if err == nil {
 			return made, nil
@@ -241,7 +241,7 @@ func reach[T any](ctx context.Context, t *tries, e *entry, open func(context.Con
 		e.upstreamHost = t.key.addr
 		r := connectFailure(e, err, ctx)
 		if r.failure == mesh.NoConnection {
-			t.u.report(t.key.addr, unreached)
+			t.u.report(t.key.addr, unreached, err)
 		}
 		if !t.failed(r.failure) {
 			return none, r

@@ -128,14 +128,14 @@ func (c *connection) open(u *upstream, a asked) (*upstreamConn, error) {
 		}
 		up, err := u.connectOpaque(ctx, poolKey{addr, sniFor(u.cluster, a, nil)}, c)
 		if err == nil {
-			u.report(addr, hostReached)
+			u.report(addr, hostReached, nil)
 			return up, nil
 		}
 		a, last = a.without(addr), err
 		if refused := (*tunnelRefusal)(nil); isOverload(err) || errors.As(err, &refused) {
 			break
 		}
-		u.report(addr, unreached)
+		u.report(addr, unreached, err)
 	}
 	return nil, last
 }

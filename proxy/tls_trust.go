@@ -42,9 +42,21 @@ func explainChain(err error, chain []*x509.Certificate) error {
 	return &untrusted{err, fmt.Sprintf("%q", clip(top.Issuer.String(), maxNoticeName))} // the server chose the text
 }
 
-// failureHint says what to do about a failed upstream connection, "" where the error
-// says all there is. files says that resources may name any file, which those of a cluster
-// may not.
+// hint says what to do about a failed upstream connection, "" where the error
+// says all there is.
+func (s *Server) hint(err error, c *mesh.Cluster) string {
+	all, is := err.(*ejection)
+	switch {
+	case !is:
+		return failureHint(err, c, s.cfg.Credentials.Files == nil)
+	case all.hint == "":
+		return s.cfg.Command("endpoints "+c.Host) + " says until when"
+	}
+	return all.hint
+}
+
+// failureHint is hint of what is no ejection. files says that resources may name any file, which
+// those of a cluster may not.
 func failureHint(err error, c *mesh.Cluster, files bool) string {
 	if hint := tunnelHint(err); hint != "" {
 		return hint

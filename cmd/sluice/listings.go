@@ -78,8 +78,8 @@ that DNS has no address for. "other" is an address that connections lead to and 
 among the known ones: DNS had it when they were made, or the application chose it, or it is
 of a wildcard's name. "original" is resolution NONE: the address that the application chose,
 if it is one of the name's. "asked" is a wildcard: the name that the request names.
-"ejected" is left out by outlier detection. ACTIVE are the requests and opaque connections
-under way, CONNECTIONS those that are open.
+"ejected" is left out by outlier detection, for so long and after the failure that is named.
+ACTIVE are the requests and opaque connections under way, CONNECTIONS those that are open.
 ` + askLong,
 		example: "  sluice endpoints\n  sluice endpoints db.example.com",
 		path:    admin.EndpointsPath,
@@ -102,11 +102,11 @@ func endpointRow(e admin.Endpoint) []string {
 		ttl = max(time.Until(*e.Expires), 0).Round(time.Second).String()
 	}
 	state := e.State
-	if e.Error != "" {
-		state += ": " + e.Error
-	}
 	if e.Ejected != nil {
 		state += " for " + max(time.Until(*e.Ejected), 0).Round(time.Second).String()
+	}
+	if e.Error != "" {
+		state += ": " + e.Error
 	}
 	return []string{e.Cluster, address, e.Name, state, ttl, weight, strconv.Itoa(e.Active), strconv.Itoa(e.Connections)}
 }

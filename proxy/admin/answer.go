@@ -84,8 +84,8 @@ type Endpoint struct {
 	Name    string            `json:"name,omitempty"`
 	Address string            `json:"address,omitempty"`
 	Port    uint16            `json:"port"`
-	State   string            `json:"state"` // one of the constants
-	Error   string            `json:"error,omitempty"`
+	State   string            `json:"state"`             // one of the constants
+	Error   string            `json:"error,omitempty"`   // why it failed, or the failure that ejected it
 	Expires *time.Time        `json:"expires,omitempty"` // the end of the name's TTL
 	Weight  uint32            `json:"weight,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
@@ -102,7 +102,7 @@ const (
 	ResolvedEndpoint = "resolved"      // an address that DNS has for the name
 	OriginalEndpoint = "original"      // resolution NONE: where the application was going
 	OtherEndpoint    = "other"         // not in the configuration: one that an application chose, of a wildcard's name, or that DNS has replaced
-	EjectedEndpoint  = "ejected"       // by outlier detection, until ejectedUntil
+	EjectedEndpoint  = "ejected"       // by outlier detection, until ejectedUntil: error says after which failure
 	AskedEndpoint    = "asked"         // a wildcard's: each name that is asked for
 	UnaskedEndpoint  = "not looked up" // nobody has wanted the name yet, or not lately
 	FailedEndpoint   = "failed"        // the name has no address: error says why

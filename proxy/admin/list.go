@@ -179,7 +179,7 @@ func endpointOf(c *mesh.Cluster, e proxy.EndpointStatus) Endpoint {
 	}
 	out.Active, out.Connections = e.Live.Active, e.Live.Connections
 	if !e.Live.EjectedUntil.IsZero() {
-		out.Ejected = &e.Live.EjectedUntil
+		out.Ejected, out.Error = &e.Live.EjectedUntil, e.Live.EjectedBy
 	}
 	switch {
 	case out.Ejected != nil:
