@@ -38,6 +38,7 @@ type notice struct {
 
 	since time.Time // when it was last told
 	again int64     // how often it happened since
+	last  time.Time // when it last did
 }
 
 // Bounds of what is remembered and said.
@@ -78,7 +79,7 @@ func (n *notices) sayLater(key noticeKey, describe func() notice) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if first := n.said[key]; first != nil {
-			first.again++
+			first.repeated(time.Now())
 		} else {
 			n.unsaid++
 			n.sums.ring()
@@ -93,7 +94,7 @@ func (n *notices) note(key noticeKey, describe func() notice) func() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if old := n.said[key]; old != nil {
-		old.again++
+		old.repeated(now)
 		return nil
 	}
 	if len(n.said) >= maxNotices {
@@ -107,11 +108,13 @@ func (n *notices) note(key noticeKey, describe func() notice) func() {
 	first.since = now
 	n.said[key] = &first
 	if !n.allowed(now) {
-		first.again = 1
+		first.repeated(now)
 		return nil
 	}
 	return n.line(&first)
 }
+
+func (n *notice) repeated(now time.Time) { n.again, n.last = n.again+1, now }
 
 // line is a notice's line, to be written when the lock is free.
 func (n *notices) line(about *notice, more ...any) func() {
@@ -187,7 +190,7 @@ func (n *notices) due(now time.Time, all bool) (lines []func(), more bool) {
 			delete(n.said, key)
 			continue
 		}
-		lines = append(lines, n.line(old, "times", old.again, "within", now.Sub(old.since).Round(time.Second)))
+		lines = append(lines, n.line(old, "times", old.again, "since", old.since, "last", old.last))
 		old.since, old.again = now, 0
 	}
 	if n.unsaid > 0 {
