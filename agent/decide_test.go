@@ -162,7 +162,7 @@ func TestAPolicyInForceIsSaidOnceAndWhatChanged(t *testing.T) {
 	next.Namespaces["shop"] = selection.NamespacePolicy{Select: &yes, Enforce: []string{"inject"}}
 	next.Namespaces["new"] = selection.NamespacePolicy{}
 	delete(next.Namespaces, "old")
-	decide(next, `"policy in force" generation=2 namespaces=3 changed="selection, enforce, namespace new is new, namespace old is gone, namespace shop"`)
+	decide(next, `"policy in force" generation=2 namespaces=3 changed="selection, enforce, something is said of namespace new now, nothing is said of namespace old any more, namespace shop"`)
 }
 
 func TestTheRosterCountsWhoServes(t *testing.T) {

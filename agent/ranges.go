@@ -230,9 +230,9 @@ func changes(before, after *selection.Policy) (all []string) {
 		switch {
 		case selection.Same(&was, &is):
 		case was.Namespaces == nil:
-			all = append(all, "namespace "+name+" is new")
+			all = append(all, "something is said of namespace "+name+" now")
 		case is.Namespaces == nil:
-			all = append(all, "namespace "+name+" is gone")
+			all = append(all, "nothing is said of namespace "+name+" any more")
 		default:
 			all = append(all, "namespace "+name)
 		}

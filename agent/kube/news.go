@@ -45,7 +45,7 @@ func (n *Node) Judged(v meshkube.Verdict) {
 	if v.Issues.HasErrors() {
 		warning, reason = true, Refused
 		// Some agents know what it was before and others do not: they say the same.
-		text = "not in force, where it was before that stays: " + said(v.Issues.Of(mesh.Error))
+		text = "not in force; what it was before stays in force, if it was: " + said(v.Issues.Of(mesh.Error))
 	}
 	n.events.Say(v.Kind, v.Key, v.UID, warning, reason, text)
 }

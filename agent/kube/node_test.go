@@ -157,7 +157,7 @@ func TestWhatPeopleShouldSeeIsAnEventWrittenOnce(t *testing.T) {
 	})
 	all := events(t, server)
 	for name, want := range map[string]struct{ kind, uid, text string }{
-		"SluiceRefused ServiceEntry shop/api":    {"Warning", "9", "not in force, where it was before that stays: spec.hosts: missing; name one"},
+		"SluiceRefused ServiceEntry shop/api":    {"Warning", "9", "not in force; what it was before stays in force, if it was: spec.hosts: missing; name one"},
 		"SluicePartly ServiceEntry shop/part":    {"Warning", "10", `in force; spec.location "X": means nothing here`},
 		"SluicePartly ServiceEntry shop/noticed": {"Normal", "12", `in force; spec.location "Y": means less here`},
 		"SluiceNotEnrolled Pod shop/static":      {"Warning", "3", "as it should be: a; b; sluice tries again"},

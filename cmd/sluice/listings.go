@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy/admin"
 )
 
@@ -45,8 +46,8 @@ func newClustersCommand() *cobra.Command {
 		short: "Show where a running proxy's routes lead, and its connections there",
 		long: `clusters shows each service on a port that a route leads to: how its addresses are
 found, whether TLS is originated, and the proxy's own connections to it, in use and idle.
-ENDPOINTS are those that are configured, 0 where the host itself is looked up: 'sluice
-endpoints' has the addresses. An HTTP port takes TLS that applications speak as well, and
+ENDPOINTS are those that are configured, - where none has to be, as with a host that is
+looked up itself: 'sluice endpoints' has the addresses. An HTTP port takes TLS that applications speak as well, and
 where a rule originates TLS that is a line of its own, with TLS DISABLE.
 WHERE is the file and line of its ServiceEntry, POLICY of its DestinationRule. With -o
 json there are its settings too. A cluster without protocol that has connections belongs
@@ -55,17 +56,22 @@ to an earlier configuration, and is leaving.
 		example: "  sluice clusters\n  sluice clusters example.com -o json",
 		path:    admin.ClustersPath,
 		header:  []string{"CLUSTER", "PROTOCOL", "RESOLUTION", "ENDPOINTS", "TLS", "ACTIVE", "IDLE", "WHERE", "POLICY"},
-		row: func(c admin.Cluster) []string {
-			protocol := c.Protocol
-			switch {
-			case c.Unknown:
-				protocol = "unknown"
-			case c.Leaving:
-				protocol = "leaving"
-			}
-			return []string{c.Name, protocol, c.Resolution, strconv.Itoa(c.Endpoints), c.TLS, strconv.Itoa(c.Active), strconv.Itoa(c.Idle), c.Source.Place(), c.Policy.Place()}
-		},
+		row:     clusterRow,
 	}.command()
+}
+
+func clusterRow(c admin.Cluster) []string {
+	protocol, endpoints := c.Protocol, strconv.Itoa(c.Endpoints)
+	switch {
+	case c.Unknown:
+		protocol = "unknown"
+	case c.Leaving:
+		protocol = "leaving"
+	}
+	if c.Endpoints == 0 && c.Resolution != mesh.ResolveStatic.String() {
+		endpoints = "-"
+	}
+	return []string{c.Name, protocol, c.Resolution, endpoints, c.TLS, strconv.Itoa(c.Active), strconv.Itoa(c.Idle), c.Source.Place(), c.Policy.Place()}
 }
 
 func newEndpointsCommand() *cobra.Command {

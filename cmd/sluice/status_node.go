@@ -19,7 +19,7 @@ func printNode(w io.Writer, n agent.NodeStatus) {
 		[2]string{"ranges", cmp.Or(n.RangesErr, rangesText(n.Ranges))},
 		[2]string{"resources", resourcesText(n)},
 		[2]string{"cluster", n.Cluster},
-		[2]string{"connections", fmt.Sprintf("%d of %d, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
+		[2]string{"connections", fmt.Sprintf("%d of %d with those to servers, %d of %d MiB of buffers", n.Used.Connections, n.Most.Connections, n.Used.Memory>>20, n.Most.Memory>>20)},
 	)
 	fmt.Fprintln(w)
 	for _, text := range n.Beside {
@@ -100,5 +100,5 @@ func policyMistakes(n agent.NodeStatus) string {
 	if n.PolicyErr == "" {
 		return ""
 	}
-	return "; not in force: " + n.PolicyErr
+	return "; left out of it: " + n.PolicyErr
 }

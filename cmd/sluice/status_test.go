@@ -59,7 +59,7 @@ func TestStatusOfAPolicyWithMistakesAndOfRangesThatNobodyWants(t *testing.T) {
 	dir := t.TempDir()
 	agentAnswers(t, dir, map[string]any{agent.StatusPath: agent.Status{NodeStatus: agent.NodeStatus{Policy: 6, PolicyErr: "namespace shop: no"}}})
 	out, _, _ := runSluice(t, "status", "--run-dir", dir)
-	if !strings.Contains(out, "policy        generation 6; not in force: namespace shop: no\nranges        -\n") {
+	if !strings.Contains(out, "policy        generation 6; left out of it: namespace shop: no\nranges        -\n") {
 		t.Error(out)
 	}
 }
@@ -98,7 +98,7 @@ policy        generation 3
 ranges        5 for includeIPRanges auto
 resources     100, 1 error: 'sluice validate' shows them
 cluster       the API server has not answered since noon
-connections   12 of 9000, 3 of 256 MiB of buffers
+connections   12 of 9000 with those to servers, 3 of 256 MiB of buffers
 
 warning: Cilium does what it should not
 
