@@ -47,8 +47,9 @@ func newClustersCommand() *cobra.Command {
 		long: `clusters shows each service on a port that a route leads to: how its addresses are
 found, whether TLS is originated, and the proxy's own connections to it, in use and idle.
 ENDPOINTS are those that are configured, - where none has to be, as with a host that is
-looked up itself: 'sluice endpoints' has the addresses. An HTTP port takes TLS that applications speak as well, and
-where a rule originates TLS that is a line of its own, with TLS DISABLE.
+looked up itself: 'sluice endpoints' has the addresses. An HTTP port takes TLS that
+applications speak as well, and where a rule originates TLS that is a line of its own, with
+TLS DISABLE.
 WHERE is the file and line of its ServiceEntry, POLICY of its DestinationRule. With -o
 json there are its settings too. A cluster without protocol that has connections belongs
 to an earlier configuration, and is leaving.

@@ -27,9 +27,9 @@ func newSuggestCommand() *cobra.Command {
 		Long: `suggest prints the ServiceEntries that let pass, under REGISTRY_ONLY, what pods under
 outboundPolicy Observe asked for and nobody registers: one for each namespace and name, or
 address where there was no name, with every port that was asked for. Each is for its own
-namespace only. It says in a comment how often each was asked for and when. What pods ask
-for is not what they should be allowed: read it, leave out what does not belong there, and
-apply the rest.
+namespace only. It says in a comment how often each was asked for and when, and, from an
+access log, what was never reached. What pods ask for is not what they should be allowed:
+read it, leave out what does not belong there, and apply the rest.
 
 Without -f the node's agent is asked for what it has seen since it started. With -f an
 access log in JSON is read, of one agent or of many; lines that are none, as the

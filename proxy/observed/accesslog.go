@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,6 +40,7 @@ type logLine struct {
 	Destination string    `json:"downstream_local_address"`
 	ServerName  string    `json:"requested_server_name"`
 	WouldRefuse string    `json:"would_refuse"`
+	Flags       string    `json:"response_flags"`
 	Namespace   string    `json:"pod_namespace"`
 }
 
@@ -96,6 +98,9 @@ func (l *Log) read(line []byte, rows map[What]*Row) {
 		rows[w] = row
 	}
 	row.Count++
+	if slices.Contains(strings.Split(in.Flags, ","), "UF") {
+		row.Unreached++
+	}
 	row.First, row.Last = earlier(row.First, in.Start), later(row.Last, in.Start)
 }
 

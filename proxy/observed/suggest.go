@@ -76,6 +76,9 @@ func comment(rows []Row) string {
 		if r.Count != 1 {
 			times = fmt.Sprint(r.Count, " times")
 		}
+		if r.Unreached == r.Count {
+			times += " and never reached"
+		}
 		fmt.Fprintf(&b, "# port %d, %s: asked for %s, first %s, last %s\n", r.Port, mesh.ParseProtocol(r.Protocol), times,
 			r.First.UTC().Format(time.RFC3339), r.Last.UTC().Format(time.RFC3339))
 	}

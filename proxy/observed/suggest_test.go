@@ -187,3 +187,25 @@ func TestAnAccessLogIsReadPastWhatIsNone(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// What never worked needs no entry: who reads the suggestions is told.
+func TestWhatWasNeverReachedIsSaid(t *testing.T) {
+	t.Parallel()
+	line := func(name, flags string) string {
+		return fmt.Sprintf(`{"start_time":"2026-11-26T12:00:00.000Z","protocol":"HTTP/1.1","response_flags":%q,"downstream_local_address":"203.0.113.1:80","authority":%q,"would_refuse":"unregistered","pod_namespace":"shop"}`+"\n", flags, name)
+	}
+	l, err := ReadLog(strings.NewReader(line("down.test", "UF,URX") + line("down.test", "DI,UF") + line("flaky.test", "UF,URX") + line("flaky.test", "-") + line("up.test", "-") + line("slow.test", "UT")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, _ := Suggest(l.Rows)
+	var got []string
+	for _, d := range documents {
+		comment, _, _ := strings.Cut(d, ", first")
+		got = append(got, comment)
+	}
+	want := []string{"# port 80, HTTP: asked for 2 times and never reached", "# port 80, HTTP: asked for 2 times", "# port 80, HTTP: asked for once", "# port 80, HTTP: asked for once"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}

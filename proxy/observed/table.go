@@ -73,6 +73,8 @@ type Row struct {
 	Count int64     `json:"count"` // requests and connections
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
+	// Unreached are those of Count that found no server, as far as an access log says it.
+	Unreached int64 `json:"-"`
 	// Register is the ServiceEntry that lets it through, in one line of YAML; "" where none
 	// can be written for it safely (mesh.Registration).
 	Register string `json:"register,omitempty"`
