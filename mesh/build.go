@@ -6,6 +6,7 @@ import (
 	networking "istio.io/api/networking/v1alpha3"
 
 	"github.com/sluice-cni/sluice/internal/spread"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // Options says what the resources leave open.
@@ -21,9 +22,9 @@ type Options struct {
 	Partial bool
 	// Virtual gives hosts the virtual addresses by which an opaque connection says
 	// which of them it is for (see package vip); it is called
-	// whenever other hosts want some, with all that do, in order. nil: there are none, as where
-	// nobody answers the workloads' DNS.
-	Virtual func(hosts []string) map[string][]netip.Addr
+	// whenever other hosts want some, or of other namespaces, with all that do, in order. A host
+	// that it leaves out has none. nil: there are none, as where nobody answers the workloads' DNS.
+	Virtual func([]vip.Wanted) map[string][]netip.Addr
 }
 
 // Build compiles resources, the oldest first: where two of them claim the same

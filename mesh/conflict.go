@@ -14,6 +14,7 @@ func (s *Snapshot) Check() Issues {
 	c := &crossCheck{snapshot: s, partial: s.partial, all: newRegistry(s), about: map[*Resource]int{}}
 	c.servicePorts()
 	c.barePorts()
+	c.addressless()
 	c.virtualHosts()
 	c.destinations()
 	c.unusedRoutes()
@@ -101,6 +102,24 @@ func (c *crossCheck) barePorts() {
 				continue
 			}
 			first[p.number] = append(first[p.number], s)
+		}
+	}
+}
+
+// addressless finds hosts that want virtual addresses and were given none (vip.Book.Assign).
+func (c *crossCheck) addressless() {
+	if !c.snapshot.assigns {
+		return
+	}
+	for _, s := range c.snapshot.services {
+		if !s.wantsVirtual() {
+			continue
+		}
+		for i, host := range s.hosts {
+			if !isWildcard(host) && len(c.snapshot.virtual.at(host)) == 0 {
+				c.warn(s.resource, at("spec.hosts", i), host, "has no virtual address: namespace %q has as many as are free, and one namespace gets no more; the name is answered as DNS answers it: write spec.addresses, or the label %s: \"false\" where none is needed, or register fewer hosts",
+					s.resource.Namespace, noAutoAddress)
+			}
 		}
 	}
 }

@@ -21,7 +21,7 @@ type Index struct {
 	opts    Options
 	newest  *Snapshot
 	placed  map[*Resource]any // compiled
-	wanting map[string]int    // hosts that want virtual addresses, by how often
+	wanting map[wish]int      // by how often
 }
 
 // tables are what a snapshot finds resources by.
@@ -63,7 +63,7 @@ func NewIndex(opts Options) *Index {
 	s.hosts.hash, s.parents.hash, s.routed.hash, s.sni.hash, s.led.hash = hashString, hashString, hashString, hashString, hashString
 	s.ruling.hash, s.special.hash, s.virtual.hash, s.zoned.hash = hashString, hashString, hashString, hashString
 	s.ports.hash, s.prefixes.hash, s.rulesOf.hash, s.byVirtual.hash = hashNumber, hashPrefix, hashRule, hashAddr
-	return &Index{opts: opts, newest: s, placed: make(map[*Resource]any), wanting: make(map[string]int)}
+	return &Index{opts: opts, newest: s, placed: make(map[*Resource]any), wanting: make(map[wish]int)}
 }
 
 // Snapshot is the newest.
@@ -135,7 +135,7 @@ type change struct {
 	zoned    counts[string]
 	selects  bool
 
-	wanting map[string]int // more or less
+	wanting map[wish]int // more or less
 	touched touched
 }
 
@@ -145,7 +145,7 @@ func newChange(from *Snapshot) *change {
 		prefixes: newListEdit[netip.Prefix, *service](), routed: newListEdit[string, *virtualService](),
 		sni: newListEdit[string, *virtualService](), rules: newListEdit[ruleKey, *rule](),
 		ruling: counts[string]{from.ruling.edit()}, special: counts[string]{from.special.edit()}, led: counts[string]{from.led.edit()}, zoned: counts[string]{from.zoned.edit()},
-		wanting: make(map[string]int), touched: touched{opaque: make(map[uint16]bool)},
+		wanting: make(map[wish]int), touched: touched{opaque: make(map[uint16]bool)},
 	}
 }
 
@@ -183,7 +183,7 @@ func (c *change) service(s *service, in bool) {
 		c.touched.name(host)
 		c.inZone(host, in)
 		if s.wantsVirtual() && !isWildcard(host) {
-			c.wanting[host] += sign(in)
+			c.wanting[wish{host, s.resource.Namespace}] += sign(in)
 		}
 	}
 	for _, p := range s.ports {

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	networking "istio.io/api/networking/v1alpha3"
 	istio "istio.io/api/type/v1beta1"
+
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // drawn draws resources out of few names, so that they meet.
@@ -221,10 +223,10 @@ func (r drawn) resource(n int) *Resource {
 
 // assignInTurn assigns addresses by the order of hosts, so that a host that comes changes
 // those of others.
-func assignInTurn(hosts []string) map[string][]netip.Addr {
+func assignInTurn(hosts []vip.Wanted) map[string][]netip.Addr {
 	out := make(map[string][]netip.Addr)
-	for i, host := range hosts {
-		out[host] = []netip.Addr{netip.AddrFrom4([4]byte{240, 240, 0, byte(i + 1)})}
+	for i, w := range hosts {
+		out[w.Host] = []netip.Addr{netip.AddrFrom4([4]byte{240, 240, 0, byte(i + 1)})}
 	}
 	return out
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // oldSnapshot builds whole views at once, as all of them once were built: what an index
@@ -199,7 +201,7 @@ func (b *oldBuilder) portsInUse() []*portInUse {
 }
 
 // assignVirtual asks for the virtual addresses of all hosts that want some.
-func (s *oldSnapshot) assignVirtual(assign func([]string) map[string][]netip.Addr) {
+func (s *oldSnapshot) assignVirtual(assign func([]vip.Wanted) map[string][]netip.Addr) {
 	if assign == nil {
 		return
 	}
@@ -215,7 +217,11 @@ func (s *oldSnapshot) assignVirtual(assign func([]string) map[string][]netip.Add
 		}
 	}
 	slices.Sort(hosts)
-	s.virtual = assign(slices.Compact(hosts))
+	var all []vip.Wanted
+	for _, host := range slices.Compact(hosts) {
+		all = append(all, vip.Wanted{Host: host})
+	}
+	s.virtual = assign(all)
 }
 
 // virtualOf gives a host's virtual addresses in this view. A host that some visible

@@ -1,10 +1,13 @@
 package mesh
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // noAutoAddress is the label by which a ServiceEntry refuses a virtual address
@@ -20,26 +23,48 @@ func (s *service) wantsVirtual() bool {
 		!strings.EqualFold(s.resource.Labels[noAutoAddress], "false")
 }
 
+// wish is a host that wants virtual addresses, in a namespace that registers it.
+type wish struct{ host, namespace string }
+
+// wanted lists the hosts that want virtual addresses in order, each once.
+func (x *Index) wanted() []vip.Wanted {
+	wishes := slices.SortedFunc(maps.Keys(x.wanting), func(a, b wish) int {
+		return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.namespace, b.namespace))
+	})
+	namespaces := make([]string, len(wishes))
+	var out []vip.Wanted
+	for i, w := range wishes {
+		namespaces[i] = w.namespace
+		if n := len(out); n > 0 && out[n-1].Host == w.host {
+			of := &out[n-1].Namespaces
+			*of = (*of)[:len(*of)+1]
+			continue
+		}
+		out = append(out, vip.Wanted{Host: w.host, Namespaces: namespaces[i : i+1]})
+	}
+	return out
+}
+
 // assignVirtual asks for the virtual addresses of all hosts that want some, when others
-// do than before or they may have others, and says whether a host has.
+// do than before, or others' namespaces, or they may have others, and says whether a host has.
 func (x *Index) assignVirtual(c *change, s *Snapshot, always bool) (moved bool) {
 	if x.opts.Virtual == nil {
 		return false
 	}
 	others := false
-	for host, n := range c.wanting {
-		before := x.wanting[host]
+	for w, n := range c.wanting {
+		before := x.wanting[w]
 		others = others || (before > 0) != (before+n > 0)
 		if before+n > 0 {
-			x.wanting[host] = before + n
+			x.wanting[w] = before + n
 		} else {
-			delete(x.wanting, host)
+			delete(x.wanting, w)
 		}
 	}
 	if !others && !always {
 		return false
 	}
-	assigned := x.opts.Virtual(slices.Sorted(maps.Keys(x.wanting)))
+	assigned := x.opts.Virtual(x.wanted())
 	byHost, byAddress := s.virtual.edit(), s.byVirtual.edit()
 	set := func(host string, addresses []netip.Addr) {
 		for _, a := range byHost.at(host) {

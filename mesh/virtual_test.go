@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,12 +15,12 @@ import (
 func virtually(t testing.TB, documents string) (*View, vip.Book, Issues) {
 	t.Helper()
 	var book vip.Book
-	s, issues := build(t, documents, Options{Virtual: func(hosts []string) map[string][]netip.Addr {
-		book, _ = vip.Book(nil).Assign(hosts, time.Time{})
+	s, issues := build(t, documents, Options{Virtual: func(wanted []vip.Wanted) map[string][]netip.Addr {
+		book, _ = vip.Book(nil).Assign(wanted, time.Time{})
 		out := map[string][]netip.Addr{}
-		for _, h := range hosts {
-			slot, _ := book.Slot(h)
-			out[h] = []netip.Addr{slot.IPv4(), slot.IPv6()}
+		for _, w := range wanted {
+			slot, _ := book.Slot(w.Host)
+			out[w.Host] = []netip.Addr{slot.IPv4(), slot.IPv6()}
 		}
 		return out
 	}})
@@ -150,5 +151,52 @@ func TestAVirtualAddressIsNoSettingOfTheCluster(t *testing.T) {
 	without := view(t, entry("x", doc)).Listener(27017).MatchTCP(netip.MustParseAddr("192.0.2.1")).Destinations[0].Cluster
 	if with.Fingerprint != without.Fingerprint || len(with.Addresses) > 0 {
 		t.Errorf("%+v, %+v", with, without)
+	}
+}
+
+// Of two namespaces one registers more than its part: what it does not get is said of its
+// entry, and the other, which comes later, has all of its own.
+func TestANamespaceThatWouldTakeMoreThanItsPartIsTold(t *testing.T) {
+	t.Parallel()
+	places := func(namespace string, n int) (out []Place) {
+		for first := 0; first < n; first += 256 {
+			var hosts []string
+			for i := first; i < min(first+256, n); i++ {
+				hosts = append(hosts, fmt.Sprintf("h%d.%s", i, namespace))
+			}
+			name := fmt.Sprint("e", first)
+			r, issues := Decode(name, []byte(fmt.Sprintf("apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: %s, namespace: %s}\nspec: {hosts: [%s], %s}\n",
+				name, namespace, strings.Join(hosts, ", "), onlyHTTP)), DecodeOptions{})
+			if issues.HasErrors() {
+				t.Fatal(issues)
+			}
+			out = append(out, Place{Resource: r[0]})
+		}
+		return out
+	}
+	var book vip.Book
+	index := NewIndex(Options{Virtual: func(wanted []vip.Wanted) map[string][]netip.Addr {
+		book, _ = book.Assign(wanted, time.Time{}.Add(time.Hour))
+		out := map[string][]netip.Addr{}
+		for _, w := range wanted {
+			if slot, ok := book.Slot(w.Host); ok {
+				out[w.Host] = []netip.Addr{slot.IPv4(), slot.IPv6()}
+			}
+		}
+		return out
+	}})
+	const tooMany = vip.Slots/2 + 3
+	index.Change(nil, places("greedy", tooMany))
+	issues := index.Change(nil, places("modest", 300)).Check()
+	if len(issues) != 3 {
+		t.Fatalf("%d issues: %v", len(issues), issues[:min(len(issues), 5)])
+	}
+	for _, i := range issues {
+		if i.Namespace != "greedy" || i.Severity != Warning || !strings.HasPrefix(i.Field, "spec.hosts[") || !strings.Contains(i.Message, `has no virtual address: namespace "greedy"`) {
+			t.Error(i)
+		}
+	}
+	if _, ok := book.Slot("h299.modest"); !ok {
+		t.Error("who came later has no address")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // given is what a DNS proxy answered.
@@ -97,9 +98,9 @@ func (r *rig) applyVirtual(policy mesh.OutboundPolicy, yaml string) map[string][
 		r.t.Fatal(issues)
 	}
 	out := map[string][]netip.Addr{}
-	snapshot, _ := mesh.Build(resources, mesh.Options{Policy: policy, Virtual: func(hosts []string) map[string][]netip.Addr {
-		for i, h := range hosts {
-			out[h] = []netip.Addr{netip.AddrFrom4([4]byte{240, 240, 9, byte(i + 1)})}
+	snapshot, _ := mesh.Build(resources, mesh.Options{Policy: policy, Virtual: func(wanted []vip.Wanted) map[string][]netip.Addr {
+		for i, w := range wanted {
+			out[w.Host] = []netip.Addr{netip.AddrFrom4([4]byte{240, 240, 9, byte(i + 1)})}
 		}
 		return out
 	}})

@@ -45,14 +45,14 @@ func TestASlotIsOneNumberInBothRanges(t *testing.T) {
 
 func TestTheFirstBookDependsOnTheHostsAlone(t *testing.T) {
 	t.Parallel()
-	hosts := names(3000)
+	hosts := wanted(names(3000))
 	want, left := vip.Book(nil).Assign(hosts, noon)
 	if len(left) > 0 || len(want) != len(hosts) {
 		t.Fatalf("%d of %d, left over %v", len(want), len(hosts), left)
 	}
 	r := random(t)
 	r.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
-	if got, _ := vip.Book(nil).Assign(append(hosts, hosts[:7]...), noon.Add(time.Hour)); !maps.Equal(got, want) {
+	if got, _ := vip.Book(nil).Assign(hosts, noon.Add(time.Hour)); !maps.Equal(got, want) {
 		t.Error("another order or another day gave other slots")
 	}
 	distinct(t, want)
@@ -62,7 +62,7 @@ func TestTheFirstBookDependsOnTheHostsAlone(t *testing.T) {
 // not change between versions.
 func TestANamesHomeStaysBetweenVersions(t *testing.T) {
 	t.Parallel()
-	b, _ := vip.Book(nil).Assign([]string{"mongo1.example.com", "mongo2.example.com"}, noon)
+	b, _ := vip.Book(nil).Assign(wanted([]string{"mongo1.example.com", "mongo2.example.com"}), noon)
 	s1, _ := b.Slot("mongo1.example.com")
 	s2, _ := b.Slot("mongo2.example.com")
 	if got := fmt.Sprint(s1.IPv4(), " ", s2.IPv4()); got != "240.240.246.126 240.240.114.129" {
@@ -72,14 +72,14 @@ func TestANamesHomeStaysBetweenVersions(t *testing.T) {
 
 func TestASlotIsNotReusedWhileAnAnswerMayLive(t *testing.T) {
 	t.Parallel()
-	full, left := vip.Book(nil).Assign(names(vip.Slots), noon)
+	full, left := vip.Book(nil).Assign(wanted(names(vip.Slots)), noon)
 	if len(left) > 0 {
 		t.Fatalf("%d left over", len(left))
 	}
 	distinct(t, full)
 	gone := names(vip.Slots)[1:]
 	old, _ := full.Slot("host0.test")
-	with := append(slices.Clone(gone), "new.test")
+	with := wanted(append(gone, "new.test"))
 	b, left := full.Assign(with, noon)
 	if !slices.Equal(left, []string{"new.test"}) {
 		t.Fatalf("left over: %v", left)
@@ -119,7 +119,11 @@ func TestSlotsAreStableThroughAnyHistory(t *testing.T) {
 				hosts = append(hosts, h)
 			}
 		}
-		next, left := book.Assign(hosts, now)
+		all := wanted(hosts)
+		for i := range all {
+			all[i].Namespaces = [][]string{{"a"}, {"b"}, {"a", "b"}}[r.IntN(3)]
+		}
+		next, left := book.Assign(all, now)
 		if len(left) > 0 {
 			t.Fatalf("left over: %v", left)
 		}
@@ -162,7 +166,7 @@ func TestSlotsAreStableThroughAnyHistory(t *testing.T) {
 
 func TestWhatLeftLongAgoIsForgotten(t *testing.T) {
 	t.Parallel()
-	b, _ := vip.Book(nil).Assign(names(50), noon)
+	b, _ := vip.Book(nil).Assign(wanted(names(50)), noon)
 	b, _ = b.Assign(nil, noon)
 	if b, _ = b.Assign(nil, noon.Add(vip.Memory-1)); len(b) != 50 {
 		t.Errorf("%d remembered", len(b))
@@ -172,12 +176,124 @@ func TestWhatLeftLongAgoIsForgotten(t *testing.T) {
 	}
 }
 
+// registered counts the hosts that have a slot.
+func registered(b vip.Book, hosts []string) (n int) {
+	for _, host := range hosts {
+		if _, ok := b.Slot(host); ok {
+			n++
+		}
+	}
+	return n
+}
+
+func TestOneNamespaceDoesNotTakeTheSlotsOfOthers(t *testing.T) {
+	t.Parallel()
+	const half = vip.Slots / 2
+	all := names(2 * vip.Slots)
+	greedy, more, modest := all[:vip.Slots], all[vip.Slots:vip.Slots+100], all[vip.Slots+100:vip.Slots+200]
+	first, left := vip.Book(nil).Assign(in(greedy, "greedy"), noon)
+	if n := registered(first, greedy); n != half || len(left) != vip.Slots-half {
+		t.Fatalf("one namespace has %d slots, and %d hosts were left over", n, len(left))
+	}
+	b, _ := first.Assign(slices.Concat(in(greedy, "greedy"), in(more, "greedy"), in(modest, "modest")), noon)
+	distinct(t, b)
+	if got, n := registered(b, modest), registered(b, more); got != len(modest) || n > 0 {
+		t.Errorf("who came later has %d slots of %d, who has its part %d more", got, len(modest), n)
+	}
+	for _, host := range greedy {
+		was, had := first.Slot(host)
+		if is, has := b.Slot(host); has != had || is != was {
+			t.Fatalf("%s had %x, %v and has %x, %v", host, was, had, is, has)
+		}
+	}
+	// A host that somebody registers whose part is full is everybody's who registers it.
+	shared := all[2*vip.Slots-10:]
+	b, left = b.Assign(slices.Concat(in(greedy, "greedy"), in(modest, "modest"), in(shared, "greedy", "modest")), noon)
+	if n := registered(b, shared); n != len(shared) || len(left) != vip.Slots-half {
+		t.Errorf("%d of %d that both register have slots; %d are left over", n, len(shared), len(left))
+	}
+}
+
+// Whoever has his part does not come to more by taking entries away: what left counts until
+// it has rested, comes back as anything new does then, and goes to no part that is full.
+func TestAPartIsNotWidenedByComingAndGoing(t *testing.T) {
+	t.Parallel()
+	const half = vip.Slots / 2
+	all := names(vip.Slots + half)
+	old, young := all[:half], all[half:vip.Slots]
+	b, _ := vip.Book(nil).Assign(in(old, "greedy"), noon)
+	full := b
+	b, _ = b.Assign(in(young, "greedy"), noon.Add(time.Minute))
+	if n := registered(b, young); n > 0 {
+		t.Errorf("%d more while what has left rests", n)
+	}
+	rested := noon.Add(time.Minute + vip.Rest)
+	b, _ = b.Assign(in(young, "greedy"), rested)
+	if n := registered(b, young); n != half {
+		t.Errorf("%d when it has rested", n)
+	}
+	b, _ = b.Assign(in(all[:vip.Slots], "greedy"), rested)
+	if n := registered(b, old); n > 0 {
+		t.Errorf("%d came back beside as many others", n)
+	}
+	// The same hosts in another namespace too, and then only there, make no room in the first.
+	b, _ = full.Assign(in(old, "greedy", "helper"), noon)
+	b, _ = b.Assign(slices.Concat(in(old, "helper"), in(young, "greedy")), noon)
+	if n := registered(b, young); n > half/2 {
+		t.Errorf("%d more by a second namespace", n)
+	}
+	b, _ = b.Assign(slices.Concat(in(all[:vip.Slots], "helper"), in(all[vip.Slots:vip.Slots+half], "greedy")), noon)
+	if n := registered(b, all); n > vip.Slots-vip.Slots/5 {
+		t.Errorf("two namespaces have %d of %d", n, vip.Slots)
+	}
+}
+
+// A book of before there were parts: nobody loses a slot, who has much gets no more, and
+// others get theirs of what is free.
+func TestABookWithoutPartsStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	const many = 40_000
+	all := names(many + 100)
+	before, _ := vip.Book(nil).Assign(wanted(all[:many]), noon)
+	for host, a := range before {
+		a.Namespace = ""
+		before[host] = a
+	}
+	b, left := before.Assign(slices.Concat(in(all[:many], "greedy"), in(all[many:many+50], "greedy"), in(all[many+50:], "modest")), noon)
+	if len(left) != 50 || registered(b, all[many+50:]) != 50 {
+		t.Errorf("left over: %d of 50", len(left))
+	}
+	for _, host := range all[:many] {
+		if is, _ := b.Slot(host); is != before[host].Slot {
+			t.Fatalf("%s moved", host)
+		}
+	}
+}
+
 func BenchmarkAssignTenThousandKnownHosts(b *testing.B) {
-	hosts := names(10_000)
+	hosts := wanted(names(10_000))
 	book, _ := vip.Book(nil).Assign(hosts, noon)
 	for b.Loop() {
 		book, _ = book.Assign(hosts, noon)
 	}
+}
+
+// wanted registers each host in a namespace of its own.
+func wanted(hosts []string) []vip.Wanted {
+	out := make([]vip.Wanted, len(hosts))
+	for i, host := range hosts {
+		out[i] = vip.Wanted{Host: host, Namespaces: []string{host}}
+	}
+	return out
+}
+
+// in registers all hosts in the same namespaces.
+func in(hosts []string, namespaces ...string) []vip.Wanted {
+	out := wanted(hosts)
+	for i := range out {
+		out[i].Namespaces = namespaces
+	}
+	return out
 }
 
 func names(n int) []string {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sluice-cni/sluice/mesh"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // The book of virtual addresses changes under a store that runs: what is in force has the
@@ -19,10 +20,10 @@ func TestReassignPutsOtherVirtualAddressesInForce(t *testing.T) {
 	var number atomic.Int32
 	address := func(n int32) netip.Addr { return netip.AddrFrom4([4]byte{240, 240, 1, byte(n)}) }
 	store, err := Open(dir, Options{Log: slog.New(slog.DiscardHandler), Options: mesh.Options{
-		Virtual: func(hosts []string) map[string][]netip.Addr {
+		Virtual: func(wanted []vip.Wanted) map[string][]netip.Addr {
 			all := map[string][]netip.Addr{}
-			for _, h := range hosts {
-				all[h] = []netip.Addr{address(number.Load())}
+			for _, w := range wanted {
+				all[w.Host] = []netip.Addr{address(number.Load())}
 			}
 			return all
 		}}})

@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-cni/sluice/kubeapi/apitest"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/mesh/kube"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 // The book of virtual addresses changes under a Store that runs: what is in force has the
@@ -24,8 +25,8 @@ func TestReassignPutsOtherVirtualAddressesInForce(t *testing.T) {
 	s.Put(kubeapi.ServiceEntries, entry("a", host, "HTTP"))
 	s.Refuse(kubeapi.Services, 500)
 	c := open(t, s, "", func(o *kube.Options) {
-		o.Virtual = func(hosts []string) map[string][]netip.Addr {
-			if slices.Contains(hosts, host) {
+		o.Virtual = func(wanted []vip.Wanted) map[string][]netip.Addr {
+			if slices.ContainsFunc(wanted, func(w vip.Wanted) bool { return w.Host == host }) {
 				asked.Add(1)
 			}
 			return map[string][]netip.Addr{host: {address(number.Load())}}

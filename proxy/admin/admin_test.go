@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 	"github.com/sluice-cni/sluice/proxy/dns"
+	"github.com/sluice-cni/sluice/vip"
 )
 
 const someYAML = `
@@ -273,7 +274,7 @@ func TestVirtualAddressesAreShownToWhomTheyAreGiven(t *testing.T) {
 	const text = "240.240.0.7"
 	view := viewWith(t, `{apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: db},
   spec: {hosts: [db.test], ports: [{number: 5432, name: tcp, protocol: TCP}], resolution: DNS}}`,
-		mesh.Options{Virtual: func([]string) map[string][]netip.Addr {
+		mesh.Options{Virtual: func([]vip.Wanted) map[string][]netip.Addr {
 			return map[string][]netip.Addr{"db.test": {netip.MustParseAddr(text)}}
 		}})
 	for _, hidden := range []bool{false, true} {

@@ -97,12 +97,12 @@ func (r *rig) snapshot(policy mesh.OutboundPolicy, yaml string) *mesh.Snapshot {
 	if issues.HasErrors() {
 		r.t.Fatal(issues)
 	}
-	s, _ := mesh.Build(resources, mesh.Options{Policy: policy, Virtual: func(hosts []string) map[string][]netip.Addr {
-		r.book, _ = r.book.Assign(hosts, time.Now())
+	s, _ := mesh.Build(resources, mesh.Options{Policy: policy, Virtual: func(wanted []vip.Wanted) map[string][]netip.Addr {
+		r.book, _ = r.book.Assign(wanted, time.Now())
 		out := map[string][]netip.Addr{}
-		for _, h := range hosts {
-			if slot, ok := r.book.Slot(h); ok {
-				out[h] = []netip.Addr{slot.IPv4(), slot.IPv6()}
+		for _, w := range wanted {
+			if slot, ok := r.book.Slot(w.Host); ok {
+				out[w.Host] = []netip.Addr{slot.IPv4(), slot.IPv6()}
 			}
 		}
 		return out

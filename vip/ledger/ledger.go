@@ -49,7 +49,7 @@ type Ledger struct {
 	book  vip.Book
 	owns  bool // the file is this Ledger's to write; without a path nobody's
 	dirty bool // the file lacks what the book says
-	full  bool // it was said that there are too many hosts
+	full  bool // it was said that hosts have none
 }
 
 // Open reads the book in a directory; "" is none. The directory must be this
@@ -128,15 +128,15 @@ func (l *Ledger) Close() error {
 // Assign gives each host its virtual addresses, IPv4 first. What is new is in the
 // file before it is returned, so that no answer is older than what is remembered of
 // it; where the file cannot be written that is logged, and tried again next time.
-func (l *Ledger) Assign(hosts []string) map[string][]netip.Addr {
+func (l *Ledger) Assign(wanted []vip.Wanted) map[string][]netip.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.path != "" && !l.owns {
 		l.follow()
 	}
-	next, left := l.book.Assign(hosts, l.now())
+	next, left := l.book.Assign(wanted, l.now())
 	if len(left) > 0 && !l.full {
-		l.log.Error("more names than virtual addresses; the last ones have none and are resolved by DNS", "without", len(left), "addresses", vip.Slots)
+		l.log.Error("names have no virtual address and are resolved by DNS: each of their namespaces has as many as are free, and gets no more", "without", len(left), "one", left[0], "addresses", vip.Slots)
 	}
 	l.full = len(left) > 0
 	l.dirty = l.dirty || !maps.Equal(next, l.book)
@@ -144,10 +144,10 @@ func (l *Ledger) Assign(hosts []string) map[string][]netip.Addr {
 	if l.dirty && l.owns {
 		l.keep()
 	}
-	out := make(map[string][]netip.Addr, len(hosts))
-	for _, host := range hosts {
-		if slot, ok := next.Slot(host); ok {
-			out[host] = []netip.Addr{slot.IPv4(), slot.IPv6()}
+	out := make(map[string][]netip.Addr, len(wanted))
+	for _, w := range wanted {
+		if slot, ok := next.Slot(w.Host); ok {
+			out[w.Host] = []netip.Addr{slot.IPv4(), slot.IPv6()}
 		}
 	}
 	return out
@@ -169,13 +169,15 @@ type document struct {
 
 type record struct {
 	Address netip.Addr `json:"address"` // the IPv4 one; the IPv6 one has the same number
-	Left    *time.Time `json:"left,omitempty"`
+	// Namespace is in whose part the address is; files of before there were parts do not say.
+	Namespace string     `json:"namespace,omitempty"`
+	Left      *time.Time `json:"left,omitempty"`
 }
 
 func encode(b vip.Book) []byte {
 	d := document{Hosts: make(map[string]record, len(b))}
 	for host, a := range b {
-		r := record{Address: a.Slot.IPv4()}
+		r := record{Address: a.Slot.IPv4(), Namespace: a.Namespace}
 		if !a.Left.IsZero() {
 			r.Left = &a.Left
 		}
@@ -209,7 +211,7 @@ func decode(data []byte) (vip.Book, error) {
 			continue
 		}
 		owner[slot] = host
-		a := vip.Assignment{Slot: slot}
+		a := vip.Assignment{Slot: slot, Namespace: r.Namespace}
 		if r.Left != nil {
 			a.Left = *r.Left
 		}

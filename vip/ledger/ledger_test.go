@@ -28,13 +28,22 @@ func open(t *testing.T, dir string) *Ledger {
 	return l
 }
 
+// wanted registers each host in a namespace of its own.
+func wanted(hosts ...string) []vip.Wanted {
+	out := make([]vip.Wanted, len(hosts))
+	for i, host := range hosts {
+		out[i] = vip.Wanted{Host: host, Namespaces: []string{host}}
+	}
+	return out
+}
+
 // rivals finds two names that hash to the same address, so that who came first
 // decides.
 func rivals(t *testing.T) (first, second string) {
 	home := map[vip.Slot]string{}
 	for i := range 100_000 {
 		host := "h" + strings.Repeat("x", i%7) + string(rune('a'+i%26)) + time.Duration(i).String()
-		b, _ := vip.Book(nil).Assign([]string{host}, time.Time{})
+		b, _ := vip.Book(nil).Assign(wanted(host), time.Time{})
 		slot, _ := b.Slot(host)
 		if other := home[slot]; other != "" && other != host {
 			return max(host, other), min(host, other)
@@ -50,16 +59,16 @@ func TestARestartChangesNoAddress(t *testing.T) {
 	dir := t.TempDir()
 	first, second := rivals(t)
 	l := open(t, dir)
-	before := l.Assign([]string{first})
-	both := l.Assign([]string{first, second})
+	before := l.Assign(wanted(first))
+	both := l.Assign(wanted(first, second))
 	if !slices.Equal(before[first], both[first]) || both[first][0] == both[second][0] {
 		t.Fatalf("%v, then %v", before, both)
 	}
 	l.Close()
-	if again := open(t, dir).Assign([]string{second, first}); !maps.EqualFunc(again, both, slices.Equal) {
+	if again := open(t, dir).Assign(wanted(second, first)); !maps.EqualFunc(again, both, slices.Equal) {
 		t.Errorf("%v became %v", both, again)
 	}
-	if without := open(t, "").Assign([]string{second, first}); maps.EqualFunc(without, both, slices.Equal) {
+	if without := open(t, "").Assign(wanted(second, first)); maps.EqualFunc(without, both, slices.Equal) {
 		t.Error("the test proves nothing: without a file it comes out the same")
 	}
 }
@@ -69,15 +78,48 @@ func TestAHostThatLeftIsRememberedInTheFile(t *testing.T) {
 	dir := t.TempDir()
 	first, second := rivals(t)
 	l := open(t, dir)
-	was := l.Assign([]string{first})[first]
+	was := l.Assign(wanted(first))[first]
 	l.Assign(nil)
 	l.Close()
 	l = open(t, dir)
-	if got := l.Assign([]string{second})[second]; got[0] == was[0] {
+	if got := l.Assign(wanted(second))[second]; got[0] == was[0] {
 		t.Errorf("%s is %s's again after a restart", got[0], first)
 	}
-	if got := l.Assign([]string{first, second})[first]; !slices.Equal(got, was) {
+	if got := l.Assign(wanted(first, second))[first]; !slices.Equal(got, was) {
 		t.Errorf("%v came back as %v", was, got)
+	}
+}
+
+// A file of before there were parts has the same addresses; from then on it says in whose
+// part each is, which outlives a restart.
+func TestAFileWithoutPartsIsReadAndGetsThem(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	const before = `{"hosts": {"a.test": {"address": "240.240.9.9"}, "b.test": {"address": "240.240.9.10", "left": "2026-01-01T00:00:00Z"}}}`
+	if err := os.WriteFile(filepath.Join(dir, Name), []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := []vip.Wanted{{Host: "a.test", Namespaces: []string{"shop"}}}
+	for range 2 {
+		l := open(t, dir)
+		got := l.Assign(all)
+		l.Close()
+		if got["a.test"][0] != netip.MustParseAddr("240.240.9.9") {
+			t.Errorf("a.test has %v", got["a.test"])
+		}
+		data, err := os.ReadFile(filepath.Join(dir, Name))
+		book, odd := decode(data)
+		if err != nil || odd != nil || book["a.test"].Namespace != "shop" {
+			t.Errorf("%v, %v\n%s", err, odd, data)
+		}
+		// And now it has left, and is in the part still.
+		l = open(t, dir)
+		l.Assign(nil)
+		if a := l.book["a.test"]; a.Namespace != "shop" || a.Left.IsZero() {
+			t.Errorf("what has left is %+v", a)
+		}
+		l.Close()
+		all = []vip.Wanted{{Host: "a.test", Namespaces: []string{"shop", "other"}}}
 	}
 }
 
@@ -92,7 +134,7 @@ func TestADamagedFileIsReadAsFarAsItGoes(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, Name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got := open(t, dir).Assign([]string{"a.test", "b.test"})
+		got := open(t, dir).Assign(wanted("a.test", "b.test"))
 		if len(got) != 2 || got["a.test"][0] == got["b.test"][0] || want != "" && got["a.test"][0] != netip.MustParseAddr(want) {
 			t.Errorf("%s: %v", text, got)
 		}
@@ -128,13 +170,13 @@ func TestAFileThatCannotBeWrittenIsSaidAndTriedAgain(t *testing.T) {
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.Assign([]string{"a.test"}); len(got["a.test"]) != 2 || !strings.Contains(said.String(), "cannot be kept") {
+	if got := l.Assign(wanted("a.test")); len(got["a.test"]) != 2 || !strings.Contains(said.String(), "cannot be kept") {
 		t.Errorf("%v, said %q", got, said.String())
 	}
 	if err := os.Rename(dir+".away", dir); err != nil {
 		t.Fatal(err)
 	}
-	l.Assign([]string{"a.test"})
+	l.Assign(wanted("a.test"))
 	if data, err := os.ReadFile(filepath.Join(dir, Name)); err != nil || !strings.Contains(string(data), "a.test") {
 		t.Errorf("%s, %v", data, err)
 	}
@@ -143,21 +185,21 @@ func TestAFileThatCannotBeWrittenIsSaidAndTriedAgain(t *testing.T) {
 	}
 }
 
-func TestMoreNamesThanAddressesIsSaidOnce(t *testing.T) {
+func TestThatNamesHaveNoAddressIsSaidOnce(t *testing.T) {
 	t.Parallel()
 	var said bytes.Buffer
 	l, err := Open("", slog.New(slog.NewTextHandler(&said, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts := make([]string, vip.Slots+2)
-	for i := range hosts {
-		hosts[i] = "h" + time.Duration(i).String()
+	all := make([]vip.Wanted, vip.Slots/2+2)
+	for i := range all {
+		all[i] = vip.Wanted{Host: "h" + time.Duration(i).String(), Namespaces: []string{"shop"}}
 	}
-	if got := l.Assign(hosts); len(got) != vip.Slots {
+	if got := l.Assign(all); len(got) != vip.Slots/2 {
 		t.Errorf("%d", len(got))
 	}
-	l.Assign(hosts)
+	l.Assign(all)
 	if strings.Count(said.String(), "without=2") != 1 {
 		t.Errorf("said %q", said.String())
 	}
@@ -171,6 +213,6 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || len(again) != len(b) {
 			t.Fatalf("%v reads back as %v: %v", b, again, err)
 		}
-		b.Assign([]string{"x.test"}, time.Now())
+		b.Assign(wanted("x.test"), time.Now())
 	})
 }

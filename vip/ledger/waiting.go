@@ -100,12 +100,12 @@ func (l *Ledger) follow() {
 }
 
 // merge is theirs, and ours as far as it is in nobody's way. A host of which ours says
-// that it is registered is.
+// that it is registered is; in whose part is ours to say too.
 func merge(theirs, ours vip.Book) vip.Book {
 	next, taken := make(vip.Book, len(theirs)), make(map[vip.Slot]bool, len(theirs))
 	for host, a := range theirs {
 		if mine, known := ours[host]; known {
-			a.Left = mine.Left
+			a.Left, a.Namespace = mine.Left, mine.Namespace
 		}
 		next[host] = a
 		taken[a.Slot] = true

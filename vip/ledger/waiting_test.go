@@ -39,12 +39,12 @@ func TestTwoThatOverlapGiveTheSameAddresses(t *testing.T) {
 	dir := t.TempDir()
 	first, second := rivals(t)
 	old := open(t, dir)
-	old.Assign([]string{first})
+	old.Assign(wanted(first))
 	young, moved, over := wait(t, dir)
-	if a, b := old.Assign([]string{first, second}), young.Assign([]string{first, second}); !maps.EqualFunc(a, b, slices.Equal) {
+	if a, b := old.Assign(wanted(first, second)), young.Assign(wanted(first, second)); !maps.EqualFunc(a, b, slices.Equal) {
 		t.Errorf("%v and %v", a, b)
 	}
-	a, b := young.Assign([]string{first, second, "new.test"}), old.Assign([]string{first, second, "new.test"})
+	a, b := young.Assign(wanted(first, second, "new.test")), old.Assign(wanted(first, second, "new.test"))
 	if !maps.EqualFunc(a, b, slices.Equal) {
 		t.Errorf("with a new name: %v and %v", a, b)
 	}
@@ -56,14 +56,14 @@ func TestTwoThatOverlapGiveTheSameAddresses(t *testing.T) {
 	}
 	old.Close()
 	await.True(t, "the younger takes over", over)
-	got := young.Assign([]string{first, second, "new.test", "late.test"})
+	got := young.Assign(wanted(first, second, "new.test", "late.test"))
 	for host, addresses := range a {
 		if !slices.Equal(got[host], addresses) {
 			t.Errorf("%v became %v", a, got)
 		}
 	}
 	// The older, which drains, follows.
-	if late := old.Assign([]string{"late.test"})["late.test"]; !slices.Equal(late, got["late.test"]) {
+	if late := old.Assign(wanted("late.test"))["late.test"]; !slices.Equal(late, got["late.test"]) {
 		t.Errorf("late.test: %v and %v", late, got["late.test"])
 	}
 	select {
@@ -73,7 +73,7 @@ func TestTwoThatOverlapGiveTheSameAddresses(t *testing.T) {
 	}
 	young.Close()
 	data, _ := os.ReadFile(filepath.Join(dir, Name))
-	old.Assign([]string{"x.test"})
+	old.Assign(wanted("x.test"))
 	if again, _ := os.ReadFile(filepath.Join(dir, Name)); !bytes.Equal(data, again) {
 		t.Error("one that has let go of the file writes it")
 	}
@@ -88,15 +88,15 @@ func TestWhatTheOlderAnsweredWithComesFirst(t *testing.T) {
 	old := open(t, dir)
 	old.Assign(nil)
 	young, moved, over := wait(t, dir)
-	mine := young.Assign([]string{second})
-	theirs := old.Assign([]string{first})
+	mine := young.Assign(wanted(second))
+	theirs := old.Assign(wanted(first))
 	if !slices.Equal(mine[second], theirs[first]) {
 		t.Fatal("the test proves nothing")
 	}
 	old.Close()
 	await.True(t, "the younger takes over", over)
 	<-moved
-	got := young.Assign([]string{first, second})
+	got := young.Assign(wanted(first, second))
 	if !slices.Equal(got[first], theirs[first]) || slices.Equal(got[second], mine[second]) {
 		t.Errorf("%v, after %v and %v", got, theirs, mine)
 	}
@@ -143,13 +143,13 @@ func TestADirectoryWhoseProcessIsKilledIsTakenOver(t *testing.T) {
 		t.Fatalf("%v: %s", err, told[:n])
 	}
 	l, _, over := wait(t, dir)
-	was := l.Assign([]string{"a.test"})["a.test"]
+	was := l.Assign(wanted("a.test"))["a.test"]
 	if over() {
 		t.Fatal("two have it")
 	}
 	cmd.Process.Kill()
 	await.True(t, "it is taken over", over)
-	if is := l.Assign([]string{"a.test"})["a.test"]; !slices.Equal(is, was) {
+	if is := l.Assign(wanted("a.test"))["a.test"]; !slices.Equal(is, was) {
 		t.Errorf("%v became %v", was, is)
 	}
 	if data, _ := os.ReadFile(filepath.Join(dir, Name)); !strings.Contains(string(data), "b.test") {
@@ -167,7 +167,7 @@ func TestHolderProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Assign([]string{"a.test", "b.test"})
+	l.Assign(wanted("a.test", "b.test"))
 	os.Stdout.WriteString("ready\n")
 	select {}
 }
@@ -178,13 +178,13 @@ func TestABookIsRetaken(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := open(t, dir)
-	first.Assign([]string{"a.test"})
+	first.Assign(wanted("a.test"))
 	if err := first.Retake(context.Background(), func() { t.Error("nothing was given up") }); err != nil {
 		t.Error(err)
 	}
 	first.Close()
 	second, _, _ := wait(t, dir)
-	theirs := second.Assign([]string{"a.test", "b.test"})
+	theirs := second.Assign(wanted("a.test", "b.test"))
 	if err := first.Retake(context.Background(), func() {}); err != nil {
 		t.Fatal(err)
 	}
@@ -194,10 +194,10 @@ func TestABookIsRetaken(t *testing.T) {
 		defer first.mu.Unlock()
 		return first.owns
 	})
-	if got := first.Assign([]string{"a.test", "b.test"}); !maps.EqualFunc(got, theirs, slices.Equal) {
+	if got := first.Assign(wanted("a.test", "b.test")); !maps.EqualFunc(got, theirs, slices.Equal) {
 		t.Errorf("%v, the other had %v", got, theirs)
 	}
-	first.Assign([]string{"c.test"})
+	first.Assign(wanted("c.test"))
 	if data, err := os.ReadFile(filepath.Join(dir, Name)); err != nil || !strings.Contains(string(data), "c.test") {
 		t.Errorf("the file lacks what came afterwards: %v\n%s", err, data)
 	}
