@@ -67,15 +67,32 @@ func (s *sweeper) pause() time.Duration {
 	return sweepEvery
 }
 
-func (s *sweeper) run(ctx context.Context) {
-	for {
-		s.once(ctx)
+func (s *sweeper) run(ctx context.Context) { s.often(ctx, s.once) }
+
+// often looks until ctx ends: at its times, and when it is nudged. A nudge that comes alone
+// waits for others that come with it, for a fifth of sweepAwaiting. Of those that follow one
+// another, as when a pod is annotated again and again, there are sweeps once in sweepAwaiting,
+// and for no more than a quarter of the time where nobody's word is awaited.
+func (s *sweeper) often(ctx context.Context, look func(context.Context)) {
+	var next time.Time // of a sweep by a nudge
+	for nudged := false; ; {
+		began := time.Now()
+		look(ctx)
+		if nudged {
+			next = began.Add(max(sweepAwaiting, 4*time.Since(began)))
+		}
 		timer := time.NewTimer(s.pause())
 		select {
 		case <-ctx.Done():
 		case <-timer.C:
+			nudged = false
 		case <-s.nudge:
-			rest.For(ctx, sweepAwaiting/5) // several come together
+			nudged = true
+			rest.For(ctx, min(max(sweepAwaiting/5, time.Until(next)), s.pause()))
+			select { // what came meanwhile is seen to
+			case <-s.nudge:
+			default:
+			}
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
