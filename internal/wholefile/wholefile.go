@@ -8,6 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,13 +40,15 @@ func Read(path string, most int) ([]byte, error) {
 }
 
 // Replace puts data in the file's place at once: a reader finds the old one or the new
-// one, after a power cut too. The folder is made where it is missing.
+// one, after a power cut too. The folder is made where it is missing. What one of this file
+// that was killed has left is removed.
 func Replace(path string, data []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	Sweep(path)
+	tmp, err := os.CreateTemp(dir, temporary(path))
 	if err != nil {
 		return err
 	}
@@ -56,6 +61,24 @@ func Replace(path string, data []byte, mode os.FileMode) error {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// temporary is the pattern of what Replace writes before it is the file.
+func temporary(path string) string { return "." + filepath.Base(path) + "-*" }
+
+// unfinished is how long no Replace takes.
+const unfinished = time.Minute
+
+// Sweep removes what a Replace that was killed has left beside a file. path may be a pattern of
+// filepath.Match: those files that match.
+func Sweep(path string) {
+	left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), temporary(path))) // a name that is no pattern has none
+	for _, name := range left {
+		_, notNumber := strconv.ParseUint(name[strings.LastIndexByte(name, '-')+1:], 10, 64)
+		if info, err := os.Lstat(name); notNumber == nil && err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > unfinished {
+			os.Remove(name)
+		}
+	}
 }
 
 // SyncDir has the names that were made, changed or removed in a directory outlive a power cut.

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,5 +59,42 @@ func TestAReplacementIsTheWholeFileAndLeavesNothingBesideIt(t *testing.T) {
 		if entries, err := os.ReadDir(of); err != nil || len(entries) != 1 {
 			t.Errorf("%s: %v, %v", of, entries, err)
 		}
+	}
+}
+
+// What is left by one that was killed goes with the next, and nothing else of that folder:
+// neither what another process may be writing, nor what only looks like it.
+func TestWhatOneThatWasKilledHasLeftIsRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	long := time.Now().Add(-time.Hour)
+	for name, age := range map[string]time.Time{
+		".key.json-123": long, ".key.json-124": time.Now(), ".key.json-old": long, ".other.json-125": long, "key.json-126": long,
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.WriteFile(path, []byte("half"), 0o600), os.Chtimes(path, age, age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left := func() string {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return strings.Join(names, " ")
+	}
+	if err := wholefile.Replace(filepath.Join(dir, "key.json"), []byte("whole"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := left(), ".key.json-124 .key.json-old .other.json-125 key.json key.json-126"; got != want {
+		t.Errorf("%s is there, not %s", got, want)
+	}
+	wholefile.Sweep(filepath.Join(dir, "*.json"))
+	if got, want := left(), ".key.json-124 .key.json-old key.json key.json-126"; got != want {
+		t.Errorf("after a sweep %s is there, not %s", got, want)
 	}
 }

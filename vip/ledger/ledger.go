@@ -229,9 +229,10 @@ func read(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxSize))
 }
 
-// write replaces the file as a whole, or not at all.
+// write replaces the file as a whole, or not at all. Nobody else writes: what one that was
+// killed has left is overwritten.
 func write(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), Name+".*.tmp")
+	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}

@@ -176,6 +176,9 @@ func TestAFileThatCannotBeWrittenIsSaidAndTriedAgain(t *testing.T) {
 	if err := os.Rename(dir+".away", dir); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, Name+".tmp"), []byte("half of it, of a process that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	l.Assign(wanted("a.test"))
 	if data, err := os.ReadFile(filepath.Join(dir, Name)); err != nil || !strings.Contains(string(data), "a.test") {
 		t.Errorf("%s, %v", data, err)

@@ -423,14 +423,9 @@ func (s *Source) tidy(now time.Time) {
 		return
 	}
 	paths, _ := filepath.Glob(s.file(kubeapi.Key{Namespace: "*", Name: "*"})) // the pattern is well formed
-	torn, _ := filepath.Glob(s.file(kubeapi.Key{Namespace: "*", Name: ".*"}) + "-*")
+	wholefile.Sweep(s.file(kubeapi.Key{Namespace: "*", Name: "*"}))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, path := range torn {
-		if info, err := os.Lstat(path); err == nil && now.Sub(info.ModTime()) > time.Minute { // none takes as long
-			os.Remove(path)
-		}
-	}
 	for _, path := range paths {
 		key := kubeapi.Key{Namespace: filepath.Base(filepath.Dir(path)), Name: strings.TrimSuffix(filepath.Base(path), ".json")}
 		if info, err := os.Lstat(path); err == nil && s.all[key] == nil && now.Sub(info.ModTime()) > s.times.kept {
