@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/containernetworking/cni/libcni"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/plugin/cnitest"
@@ -76,7 +76,7 @@ func noDuplicateAddressDetection(t *testing.T, namespaces ...*lab.Namespace) {
 // do runs a verb on the host, within a bound.
 func (a *attachment) do(verb func(context.Context) error) error {
 	return a.host.Do(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 		defer cancel()
 		return verb(ctx)
 	})
@@ -199,7 +199,7 @@ func (a *attachment) capturesWhatItShould(t *testing.T, family string) {
 // captured, it is refused.
 func (a *attachment) acceptedBy(t *testing.T, proxy net.Listener, addr string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	c, err := a.pod.Dial(ctx, "tcp", net.JoinHostPort(addr, "80"))
 	if err != nil {

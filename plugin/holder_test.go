@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-cni/sluice/holder/wire"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/selection"
 )
 
@@ -71,7 +72,7 @@ func (h *holder) run() {
 func (h *holder) serve(raw *net.UnixConn) {
 	c := wire.NewConn(raw)
 	defer c.Close()
-	m, err := c.Receive(time.Now().Add(20 * time.Second))
+	m, err := c.Receive(time.Now().Add(await.Patience))
 	if err != nil {
 		return // the plugin was killed, or gave up
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/plugin/cnitest"
@@ -53,12 +54,12 @@ type call struct {
 	env                []string
 	prepare            func(*exec.Cmd)
 	started            func(*os.Process)
-	limit              time.Duration // then it is killed; default 20 s
+	limit              time.Duration // then it is killed; default a minute
 }
 
 func (c call) run(t testing.TB) outcome {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(c.limit, 20*time.Second))
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(c.limit, await.Patience))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary())
 	cmd.Env = append([]string{"CNI_COMMAND=" + c.verb, "CNI_CONTAINERID=pod1", "CNI_IFNAME=eth0",

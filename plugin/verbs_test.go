@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/rules"
 	"github.com/sluice-cni/sluice/rules/nft"
@@ -84,7 +85,7 @@ func TestAddRaisesLoopbackAndCheckSeesItDown(t *testing.T) {
 	}
 	call{verb: "ADD", netns: ns.Path(), stdin: conf("")}.run(t).succeeded(t)
 	call{verb: "CHECK", netns: ns.Path(), stdin: conf("")}.run(t).succeeded(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), await.Patience)
 	defer cancel()
 	if _, err := ns.Dial(ctx, "tcp", "127.0.0.1:80"); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("loopback does not carry: %v", err)
