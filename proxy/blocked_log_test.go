@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -79,7 +80,7 @@ spec: {hosts: [a.test], ports: [{number: 80, targetPort: %d, name: p, protocol: 
 			tc.say(t, r)
 			select {
 			case <-log.blocked:
-			case <-time.After(30 * time.Second):
+			case <-time.After(await.Patience):
 				t.Fatal("nothing was logged")
 			}
 			for _, c := range held {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -90,7 +91,7 @@ func TestAnApplicationThatLeavesWhileItWaitsIsSeenToHaveLeft(t *testing.T) {
 			c.Close()
 			select {
 			case <-left:
-			case <-time.After(20 * time.Second):
+			case <-time.After(await.Patience):
 				t.Fatal("the server is still held")
 			}
 			log := r.finish()

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
 
@@ -48,7 +49,7 @@ func TestARawDialSaysHowItFailed(t *testing.T) {
 func TestARawDialWaitsForASlowServer(t *testing.T) {
 	t.Parallel()
 	dst, room := fullListenerWithRoom(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), await.Patience)
 	defer cancel()
 	type result struct {
 		fd    int
@@ -90,7 +91,7 @@ func TestARawConnectionIsClosedBeforeTheRelayHasIt(t *testing.T) {
 	}
 	defer peer.Close()
 	up.close()
-	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	peer.SetReadDeadline(time.Now().Add(await.Patience))
 	if n, err := peer.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("the server reads %d bytes, %v; want the end", n, err)
 	}

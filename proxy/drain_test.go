@@ -133,7 +133,7 @@ func TestADrainServesWhoWasAccepted(t *testing.T) {
 				select {
 				case err := <-r.ended:
 					r.ended <- err
-				case <-time.After(10 * time.Second):
+				case <-time.After(await.Patience):
 					t.Error("the drain does not end with its last connection")
 				}
 			})
@@ -249,7 +249,7 @@ func TestAStopServesWhoWaitsToBeAccepted(t *testing.T) {
 // of a hand-over, and none of them before a request of its own has had its answer.
 func TestIdleConnectionsEndOverTheFirstHalfOfAHandOver(t *testing.T) {
 	t.Parallel()
-	const n, limit = 40, 4 * time.Second
+	const n, limit = 40, 8 * time.Second
 	for _, where := range []string{"in lanes", "with goroutines"} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
@@ -287,7 +287,7 @@ func TestIdleConnectionsEndOverTheFirstHalfOfAHandOver(t *testing.T) {
 			}
 			all.Wait()
 			slices.Sort(ends)
-			if ends[n-1] > limit/2+time.Second {
+			if ends[n-1] > limit*3/4 {
 				t.Errorf("the last was closed after %v of %v", ends[n-1], limit)
 			}
 			if spread := ends[n-1] - ends[2]; spread < limit/8 {
@@ -300,18 +300,22 @@ func TestIdleConnectionsEndOverTheFirstHalfOfAHandOver(t *testing.T) {
 // Who says nothing at all does not hold a drain up for long.
 func TestASilentConnectionEndsWithinADrain(t *testing.T) {
 	t.Parallel()
+	const limit = 6 * time.Second
 	for _, handsOver := range []bool{false, true} {
-		r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, script(t, nil)), func(c *proxy.Config) {
-			c.DrainTimeout, c.HandsOver = 2*time.Second, handsOver
+		t.Run(fmt.Sprintf("hands over %v", handsOver), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, mesh.RegistryOnly, static("a", "a.test", "HTTP", 80, script(t, nil)), func(c *proxy.Config) {
+				c.DrainTimeout, c.HandsOver = limit, handsOver
+			})
+			c := r.dial()
+			r.accepted(1)
+			r.stopped()
+			begun := time.Now()
+			_, err := c.Read(make([]byte, 1))
+			if took := time.Since(begun); err != io.EOF || took < limit/4 || took >= limit {
+				t.Errorf("%v after %v, want its end after %v", err, took, limit/2)
+			}
 		})
-		c := r.dial()
-		r.accepted(1)
-		r.stopped()
-		begun := time.Now()
-		_, err := c.Read(make([]byte, 1))
-		if took := time.Since(begun); err != io.EOF || took < 500*time.Millisecond || took > 1800*time.Millisecond {
-			t.Errorf("hands over %v: %v after %v, want its end after a second", handsOver, err, took)
-		}
 	}
 }
 
@@ -351,7 +355,7 @@ func TestCutEndsADrainAtOnce(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(await.Patience):
 			t.Errorf("drains %v: it goes on", drains)
 		}
 		if n := cut.Load(); drains && n != 1 {

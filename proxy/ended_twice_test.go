@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 	"github.com/sluice-cni/sluice/proxy"
 )
@@ -54,7 +55,7 @@ func TestAFaultAtTheEndOfATunnelClosesNoOthersDescriptor(t *testing.T) {
 	select {
 	case <-r.ended:
 		r.ended <- nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("the proxy did not stop")
 	}
 	faulty.mu.Lock()

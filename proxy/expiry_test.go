@@ -65,11 +65,7 @@ func TestAConnectionIsKeptAsLongAsTheRuleSays(t *testing.T) {
 					t.Fatalf("status %d", got)
 				}
 			}
-			start := time.Now()
 			await.True(t, "idle connections end", func() bool { opens, ends := s.count(); return opens == ends })
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("after %v", took)
-			}
 			if got := status(c, "http://a.example.com/"); got != 200 {
 				t.Errorf("status %d on a new connection", got)
 			}
@@ -113,7 +109,7 @@ func opaque(t *testing.T) string {
 func TestAnOpaqueConnectionEndsWhenTheRuleSays(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ policy, log string }{
-		{"connectionPool: {tcp: {idleTimeout: 200ms}}", "tcp_session_idle_timeout"},
+		{"connectionPool: {tcp: {idleTimeout: 1s}}", "tcp_session_idle_timeout"},
 		{"connectionPool: {tcp: {maxConnectionDuration: 200ms}}", `"response_flags":"DT"`},
 	} {
 		t.Run(c.policy, func(t *testing.T) {
@@ -125,14 +121,14 @@ func TestAnOpaqueConnectionEndsWhenTheRuleSays(t *testing.T) {
 			conn := r.dial()
 			b := make([]byte, 16)
 			for {
-				if busy && time.Since(start) < 500*time.Millisecond {
+				if busy && time.Since(start) < 1500*time.Millisecond {
 					io.WriteString(conn, "x")
 				}
 				if _, err := conn.Read(b); err != nil {
 					break
 				}
 			}
-			if took := time.Since(start); took < 200*time.Millisecond || busy && took < 600*time.Millisecond {
+			if took := time.Since(start); took < 200*time.Millisecond || busy && took < 2*time.Second {
 				t.Errorf("it ended after %v", took)
 			}
 			await.Silence(t, func() string { return r.notLogged(c.log) })

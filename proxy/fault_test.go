@@ -19,8 +19,8 @@ func TestFaultsAreInjectedInEveryPairOfProtocols(t *testing.T) {
 	t.Parallel()
 	inModes(t, whatCame, rules(`
   - match: [{uri: {exact: /late}}]
-    fault: {delay: {fixedDelay: 600ms, percentage: {value: 100}}}
-    timeout: 500ms
+    fault: {delay: {fixedDelay: 1s, percentage: {value: 100}}}
+    timeout: 900ms
   - match: [{uri: {exact: /broken}}]
     headers: {response: {set: {x-rule: "1"}}}
     fault: {abort: {httpStatus: 418, percentage: {value: 100}}}
@@ -36,7 +36,7 @@ func TestFaultsAreInjectedInEveryPairOfProtocols(t *testing.T) {
 				path, answer, flags string
 				least               time.Duration
 			}{
-				{"/late", "200 GET /late host=a.example.com", "DI", 600 * time.Millisecond}, // its timeout counts from then on
+				{"/late", "200 GET /late host=a.example.com", "DI", time.Second}, // its timeout counts from then on
 				{"/broken", "418 fault filter abort", "FI", 0},
 				{"/both", "500 fault filter abort", "DI,FI", 150 * time.Millisecond},
 				{"/nowhere", "503 ", "DI,NC", 150 * time.Millisecond},
@@ -94,7 +94,7 @@ func TestAGRPCStatusIsInjectedIntoGRPCOnly(t *testing.T) {
 // draw would make p into p².
 func TestFaultsFindTheirShareOfRequests(t *testing.T) {
 	t.Parallel()
-	const requests, share = 10_000, 0.3
+	const requests, share = 4_000, 0.3
 	inVersions(t, "", func(t *testing.T, r *rig, c *http.Client) {
 		r.apply(mesh.RegistryOnly, mode{service: "h1"}.serve(t, func(w http.ResponseWriter, q *http.Request) {
 			if q.URL.Path == "/last" { // a lane loses its upstream connection

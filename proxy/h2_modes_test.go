@@ -398,7 +398,7 @@ func TestARequestThatIsGivenUpIsGivenUpUpstream(t *testing.T) {
 		resp.Body.Close()
 		select {
 		case <-ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(await.Patience):
 			t.Error("the server still answers")
 		}
 	})

@@ -113,7 +113,7 @@ func TestASlowReaderHoldsUpItsOwnStreamOnly(t *testing.T) {
 		}))
 		c := r.h2Client()
 		var large []*http.Response
-		for range 20 {
+		for range 5 {
 			resp, err := c.Do(getRequest(t, "http://a.example.com/large"))
 			if err != nil {
 				t.Fatal(err)
@@ -238,7 +238,7 @@ func TestStoppingLetsStreamsFinishAndTakesNoMore(t *testing.T) {
 	select {
 	case err := <-r.ended:
 		r.ended <- err
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		t.Error("the proxy waits for a connection without streams")
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/ca"
 	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
@@ -83,7 +84,7 @@ func newRig(t testing.TB, policy mesh.OutboundPolicy, yaml string, change ...fun
 		stop()
 		select {
 		case <-r.ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(await.Patience):
 			t.Error("the proxy did not stop")
 		}
 		if t.Failed() {

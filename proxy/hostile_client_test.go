@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/mesh"
 )
 
@@ -204,7 +205,7 @@ func TestAClientThatLeavesMidDownloadFreesTheServer(t *testing.T) {
 	c.Close()
 	select {
 	case <-ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("the server writes on for nobody")
 	}
 	if log := r.finish(); len(log) != 1 || log[0]["response_flags"] != "DC" {

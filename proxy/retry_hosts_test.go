@@ -185,7 +185,7 @@ func TestBackOffEndsWhenTheServerStops(t *testing.T) {
 			if got != "200 OK" || tries.Load() != 2 {
 				t.Errorf("%s after %d tries", got, tries.Load())
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(await.Patience):
 			t.Error("it goes on")
 		}
 	})

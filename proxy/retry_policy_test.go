@@ -209,13 +209,13 @@ func TestATryThatTakesTooLongIsGivenUpForTheNext(t *testing.T) {
 		}
 		w.WriteHeader(200)
 		w.(http.Flusher).Flush()
-		time.Sleep(600 * time.Millisecond) // the server's; perTryTimeout ended with the head
+		time.Sleep(700 * time.Millisecond) // the server's; perTryTimeout ended with the head
 		io.WriteString(w, "answered")
 	}
 	rules := retryRules(map[string]string{
-		"try":    "    retries: {attempts: 2, perTryTimeout: 300ms, retryOn: reset, backoff: 1ms}\n",
+		"try":    "    retries: {attempts: 2, perTryTimeout: 600ms, retryOn: reset, backoff: 1ms}\n",
 		"named":  "    retries: {attempts: 2, perTryTimeout: 300ms, retryOn: connect-failure, backoff: 1ms}\n",
-		"within": "    timeout: 1s\n    retries: {attempts: 9, perTryTimeout: 600ms, retryOn: 5xx, backoff: 1ms}\n",
+		"within": "    timeout: 1500ms\n    retries: {attempts: 9, perTryTimeout: 900ms, retryOn: 5xx, backoff: 1ms}\n",
 		"longer": "    timeout: 300ms\n    retries: {attempts: 9, perTryTimeout: 300ms, retryOn: 5xx, backoff: 1ms}\n",
 	})
 	inModes(t, handler, rules, func(t *testing.T, m mode, r *rig, c *http.Client) {

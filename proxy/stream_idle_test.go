@@ -97,7 +97,7 @@ func TestARequestIsEndedWhenNothingMovesAndOnlyThen(t *testing.T) {
 					}
 					select {
 					case <-told[path]:
-					case <-time.After(30 * time.Second):
+					case <-time.After(await.Patience):
 						t.Errorf("%s: the server was never told", path)
 					}
 				})

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
 	"github.com/sluice-cni/sluice/proxy/dial"
@@ -102,7 +103,7 @@ func TestOverUDPDatagramsGoBothWays(t *testing.T) {
 		t.Fatalf("%q, %v", b[:n], err)
 	}
 	server.WriteTo([]byte("answer"), from)
-	c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	c.SetReadDeadline(time.Now().Add(await.Patience))
 	if n, err := c.Read(b); err != nil || string(b[:n]) != "answer" {
 		t.Errorf("%q, %v", b[:n], err)
 	}

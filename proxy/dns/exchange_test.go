@@ -50,8 +50,8 @@ func TestAServerThatNeverAnswersAAAAHoldsNobodyUp(t *testing.T) {
 		}
 	})
 	start := time.Now()
-	got, err := real(t, "nameserver "+addr+"\n").Lookup(t.Context(), "a.test")
-	if join(got) != "192.0.2.10" || err != nil || time.Since(start) > 1500*time.Millisecond {
+	got, err := real(t, "nameserver "+addr+"\noptions timeout:30\n").Lookup(t.Context(), "a.test")
+	if join(got) != "192.0.2.10" || err != nil || time.Since(start) > 29*time.Second {
 		t.Errorf("%v %v after %v", got, err, time.Since(start))
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/mesh"
 	sluicedns "github.com/sluice-cni/sluice/proxy/dns"
@@ -101,7 +102,7 @@ func TestServersFollowOneAnotherWithoutALostQuery(t *testing.T) {
 	var asked, lost atomic.Int64
 	ask := func(c *dns.Conn, name, want string) {
 		q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
-		c.SetDeadline(time.Now().Add(10 * time.Second))
+		c.SetDeadline(time.Now().Add(await.Patience))
 		err := c.WriteMsg(q)
 		var m *dns.Msg
 		if err == nil {
@@ -117,6 +118,7 @@ func TestServersFollowOneAnotherWithoutALostQuery(t *testing.T) {
 	registered := s.v4("a.db")
 	ended := make(chan struct{})
 	var clients sync.WaitGroup
+	under := make(chan struct{}, 200) // at most: a slow machine has fewer clients, not ever more
 	clients.Go(func() {
 		ticks := time.NewTicker(2 * time.Millisecond)
 		defer ticks.Stop()
@@ -126,7 +128,9 @@ func TestServersFollowOneAnotherWithoutALostQuery(t *testing.T) {
 			case <-ended:
 				return
 			}
+			under <- struct{}{}
 			clients.Go(func() {
+				defer func() { <-under }()
 				network, to := "udp", s.udp
 				if i%3 == 0 {
 					network, to = "tcp", s.tcp
@@ -169,7 +173,7 @@ func TestTheEndOfAServerAnswersWhatItHasReceived(t *testing.T) {
 		c, err := dns.Dial(network, to)
 		must(t, err)
 		t.Cleanup(func() { c.Close() })
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		c.SetDeadline(time.Now().Add(await.Patience))
 		return c
 	}
 	ask := func(c *dns.Conn, name string) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/internal/heard"
 	"github.com/sluice-cni/sluice/internal/lab"
 	"github.com/sluice-cni/sluice/internal/lab/labtest"
@@ -86,7 +87,7 @@ func TestAnswersLeaveFromTheAddressThatWasAsked(t *testing.T) {
 				}
 				c, err := ns.Dial(ctx, "udp", to.String())
 				must(t, err)
-				c.SetDeadline(time.Now().Add(5 * time.Second))
+				c.SetDeadline(time.Now().Add(await.Patience))
 				m, _, err := new(dns.Client).ExchangeWithConn(new(dns.Msg).SetQuestion("a.db.", dns.TypeA), &dns.Conn{Conn: c})
 				c.Close()
 				if err != nil || len(m.Answer) != 1 {

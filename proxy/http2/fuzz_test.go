@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	xhttp2 "golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -108,7 +109,7 @@ func ends(t *testing.T, c *Conn, serve func() error) {
 	go func() { serve(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("the connection does not end")
 	}
 	if len(c.streams) != 0 || c.running != 0 {

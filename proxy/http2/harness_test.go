@@ -51,7 +51,7 @@ func newPeer(t testing.TB, begin func(net.Conn) *Conn, serve func(*Conn) error) 
 	p.fr.AllowIllegalWrites = true
 	p.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	p.enc = hpack.NewEncoder(&p.block)
-	theirs.SetDeadline(time.Now().Add(20 * time.Second))
+	theirs.SetDeadline(time.Now().Add(await.Patience))
 	go func() {
 		err := serve(p.conn)
 		ours.CloseWrite()
@@ -64,7 +64,7 @@ func newPeer(t testing.TB, begin func(net.Conn) *Conn, serve func(*Conn) error) 
 		p.conn.Close()
 		select {
 		case <-p.conn.Done():
-		case <-time.After(10 * time.Second):
+		case <-time.After(await.Patience):
 			t.Error("the connection did not end")
 		}
 	})
@@ -185,7 +185,7 @@ func TestMain(m *testing.M) {
 
 // remaining gives connections that are ending some time, and tells of the others.
 func remaining() (left string) {
-	await.Within(10*time.Second, func() bool {
+	await.Within(await.Patience, func() bool {
 		b := make([]byte, 1<<20)
 		b = b[:runtime.Stack(b, true)]
 		left = ""

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	xhttp2 "golang.org/x/net/http2"
 )
 
@@ -37,7 +38,7 @@ func TestAPeerThatDoesNotAnswerPingsIsGivenUp(t *testing.T) {
 		if !errors.Is(err, ErrSilent) {
 			t.Errorf("it ended with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(await.Patience):
 		t.Error("it did not end")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/loop"
 	"github.com/sluice-cni/sluice/proxy/nowait"
 )
@@ -56,7 +57,7 @@ func wait[T any](t *testing.T, c <-chan T) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(30 * time.Second):
+	case <-time.After(await.Patience):
 		t.Fatal("nothing came")
 	}
 	panic("unreachable")

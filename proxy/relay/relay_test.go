@@ -268,10 +268,10 @@ func check(t *testing.T, r *rig, name string, cut func(*carried), want relay.End
 
 func TestAnIdlePairEndsAndABusyOneDoesNot(t *testing.T) {
 	t.Parallel()
-	const limit = 500 * time.Millisecond
+	const limit = time.Second
 	r := newRig(t, relay.Config{IdleTimeout: limit})
 	busy := r.carry("", "")
-	for start := time.Now(); time.Since(start) < 3*limit; unix.Poll(nil, 20) {
+	for start := time.Now(); time.Since(start) < 2*limit; unix.Poll(nil, 20) {
 		io.WriteString(busy.a, "x")
 		if _, err := io.ReadFull(busy.b, make([]byte, 1)); err != nil {
 			t.Fatalf("the busy pair ended: %v", err)
@@ -303,7 +303,7 @@ func TestASocketThatCannotBeWatchedStaysTheCallers(t *testing.T) {
 
 func TestAPairEndsWithinItsOwnBounds(t *testing.T) {
 	t.Parallel()
-	const limit = 400 * time.Millisecond
+	const limit = time.Second
 	r := newRig(t, relay.Config{IdleTimeout: limit})
 	never := r.carry("", "")
 	never.Bound(relay.Bounds{Idle: -1})

@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-cni/sluice/internal/await"
 	"github.com/sluice-cni/sluice/proxy/nowait"
 	"github.com/sluice-cni/sluice/proxy/relay"
 )
 
 // patience bounds what must happen sooner or later on a busy machine.
-const patience = 30 * time.Second
+const patience = await.Patience
 
 // rig is an engine whose end is checked: whatever a test did, nothing is left.
 type rig struct {
