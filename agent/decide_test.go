@@ -124,7 +124,7 @@ func TestOnlyRangesLeaveTheShape(t *testing.T) {
 	}
 	for name, annotations := range map[string]map[string]string{
 		"bypass":        {"sluice.dev/failurePolicy": "bypass"},
-		"other non-TCP": {"sluice.dev/nonTCP": "allow"},
+		"other non-TCP": {"sluice.dev/nonTCP": "reject"}, // Observe allows it
 	} {
 		changed := deciding(t, "203.0.113.0/24").decide(described("shop", annotations))
 		if changed.Err != "" || changed.Shape == first.Shape {
