@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/sluice-cni/sluice/install/cluster"
 	"github.com/sluice-cni/sluice/internal/remedy"
 	"github.com/sluice-cni/sluice/kubeapi"
+	"github.com/sluice-cni/sluice/selection/namespaces"
 )
 
 type statusClusterOptions struct{ namespace, kubeconfig string }
@@ -22,7 +24,8 @@ func newStatusClusterCommand() *cobra.Command {
 		Use:   "cluster",
 		Short: "Show on how many nodes of a cluster sluice is ready",
 		Long: `cluster asks the API server, and not this node, on how many nodes agents and holders are
-ready, and what is the matter with the rest. The exit code is 1 unless all are.`,
+ready, and what is the matter with the rest; and what keeps the policy, ConfigMap ` + policyMap().Name + `,
+from being in force. The exit code is 1 unless all are ready and it is.`,
 		Example: `  sluice status cluster`,
 		Args:    noArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c) },
@@ -66,8 +69,26 @@ func (o statusClusterOptions) run(c *cobra.Command) error {
 		}
 		fmt.Fprintln(c.OutOrStdout(), printableUpTo(text, maxFact))
 	}
+	mistake := policyInForce(c.Context(), connected, namespace)
 	if err := errors.Join(errs...); err != nil {
-		return hinted(err, "'kubectl -n "+namespace+" describe pod NAME' has the probes' words as Events, and the container's log has more")
+		return hinted(errors.Join(err, mistake), "'kubectl -n "+namespace+" describe pod NAME' has the probes' words as Events, and the container's log has more")
+	}
+	return mistake
+}
+
+// policyInForce says what keeps the ConfigMap's policy from being in force; nil: nothing does,
+// or there is none.
+func policyInForce(ctx context.Context, c *kubeapi.Cluster, namespace string) error {
+	name := policyMap().Name
+	// By its name: whoever may read one ConfigMap may list it so.
+	maps, err := c.ListWhole(ctx, kubeapi.ConfigMaps, kubeapi.Selector{Namespace: namespace, Fields: "metadata.name=" + name})
+	if err != nil {
+		return err
+	}
+	for _, o := range maps {
+		if wrong := namespaces.Judge(o); wrong != nil {
+			return fmt.Errorf("ConfigMap %s: not in force, and what it last said that was good is: %w", name, wrong)
+		}
 	}
 	return nil
 }

@@ -49,6 +49,15 @@ node -: pod agent-c: Pending
 	if out, errs, code := status(); code != 0 || errs != "" || strings.Contains(out, "node ") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}
+	policy := `{"metadata":{"namespace":"sluice-system","name":"sluice-policy"},"data":{"20-values.yaml":"defaults: {excludeIPRanges: %s}"}}`
+	s.Put(kubeapi.ConfigMaps, fmt.Sprintf(policy, "10.0.0.300"))
+	if out, errs, code := status(); code != 1 || out == "" || !strings.Contains(errs, "ConfigMap sluice-policy: not in force") || !strings.Contains(errs, "10.0.0.300") || strings.Contains(errs, "hint") {
+		t.Errorf("exit %d for a policy that is not in force\n%s%s", code, out, errs)
+	}
+	s.Put(kubeapi.ConfigMaps, fmt.Sprintf(policy, "10.0.0.30"))
+	if out, errs, code := status(); code != 0 || errs != "" {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
 	s.Refuse(kubeapi.DaemonSets, 403)
 	if _, errs, code := status(); code != 1 || !strings.Contains(errs, "hint: --kubeconfig names one whose user may") {
 		t.Errorf("exit %d for who may not look: %s", code, errs)

@@ -53,6 +53,7 @@ func leavesWhatIsOlder(t *testing.T, s *apiserver.Server) {
 
 // warned are the pages that show what is refused, with the words that the policies have for it.
 var warned = map[string]string{
+	"reference-mongo.yaml":     "is a file of the node's",
 	"reference-unix.yaml":      "unix:// is refused",
 	"reference-workloads.yaml": "spec.workloadSelector is refused",
 }

@@ -19,7 +19,7 @@ func TestAdmissionKnowsEveryAnnotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lists := regexp.MustCompile(`(?s)\|\| a in \[(.*?)\]`).FindAllStringSubmatch(string(data), -1)
+	lists := regexp.MustCompile(`(?s)!\(a in \[(.*?)\]`).FindAllStringSubmatch(string(data), -1)
 	if len(lists) != 2 {
 		t.Fatalf("there are %d lists, of a namespace's and a pod's", len(lists))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-cni/sluice/e2e/cluster/programs"
 	"github.com/sluice-cni/sluice/e2e/cluster/quick"
 	"github.com/sluice-cni/sluice/internal/await"
+	"github.com/sluice-cni/sluice/proxy/credential"
 )
 
 // A real API server takes what is rendered, as `kubectl apply` sends it, and does with
@@ -50,6 +51,7 @@ func TestARealAPIServer(t *testing.T) {
 		t.Errorf("the notes do not say what to do next, or more than that:\n%s", said)
 	}
 	t.Run("says at once what is refused", func(t *testing.T) { saysWhatIsRefused(t, s) })
+	t.Run("says at once what mesh says", func(t *testing.T) { warnsInTheWordsOfMesh(t, s) })
 	t.Run("leaves what is older to who changes it", func(t *testing.T) { leavesWhatIsOlder(t, s) })
 	t.Run("takes what pages have", func(t *testing.T) { takesWhatPagesHave(t, s) })
 	t.Run("takes what sluice inject writes", func(t *testing.T) { takesInjected(t, s) })
@@ -227,12 +229,16 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 	ns := func(labels, annotations string) string {
 		return "apiVersion: v1\nkind: Namespace\nmetadata: {name: other, labels: {" + labels + "}, annotations: {" + annotations + "}}\n"
 	}
+	exempt := func(name, labels string) string {
+		return strings.Replace(ns(labels, ""), "name: other", "name: "+name, 1)
+	}
 	apply := func(object string) (string, error) {
 		return kubectl(s, object, "apply", "--server-side", "--dry-run=server", "-f", "-")
 	}
+	s.Apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: governed, labels: {sluice.dev/inject: 'true'}}\n")
 	const istio = "traffic.sidecar.istio.io/"
 	// A policy is in force a moment after it is made, of which nobody tells.
-	for _, object := range []string{ns("sluice.dev/inject: 'yes'", ""), pod("sluice.dev/inject: 'yes'"), pod(istio + "excludeOutboundPorts: '70000'"), resource("Sidecar", "{egress: [{hosts: ['./*'], captureMode: NONE}]}"),
+	for _, object := range []string{ns("sluice.dev/inject: 'yes'", ""), pod("sluice.dev/inject: 'yes'"), pod(istio + "excludeOutboundPorts: '70000'"), exempt("kube-system", "sluice.dev/inject: 'true'"), resource("Sidecar", "{egress: [{hosts: ['./*'], captureMode: NONE}]}"),
 		resource("ServiceEntry", "{hosts: [a.test], ports: [{number: 80, name: http, protocol: HTTP}], workloadSelector: {labels: {a: b}}}"),
 		resource("VirtualService", "{hosts: [a.test], http: [{delegate: {name: other}}]}"), resource("DestinationRule", "{host: a.test, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}")} {
 		await.True(t, "the API server minds\n"+object, func() bool {
@@ -259,6 +265,8 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 		{resource("DestinationRule", "{host: a.test, trafficPolicy: {portLevelSettings: [{port: {number: 80}, tls: {mode: ISTIO_MUTUAL}}]}}"), "ISTIO_MUTUAL", false},
 		{resource("DestinationRule", "{host: a.test, subsets: [{name: s, trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}}]}"), "ISTIO_MUTUAL", false},
 		{resource("DestinationRule", "{host: a.test, trafficPolicy: {proxyProtocol: {version: V1}}}"), "proxyProtocol", false},
+		{resource("DestinationRule", "{host: a.test, trafficPolicy: {tls: {mode: MUTUAL, clientCertificate: /c.pem, privateKey: /k.pem}}}"),
+			`spec.trafficPolicy.tls.clientCertificate "/c.pem": ` + credential.Authorities()("clientCertificate", "/c.pem").Error(), false},
 		{resource("Sidecar", "{egress: [{hosts: ['./*']}]}"), "", false},
 		{resource("Sidecar", "{egress: [{hosts: ['./*'], port: {number: 80, name: http, protocol: HTTP}}]}"), "one set of hosts", false},
 		{resource("Sidecar", "{egress: [{hosts: ['./*'], bind: 127.0.0.1}]}"), "one set of hosts", false},
@@ -268,14 +276,20 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 		{ns("sluice.dev/enforce: enabled", ""), "label sluice.dev/enforce", true},
 		{ns("", "sluice.dev/outboundPolicy: observe"), "annotation sluice.dev/outboundPolicy", true},
 		{ns("", "sluice.dev/dnsCapture: 'true', team.test/of: shop"), "", false},
-		{ns("sluice.dev/injekt: 'true'", ""), "none that there is", true},
-		{ns("", "sluice.dev/outboundPolcy: Observe"), "none that a namespace can have", true},
+		{ns("sluice.dev/injekt: 'true'", ""), "label sluice.dev/injekt is none that there is", true},
+		{ns("", "sluice.dev/outboundPolicy: Observe, sluice.dev/outboundPolcy: Observe"), "annotation sluice.dev/outboundPolcy is none that a namespace can have", true},
+		{ns("", "sluice.dev/dnsServers: '10.0.0.300'"), `annotation sluice.dev/dnsServers "10.0.0.300": ranges are written as`, true},
+		{ns("", "sluice.dev/dnsServers: '10.0.0.10,fd00::a', sluice.dev/dnsPort: '15053'"), "", false},
 		{ns("", "sluice.dev/inject: 'true'"), "are labels there", true},
 		{ns("", istio+"includeOutboundIPRanges: '10.0.0.0/32, 2001:db8::/128,::ffff:10.0.0.0/104'"), "", false},
 		{ns("", istio+"includeOutboundIPRanges: '*', "+istio+"includeInboundPorts: '*'"), "", false},
-		{ns("", istio+"includeOutboundIPRanges: '10.96.0.0/12,10.0.0.0/88'"), "at most 32", false},
-		{ns("", istio+"excludeOutboundIPRanges: '2001:db8::/129'"), "at most 32 of an IPv4 address and 128", false},
-		{ns("", istio+"excludeOutboundPorts: '22,65536'"), "65535 at most", false},
+		{ns("", istio+"includeOutboundIPRanges: '10.96.0.0/12,10.0.0.0/88'"), "ranges are written as", false},
+		{ns("", istio+"excludeOutboundIPRanges: '2001:db8::/129'"), "ranges are written as", false},
+		{ns("", istio+"includeOutboundIPRanges: auto, "+istio+"excludeOutboundIPRanges: ''"), "", false},
+		{ns("", istio+"excludeOutboundPorts: '22,65536'"), "ports are 1 to 65535", false},
+		{exempt("kube-system", "sluice.dev/inject: 'true'"), "label sluice.dev/inject has no effect: namespace kube-system", false},
+		{exempt("sluice-system", "sluice.dev/enforce: 'true'"), "label sluice.dev/enforce has no effect: namespace sluice-system", false},
+		{exempt("kube-system", "sluice.dev/inject: 'false'"), "", false},
 		{labelled("'true'"), "", false},
 		{labelled("'yes'"), "label sluice.dev/inject of a pod", true},
 		{pod("sluice.dev/inject: 'false', sluice.dev/dnsCapture: 'true', other.test/x: z"), "", false},
@@ -283,16 +297,24 @@ func saysWhatIsRefused(t *testing.T, s *apiserver.Server) {
 		{pod("sluice.dev/dnsCapture: 'on'"), "annotation sluice.dev/dnsCapture", true},
 		{pod("sluice.dev/nonTCP: drop"), "annotation sluice.dev/nonTCP", true},
 		{pod("sluice.dev/failurePolicy: open"), "annotation sluice.dev/failurePolicy", true},
-		{pod("sluice.dev/injekt: 'true'"), "none that there is", true},
-		{pod(istio + "excludeOutboundPorts: '22,65535,1-65535'"), "", false},
-		{pod(istio + "excludeOutboundPorts: '22-70000'"), "65535 at most", false},
-		{pod(istio + "includeOutboundIPRanges: 10.0.0.0/33"), "at most 32", false},
+		{pod("sluice.dev/inject: 'true', sluice.dev/injekt: 'true'"), "annotation sluice.dev/injekt is none that there is", true},
+		{pod("sluice.dev/outboundPort: '70000'"), `annotation sluice.dev/outboundPort "70000": not a port`, true},
+		{pod(istio + "excludeOutboundPorts: '22, 80 - 90,65535,1-65535,'"), "", false},
+		{pod(istio + "excludeOutboundPorts: '22-70000'"), "ports are 1 to 65535", false},
+		{pod(istio + "excludeOutboundPorts: abc"), `annotation traffic.sidecar.istio.io/excludeOutboundPorts "abc": ports are 1 to 65535`, false},
+		{pod(istio + "includeOutboundIPRanges: 10.0.0.0/33"), "ranges are written as", false},
+		{pod(istio + "includeInboundPorts: '*'"), "", false},
+		{pod(istio + "includeInboundPorts: '*', sluice.dev/inject: 'true'"), "takes nothing that arrives", false},
+		{pod(istio + "includeInboundPorts: '*', sluice.dev/inject: 'true', sidecar.istio.io/status: x"), "", false},
+		{pod(istio + "includeInboundPorts: '', sluice.dev/inject: 'true'"), "", false},
+		{strings.Replace(pod(istio+"includeInboundPorts: '*'"), "shop", "governed", 1), "takes nothing that arrives", false},
+		{strings.Replace(pod(istio+"includeInboundPorts: '*', sluice.dev/inject: 'false'"), "shop", "governed", 1), "", false},
 		{deployment("sluice.dev/inject: 'true'"), "", false},
-		{deployment(istio + "includeInboundPorts: '100000'"), "65535 at most", false},
+		{deployment(istio + "includeInboundPorts: '100000'"), "ports are 1 to 65535", false},
 		{deployment("sluice.dev/inject: 'no'"), "annotation sluice.dev/inject", true},
 		{cronJob("sluice.dev/inject: 'true'"), "", false},
 		{cronJob("sluice.dev/inject: 'no'"), "annotation sluice.dev/inject", true},
-		{cronJob(istio + "includeOutboundIPRanges: 10.0.0.0/100"), "at most 32", false},
+		{cronJob(istio + "includeOutboundIPRanges: 10.0.0.0/100"), "ranges are written as", false},
 	} {
 		out, err := apply(c.object)
 		said := strings.Contains(out, "Warning") || err != nil

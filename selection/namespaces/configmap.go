@@ -9,6 +9,13 @@ import (
 	"github.com/sluice-cni/sluice/selection/policydir"
 )
 
+// Judge says what keeps a ConfigMap's policy from being in force, nil where nothing does:
+// agents then go on with what it last said that was good.
+func Judge(o kubeapi.Object) error {
+	_, err := compile(o)
+	return err
+}
+
 // compile makes a policy of a ConfigMap: each key that could be the name of a policy
 // file is one, and all of them together are what a directory of them is.
 func compile(o kubeapi.Object) (*selection.Policy, error) {

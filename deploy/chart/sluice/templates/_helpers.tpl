@@ -15,6 +15,9 @@
 {{- define "sluice.socket" -}}{{ .Values.runtime.socket | default (include "sluice.platform" . | fromJson).socket | default "/run/containerd/containerd.sock" }}{{- end -}}
 {{- define "sluice.seLinuxType" -}}{{ .Values.security.seLinuxType | default (include "sluice.platform" . | fromJson).seLinuxType | default "" }}{{- end -}}
 
+{{/* The namespaces that are exempt whatever the values' policy says. */}}
+{{- define "sluice.exempt" -}}[{{ .Release.Namespace | toYaml }}{{ if .Values.exemptSystemNamespaces }}, kube-system, kube-public, kube-node-lease{{ end }}]{{- end -}}
+
 {{/* A tag as text, "" for none: one of digits alone is a number, from values files a float,
      which text would have as 8.473625e+06. */}}
 {{- define "sluice.tag" -}}
