@@ -72,6 +72,7 @@ func TestReasonsOfEventsAreExplained(t *testing.T) {
 var filled = map[string]string{
 	"Could not resolve host": "", "Network is unreachable": "", // curl, the kernel
 	"has expired or is not yet valid":                     "", // crypto/x509
+	"sluice: spec.…: not a protocol":                      "not a protocol; use one of",
 	"failed to find plugin \"sluice-cni\"":                "", // libcni
 	"FailedCreatePodSandBox":                              "",
 	"Unhealthy":                                           "",
