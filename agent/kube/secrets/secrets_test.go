@@ -174,7 +174,7 @@ func TestWhatNobodyWantedForAWhileIsReadAgainFirst(t *testing.T) {
 	t.Parallel()
 	server := apitest.New(t)
 	server.Put(kubeapi.Secrets, secretWith("one"))
-	s, _ := run(t, server.Cluster(), t.TempDir(), func(t *times) { t.refresh, t.wanted = time.Millisecond, 10*time.Millisecond })
+	s, _ := run(t, server.Cluster(), t.TempDir(), func(t *times) { t.refresh, t.wanted = time.Millisecond, time.Second })
 	quiet := func() bool { // it is not read any more
 		s.mu.Lock()
 		defer s.mu.Unlock()
