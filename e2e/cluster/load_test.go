@@ -47,7 +47,7 @@ spec:
       - name: stream
         image: ` + world.App + `
         imagePullPolicy: Never
-        command: [bash, -c, "%[3]s; sleep infinity"]
+        command: [bash, -c, "until curl -s -m 5 -o /dev/null http://called.example/; do sleep 1; done; %[3]s; sleep infinity"]
       - name: governed
         image: ` + world.App + `
         imagePullPolicy: Never
@@ -110,6 +110,12 @@ func newLoad(t *testing.T) *underLoad {
 	l.Must("create", "namespace", "load")
 	l.apply(fmt.Sprintf(callers, pods, spec, streamed))
 	l.Rollout("load", "deployment/callers")
+	l.Eventually("every pod reads a stream from before sluice is there", func() error {
+		if n := len(l.Internet.Seen("stream.example")); n < pods {
+			return fmt.Errorf("%d of %d", n, pods)
+		}
+		return nil
+	})
 	return l
 }
 
