@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
 // Would says what Apply would do, by what is there and who wrote it (managedFields),
@@ -32,63 +33,50 @@ func (c *Cluster) Would(ctx context.Context, k Kind, data []byte) (done string, 
 	if err != nil {
 		return "", err
 	}
-	own, others, err := fieldsOf(before)
+	own, err := ownAlone(before)
 	if err != nil {
 		return "", err
 	}
 	for _, part := range []string{"metadata", "spec"} {
-		is, wanted := before.Object[part], u.Object[part]
-		if !holds(is, wanted, part == "metadata") || goes(is, wanted, below(own, part), below(others, part)) {
+		if !holds(before.Object[part], u.Object[part], part == "metadata") {
 			return "configured", nil
 		}
+	}
+	if goes(before.Object, u.Object, own) {
+		return "configured", nil
 	}
 	return "unchanged", nil
 }
 
-// fields are those of an object that somebody manages, as FieldsV1 has them.
-type fields = map[string]any
-
-// fieldsOf are the fields that Apply counts as its own, and those of others.
-func fieldsOf(o *unstructured.Unstructured) (own, others []fields, err error) {
+// ownAlone are the fields that Apply counts as its own, and nobody else has.
+func ownAlone(o *unstructured.Unstructured) (*fieldpath.Set, error) {
+	own, others := fieldpath.NewSet(), fieldpath.NewSet()
+	add := func(to **fieldpath.Set, entries ...metav1.ManagedFieldsEntry) (err error) {
+		for _, e := range entries {
+			of := fieldpath.NewSet()
+			err = cmp.Or(err, of.FromJSON(e.FieldsV1.GetRawReader()))
+			*to = (*to).Union(of)
+		}
+		return err
+	}
 	for _, entry := range o.GetManagedFields() {
-		var rest, kept []metav1.ManagedFieldsEntry
+		var err error
 		switch update := entry.Operation == metav1.ManagedFieldsOperationUpdate; {
 		case entry.FieldsV1 == nil:
 		case update && writers.Has(entry.Manager):
+			var rest, kept []metav1.ManagedFieldsEntry
 			rest, kept, err = heldBack(entry)
+			err = cmp.Or(err, add(&own, rest...), add(&others, kept...))
 		case !update && entry.Manager == manager:
-			rest = append(rest, entry)
+			err = add(&own, entry)
 		default:
-			kept = append(kept, entry)
+			err = add(&others, entry)
 		}
-		mine, bad := decoded(rest)
-		theirs, worse := decoded(kept)
-		if err := cmp.Or(err, bad, worse); err != nil {
-			return nil, nil, fmt.Errorf("managedFields of %s: %w", entry.Manager, err)
-		}
-		own, others = append(own, mine...), append(others, theirs...)
-	}
-	return own, others, nil
-}
-
-func decoded(entries []metav1.ManagedFieldsEntry) (all []fields, err error) {
-	for _, e := range entries {
-		var f fields
-		text, bad := json.Marshal(e.FieldsV1)
-		err = cmp.Or(err, bad, json.Unmarshal(text, &f))
-		all = append(all, f)
-	}
-	return all, err
-}
-
-// below are the fields of those who manage a key.
-func below(all []fields, key string) (out []fields) {
-	for _, f := range all {
-		if within, there := f["f:"+key].(fields); there {
-			out = append(out, within)
+		if err != nil {
+			return nil, fmt.Errorf("managedFields of %s: %w", entry.Manager, err)
 		}
 	}
-	return out
+	return own.Leaves().Difference(others), nil
 }
 
 // holds says whether an object has all that is wanted. Lists have to be the same, or, where
@@ -116,23 +104,20 @@ func holds(is, wanted any, sets bool) bool {
 	return err == nil && other == nil && string(left) == string(right)
 }
 
-// goes says whether anything is there that is wanted no more and only own managers have.
-func goes(is, wanted any, own, others []fields) bool {
-	in, _ := is.(map[string]any)
-	named, _ := wanted.(map[string]any)
-	for key, value := range in {
-		mine, theirs := below(own, key), below(others, key)
-		_, stays := named[key]
-		_, isMap := value.(map[string]any)
-		switch {
-		case len(mine) == 0:
-		case isMap && slices.ContainsFunc(mine, func(f fields) bool { _, whole := f["."]; return len(f) > 1 || len(f) == 1 && !whole }):
-			if goes(value, named[key], mine, theirs) {
-				return true
+// goes says whether anything of some fields is there and is named no more. Of a list it is
+// the whole.
+func goes(is, wanted map[string]any, own *fieldpath.Set) (gone bool) {
+	own.Iterate(func(path fieldpath.Path) {
+		var names []string
+		for _, at := range path {
+			if at.FieldName == nil {
+				break
 			}
-		case !stays && len(theirs) == 0:
-			return true
+			names = append(names, *at.FieldName)
 		}
-	}
-	return false
+		_, there, _ := unstructured.NestedFieldNoCopy(is, names...) // an error: not there
+		_, named, _ := unstructured.NestedFieldNoCopy(wanted, names...)
+		gone = gone || there && !named
+	})
+	return gone
 }
