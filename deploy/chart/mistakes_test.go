@@ -43,7 +43,7 @@ var mistakes = []struct{ kind, spec, says string }{
 	{"ServiceEntry", "{hosts: [a.test], ports: [{number: 443, name: h, protocol: TLS}], resolution: NONE, addresses: [b.test]}", "not an address or range"},
 	{"ServiceEntry", "{hosts: [a.test], ports: [{number: 443, name: h, protocol: TLS}], resolution: NONE, addresses: ['2001:db8::/129']}", "not an address or range"},
 
-	{"VirtualService", "{hosts: [a.test], http: [{retries: {attempts: 2, retryOn: '5xxx,503'}, route: [{destination: {host: a.test}}]}]}", "not a condition; "},
+	{"VirtualService", "{hosts: [a.test], http: [{retries: {attempts: 2, retryOn: '4xx,503'}, route: [{destination: {host: a.test}}]}]}", "not a condition; "},
 	{"VirtualService", "{hosts: [a.test], http: [{retries: {attempts: 2, retryOn: 'whenever'}, route: [{destination: {host: a.test}}]}]}", "not a condition; use HTTP statuses and "},
 	{"VirtualService", "{hosts: [a.test], http: [{retries: {attempts: 2, retryOn: '5xx, reset'}, route: [{destination: {host: a.test}}]}]}", "write reset"},
 	{"VirtualService", "{hosts: [a.test], http: [{retries: {attempts: 2, retryOn: '5xx,,reset'}, route: [{destination: {host: a.test}}]}]}", "remove the comma"},
