@@ -128,6 +128,9 @@ func newWire(t *testing.T, p rulestest.Pair) *wire {
 	w.Nobody4, w.Nobody6 = netip.MustParseAddr("10.50.0.77"), netip.MustParseAddr("fd50::77")
 	w.Excluded = excludedPort
 	must(t, p.Pod.Do(func() error { return lab.Sysctl("net/ipv4/ip_forward", "1") })) // as on most nodes
+	// The proxy's answer to a SYN would be sent again a second later, without its redirect once
+	// the rules are away: the kernel resets that with a packet to ::1, which it sends by eth0.
+	must(t, p.Pod.Do(func() error { return lab.Sysctl("net/ipv4/tcp_synack_retries", "0") }))
 	silence(t, p.Server)
 	must(t, p.Server.Do(func() error {
 		far, err := net.InterfaceByName("eth0")
